@@ -1,0 +1,123 @@
+"""The command line of every experiment: flags -> Config -> a mode, in a run's folder."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from absl import app, flags
+
+from dlcore import flags as config_flags
+from dlcore import modes
+from dlcore.train.experiment import Config, Experiment, Mode, Run, check
+
+C = TypeVar("C", bound=Config)
+FLAGS = flags.FLAGS
+
+INTERRUPTED = 130
+
+
+def run(
+    config_class: type[C], experiment: Callable[[C], Experiment], *, presets: Mapping[str, C] | None = None
+) -> None:
+    """Runs an experiment file from its command line; the last line of stdout is ``result: {JSON}``.
+
+    Exits with 0 when done, 2 for a mistake in flags, config or data (one line on stderr, nothing written
+    over), 130 after Ctrl-C (the state is saved).
+
+    Args:
+        config_class: a dataclass, usually derived from `Config`; each leaf is a flag ``--config.PATH``.
+        experiment: ``experiment(config) -> Experiment``.
+        presets: whole configs by name, for ``--preset=NAME``; flags override them.
+    """
+    presets = presets or {}
+    _define_flags(config_class(), presets)
+
+    def main(_: list[str]) -> None:
+        with config_flags.one_line_errors(config_class()):
+            folder = _folder()
+            config = _config(config_class(), presets, folder)
+            check(config)
+            built = experiment(config)
+            mode = _mode(built)
+            this_run = Run(built, config, folder, FLAGS.checkpoint)
+            if FLAGS.mode == "train":
+                modes.claim_folder(this_run)
+        try:
+            result = mode(this_run)
+        except KeyboardInterrupt as stop:
+            print(f"{stop or 'stopped'}; to go on: --workdir={folder}", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+        print("result:", json.dumps({**result, "folder": str(folder)}))
+
+    app.run(main, flags_parser=_parse)
+
+
+def _define_flags(config: Config, presets: Mapping[str, Config]) -> None:
+    program = sys.argv[0]
+    names = ", ".join(presets) or "none here"
+    for name, default, meaning in (
+        ("mode", "train", "What to do: train, evaluate, or a mode of this experiment's own."),
+        ("preset", None, f"Begin with one of the experiment's whole configs: {names}."),
+        ("from_config", None, "Begin with the config.json of a run; the same settings give the same bits."),
+        ("run", None, "Name of the run, whose folder is runs/EXPERIMENT/NAME (default: the time of day)."),
+        ("workdir", None, "The run's folder itself, instead of --run."),
+        ("checkpoint", "newest", "For every mode but train: newest, best, or a step."),
+    ):
+        flags.DEFINE_string(name, default, meaning, module_name=program)
+    config_flags.define(config, program)
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    """absl's parser, with help that exits 0 and mistakes in one line."""
+    if {"--help", "-help", "-h", "--helpshort"} & set(arguments):
+        print(sys.modules["__main__"].__doc__ or "", FLAGS.module_help(arguments[0]), sep="\n")
+        sys.exit(0)
+    try:
+        # Warnings only unless the user asks: at absl's own default, INFO, libraries say much.
+        rest = FLAGS([arguments[0], "--verbosity=-1", *arguments[1:]])
+        if len(rest) > 1:
+            config_flags.fail(f"{rest[1]}: no such argument; flags are --name=value, see --help")
+    except flags.Error as error:
+        config_flags.fail(str(error))
+    return rest
+
+
+def _folder() -> Path:
+    if FLAGS.run and FLAGS.workdir:
+        raise ValueError("--run: got a --workdir too, expected one of them; --workdir is the folder itself")
+    if FLAGS.workdir:
+        return Path(FLAGS.workdir)
+    if FLAGS.run and not re.fullmatch(r"\w[\w.-]*", FLAGS.run):
+        raise ValueError(f"--run: got {FLAGS.run!r}, expected letters, digits and . _ -; a path is --workdir")
+    if not FLAGS.run and FLAGS.mode != "train":
+        raise ValueError(f"--run: got none, expected the name of the run to {FLAGS.mode} (or its --workdir)")
+    name = FLAGS.run or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    spec = sys.modules["__main__"].__spec__
+    experiment = spec.name if spec else Path(sys.argv[0]).stem
+    return Path("runs") / experiment.split(".")[-1] / name
+
+
+def _config(config: C, presets: Mapping[str, C], folder: Path) -> C:
+    """The config to begin with (file, preset, or what the folder's run had), under the flags given."""
+    if FLAGS.preset and FLAGS.from_config:
+        raise ValueError("--preset: got a --from_config too, expected one of them")
+    if FLAGS.from_config:
+        config = config_flags.read_file(config, Path(FLAGS.from_config), "--from_config")
+    elif FLAGS.preset:
+        config = config_flags.preset(presets, FLAGS.preset)
+    elif (folder / modes.CONFIG).is_file():
+        config = config_flags.read_file(
+            config, folder / modes.CONFIG, "--workdir" if FLAGS.workdir else "--run"
+        )
+    return config_flags.given(config, FLAGS)
+
+
+def _mode(experiment: Experiment) -> Mode:
+    known: dict[str, Mode] = {"train": modes.train, "evaluate": modes.evaluate, **experiment.modes}
+    if FLAGS.mode not in known:
+        raise ValueError(f"--mode: got {FLAGS.mode!r}, expected one of {', '.join(known)}")
+    return known[FLAGS.mode]

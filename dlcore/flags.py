@@ -1,0 +1,123 @@
+"""Every leaf of a Config as an absl flag, and the way back from presets, files and flags to a Config."""
+
+import contextlib
+import difflib
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from absl import flags, logging
+
+from dlcore import config as configs
+
+C = TypeVar("C")
+
+BAD_USAGE = 2
+
+
+class LeafParser(flags.ArgumentParser):
+    """Reads a leaf's text by its type and bounds, which also stand in its line of ``--help``."""
+
+    def __init__(self, leaf: configs.Leaf):
+        self.leaf = leaf
+        self.syntactic_help = leaf.expected
+
+    def parse(self, argument: Any) -> Any:
+        return self.leaf.read(argument) if isinstance(argument, str) else argument
+
+    def flag_type(self) -> str:
+        return "setting"
+
+
+class LeafSerializer(flags.ArgumentSerializer):
+    """Writes a leaf's value as the text that `LeafParser` reads."""
+
+    def serialize(self, value: Any) -> str:
+        return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def define(config: Any, module: str) -> None:
+    """Defines ``--config.PATH`` for every leaf of ``config``, whose values are the defaults.
+
+    Args:
+        config: a nested dataclass of `config.setting` leaves.
+        module: the program, under whose name ``--help`` lists the flags.
+    """
+    for leaf in configs.leaves(config):
+        name = leaf.flag.removeprefix("--")
+        meaning = leaf.help if leaf.value is not None else f"{leaf.help}\n(default: none)"
+        if leaf.hint is bool:
+            flags.DEFINE_boolean(name, leaf.value, meaning, module_name=module)
+        else:
+            flags.DEFINE(
+                LeafParser(leaf), name, leaf.value, meaning, serializer=LeafSerializer(), module_name=module
+            )
+
+
+def given(config: C, values: flags.FlagValues) -> C:
+    """``config`` with every leaf that the user gave on the command line."""
+    found = {}
+    for leaf in configs.leaves(config):
+        flag = values[leaf.flag.removeprefix("--")]
+        if flag.present:
+            found[leaf.path] = flag.value
+    return configs.replace(config, found)
+
+
+def preset(presets: Mapping[str, C], name: str) -> C:
+    """The preset of that name; ValueError, with the nearest name, where there is none."""
+    if name not in presets:
+        near = difflib.get_close_matches(name, presets, n=1)
+        raise ValueError(
+            f"--preset: got {name!r}, expected one of {', '.join(presets) or '(this experiment has none)'}"
+            + (f"; did you mean {near[0]!r}?" if near else "")
+        )
+    return presets[name]
+
+
+def read_file(config: C, path: Path, flag: str) -> C:
+    """``config`` with the values of a run's ``config.json``.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: no JSON, unknown settings, values out of bounds.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{flag}: no file {path}; expected the config.json of a run")
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{flag}: {path} is no JSON ({error}); expected the config.json of a run") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{flag}: {path} holds no settings; expected the config.json of a run")
+    return configs.from_dict(config, values, f"{flag}: {path}")
+
+
+@contextlib.contextmanager
+def one_line_errors(config: Any) -> Iterator[None]:
+    """Turns what is wrong with a config or its data into one line that names the flag, and exit code 2.
+
+    Errors name the argument first (``batch_size: got 0, ...``); where a setting has that name, the line
+    says its flag. ``--verbosity=1`` shows the traceback too.
+    """
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        logging.debug("traceback of the error below", exc_info=True)
+        fail(_with_flag(str(error), config))
+
+
+def fail(message: str) -> NoReturn:
+    """Says what is wrong in one line on stderr and exits."""
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(BAD_USAGE)
+
+
+def _with_flag(message: str, config: Any) -> str:
+    argument = re.match(r"(\w+): ", message)
+    leaves = [leaf for leaf in configs.leaves(config) if argument and leaf.path.split(".")[-1] == argument[1]]
+    return (
+        f"{leaves[0].flag}: {message.removeprefix(argument[0])}" if argument and len(leaves) == 1 else message
+    )

@@ -1,0 +1,111 @@
+"""The modes that every experiment has, and what they keep in a run's folder."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dlcore import config as configs
+from dlcore import figures, flags
+from dlcore.train.experiment import Run
+
+# What imports Orbax (dlcore.train.loop) is imported when a mode runs: `import dlcore` stays fast.
+
+CONFIG = "config.json"
+RESULT = "result.json"
+
+
+def train(run: Run) -> Mapping[str, Any]:
+    """``--mode=train``: trains to the last step; leaves ``result.json`` and the figures."""
+    from dlcore.train import loop
+
+    finished = _finished(run)
+    if finished is not None:
+        print("finished already; a larger --config.train.steps trains it on", file=sys.stderr)
+        return finished
+    print(f"run folder: {run.folder}", file=sys.stderr)
+    state, evaluation, seconds = loop.train(run.experiment, run.config, run.folder)
+    result = {**evaluation, "steps": int(state.step), "seconds": round(seconds, 2)}
+    _write_json(run.folder / RESULT, result)
+    for path in _draw(run, state):
+        print(f"figure: {path}", file=sys.stderr)
+    return result
+
+
+def evaluate(run: Run) -> Mapping[str, Any]:
+    """``--mode=evaluate``: a checkpoint's evaluation on the whole set; writes nothing."""
+    from dlcore.train import loop
+    from dlcore.train.evaluation import evaluate
+    from dlcore.train.step import make_eval_step
+
+    with flags.one_line_errors(run.config):
+        state = loop.restore(run)
+    evaluation = evaluate(make_eval_step(run.experiment), state, run.experiment.eval_data)
+    return {**evaluation, "steps": int(state.step)}
+
+
+def claim_folder(run: Run) -> None:
+    """Makes the run's folder with its ``config.json``, or checks that the run there is the same one.
+
+    Raises:
+        ValueError: the folder holds a run with other settings (only those that ``may_grow`` may be larger),
+            or something that is no run.
+        NotADirectoryError: there is a file in its place.
+    """
+    path = run.folder / CONFIG
+    if run.folder.exists() and not run.folder.is_dir():
+        raise NotADirectoryError(f"{run.folder}: got a file, expected a folder for the run; choose another")
+    if path.is_file():
+        stored = flags.read_file(run.config, path, "config.json")
+        pairs = zip(configs.leaves(stored), configs.leaves(run.config), strict=True)
+        other = [
+            f"{new.flag}={new.value} (was {old.value})"
+            for old, new in pairs
+            if new.value != old.value and not (new.may_grow and new.value > old.value)
+        ]
+        if other:
+            raise ValueError(
+                f"{run.folder}: holds a run with other settings: {', '.join(other)}; "
+                "choose another --run name, or leave these flags away to go on with it"
+            )
+    elif run.folder.exists() and any(run.folder.iterdir()):
+        raise ValueError(
+            f"{run.folder}: holds files but no {CONFIG}, so it is no run's folder; choose another"
+        )
+    run.folder.mkdir(parents=True, exist_ok=True)
+    _write_json(path, configs.to_dict(run.config))
+
+
+def _finished(run: Run) -> Mapping[str, Any] | None:
+    """The result of a run that is at its last step already."""
+    path = run.folder / RESULT
+    if not path.is_file():
+        return None
+    result = json.loads(path.read_text())
+    return result if result["steps"] == run.config.train.steps else None
+
+
+def _draw(run: Run, state: Any) -> Iterator[Path]:
+    from dlcore.train.logging import read_metrics
+
+    drawn = {
+        "learning_curves": figures.learning_curves(
+            read_metrics(run.folder / "metrics.csv"), run.experiment.best
+        )
+    }
+    if run.experiment.figures:
+        drawn.update(run.experiment.figures(state.params, state.model_state))
+    folder = run.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    for name, figure in drawn.items():
+        figure.savefig(folder / f"{name}.png")
+        yield folder / f"{name}.png"
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes a file whole or not at all, whatever kills the process meanwhile."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(values, indent=2) + "\n")
+    os.replace(partial, path)

@@ -1,0 +1,159 @@
+"""The contract between an experiment and everything that trains, restores and measures it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+import chex
+import flax
+import jax
+from flax import linen as nn
+
+from dlcore import config as configs
+from dlcore.config import setting
+from dlcore.data.pipeline import ByStep
+from dlcore.metrics import Metric
+from dlcore.train.optimizer import OptimizerConfig, make_schedule
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Params: TypeAlias = chex.ArrayTree
+ModelState: TypeAlias = chex.ArrayTree
+Batch: TypeAlias = Mapping[str, Any]
+Metrics: TypeAlias = dict[str, Metric]
+
+
+@dataclass
+class TrainConfig:
+    """How long a run takes and how often it speaks."""
+
+    steps: int = setting(1000, "Updates of the parameters in the whole run.", least=1, may_grow=True)
+    batch_size: int = setting(64, "Examples in a training batch.", least=1)
+    eval_batch_size: int = setting(500, "Examples in an evaluation batch.", least=1)
+    log_every: int = setting(50, "Steps between two rows of training metrics.", least=1)
+    eval_every: int = setting(200, "Steps between two evaluations on the whole set.", least=1)
+    read_ahead: int = setting(2, "Batches that are made before they are needed.", least=1)
+
+
+@dataclass
+class CheckpointConfig:
+    """Which states of a run are kept."""
+
+    every: int = setting(200, "Steps between two checkpoints.", least=1)
+    keep: int = setting(3, "How many of the newest checkpoints stay, beside the best.", least=1)
+
+
+@dataclass
+class Config:
+    """What every experiment can be told; an experiment's own Config adds its model's and data's settings."""
+
+    seed: int = setting(0, "Of initialisation, order of the data, augmentation and dropout.", least=0)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+
+class LossFunction(Protocol):
+    """``loss(params, model_state, batch, rng, train) -> loss, (model_state, metrics)``, pure."""
+
+    def __call__(
+        self, params: Params, model_state: ModelState, batch: Batch, rng: jax.Array, train: bool
+    ) -> tuple[jax.Array, tuple[ModelState, Metrics]]: ...
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A model as pure functions, its data, and what to make of it.
+
+    Attributes:
+        init: ``init(rng, batch) -> params, model_state``; called under ``jax.jit``.
+        loss: see `LossFunction`; with ``train`` False it is the evaluation.
+        train_data: ``train_data[step] -> batch``, a dict of arrays.
+        eval_data: batches of a finite set, walked once an evaluation, with a ``mask`` over padded rows.
+        best: the evaluation metric that decides which checkpoint is the best.
+        lower_is_better: whether the best is the smallest, as for a loss.
+        figures: ``figures(params, model_state) -> {name: matplotlib figure}``, drawn at the end of a run.
+        modes: further modes of the command line by name.
+    """
+
+    init: Callable[[jax.Array, Batch], tuple[Params, ModelState]]
+    loss: LossFunction
+    train_data: ByStep[Batch]
+    eval_data: Iterable[Batch]
+    best: str = "accuracy"
+    lower_is_better: bool = False
+    figures: Callable[[Params, ModelState], Mapping[str, "Figure"]] | None = None
+    modes: Mapping[str, "Mode"] = field(default_factory=dict)
+
+    @classmethod
+    def from_flax(
+        cls,
+        model: nn.Module,
+        *,
+        loss: Callable[[Any, Batch], tuple[jax.Array, Metrics]],
+        **fields: Any,
+    ) -> "Experiment":
+        """The experiment of a linen module that is called as ``model(inputs, train=...)``.
+
+        The module gets the batch's ``inputs``, and its ``lengths`` where there are some. Its collections
+        beside ``params`` (BatchNorm's statistics) are the model state; dropout draws from the rng stream
+        ``dropout``.
+
+        Args:
+            model: the module.
+            loss: ``loss(outputs, batch) -> loss, metrics``, for instance `losses.classification`.
+            **fields: the further attributes of `Experiment`.
+        """
+
+        def init(rng: jax.Array, batch: Batch) -> tuple[Params, ModelState]:
+            variables = model.init({"params": rng}, *_arguments(batch), train=False)
+            model_state, params = flax.core.pop(variables, "params")
+            return params, dict(model_state)
+
+        def apply_loss(
+            params: Params, model_state: Any, batch: Batch, rng: jax.Array, train: bool
+        ) -> tuple[jax.Array, tuple[ModelState, Metrics]]:
+            outputs, new_state = model.apply(
+                {"params": params, **model_state},
+                *_arguments(batch),
+                train=train,
+                rngs={"dropout": rng},
+                mutable=list(model_state) if train else [],
+            )
+            value, metrics = loss(outputs, batch)
+            return value, (new_state if train else model_state, metrics)
+
+        return cls(init=init, loss=apply_loss, **fields)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of an experiment: what a mode gets.
+
+    Attributes:
+        experiment: the built experiment.
+        config: its whole config, checked.
+        folder: the run's folder.
+        checkpoint: which state a mode restores: a step, ``"newest"`` or ``"best"``.
+    """
+
+    experiment: Experiment
+    config: Any
+    folder: Path
+    checkpoint: int | Literal["newest", "best"] = "newest"
+
+
+Mode: TypeAlias = Callable[[Run], Mapping[str, Any]]
+"""What ``--mode=NAME`` calls; the last line of stdout is what it returns."""
+
+
+def check(config: Config) -> None:
+    """ValueError, naming the flag, where a setting is out of bounds or does not go with another."""
+    configs.check(config)
+    make_schedule(config.optimizer, config.train.steps)
+
+
+def _arguments(batch: Batch) -> tuple[Any, ...]:
+    return (batch["inputs"], batch["lengths"]) if "lengths" in batch else (batch["inputs"],)

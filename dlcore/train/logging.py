@@ -1,0 +1,115 @@
+"""Where a run's numbers go: metrics.csv and TensorBoard for the machine, a bar or lines for the person."""
+
+import csv
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+COLUMNS = ["step", "name", "value"]
+
+
+class MetricsLog:
+    """A run's metrics, in ``metrics.csv`` and as TensorBoard events; a context manager.
+
+    The table is long, one row a number (``step,name,value``), so that any metric may come at any step;
+    ``pandas.read_csv(path).pivot(index="step", columns="name", values="value")`` makes it wide. It holds
+    nothing of the clock: a resumed run's table equals an unstopped one's to the bit.
+
+    Args:
+        folder: the run's folder.
+        step: where the run goes on from; rows of later steps, which will be written again, are dropped.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        from tensorboardX import SummaryWriter
+
+        self._path = folder / "metrics.csv"
+        rows = [row for row in read_metrics(self._path) if row[0] <= step]
+        partial = self._path.with_suffix(".partial")
+        with partial.open("w", newline="") as file:
+            csv.writer(file).writerows([COLUMNS, *rows])
+        os.replace(partial, self._path)
+        self._file = self._path.open("a", newline="")
+        self._rows = csv.writer(self._file)
+        self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._file.close()
+        self._events.close()
+
+    def write(self, step: int, values: Mapping[str, float], clock: Mapping[str, float] | None = None) -> None:
+        """One step's numbers, on disk when this returns; those of the ``clock`` go to TensorBoard alone."""
+        self._rows.writerows([step, name, repr(value)] for name, value in values.items())
+        self._file.flush()
+        for name, value in {**values, **(clock or {})}.items():
+            self._events.add_scalar(name, value, step)
+
+
+def read_metrics(path: Path) -> list[tuple[int, str, float]]:
+    """The rows (step, name, value) of a ``metrics.csv``; none where there is no file.
+
+    A last row that a killed process left incomplete is passed over.
+    """
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+        file.seek(0)
+        whole = rows if file.read().endswith("\n") else rows[:-1]
+    return [(int(step), name, float(value)) for step, name, value in whole]
+
+
+class ProgressReport:
+    """How far a run is: a rich bar on a terminal, plain lines elsewhere; on stderr, a context manager.
+
+    Args:
+        step: where the run goes on from.
+        steps: where it ends.
+    """
+
+    def __init__(self, step: int, steps: int):
+        self._first, self._steps, self._began = step, steps, time.monotonic()
+        self._values: dict[str, float] = {}
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[values]}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task("training", total=steps, completed=step, values="compiling")
+
+    def __enter__(self) -> "ProgressReport":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._bar.stop()
+
+    def advance(self) -> None:
+        self._bar.advance(self._task)
+
+    def report(self, step: int, values: Mapping[str, float]) -> None:
+        """Says some numbers: in the bar beside the others' last values, or in a line of their own."""
+        self._values.update(values)
+        self._bar.update(self._task, values=_text(self._values))
+        if self._bar.disable:
+            seconds = (time.monotonic() - self._began) * (self._steps - step) / max(step - self._first, 1)
+            line = f"step {step}/{self._steps}  {_text(values)}  {seconds:.0f} s left"
+            print(line, file=sys.stderr, flush=True)
+
+
+def _text(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())

@@ -1,0 +1,114 @@
+"""The optimizer: an optax chain made from its Config, with clipping that is measured."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dlcore.config import setting
+from dlcore.metrics import Average, Metric
+
+
+@dataclass
+class OptimizerConfig:
+    """Which update rule, at which step size."""
+
+    name: Literal["sgd", "momentum", "adam", "adamw"] = setting("adam", "Update rule.")
+    learning_rate: float = setting(1e-3, "Step size at its peak.", least=0)
+    schedule: Literal["constant", "cosine", "linear"] = setting(
+        "constant", "How the learning rate goes from its peak: it stays, or falls to 0 at the last step."
+    )
+    warmup_steps: int = setting(0, "Steps in which the learning rate rises from 0 to its peak.", least=0)
+    momentum: float = setting(0.9, "Decay of momentum's running mean (adam's b1).", least=0, below=1)
+    weight_decay: float = setting(
+        0.0, "Weight decay of kernels, not of biases and norms; decoupled for adamw, L2 otherwise.", least=0
+    )
+    clip_norm: float | None = setting(
+        None, "Clip the gradient to this global norm; none measures it and leaves it.", above=0
+    )
+
+
+class ClipState(NamedTuple):
+    """What the last step's clipping saw: the global norm before and after it."""
+
+    norm: jax.Array
+    clipped_norm: jax.Array
+
+
+def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """The learning rate of each of ``steps`` steps: a linear warm-up, then the named course.
+
+    Raises:
+        ValueError: a warm-up that is longer than the run.
+    """
+    if config.warmup_steps > steps:
+        raise ValueError(f"warmup_steps: got {config.warmup_steps}, expected at most the run's {steps} steps")
+    rest = steps - config.warmup_steps
+    course = {
+        "constant": optax.constant_schedule(config.learning_rate),
+        "cosine": optax.cosine_decay_schedule(config.learning_rate, max(rest, 1)),
+        "linear": optax.linear_schedule(config.learning_rate, 0.0, max(rest, 1)),
+    }[config.schedule]
+    if not config.warmup_steps:
+        return course
+    warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
+    return optax.join_schedules([warmup, course], [config.warmup_steps])
+
+
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """clip -> weight decay -> update rule, with the schedule's learning rate."""
+    schedule = make_schedule(config, steps)
+    rule = {
+        "sgd": optax.sgd(schedule),
+        "momentum": optax.sgd(schedule, momentum=config.momentum),
+        "adam": optax.adam(schedule, b1=config.momentum),
+        "adamw": optax.adamw(schedule, b1=config.momentum, weight_decay=config.weight_decay, mask=is_decayed),
+    }[config.name]
+    chain = [clip_and_measure(config.clip_norm)]
+    if config.weight_decay and config.name != "adamw":
+        chain.append(optax.add_decayed_weights(config.weight_decay, is_decayed))
+    return optax.chain(*chain, rule)
+
+
+def is_decayed(params: optax.Params) -> optax.Params:
+    """The weight decay mask: matrices and filters, not biases, scales and offsets."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
+def clip_and_measure(threshold: float | None) -> optax.GradientTransformation:
+    """``if ||g|| > threshold: g <- threshold * g / ||g||`` (lecture: gradient clipping), keeping both norms.
+
+    The clipping itself is ``optax.clip_by_global_norm``; None only measures.
+    """
+    clip = optax.identity() if threshold is None else optax.clip_by_global_norm(threshold)
+
+    def init(params: optax.Params) -> ClipState:
+        return ClipState(jnp.zeros(()), jnp.zeros(()))
+
+    def update(
+        updates: optax.Updates, state: ClipState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, ClipState]:
+        clipped, _ = clip.update(updates, clip.init(updates))
+        return clipped, ClipState(optax.tree.norm(updates), optax.tree.norm(clipped))
+
+    return optax.GradientTransformation(init, update)
+
+
+def clip_metrics(opt_state: optax.OptState) -> dict[str, Metric]:
+    """What `clip_and_measure` saw in the last step, for any optimizer that has it; else nothing.
+
+    ``clipped_fraction`` averages to the share of steps in which clipping changed the gradient.
+    """
+    norm = optax.tree.get(opt_state, "norm")
+    if norm is None:
+        return {}
+    clipped_norm = optax.tree.get(opt_state, "clipped_norm")
+    # Scaling rounds: only a real change of the norm is clipping.
+    changed = clipped_norm < norm * (1 - 1e-6)
+    return {
+        "gradient_norm": Average.of(norm),
+        "gradient_norm_clipped": Average.of(clipped_norm),
+        "clipped_fraction": Average.of(changed),
+    }

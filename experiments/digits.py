@@ -1,0 +1,101 @@
+"""Which digit is it?  Handwritten digits by the lecture's pipeline: conv -> ReLU -> pool, repeated, -> dense.
+
+    launch/local experiments.digits                                    # UCI digits, 8 x 8
+    launch/local experiments.digits --config.data.name=mnist5k         # 5000 of MNIST, 28 x 28
+    launch/local experiments.digits --config.data.name=mnist --config.data.folder=FOLDER --preset=mnist
+
+Source: the lecture's CNN part; UCI digits: Alpaydin & Kaynak 1998, MNIST: LeCun, Cortes & Burges 1998.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+import dlcore as dl
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass
+class DataConfig:
+    name: Literal["uci", "mnist5k", "mnist"] = dl.setting("uci", "Which digits.")
+    folder: str | None = dl.setting(None, "Where MNIST's idx files are; only for mnist.")
+    shifts: int = dl.setting(1, "Training images are moved by up to so many pixels.", least=0)
+
+
+@dataclass
+class Config(dl.Config):
+    features: tuple[int, ...] = dl.setting((32, 64), "Filters of each block of the stack.", least=1)
+    hidden: int = dl.setting(128, "Units of the first fully connected layer.", least=1)
+    dropout: float = dl.setting(0.3, "Dropout before each fully connected layer.", least=0, below=1)
+    label_smoothing: float = dl.setting(0.1, "Of the training and evaluation loss.", least=0, below=1)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=3000))
+    optimizer: dl.OptimizerConfig = field(
+        default_factory=lambda: dl.OptimizerConfig(
+            learning_rate=2e-3,
+            schedule="cosine",
+            warmup_steps=50,
+            clip_norm=1.0,
+            weight_decay=1e-3,
+            name="adamw",
+        )
+    )
+
+
+class Model(nn.Module):
+    features: tuple[int, ...]
+    hidden: int
+    dropout: float
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+        maps = dl.ConvStack([dl.ConvBlock(k, norm="batch") for k in self.features], name="stack")(
+            inputs, train=train
+        )
+        vector = nn.Dropout(self.dropout, deterministic=not train)(dl.flatten(maps))
+        hidden = nn.relu(nn.Dense(self.hidden)(vector))
+        return nn.Dense(10)(nn.Dropout(self.dropout, deterministic=not train)(hidden))
+
+
+def experiment(config: Config) -> dl.Experiment:
+    if config.data.name == "mnist":
+        train, test = dl.data.mnist(config.data.folder or "")
+    else:
+        train, test = {"uci": dl.data.uci_digits, "mnist5k": dl.data.mnist5k}[config.data.name]()
+    model = Model(config.features, config.hidden, config.dropout)
+    return dl.Experiment.from_flax(
+        model,
+        loss=partial(dl.losses.classification, label_smoothing=config.label_smoothing),
+        train_data=dl.data.ShuffledBatches(
+            train, config.train.batch_size, config.seed, dl.data.random_shifts(config.data.shifts)
+        ),
+        eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
+        best="accuracy",
+        figures=partial(draw, model, test),
+    )
+
+
+def draw(model: Model, test: Mapping[str, np.ndarray], params: Any, model_state: Any) -> dict[str, "Figure"]:
+    variables = {"params": params, **model_state}
+    images, labels, names = test["inputs"], test["labels"], [str(digit) for digit in range(10)]
+    one = lambda image: jax.nn.softmax(model.apply(variables, image[None], train=False)[0])
+    probabilities = np.asarray(jax.lax.map(one, images, batch_size=500))
+    _, seen = model.apply(variables, images[:1], train=False, mutable=["intermediates"])
+    maps = {name: np.asarray(value[0][0]) for name, value in seen["intermediates"]["stack"].items()}
+    return {
+        "confusion_matrix": dl.figures.confusion_matrix(labels, probabilities.argmax(-1), names),
+        "filters": dl.figures.filters(np.asarray(params["stack"]["conv_0"]["kernel"])),
+        "feature_maps": dl.figures.feature_maps(images[0], maps),
+        "worst_mistakes": dl.figures.worst_mistakes(images, labels, probabilities, names),
+    }
+
+
+if __name__ == "__main__":
+    dl.run(Config, experiment)

@@ -1,0 +1,114 @@
+"""Real images, their splits, and files that are missing or damaged."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+
+from dlcore.data import mnist, mnist5k, random_shifts, uci_digits
+
+
+def test_uci_digits_are_split_by_writer():
+    train, test = uci_digits()
+    assert train["inputs"].shape == (898, 8, 8, 1)
+    assert test["inputs"].shape == (899, 8, 8, 1)
+    from sklearn import datasets
+
+    np.testing.assert_array_equal(
+        np.concatenate([train["labels"], test["labels"]]), datasets.load_digits().target
+    )
+    assert (train["inputs"].min(), train["inputs"].max()) == (0, 1)
+
+
+def test_mnist5k_is_stratified():
+    train, test = mnist5k()
+    assert train["inputs"].shape == (4000, 28, 28, 1)
+    assert np.bincount(train["labels"]).tolist() == [400] * 10
+    assert np.bincount(test["labels"]).tolist() == [100] * 10
+    assert (train["inputs"].min(), train["inputs"].max()) == (0, 1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A small tree in MNIST's format, of random images: 3 for training, 2 for testing."""
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 3), ("t10k", 2)):
+        images = generator.integers(0, 256, (count, 28, 28), np.uint8)
+        labels = generator.integers(0, 10, count).astype(np.uint8)
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(
+            struct.pack(">4I", 2051, count, 28, 28) + images.tobytes()
+        )
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">2I", 2049, count) + labels.tobytes()
+        )
+    return tmp_path
+
+
+def test_mnist_reads_idx_files_in_every_spelling(folder):
+    plain = mnist(folder)
+    for path in list(folder.iterdir()):
+        dotted = folder / (path.name.replace("-idx", ".idx") + ".gz")
+        dotted.write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    for expected, got in zip(plain, mnist(folder), strict=True):
+        np.testing.assert_array_equal(expected["inputs"], got["inputs"])
+        np.testing.assert_array_equal(expected["labels"], got["labels"])
+    assert plain[0]["inputs"].shape == (3, 28, 28, 1)
+
+
+def damage(folder, name, change):
+    path = folder / name
+    path.write_bytes(change(path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content[:-1], "cut short or damaged"),
+        (lambda content: content + b"x", "cut short or damaged"),
+        (lambda content: b"\x01" + content[1:], "magic number"),
+        (lambda content: content[:7], "expected 0x0x0 bytes|cut short"),
+        (lambda content: b"", "magic number 0"),
+        (lambda content: struct.pack(">4I", 2051, 2, 28, 28) + content[16 : 16 + 2 * 784], "labels up to"),
+    ],
+)
+def test_a_damaged_idx_file_is_named(folder, change, message):
+    damage(folder, "train-images-idx3-ubyte", change)
+    with pytest.raises(ValueError, match=message) as error:
+        mnist(folder)
+    assert str(folder) in str(error.value)
+
+
+def test_a_broken_gzip_file_is_named(folder):
+    path = folder / "train-labels-idx1-ubyte"
+    path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes())[:-4])
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(path.read_bytes())[:-4])
+    path.unlink()
+    with pytest.raises(ValueError, match="not a whole gzip file"):
+        mnist(folder)
+
+
+def test_a_missing_file_or_folder_is_named_with_what_is_accepted(folder):
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(FileNotFoundError, match=r"t10k-labels-idx1-ubyte, .*\.gz.*uci, mnist5k"):
+        mnist(folder)
+    with pytest.raises(FileNotFoundError, match="is no folder"):
+        mnist(folder / "nowhere")
+
+
+def test_shifts_move_whole_images_over_zeros():
+    images = np.random.default_rng(0).uniform(0.1, 1, (64, 5, 4, 1)).astype(np.float32)
+    shifted = random_shifts(1)({"inputs": images}, np.random.default_rng(1))["inputs"]
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    offsets = set()
+    for before, after in zip(padded, shifted, strict=True):
+        found = [
+            (i, j) for i in range(3) for j in range(3) if np.array_equal(before[i : i + 5, j : j + 4], after)
+        ]
+        assert len(found) == 1
+        offsets.update(found)
+    assert len(offsets) == 9
+    np.testing.assert_array_equal(
+        random_shifts(0)({"inputs": images}, np.random.default_rng(1))["inputs"], images
+    )

@@ -1,0 +1,90 @@
+"""One training step, against the same update written by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dlcore import streams
+from dlcore.train.evaluation import read_sums
+from dlcore.train.optimizer import make_optimizer
+from dlcore.train.state import initial_state
+from dlcore.train.step import make_eval_step, make_train_step
+
+
+def start(toy):
+    optimizer = make_optimizer(toy.config.optimizer, toy.config.train.steps)
+    train_step = make_train_step(toy.experiment, optimizer, toy.config.seed)
+    return optimizer, train_step, initial_state(toy.experiment, optimizer, toy.config.seed, train_step)
+
+
+def test_a_step_is_gradient_clipping_and_update(make_toy):
+    toy = make_toy()
+    _, train_step, state = start(toy)
+    before = jax.tree.map(jnp.copy, state)
+    batch = toy.experiment.train_data[0]
+    after = train_step(state, batch)
+
+    def loss(params):
+        return toy.experiment.loss(params, before.model_state, batch, streams.key(0, "dropout", 0), True)[0]
+
+    gradient = jax.grad(loss)(before.params)
+    scale = min(1.0, 0.5 / float(optax.tree.norm(gradient)))
+    adam = optax.adam(1e-3)
+    updates, _ = adam.update(jax.tree.map(lambda g: g * scale, gradient), adam.init(before.params))
+    expected = optax.apply_updates(before.params, updates)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), after.params, expected)
+    assert int(after.step) == 1
+
+
+def test_metrics_of_steps_add_up(make_toy):
+    toy = make_toy()
+    _, train_step, state = start(toy)
+    assert all(float(leaf) == 0 for leaf in jax.tree.leaves(state.metrics))
+    losses = []
+    for step in range(3):
+        batch = toy.experiment.train_data[step]
+        rng = streams.key(0, "dropout", step)
+        losses.append(float(toy.experiment.loss(state.params, state.model_state, batch, rng, True)[0]))
+        state = train_step(state, batch)
+    assert np.isclose(read_sums(state.metrics)["loss"], np.mean(losses), rtol=1e-5)
+    assert float(state.metrics["loss"].weight) == 24
+    assert set(state.metrics) == {
+        "loss",
+        "accuracy",
+        "gradient_norm",
+        "gradient_norm_clipped",
+        "clipped_fraction",
+    }
+    assert not jax.tree.leaves(jax.tree.map(bool, state.with_metrics(state.metrics).metrics)).count(True)
+
+
+def test_dropout_differs_from_step_to_step_and_batch_statistics_move(make_toy):
+    toy = make_toy()
+    _, train_step, state = start(toy)
+    batch, key = toy.experiment.train_data[0], streams.key
+    at = lambda step: float(
+        toy.experiment.loss(state.params, state.model_state, batch, key(0, "dropout", step), True)[0]
+    )
+    assert at(0) == at(0)
+    assert at(0) != at(1)
+    before = jax.device_get(state.model_state)
+    after = train_step(state, batch).model_state
+    changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, after)
+    assert all(jax.tree.leaves(changed))
+
+
+def test_evaluation_draws_nothing_and_moves_nothing(make_toy):
+    toy = make_toy()
+    _, _, state = start(toy)
+    eval_step = make_eval_step(toy.experiment)
+    first, second = (
+        eval_step(state.params, state.model_state, batch) for batch in [toy.experiment.eval_data[0]] * 2
+    )
+    assert float(first["loss"].total) == float(second["loss"].total)
+
+
+def test_two_seeds_begin_differently_and_one_seed_alike(make_toy):
+    kernels = [np.asarray(start(make_toy(seed=seed))[2].params["Dense_0"]["kernel"]) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
