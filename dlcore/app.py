@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from absl import app, flags
 
+from dlcore import config as configs
 from dlcore import flags as config_flags
 from dlcore import modes
-from dlcore.train.experiment import Config, Experiment, Mode, Run, check
+from dlcore.train.experiment import Config, Experiment, Mode, Run, check_config, check_model
 
 C = TypeVar("C", bound=Config)
 FLAGS = flags.FLAGS
@@ -40,9 +41,10 @@ def run(
         with config_flags.one_line_errors(config_class()):
             folder = _folder()
             config = _config(config_class(), presets, folder)
-            check(config)
+            check_config(config)
             built = experiment(config)
             mode = _mode(built)
+            check_model(built)
             this_run = Run(built, config, folder, FLAGS.checkpoint)
             if FLAGS.mode == "train":
                 modes.claim_folder(this_run)
@@ -68,7 +70,7 @@ def _define_flags(config: Config, presets: Mapping[str, Config]) -> None:
         ("checkpoint", "newest", "For every mode but train: newest, best, or a step."),
     ):
         flags.DEFINE_string(name, default, meaning, module_name=program)
-    config_flags.define(config, program)
+    config_flags.define(config, program, FLAGS)
 
 
 def _parse(arguments: list[str]) -> list[str]:
@@ -119,5 +121,8 @@ def _config(config: C, presets: Mapping[str, C], folder: Path) -> C:
 def _mode(experiment: Experiment) -> Mode:
     known: dict[str, Mode] = {"train": modes.train, "evaluate": modes.evaluate, **experiment.modes}
     if FLAGS.mode not in known:
-        raise ValueError(f"--mode: got {FLAGS.mode!r}, expected one of {', '.join(known)}")
+        raise ValueError(
+            f"--mode: got {FLAGS.mode!r}, expected one of {', '.join(known)}"
+            + configs.did_you_mean(FLAGS.mode, known)
+        )
     return known[FLAGS.mode]

@@ -10,7 +10,7 @@ import math
 import operator
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
 C = TypeVar("C")
@@ -126,6 +126,16 @@ def replace(config: C, values: Mapping[str, Any]) -> C:
     return config
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error message about an unknown name: the nearest known one, where one is near.
+
+    >>> did_you_mean("evaluat", ["train", "evaluate"])
+    "; did you mean 'evaluate'?"
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """The nested config as JSON knows it."""
     return dataclasses.asdict(config)
@@ -142,10 +152,7 @@ def from_dict(config: C, values: Mapping[str, Any], source: str) -> C:
     found = {}
     for path, value in _flatten(values):
         if path not in known:
-            near = difflib.get_close_matches(path, known, n=1)
-            raise ValueError(
-                f"{source}: no setting {path!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-            )
+            raise ValueError(f"{source}: no setting {path!r}{did_you_mean(path, known)}")
         try:
             found[path] = known[path].checked(tuple(value) if isinstance(value, list) else value)
         except ValueError as error:
@@ -177,7 +184,7 @@ def _read(text: str, hint: Any) -> Any:
     for option in sorted(_options(hint), key=lambda option: option is not type(None)):
         try:
             return _read_option(text.strip(), option)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, OverflowError):
             continue
     raise ValueError
 

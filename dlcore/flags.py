@@ -1,7 +1,6 @@
 """Every leaf of a Config as an absl flag, and the way back from presets, files and flags to a Config."""
 
 import contextlib
-import difflib
 import json
 import re
 import sys
@@ -39,22 +38,21 @@ class LeafSerializer(flags.ArgumentSerializer):
         return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def define(config: Any, module: str) -> None:
+def define(config: Any, module: str, values: flags.FlagValues) -> None:
     """Defines ``--config.PATH`` for every leaf of ``config``, whose values are the defaults.
 
     Args:
         config: a nested dataclass of `config.setting` leaves.
         module: the program, under whose name ``--help`` lists the flags.
+        values: where the flags are defined, usually ``absl.flags.FLAGS``.
     """
     for leaf in configs.leaves(config):
         name = leaf.flag.removeprefix("--")
         meaning = leaf.help if leaf.value is not None else f"{leaf.help}\n(default: none)"
         if leaf.hint is bool:
-            flags.DEFINE_boolean(name, leaf.value, meaning, module_name=module)
+            flags.DEFINE_boolean(name, leaf.value, meaning, values, module)
         else:
-            flags.DEFINE(
-                LeafParser(leaf), name, leaf.value, meaning, serializer=LeafSerializer(), module_name=module
-            )
+            flags.DEFINE(LeafParser(leaf), name, leaf.value, meaning, values, LeafSerializer(), module)
 
 
 def given(config: C, values: flags.FlagValues) -> C:
@@ -70,10 +68,9 @@ def given(config: C, values: flags.FlagValues) -> C:
 def preset(presets: Mapping[str, C], name: str) -> C:
     """The preset of that name; ValueError, with the nearest name, where there is none."""
     if name not in presets:
-        near = difflib.get_close_matches(name, presets, n=1)
         raise ValueError(
             f"--preset: got {name!r}, expected one of {', '.join(presets) or '(this experiment has none)'}"
-            + (f"; did you mean {near[0]!r}?" if near else "")
+            + configs.did_you_mean(name, presets)
         )
     return presets[name]
 
@@ -100,7 +97,7 @@ def one_line_errors(config: Any) -> Iterator[None]:
     """Turns what is wrong with a config or its data into one line that names the flag, and exit code 2.
 
     Errors name the argument first (``batch_size: got 0, ...``); where a setting has that name, the line
-    says its flag. ``--verbosity=1`` shows the traceback too.
+    says its flag. ``--verbosity=1`` shows the traceback, for what comes out of a model.
     """
     try:
         yield
@@ -118,6 +115,6 @@ def fail(message: str) -> NoReturn:
 def _with_flag(message: str, config: Any) -> str:
     argument = re.match(r"(\w+): ", message)
     leaves = [leaf for leaf in configs.leaves(config) if argument and leaf.path.split(".")[-1] == argument[1]]
-    return (
-        f"{leaves[0].flag}: {message.removeprefix(argument[0])}" if argument and len(leaves) == 1 else message
-    )
+    if argument and len(leaves) == 1:
+        return f"{leaves[0].flag}: {message.removeprefix(argument[0])}"
+    return message if message.startswith("--") else f"{message} (--verbosity=1 shows where)"

@@ -66,7 +66,7 @@ class Model(nn.Module):
 
 def experiment(config: Config) -> dl.Experiment:
     if config.data.name == "mnist":
-        train, test = dl.data.mnist(config.data.folder or "")
+        train, test = dl.data.mnist(config.data.folder)
     else:
         train, test = {"uci": dl.data.uci_digits, "mnist5k": dl.data.mnist5k}[config.data.name]()
     model = Model(config.features, config.hidden, config.dropout)

@@ -63,15 +63,17 @@ def mnist5k() -> Split:
     return _fields(images[~test], labels[~test]), _fields(images[test], labels[test])
 
 
-def mnist(folder: str | Path) -> Split:
+def mnist(folder: str | Path | None) -> Split:
     """MNIST's 60,000/10,000 digits from the idx files in ``folder`` (LeCun, Cortes & Burges 1998).
 
     Accepts ``train-images-idx3-ubyte`` and its three companions, also with ``.idx3-ubyte``, also ``.gz``.
 
     Raises:
-        FileNotFoundError: the folder or one of its four files is missing.
+        FileNotFoundError: the folder or one of its four files is missing, or no folder was named.
         ValueError: a file is damaged: wrong magic number, wrong length, or not as many labels as images.
     """
+    if folder is None:
+        raise FileNotFoundError("folder: got none, expected the folder that holds MNIST's four idx files")
     return _idx_split(Path(folder), "train"), _idx_split(Path(folder), "t10k")
 
 

@@ -76,7 +76,6 @@ def read_ahead(
     ['11', '12', '13']
     """
 
-
     def make(step: int) -> Any:
         return place(data[step])
 

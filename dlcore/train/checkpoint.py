@@ -31,7 +31,8 @@ class Checkpoints:
 
         keep = AnyPreservationPolicy([LatestN(config.keep), BestN(get_metric_fn=rank, n=1)])
         self.folder = folder.absolute()
-        options = ocp.CheckpointManagerOptions(best_fn=rank, preservation_policy=keep)
+        # Orbax makes the folder with the first checkpoint, not when somebody only looks into it.
+        options = ocp.CheckpointManagerOptions(best_fn=rank, preservation_policy=keep, create=False)
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def __enter__(self) -> "Checkpoints":

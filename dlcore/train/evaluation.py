@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from dlcore.metrics import Metric
-from dlcore.train.experiment import Batch, Experiment
+from dlcore.train.experiment import Batch
 from dlcore.train.state import TrainState
 from dlcore.train.step import EvalStep
 
@@ -29,13 +29,3 @@ def evaluate(eval_step: EvalStep, state: TrainState, eval_data: Iterable[Batch])
 def read_sums(sums: Mapping[str, Metric]) -> dict[str, float]:
     """The values of summed metrics, as Python numbers."""
     return {name: float(metric.value()) for name, metric in sorted(jax.device_get(sums).items())}
-
-
-def check_best(experiment: Experiment, eval_step: EvalStep, state: TrainState) -> None:
-    """ValueError, before anything is compiled, where the metric that decides 'best' will not be measured."""
-    batch = next(iter(experiment.eval_data))
-    metrics = jax.eval_shape(eval_step, state.params, state.model_state, batch)
-    if experiment.best not in metrics:
-        raise ValueError(
-            f"best: got {experiment.best!r}, expected one of the metrics {', '.join(sorted(metrics))}"
-        )

@@ -1,5 +1,6 @@
 """The contract between an experiment and everything that trains, restores and measures it."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,10 +150,29 @@ Mode: TypeAlias = Callable[[Run], Mapping[str, Any]]
 """What ``--mode=NAME`` calls; the last line of stdout is what it returns."""
 
 
-def check(config: Config) -> None:
+def check_config(config: Config) -> None:
     """ValueError, naming the flag, where a setting is out of bounds or does not go with another."""
     configs.check(config)
     make_schedule(config.optimizer, config.train.steps)
+
+
+def check_model(experiment: Experiment) -> None:
+    """Traces the model on a training and an evaluation batch, computing nothing.
+
+    Raises:
+        ValueError: the metric ``best`` is none of the evaluation's; and whatever the model raises where
+            its settings do not fit the data.
+    """
+    rng = jax.eval_shape(lambda: jax.random.key(0))
+    train_batch, eval_batch = experiment.train_data[0], next(iter(experiment.eval_data))
+    params, model_state = jax.eval_shape(experiment.init, rng, train_batch)
+    for batch, train in ((train_batch, True), (eval_batch, False)):
+        loss = functools.partial(experiment.loss, train=train)
+        _, (_, metrics) = jax.eval_shape(loss, params, model_state, batch, rng)
+    if experiment.best not in metrics:
+        raise ValueError(
+            f"best: got {experiment.best!r}, expected one of the metrics {', '.join(sorted(metrics))}"
+        )
 
 
 def _arguments(batch: Batch) -> tuple[Any, ...]:

@@ -33,10 +33,10 @@ class MetricsLog:
         rows = [row for row in read_metrics(self._path) if row[0] <= step]
         partial = self._path.with_suffix(".partial")
         with partial.open("w", newline="") as file:
-            csv.writer(file).writerows([COLUMNS, *rows])
+            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
         os.replace(partial, self._path)
         self._file = self._path.open("a", newline="")
-        self._rows = csv.writer(self._file)
+        self._rows = csv.writer(self._file, lineterminator="\n")
         self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def __enter__(self) -> "MetricsLog":

@@ -13,7 +13,7 @@ import optax
 
 from dlcore.data.pipeline import read_ahead
 from dlcore.train.checkpoint import Checkpoints
-from dlcore.train.evaluation import check_best, evaluate, read_sums
+from dlcore.train.evaluation import evaluate, read_sums
 from dlcore.train.experiment import Config, Experiment, Run
 from dlcore.train.logging import MetricsLog, ProgressReport
 from dlcore.train.optimizer import make_optimizer, make_schedule
@@ -41,10 +41,10 @@ def train(experiment: Experiment, config: Config, folder: Path) -> Trained:
     """Trains to ``config.train.steps``, from the newest checkpoint in ``folder`` where there is one.
 
     Writes ``metrics.csv``, TensorBoard events and ``checkpoints/`` into the folder. The result is the
-    evaluation of the last state, never of the best: the best was chosen on the evaluation set.
+    evaluation of the last state, never of the best: the best was chosen on the evaluation set. The experiment
+    is one that `experiment.check_model` let pass.
 
     Raises:
-        ValueError: the metric ``experiment.best`` is none of the evaluation's.
         Interrupted: after Ctrl-C, when the state is saved.
     """
     began, steps = time.monotonic(), config.train.steps
@@ -52,7 +52,6 @@ def train(experiment: Experiment, config: Config, folder: Path) -> Trained:
     train_step = make_train_step(experiment, optimizer, config.seed)
     eval_step = make_eval_step(experiment)
     state = initial_state(experiment, optimizer, config.seed, train_step)
-    check_best(experiment, eval_step, state)
 
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(open_checkpoints(experiment, config, folder))

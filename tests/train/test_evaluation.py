@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore.train.evaluation import check_best, evaluate
+from dlcore.train.evaluation import evaluate
 from dlcore.train.optimizer import make_optimizer
 from dlcore.train.state import initial_state
 from dlcore.train.step import make_eval_step, make_train_step
@@ -24,21 +24,6 @@ def test_every_example_counts_once_whatever_the_batch_size(make_toy):
             assert value == pytest.approx(float(whole[name].value()), rel=1e-5)
     with pytest.raises(ValueError, match="eval_data: got no batch"):
         evaluate(eval_step, state, [])
-
-
-def test_an_unknown_deciding_metric_is_refused(make_toy):
-    toy = make_toy()
-    optimizer = make_optimizer(toy.config.optimizer, 1)
-    state = initial_state(toy.experiment, optimizer, 0, make_train_step(toy.experiment, optimizer, 0))
-    wrong = dl.Experiment(
-        toy.experiment.init,
-        toy.experiment.loss,
-        toy.experiment.train_data,
-        toy.experiment.eval_data,
-        best="f1",
-    )
-    with pytest.raises(ValueError, match="best: got 'f1', expected one of the metrics accuracy, loss"):
-        check_best(wrong, make_eval_step(wrong), state)
 
 
 def test_a_mask_hides_nan():

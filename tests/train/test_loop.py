@@ -30,13 +30,11 @@ def whole(make_toy, tmp_path):
 def test_longer_after_the_end_equals_one_go(make_toy, tmp_path, whole):
     halves = tmp_path / "halves"
     halves.mkdir()
-    for steps in (8, 12):
+    for steps in (6, 12):
         toy = make_toy(steps=steps)
         finished = loop.train(toy.experiment, toy.config, halves)
     assert_same_bits(finished.state, whole[0].state)
-    # The evaluation at the end of the first half is the only row that the run in one go has not.
-    rows = [row for row in read_metrics(halves / "metrics.csv") if row[0] != 8 or row[1].startswith("train")]
-    assert rows == read_metrics(whole[1] / "metrics.csv")
+    assert (halves / "metrics.csv").read_bytes() == (whole[1] / "metrics.csv").read_bytes()
     assert finished.evaluation == whole[0].evaluation
 
 

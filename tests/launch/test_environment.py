@@ -1,0 +1,121 @@
+"""launch/local and launch/test: which Python they take, when they install, what they say."""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+# Stands for an environment's Python: notes what it is told to install and to run, and does neither.
+STUB = """#!/bin/sh
+case "$*" in
+    "-m pip "*) echo "$*" >>"{log}"; exit {pip_exit} ;;
+    "-m "*) echo "$*" >>"{log}"; exit 0 ;;
+esac
+exec "{real}" "$@"
+"""
+
+
+class Checkout:
+    """A copy of the launch folder in a path with a space, and an environment whose Python is a stub."""
+
+    def __init__(self, folder: Path):
+        self.root, self.environment = folder / "a checkout", folder / "environment"
+        shutil.copytree(ROOT / "launch", self.root / "launch")
+        shutil.copy(ROOT / "pyproject.toml", self.root)
+        venv.create(self.environment, symlinks=True)
+        self.python, self.log = self.environment / "bin" / "python", folder / "log"
+        self.real = self.python.rename(self.python.with_name("real-python"))
+        self.set_pip_exit(0)
+
+    def set_pip_exit(self, code: int) -> None:
+        self.python.write_text(STUB.format(log=self.log, pip_exit=code, real=self.real))
+        self.python.chmod(0o755)
+
+    def run(self, program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        choices = ("VIRTUAL_ENV", "DLCORE_PYTHON")
+        inherited = {name: value for name, value in os.environ.items() if name not in choices}
+        return subprocess.run(
+            [self.root / "launch" / program, *arguments],
+            env={**inherited, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def calls(self) -> list[str]:
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return Checkout(tmp_path)
+
+
+@pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "DLCORE_PYTHON"])
+def test_an_environment_of_the_users_is_used_and_installed_into_once(checkout, variable):
+    chosen = {variable: str(checkout.environment if variable == "VIRTUAL_ENV" else checkout.python)}
+    for expected in (2, 1, 1):
+        finished = checkout.run("local", "experiments.digits", "--run=a b", **chosen)
+        assert finished.returncode == 0, finished.stderr
+        calls = checkout.calls()
+        assert len(calls) == expected
+        assert calls[-1] == "-m experiments.digits --run=a b"
+    assert not (checkout.root / ".venv").exists()
+    with (checkout.root / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    checkout.run("local", "experiments.digits", **chosen)
+    assert [call.split()[1] for call in checkout.calls()] == ["pip", "experiments.digits"]
+
+
+def test_the_tests_have_their_own_extra(checkout):
+    checkout.run("test", "-x", VIRTUAL_ENV=str(checkout.environment))
+    install, tests = checkout.calls()
+    assert install.endswith(f"--editable {checkout.root}[test]")
+    assert tests == "-m pytest -x"
+
+
+def test_an_installation_that_fails_is_said_and_tried_again(checkout):
+    checkout.set_pip_exit(1)
+    for _ in range(2):
+        finished = checkout.run("local", "experiments.digits", VIRTUAL_ENV=str(checkout.environment))
+        assert finished.returncode == 2
+        assert finished.stderr.splitlines()[-1].startswith("error: the installation did not finish")
+        assert len(checkout.calls()) == 1
+
+
+def test_without_an_environment_one_is_made_in_the_checkout(checkout):
+    """Up to the installation, which this pyproject.toml makes fail before anything is fetched."""
+    (checkout.root / "pyproject.toml").write_text("[broken")
+    finished = checkout.run("local", "experiments.digits", DLCORE_PYTHON=sys._base_executable)
+    assert finished.returncode == 2
+    assert f"making {checkout.root}/.venv" in finished.stderr
+    assert "the installation did not finish" in finished.stderr
+    assert (checkout.root / ".venv" / "bin" / "python").exists()
+
+
+def test_a_python_that_is_too_old_or_absent_is_named(checkout, tmp_path):
+    old = tmp_path / "old-python"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.18 && exit 0\nexit 1\n')
+    old.chmod(0o755)
+    for chosen, message in (
+        (old, f"error: {old} is Python 3.9.18; dlcore needs Python 3.11 or newer"),
+        (tmp_path / "none", f"error: {tmp_path / 'none'} (from DLCORE_PYTHON or VIRTUAL_ENV) is no program"),
+    ):
+        finished = checkout.run("local", "experiments.digits", DLCORE_PYTHON=str(chosen))
+        assert finished.returncode == 2
+        assert finished.stderr.strip() == message
+    assert checkout.calls() == []
+
+
+def test_no_experiment_is_a_usage_line(checkout):
+    finished = checkout.run("local")
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: no experiment given; usage: launch/local experiments.digits")

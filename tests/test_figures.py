@@ -1,0 +1,64 @@
+"""Figures say what they are given; how they look is for people to see."""
+
+import numpy as np
+import pytest
+
+from dlcore import figures
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """Saves a figure, which is when matplotlib finds most mistakes."""
+
+    def save(figure):
+        figure.savefig(tmp_path / "figure.png")
+        assert (tmp_path / "figure.png").stat().st_size > 1000
+        return figure
+
+    return save
+
+
+def test_learning_curves_draw_every_row_of_their_metrics(drawn):
+    rows = [(step, f"train/{name}", 1.0 / step) for step in (1, 2, 3) for name in ("loss", "accuracy")]
+    rows += [(3, "eval/loss", 0.5), (3, "eval/accuracy", 0.5)]
+    rows += [(step, f"train/{name}", 2.0) for step in (1, 2) for name in ("gradient_norm", "other")]
+    figure = drawn(figures.learning_curves(rows, "accuracy"))
+    points = {axes.get_title(): [len(line.get_xdata()) for line in axes.lines] for axes in figure.axes}
+    assert points == {"loss": [3, 1], "accuracy": [3, 1], "gradient norm": [2]}
+
+
+def test_the_confusion_matrix_counts_true_by_said(drawn):
+    figure = drawn(figures.confusion_matrix(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2]), list("abc")))
+    axes = figure.axes[0]
+    seen = {
+        (int(text.get_position()[1]), int(text.get_position()[0])): text.get_text() for text in axes.texts
+    }
+    assert seen == {(0, 0): "1", (0, 1): "1", (1, 1): "1", (2, 2): "1"}
+    assert axes.get_title() == "3 of 4 right (75.00%)"
+
+
+@pytest.mark.parametrize(("depth", "count"), [(1, 3), (3, 8), (2, 20)])
+def test_each_filter_has_its_panel(drawn, depth, count):
+    figure = drawn(figures.filters(np.random.default_rng(0).normal(size=(3, 3, depth, count))))
+    assert sum(bool(axes.images) for axes in figure.axes) == count
+
+
+def test_feature_maps_show_the_image_and_each_block(drawn):
+    maps = {"block_0": np.ones((4, 4, 5)), "block_1": np.zeros((2, 2, 7))}
+    figure = drawn(figures.feature_maps(np.ones((8, 8, 1)), maps))
+    assert [axes.get_title() for axes in figure.axes] == [
+        "input, 8 x 8",
+        "block_0: 5 maps of 4 x 4",
+        "block_1: 7 maps of 2 x 2",
+    ]
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 9])
+def test_the_worst_mistakes_come_first(drawn, wrong):
+    labels = np.zeros(10, int)
+    truth = np.where(np.arange(10) < wrong, np.arange(10) / 20, 0.9)
+    probabilities = np.stack([truth, 1 - truth], axis=-1)
+    figure = drawn(figures.worst_mistakes(np.ones((10, 4, 4, 1)), labels, probabilities, list("ab"), count=6))
+    titles = [axes.get_title().splitlines()[0] for axes in figure.axes if axes.images]
+    assert titles == [f"true a: {number / 20:.1%}" for number in range(min(wrong, 6))]
+    assert f"of {wrong} mistakes among 10 images" in figure.get_suptitle()
