@@ -33,8 +33,7 @@ def learning_curves(rows: Sequence[tuple[int, str, float]], best: str) -> "Figur
     _curve(panels[2], rows, "train/gradient_norm_clipped", "as used (after clipping)", COLOURS["eval"])
     panels[2].set(xlabel="step", ylabel="global norm", title="gradient norm", yscale="log")
     for axes in (panels[0], panels[2]):
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        _label_log_scale(axes)
     for axes in panels:
         axes.grid(alpha=0.25, which="both")
         if axes.lines:
@@ -153,6 +152,16 @@ def _curve(axes: "Axes", rows: Sequence[tuple[int, str, float]], name: str, labe
     if points:
         marker: dict[str, Any] = {"marker": "o", "markersize": 3} if len(points) < 30 else {}
         axes.plot(*zip(*points, strict=True), label=label, color=colour, **marker)
+
+
+def _label_log_scale(axes: "Axes") -> None:
+    """Plain numbers (0.7, not 7 x 10^-1) where a logarithmic scale spans less than two decades."""
+    from matplotlib.ticker import LogLocator
+
+    low, high = axes.get_ylim()
+    if high < 100 * low:
+        axes.yaxis.set(major_locator=LogLocator(subs=(1, 1.5, 2, 3, 5, 7)), major_formatter="{x:g}")
+        axes.yaxis.set_minor_formatter("")
 
 
 def _tiles(maps: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ def test_only_the_steps_may_grow(make_toy, tmp_path):
     modes.claim_folder(run_in(make_toy, tmp_path, steps=100))
     for wrong in ({"steps": 99}, {"steps": 100, "batch_size": 4}):
         before = (tmp_path / "config.json").read_bytes()
-        with pytest.raises(ValueError, match="holds a run with other settings: --config.train"):
+        with pytest.raises(ValueError, match=r"holds a run with other settings: --config\.train"):
             modes.claim_folder(run_in(make_toy, tmp_path, **wrong))
         assert (tmp_path / "config.json").read_bytes() == before
 

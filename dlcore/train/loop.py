@@ -14,7 +14,7 @@ import optax
 from dlcore.data.pipeline import read_ahead
 from dlcore.train.checkpoint import Checkpoints
 from dlcore.train.evaluation import evaluate, read_sums
-from dlcore.train.experiment import Config, Experiment, Run
+from dlcore.train.experiment import Config, Experiment, Metrics, Run
 from dlcore.train.logging import MetricsLog, ProgressReport
 from dlcore.train.optimizer import make_optimizer, make_schedule
 from dlcore.train.state import TrainState, initial_state
@@ -75,6 +75,7 @@ def train(experiment: Experiment, config: Config, folder: Path) -> Trained:
 
         for step, batch in enumerate(batches, start + 1):
             state = train_step(state, batch)
+            recorder.write()  # the row of the step before: meanwhile the device works on this one
             progress.advance()
             evaluation = None
             if step % config.train.log_every == 0 or step == steps:
@@ -82,6 +83,7 @@ def train(experiment: Experiment, config: Config, folder: Path) -> Trained:
             if step % config.train.eval_every == 0 or step == steps:
                 evaluation = recorder.evaluation(step, state)
             if step % config.checkpoint.every == 0 or step == steps or interrupts:
+                recorder.write()  # on disk before the state that goes on behind it
                 checkpoints.save(step, state, evaluation)
             if interrupts and step < steps:
                 raise Interrupted(step)
@@ -121,20 +123,30 @@ class Recorder:
         self.experiment, self.eval_step, self.schedule = experiment, eval_step, jax.jit(schedule)
         self.log, self.progress = log, progress
         self._last_step, self._last_time = step, time.monotonic()
+        self._unwritten: tuple[int, Metrics] | None = None
 
     def training(self, step: int, state: TrainState) -> TrainState:
-        """Logs the training metrics since the last row; reading them is the only wait for the device."""
-        values = read_sums(state.metrics)
+        """Takes the training metrics since the last row, for `write`; the state's begin anew."""
+        self._unwritten = step, state.metrics
+        return state.with_zero_metrics()
+
+    def write(self) -> None:
+        """Writes the row that was taken, if any; to read it is the loop's only wait for the device."""
+        if self._unwritten is None:
+            return
+        step, metrics = self._unwritten
+        self._unwritten = None
+        values = read_sums(metrics)
         rate = (step - self._last_step) / (time.monotonic() - self._last_time)
         self._last_step, self._last_time = step, time.monotonic()
         row = {f"train/{name}": value for name, value in values.items()}
         row["train/learning_rate"] = float(self.schedule(step - 1))
         self.log.write(step, row, {"train/steps_per_second": rate})
         self.progress.report(step, {"loss": values.get("loss", float("nan")), "steps/s": rate})
-        return state.with_metrics(state.metrics)
 
     def evaluation(self, step: int, state: TrainState) -> dict[str, float]:
         """Evaluates on the whole set and logs it; its time does not count in the steps per second."""
+        self.write()
         began = time.monotonic()
         values = evaluate(self.eval_step, state, self.experiment.eval_data)
         self.log.write(step, {f"eval/{name}": value for name, value in values.items()})

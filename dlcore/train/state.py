@@ -1,12 +1,12 @@
 """The one place where a run's state lives."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import flax
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from dlcore import streams
@@ -32,10 +32,15 @@ class TrainState:
     opt_state: optax.OptState
     metrics: Metrics
 
-    def with_metrics(self, shapes: Metrics) -> "TrainState":
-        """The same state with metrics of these shapes, all sums at 0."""
-        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-        return self.replace(metrics=jax.device_put(zeros, self.step.sharding))  # type: ignore[attr-defined]
+    def with_zero_metrics(self) -> "TrainState":
+        """The same state with all sums of its metrics at 0."""
+        return self.replace(metrics=_zeros_like(self.metrics))  # type: ignore[attr-defined]
+
+
+# With the argument kept, the zeros stand on its devices: the step sees one kind of argument, compiles once.
+@partial(jax.jit, keep_unused=True)
+def _zeros_like(metrics: Metrics) -> Metrics:
+    return optax.tree.zeros_like(metrics)
 
 
 Step: TypeAlias = Callable[[TrainState, Batch], TrainState]
@@ -56,9 +61,10 @@ def initial_state(
 
     def init(batch: Batch) -> TrainState:
         params, model_state = experiment.init(streams.key(seed, "init"), batch)
-        return TrainState(jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), {})
+        state = TrainState(jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), {})
+        shapes = jax.eval_shape(train_step, state, batch).metrics
+        return state.replace(metrics=optax.tree.zeros_like(shapes))  # type: ignore[attr-defined]
 
     # Placed explicitly, as a restored state is: the step sees one kind of argument and compiles once.
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    state = jax.jit(init, out_shardings=device)(batch)
-    return state.with_metrics(jax.eval_shape(train_step, state, batch).metrics)
+    return jax.jit(init, out_shardings=device)(batch)

@@ -35,6 +35,6 @@ def test_metrics_begin_at_zero_and_can_be_set_back(make_toy):
     assert all(float(leaf) == 0 for leaf in jax.tree.leaves(state.metrics))
     state = train_step(state, toy.experiment.train_data[0])
     assert any(float(leaf) != 0 for leaf in jax.tree.leaves(state.metrics))
-    again = state.with_metrics(state.metrics)
+    again = state.with_zero_metrics()
     assert all(float(leaf) == 0 for leaf in jax.tree.leaves(again.metrics))
     assert again.params is state.params
