@@ -8,9 +8,12 @@
 from dlcore import data, figures, losses, metrics
 from dlcore.app import run
 from dlcore.config import setting
-from dlcore.layers.conv import Conv, ConvBlock, ConvStack, flatten
-from dlcore.ops.convolution import output_size
-from dlcore.ops.pooling import max_pool
+from dlcore.layers.conv import Conv, flatten
+from dlcore.layers.stack import ConvBlock, ConvStack, temporal_blocks
+from dlcore.layers.summary import describe, parameter_count, receptive_field
+from dlcore.ops.convolution import convolve, correlate
+from dlcore.ops.pooling import avg_pool, channel_pool, global_avg_pool, global_max_pool, max_pool
+from dlcore.ops.sizes import output_size
 from dlcore.train.experiment import CheckpointConfig, Config, Experiment, TrainConfig
 from dlcore.train.optimizer import OptimizerConfig
 
@@ -23,13 +26,23 @@ __all__ = [
     "Experiment",
     "OptimizerConfig",
     "TrainConfig",
+    "avg_pool",
+    "channel_pool",
+    "convolve",
+    "correlate",
     "data",
+    "describe",
     "figures",
     "flatten",
+    "global_avg_pool",
+    "global_max_pool",
     "losses",
     "max_pool",
     "metrics",
     "output_size",
+    "parameter_count",
+    "receptive_field",
     "run",
     "setting",
+    "temporal_blocks",
 ]

@@ -1,8 +1,9 @@
 """The command line of every experiment: flags -> Config -> a mode, in a run's folder."""
 
-import json
+import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from dlcore.train.experiment import Config, Experiment, Mode, Run, check_config,
 C = TypeVar("C", bound=Config)
 FLAGS = flags.FLAGS
 
-INTERRUPTED = 130
+FAILED, INTERRUPTED = 1, 130
 
 
 def run(
@@ -27,7 +28,7 @@ def run(
     """Runs an experiment file from its command line; the last line of stdout is ``result: {JSON}``.
 
     Exits with 0 when done, 2 for a mistake in flags, config or data (one line on stderr, nothing written
-    over), 130 after Ctrl-C (the state is saved).
+    over), 1 when something failed on the way (with a traceback), 130 after Ctrl-C (the state is saved).
 
     Args:
         config_class: a dataclass, usually derived from `Config`; each leaf is a flag ``--config.PATH``.
@@ -44,16 +45,26 @@ def run(
             check_config(config)
             built = experiment(config)
             mode = _mode(built)
-            check_model(built)
+            with config_flags.one_line_errors(config, " (--verbosity=1 shows where)"):
+                check_model(built)
             this_run = Run(built, config, folder, FLAGS.checkpoint)
             if FLAGS.mode == "train":
                 modes.claim_folder(this_run)
         try:
             result = mode(this_run)
         except KeyboardInterrupt as stop:
-            print(f"{stop or 'stopped'}; to go on: --workdir={folder}", file=sys.stderr)
+            print(
+                f"{str(stop) or 'stopped before the first step'}; to go on: --workdir={folder}",
+                file=sys.stderr,
+            )
             sys.exit(INTERRUPTED)
-        print("result:", json.dumps({**result, "folder": str(folder)}))
+        except Exception:
+            # After a failed write, threads of the checkpointing stay, and would keep the process for ever.
+            traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(FAILED)
+        print("result:", modes.to_json({**result, "folder": str(folder)}))
 
     app.run(main, flags_parser=_parse)
 
@@ -92,8 +103,8 @@ def _folder() -> Path:
     if FLAGS.run and FLAGS.workdir:
         raise ValueError("--run: got a --workdir too, expected one of them; --workdir is the folder itself")
     if FLAGS.workdir:
-        return Path(FLAGS.workdir)
-    if FLAGS.run and not re.fullmatch(r"\w[\w.-]*", FLAGS.run):
+        return Path(FLAGS.workdir).expanduser()
+    if FLAGS.run is not None and not re.fullmatch(r"\w[\w.-]*", FLAGS.run):
         raise ValueError(f"--run: got {FLAGS.run!r}, expected letters, digits and . _ -; a path is --workdir")
     if not FLAGS.run and FLAGS.mode != "train":
         raise ValueError(f"--run: got none, expected the name of the run to {FLAGS.mode} (or its --workdir)")

@@ -66,6 +66,11 @@ class Leaf:
         return f"--config.{self.path}"
 
     @property
+    def text(self) -> str:
+        """The value as `read` takes it."""
+        return to_text(self.value)
+
+    @property
     def expected(self) -> str:
         """What the leaf may be, in words: 'a number >= 0 and < 1, or none'."""
         return _describe(self.hint, " and ".join(f"{sign} {bound}" for sign, bound in self.bounds.items()))
@@ -82,6 +87,17 @@ class Leaf:
         if not _fits(value, self.hint, self.bounds):
             raise ValueError(f"{self.flag}: got {value!r}, expected {self.expected}")
         return value
+
+
+def to_text(value: Any) -> str:
+    """A leaf's value as flags write it.
+
+    >>> to_text((8, 16)), to_text(None), to_text(True), to_text(3e-4)
+    ('8,16', 'none', 'true', '0.0003')
+    """
+    if isinstance(value, tuple):
+        return ",".join(map(to_text, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def leaves(config: Any, prefix: str = "") -> Iterator[Leaf]:

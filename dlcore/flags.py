@@ -35,7 +35,7 @@ class LeafSerializer(flags.ArgumentSerializer):
     """Writes a leaf's value as the text that `LeafParser` reads."""
 
     def serialize(self, value: Any) -> str:
-        return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        return configs.to_text(value)
 
 
 def define(config: Any, module: str, values: flags.FlagValues) -> None:
@@ -93,17 +93,17 @@ def read_file(config: C, path: Path, flag: str) -> C:
 
 
 @contextlib.contextmanager
-def one_line_errors(config: Any) -> Iterator[None]:
+def one_line_errors(config: Any, hint: str = "") -> Iterator[None]:
     """Turns what is wrong with a config or its data into one line that names the flag, and exit code 2.
 
     Errors name the argument first (``batch_size: got 0, ...``); where a setting has that name, the line
-    says its flag. ``--verbosity=1`` shows the traceback, for what comes out of a model.
+    says its flag; other errors end with the ``hint``. ``--verbosity=1`` shows the traceback.
     """
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         logging.debug("traceback of the error below", exc_info=True)
-        fail(_with_flag(str(error), config))
+        fail(_with_flag(str(error), config) or f"{error}{hint}")
 
 
 def fail(message: str) -> NoReturn:
@@ -112,9 +112,10 @@ def fail(message: str) -> NoReturn:
     sys.exit(BAD_USAGE)
 
 
-def _with_flag(message: str, config: Any) -> str:
+def _with_flag(message: str, config: Any) -> str | None:
+    """The message with the flag of the one setting that it begins with, if it does."""
     argument = re.match(r"(\w+): ", message)
     leaves = [leaf for leaf in configs.leaves(config) if argument and leaf.path.split(".")[-1] == argument[1]]
     if argument and len(leaves) == 1:
         return f"{leaves[0].flag}: {message.removeprefix(argument[0])}"
-    return message if message.startswith("--") else f"{message} (--verbosity=1 shows where)"
+    return message if message.startswith("--") else None

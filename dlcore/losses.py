@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from dlcore import metrics
@@ -16,6 +17,7 @@ def classification(
     Args:
         logits: ``[B, C]``, before the softmax that turns them into the lecture's final probabilities.
         batch: ``labels [B]`` as integers in [0, C); rows where ``mask [B]`` is False do not count.
+            A label outside of it, in a row that counts, makes the loss NaN, which is not overlooked.
         label_smoothing: the weight that the target ``p`` gives to the uniform distribution. The metric
             ``loss`` has the smoothing too, so that it is the quantity that is minimised.
 
@@ -25,7 +27,6 @@ def classification(
     Raises:
         ValueError: logits and labels do not fit each other.
 
-    >>> import jax.numpy as jnp
     >>> batch = {"labels": jnp.array([0, 1])}
     >>> loss, measured = classification(jnp.array([[9.0, 0.0], [9.0, 0.0]]), batch)
     >>> float(measured["accuracy"].value())
@@ -38,7 +39,9 @@ def classification(
             "flatten or pool the model's output to one row of class scores an example"
         )
     target = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
-    cross_entropy = metrics.Average.of(optax.softmax_cross_entropy(logits, target), mask)
+    costs = optax.softmax_cross_entropy(logits, target)
+    known = (labels >= 0) & (labels < logits.shape[-1])
+    cross_entropy = metrics.Average.of(jnp.where(known, costs, jnp.nan), mask)
     return cross_entropy.value(), {
         "loss": cross_entropy,
         "accuracy": metrics.accuracy(logits, labels, mask),

@@ -1,6 +1,7 @@
 """The modes that every experiment has, and what they keep in a run's folder."""
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -28,9 +29,9 @@ def train(run: Run) -> Mapping[str, Any]:
     print(f"run folder: {run.folder}", file=sys.stderr)
     state, evaluation, seconds = loop.train(run.experiment, run.config, run.folder)
     result = {**evaluation, "steps": int(state.step), "seconds": round(seconds, 2)}
-    _write_json(run.folder / RESULT, result)
     for path in _draw(run, state):
         print(f"figure: {path}", file=sys.stderr)
+    _write_json(run.folder / RESULT, result)  # last: a run with a result is whole
     return result
 
 
@@ -61,10 +62,16 @@ def claim_folder(run: Run) -> None:
         stored = flags.read_file(run.config, path, "config.json")
         pairs = zip(configs.leaves(stored), configs.leaves(run.config), strict=True)
         other = [
-            f"{new.flag}={new.value} (was {old.value})"
+            f"{new.flag}={new.text} (was {old.text})"
             for old, new in pairs
             if new.value != old.value and not (new.may_grow and new.value > old.value)
         ]
+        if not other and run.config.optimizer.schedule != "constant" and stored != run.config:
+            raise ValueError(
+                f"--config.train.steps: got {run.config.train.steps} (was {stored.train.steps}) with a "
+                f"{run.config.optimizer.schedule} schedule, in which the number of steps decides the learning rate "
+                "of each; choose another --run name"
+            )
         if other:
             raise ValueError(
                 f"{run.folder}: holds a run with other settings: {', '.join(other)}; "
@@ -79,12 +86,12 @@ def claim_folder(run: Run) -> None:
 
 
 def _finished(run: Run) -> Mapping[str, Any] | None:
-    """The result of a run that is at its last step already."""
-    path = run.folder / RESULT
-    if not path.is_file():
+    """The result of a run that is at its last step already; a damaged one is made anew."""
+    try:
+        result = json.loads((run.folder / RESULT).read_text())
+        return result if result["steps"] == run.config.train.steps else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    result = json.loads(path.read_text())
-    return result if result["steps"] == run.config.train.steps else None
 
 
 def _draw(run: Run, state: Any) -> Iterator[Path]:
@@ -104,8 +111,17 @@ def _draw(run: Run, state: Any) -> Iterator[Path]:
         yield folder / f"{name}.png"
 
 
+def to_json(values: Mapping[str, Any], indent: int | None = None) -> str:
+    """JSON as everyone reads it: a number that is not finite is null."""
+    finite = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
+    return json.dumps(finite, indent=indent, allow_nan=False)
+
+
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Writes a file whole or not at all, whatever kills the process meanwhile."""
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n")
+    partial.write_text(to_json(values, indent=2) + "\n")
     os.replace(partial, path)

@@ -84,10 +84,10 @@ def draw(model: Model, test: Mapping[str, np.ndarray], params: Any, model_state:
     one = lambda image: jax.nn.softmax(model.apply(variables, image[None], train=False)[0])
     probabilities = np.asarray(jax.lax.map(one, images, batch_size=500))
     _, seen = model.apply(variables, images[:1], train=False, mutable=["intermediates"])
-    maps = {name: np.asarray(value[0][0]) for name, value in seen["intermediates"]["stack"].items()}
+    maps = {name: np.asarray(block["maps"][0][0]) for name, block in seen["intermediates"]["stack"].items()}
     return {
         "confusion_matrix": dl.figures.confusion_matrix(labels, probabilities.argmax(-1), names),
-        "filters": dl.figures.filters(np.asarray(params["stack"]["conv_0"]["kernel"])),
+        "filters": dl.figures.filters(np.asarray(params["stack"]["block_0"]["conv_0"]["kernel"])),
         "feature_maps": dl.figures.feature_maps(images[0], maps),
         "worst_mistakes": dl.figures.worst_mistakes(images, labels, probabilities, names),
     }

@@ -117,6 +117,15 @@ def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
     assert evaluated["steps"] == step
 
 
+def test_a_checkpoint_that_cannot_be_written_ends_the_run(folder, tmp_path):
+    (tmp_path / "config.json").write_bytes((folder[0] / "config.json").read_bytes())
+    (tmp_path / "checkpoints").touch()
+    finished = run(f"--workdir={tmp_path}")
+    assert finished.returncode == 1
+    assert "NotADirectoryError" in finished.stderr
+    assert "result:" not in finished.stdout
+
+
 def test_help_lists_every_setting_with_default_bounds_and_meaning():
     finished = run("--help")
     assert finished.returncode == 0

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from dlcore import figures
 
@@ -62,3 +63,57 @@ def test_the_worst_mistakes_come_first(drawn, wrong):
     titles = [axes.get_title().splitlines()[0] for axes in figure.axes if axes.images]
     assert titles == [f"true a: {number / 20:.1%}" for number in range(min(wrong, 6))]
     assert f"of {wrong} mistakes among 10 images" in figure.get_suptitle()
+
+
+def texts(axes):
+    """What stands where, by (x, y)."""
+    return {text.get_position(): text.get_text() for text in axes.texts}
+
+
+def test_a_number_grid_has_its_numbers_in_its_cells(drawn):
+    figure = Figure()
+    axes = figure.subplots()
+    figures.number_grid(
+        axes, [[1, -2.5], [np.nan, 0]], "a title", at=(3, 1), row_labels=["a", "b"], column_labels=[0, 1]
+    )
+    drawn(figure)
+    assert texts(axes) == {
+        (3, 0.8): "a title",
+        (3.5, 1.5): "1",
+        (4.5, 1.5): "\N{MINUS SIGN}2.5",
+        (4.5, 2.5): "0",
+        (2.8, 1.5): "a",
+        (2.8, 2.5): "b",
+        (3.5, 3.2): "0",
+        (4.5, 3.2): "1",
+    }
+    assert not axes.lines
+    bottom, top = axes.get_ylim()
+    assert bottom > top  # y goes down
+
+
+def test_number_grids_share_their_axes(drawn):
+    figure = Figure()
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 20), ylim=(10, 0))
+    figures.number_grid(axes, [1, 2, 3], at=(1, 1), marked=[True, False, True])
+    figures.number_grid(axes, np.full((2, 2), np.nan), at=(6, 1))
+    drawn(figure)
+    assert axes.get_xlim() == (0, 20)
+    assert axes.get_ylim() == (10, 0)
+    assert [min(line.get_xdata()) for line in axes.lines] == [1, 3]
+    assert [mesh.get_array().shape for mesh in axes.collections] == [(1, 3), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "named"),
+    [
+        (np.zeros((2, 2, 2)), {}, r"values: got shape \(2, 2, 2\)"),
+        ([], {}, r"values: got shape \(0,\)"),
+        ([1, 2], {"marked": [True, False, True]}, r"marked: got shape \(3,\)"),
+        ([1, 2], {"row_labels": ["a", "b"]}, "row_labels: got 2, expected 1"),
+        ([1, 2], {"column_labels": ["a"]}, "column_labels: got 1, expected 2"),
+    ],
+)
+def test_a_number_grid_refuses_what_does_not_fit(values, options, named):
+    with pytest.raises(ValueError, match=named):
+        figures.number_grid(Figure().subplots(), values, **options)

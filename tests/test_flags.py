@@ -65,11 +65,11 @@ def test_mistakes_are_absl_errors_that_say_what_is_expected(argument, message):
     [
         ("rate: got -1, expected more", "--config.inner.rate: got -1, expected more"),
         ("--mode: got x", "--mode: got x"),
-        ("kernel: got\n  4", "kernel: got 4 (--verbosity=1 shows where)"),
+        ("kernel: got\n  4", "kernel: got 4 (and more)"),
     ],
 )
 def test_an_error_of_an_argument_names_its_flag_in_one_line(capsys, message, line):
-    with pytest.raises(SystemExit) as stop, flags.one_line_errors(Outer()):
+    with pytest.raises(SystemExit) as stop, flags.one_line_errors(Outer(), " (and more)"):
         raise ValueError(message)
     assert stop.value.code == 2
     assert capsys.readouterr().err == f"error: {line}\n"

@@ -23,6 +23,14 @@ def test_cross_entropy_equals_its_definition(smoothing, masked):
     assert float(metrics["accuracy"].value()) == pytest.approx((logits.argmax(-1) == labels)[mask].mean())
 
 
+@pytest.mark.parametrize("label", [-1, 4])
+def test_a_label_that_is_no_class_makes_the_loss_nan_unless_masked(label):
+    logits, labels = jnp.ones((2, 4)), jnp.array([0, label])
+    assert np.isnan(classification(logits, {"labels": labels})[0])
+    mask = jnp.array([True, False])
+    assert np.isfinite(classification(logits, {"labels": labels, "mask": mask})[0])
+
+
 @pytest.mark.parametrize("shapes", [((6, 2, 4), (6,)), ((6, 4), (5,)), ((6, 4), (6, 1))])
 def test_shapes_that_do_not_fit_are_refused(shapes):
     with pytest.raises(ValueError, match="logits: got"):

@@ -46,3 +46,27 @@ def test_a_damaged_config_is_named_and_left(make_toy, tmp_path, content):
     with pytest.raises(ValueError, match=r"config\.json: .*config\.json"):
         modes.claim_folder(run_in(make_toy, tmp_path))
     assert (tmp_path / "config.json").read_text() == content
+
+
+def test_a_schedule_that_ends_does_not_grow(make_toy, tmp_path):
+    run = run_in(make_toy, tmp_path)
+    run.config.optimizer.schedule = "cosine"
+    modes.claim_folder(run)
+    run.config.train.steps += 1
+    with pytest.raises(ValueError, match=r"--config\.train\.steps: got 13 \(was 12\) with a cosine schedule"):
+        modes.claim_folder(run)
+
+
+def test_json_has_no_nan():
+    assert modes.to_json({"loss": float("nan"), "steps": 3, "folder": "a"}) == (
+        '{"loss": null, "steps": 3, "folder": "a"}'
+    )
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"steps": 3}'])
+def test_a_result_that_is_damaged_or_of_fewer_steps_is_made_anew(make_toy, tmp_path, content):
+    run = run_in(make_toy, tmp_path)
+    (tmp_path / "result.json").write_text(content)
+    assert modes._finished(run) is None
+    (tmp_path / "result.json").write_text('{"steps": 12}')
+    assert modes._finished(run) == {"steps": 12}

@@ -74,7 +74,8 @@ def mnist(folder: str | Path | None) -> Split:
     """
     if folder is None:
         raise FileNotFoundError("folder: got none, expected the folder that holds MNIST's four idx files")
-    return _idx_split(Path(folder), "train"), _idx_split(Path(folder), "t10k")
+    folder = Path(folder).expanduser()
+    return _idx_split(folder, "train"), _idx_split(folder, "t10k")
 
 
 def random_shifts(pixels: int) -> Transform:
@@ -88,6 +89,11 @@ def random_shifts(pixels: int) -> Transform:
     def transform(batch: Batch, generator: np.random.Generator) -> Batch:
         images = batch["inputs"]
         count, height, width, _ = images.shape
+        if pixels >= min(height, width):
+            raise ValueError(
+                f"shifts: got {pixels} for images of {height} x {width} pixels, expected less, so that some of "
+                "each image is left"
+            )
         padded = np.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
         down, right = generator.integers(0, 2 * pixels + 1, (2, count))
         rows = down[:, None, None] + np.arange(height)[:, None]

@@ -1,14 +1,14 @@
-"""Convolutional layers and stacks of them (lecture: conv -> ReLU -> pool, repeated, -> flatten)."""
+"""The convolutional layer (lecture: convolutional layers)."""
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Literal
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
-from dlcore.ops import convolution, pooling
+from dlcore.ops import convolution, sizes
+from dlcore.ops.lengths import check_lengths, zero_padding
 
 
 class Conv(nn.Module):
@@ -21,10 +21,10 @@ class Conv(nn.Module):
         features: K, the number of filters and the depth of the output.
         kernel_size: F, one entry a spatial dimension; an integer means a square filter over images.
         strides, padding, dilation, groups, remainder: as in `ops.convolution.correlate_channels`.
+        flip: flips the filters, which makes it the lecture's true convolution.
         use_bias: whether each filter adds a bias.
         kernel_init, bias_init, dtype, param_dtype: as in flax.
 
-    >>> import jax.numpy as jnp
     >>> layer = Conv(features=2, kernel_size=3)
     >>> maps, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 6, 6, 1)))
     >>> maps.shape, sum(leaf.size for leaf in jax.tree.leaves(variables))
@@ -34,24 +34,37 @@ class Conv(nn.Module):
     features: int
     kernel_size: int | Sequence[int]
     strides: int | Sequence[int] = 1
-    padding: convolution.Padding = 0
+    padding: sizes.Padding = 0
     dilation: int | Sequence[int] = 1
     groups: int = 1
-    remainder: convolution.Remainder = "error"
+    remainder: sizes.Remainder = "error"
+    flip: bool = False
     use_bias: bool = True
     kernel_init: Initializer = nn.initializers.lecun_normal()
     bias_init: Initializer = nn.initializers.zeros
     dtype: Dtype | None = None
-    param_dtype: Dtype = jax.numpy.float32
+    param_dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, inputs: jax.Array) -> jax.Array:
-        """``[B, *spatial, D1]`` -> ``[B, *spatial / S, K]``; ValueError where the sizes do not fit."""
-        window = (self.kernel_size,) * 2 if isinstance(self.kernel_size, int) else tuple(self.kernel_size)
-        convolution.per_dimension("kernel_size", window, len(window))
-        convolution.per_dimension("features", self.features, 1)
+    def __call__(self, inputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
+        """``[B, *spatial, D1]`` -> ``[B, *spatial / S, K]``.
+
+        Args:
+            inputs: sequences, images or volumes.
+            lengths: ``[B]``, how far each row goes in the first spatial dimension. What stands behind its end is
+                taken as 0, and outputs behind `output_lengths` are 0: a row's outputs are those it has alone.
+
+        Raises:
+            ValueError: sizes do not fit. TypeError: the inputs are no floating point numbers.
+        """
+        convolution.check_floats("inputs", inputs)
+        window = window_of(self.kernel_size)
+        sizes.integer("features", self.features)
         shape = (*window, inputs.shape[-1] // max(self.groups, 1), self.features)
         convolution.check_shapes(inputs.shape, shape, self.groups)
+        if lengths is not None:
+            check_lengths(lengths, inputs.shape)
+            inputs = zero_padding(inputs, lengths)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         bias = (
             self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
@@ -59,86 +72,37 @@ class Conv(nn.Module):
         inputs, kernel, bias = nn.dtypes.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
         outputs = convolution.correlate_channels(
             inputs,
-            kernel,
+            jnp.flip(kernel, range(len(window))) if self.flip else kernel,
             strides=self.strides,
             padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
             remainder=self.remainder,
         )
-        return outputs if bias is None else outputs + bias
+        outputs = outputs if bias is None else outputs + bias
+        return outputs if lengths is None else zero_padding(outputs, self.output_lengths(lengths))
+
+    def output_lengths(self, lengths: jax.Array) -> jax.Array:
+        """How many outputs each row of a padded batch has, ``[B]`` -> ``[B]``."""
+        return sizes.output_lengths(
+            lengths, window_of(self.kernel_size), self.strides, self.padding, self.dilation, self.remainder
+        )
 
 
-@dataclasses.dataclass(frozen=True)
-class ConvBlock:
-    """One block of a `ConvStack`: conv -> norm -> ReLU -> max-pool -> dropout.
-
-    Attributes:
-        features: K, the number of filters.
-        kernel_size, strides, padding: of the convolution; "SAME" leaves the shrinking to the pool.
-        norm: None or "batch" (BatchNorm over batch and space, in place of the bias).
-        pool: window and stride of the max-pool; None has no pool.
-        dropout: the share of activations set to 0 in training, in [0, 1).
-    """
-
-    features: int
-    kernel_size: int | Sequence[int] = 3
-    strides: int | Sequence[int] = 1
-    padding: convolution.Padding = "SAME"
-    norm: Literal["batch"] | None = None
-    pool: int | Sequence[int] | None = 2
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: got {self.dropout}, expected a share in [0, 1)")
-        if self.norm not in (None, "batch"):
-            raise ValueError(f'norm: got "{self.norm}", expected None or "batch"')
-
-
-class ConvStack(nn.Module):
-    """The lecture's feature extractor: conv -> ReLU -> pool, repeated.
-
-    >>> import jax.numpy as jnp
-    >>> stack = ConvStack([ConvBlock(16), ConvBlock(32, norm="batch", dropout=0.2)])
-    >>> stack.init_with_output(jax.random.key(0), jnp.ones((4, 8, 8, 1)), train=False)[0].shape
-    (4, 2, 2, 32)
-    """
-
-    blocks: Sequence[ConvBlock]
-
-    @nn.compact
-    def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-        """``[B, *spatial, C]`` -> ``[B, *smaller, features of the last block]``.
-
-        With ``train`` BatchNorm uses (and updates, in ``batch_stats``) the batch's statistics, and dropout
-        draws from the rng stream ``dropout``.
-        """
-        for number, block in enumerate(self.blocks):
-            inputs = Conv(
-                block.features,
-                block.kernel_size,
-                block.strides,
-                block.padding,
-                use_bias=block.norm is None,
-                kernel_init=nn.initializers.he_normal(),
-                name=f"conv_{number}",
-            )(inputs)
-            if block.norm == "batch":
-                inputs = nn.BatchNorm(use_running_average=not train, momentum=0.9)(inputs)
-            inputs = nn.relu(inputs)
-            if block.pool is not None:
-                inputs = pooling.max_pool(inputs, block.pool)
-            # What leaves a block is what the figures show of it.
-            self.sow("intermediates", f"block_{number}", inputs)
-            inputs = nn.Dropout(block.dropout, deterministic=not train)(inputs)
-        return inputs
+def window_of(kernel_size: int | Sequence[int]) -> tuple[int, ...]:
+    """The window that ``kernel_size`` means: an integer is a square one over images."""
+    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else 2
+    if not rank:
+        raise ValueError(
+            f"kernel_size: got {kernel_size}, expected one entry a spatial dimension, at least one"
+        )
+    return sizes.per_dimension("kernel_size", kernel_size, rank)
 
 
 def flatten(maps: jax.Array) -> jax.Array:
     """Each example's feature maps as one vector: ``[B, ...]`` -> ``[B, product]`` (lecture: flatten).
 
-    >>> flatten(jax.numpy.ones((4, 2, 2, 32))).shape
+    >>> flatten(jnp.ones((4, 2, 2, 32))).shape
     (4, 128)
     """
     return maps.reshape(maps.shape[0], -1)

@@ -1,81 +1,74 @@
-"""Convolutional layers as pure functions, and the arithmetic of their sizes (lecture: convolutional layers).
+"""Convolution and correlation as pure functions (lecture: convolution; convolutional layers).
 
-Images are ``[B, H, W, C]``, sequences ``[B, T, C]``, volumes ``[B, D, H, W, C]``. As in the lecture's
-layers (and everyone's), a layer computes the *correlation* of its input with the filters.
+Convolution flips the kernel, shifts it and multiplies; correlation only shifts and multiplies. Layers, the
+lecture's as everyone's, *correlate* their input with the filters; ``flip=True`` makes it true convolution.
 """
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import jax
+import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
-Padding: TypeAlias = int | Sequence[int | tuple[int, int]] | Literal["SAME", "VALID"]
-Remainder: TypeAlias = Literal["error", "floor"]
+from dlcore.ops.fourier import correlate_by_fft, fft_is_cheaper
+from dlcore.ops.sizes import Geometry, Padding, Remainder, geometry
 
-_LAYOUTS = {1: ("NTC", "TIO", "NTC"), 2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
-
-
-def per_dimension(name: str, value: int | Sequence[int], rank: int, least: int = 1) -> tuple[int, ...]:
-    """``value`` once for each of ``rank`` spatial dimensions: 3 and (3, 3) mean the same at rank 2.
-
-    Raises:
-        ValueError: a sequence of another length, or an entry below ``least``.
-    """
-    values = (value,) * rank if isinstance(value, int) else tuple(value)
-    if len(values) != rank:
-        raise ValueError(f"{name}: got {value}, expected an integer or {rank} of them, one a dimension")
-    if any(entry < least for entry in values):
-        raise ValueError(f"{name}: got {value}, expected integers >= {least}")
-    return values
+Mode: TypeAlias = Literal["full", "same", "valid"]
+Method: TypeAlias = Literal["auto", "direct", "fft"]
 
 
-def output_size(
-    size: int,
-    kernel_size: int,
-    stride: int = 1,
-    padding: int | tuple[int, int] = 0,
-    dilation: int = 1,
-    remainder: Remainder = "error",
-) -> int:
-    """How many times a filter fits: ``(N - F + 2P) / S + 1`` (lecture: key parameters).
+def convolve(signal: ArrayLike, kernel: ArrayLike, mode: Mode = "full", method: Method = "auto") -> jax.Array:
+    """Convolution, ``y[n] = sum_k x[k] h[n - k]``, in any number of dimensions (lecture: flip, shift, multiply).
 
     Args:
-        size: N, pixels along one dimension.
-        kernel_size: F, the filter's pixels; dilated, it spans ``(F - 1) * dilation + 1``.
-        stride: S, pixels from one application to the next.
-        padding: P, zeros on both sides, or (before, after).
-        dilation: pixels from one filter weight to the next.
-        remainder: where S does not divide, ``"error"`` refuses and ``"floor"`` drops the last pixels.
+        signal: x, as many dimensions as the kernel; integers are computed with as float32.
+        kernel: h.
+        mode: ``"full"`` has every n where the two overlap, N + F - 1 of them; ``"same"`` the N in which the
+            kernel's origin, its middle, lies on the signal; ``"valid"`` the N - F + 1 without borders.
+        method: ``"direct"``, ``"fft"``, or what is cheaper.
 
     Raises:
-        ValueError: the filter does not fit, or does not come out even.
+        ValueError: ranks differ, something is empty, or the kernel is larger than the signal in ``"valid"``.
+        TypeError: complex or other numbers that are not real.
 
-    >>> output_size(6, 3), output_size(6, 3, stride=3), output_size(6, 3, padding=1)
-    (4, 2, 6)
-    >>> output_size(6, 3, stride=2)  # the lecture's 2.5
-    Traceback (most recent call last):
-        ...
-    ValueError: stride: got 2 for size 6 and kernel_size 3, (6 - 3 + 0) / 2 + 1 = 2.5, expected a whole \
-number; the last 1 of 6 pixels would be dropped: change the padding, or say remainder="floor"
+    >>> convolve([0.5, 0.5, 0.5], [3, 2, 1]).tolist()
+    [1.5, 2.5, 3.0, 1.5, 0.5]
     """
-    before, after = (padding, padding) if isinstance(padding, int) else padding
-    extent = (kernel_size - 1) * dilation + 1
-    steps, dropped = divmod(size + before + after - extent, stride)
-    if steps < 0:
+    kernel = _real("kernel", kernel)
+    return correlate(signal, jnp.flip(kernel), mode, method)
+
+
+def correlate(
+    signal: ArrayLike, kernel: ArrayLike, mode: Mode = "full", method: Method = "auto"
+) -> jax.Array:
+    """Correlation, ``y[n] = sum_k x[n + k] h[k]``: convolution with the kernel rotated by 180 degrees.
+
+    Arguments and errors are those of `convolve`. In ``"full"`` mode the first output is the first overlap,
+    n = 1 - F.
+
+    >>> correlate([1.0, 2, 3, 4], [1, 0, -1], mode="valid").tolist()
+    [-2.0, -2.0]
+    """
+    signal, kernel = _real("signal", signal), _real("kernel", kernel)
+    if signal.ndim != kernel.ndim or not signal.ndim or 0 in signal.shape + kernel.shape:
         raise ValueError(
-            f"kernel_size: got {kernel_size}, which spans {extent} pixels, expected at most the padded "
-            f"size {size + before + after}; make the kernel smaller, the padding larger, or the stack shorter"
+            f"kernel: got shape {kernel.shape} for a signal of shape {signal.shape}, expected as many "
+            "dimensions, at least one, none empty; jax.vmap goes over batches"
         )
-    if dropped and remainder == "error":
-        exact = (size + before + after - extent) / stride + 1
-        raise ValueError(
-            f"stride: got {stride} for size {size} and kernel_size {kernel_size}, "
-            f"({size} - {extent} + {before + after}) / {stride} + 1 = {exact:.3g}, expected a whole number; "
-            f"the last {dropped} of {size + before + after} pixels would be dropped: change the padding, "
-            'or say remainder="floor"'
-        )
-    return steps + 1
+    # scipy's and the lecture's middle: of an even kernel, the first cell behind the middle.
+    padding = {
+        "full": [(size - 1, size - 1) for size in kernel.shape],
+        "same": [(size // 2, (size - 1) // 2) for size in kernel.shape],
+        "valid": [(0, 0)] * kernel.ndim,
+    }
+    if mode not in padding:
+        raise ValueError(f'mode: got {mode!r}, expected "full", "same" or "valid"')
+    outputs = correlate_channels(
+        signal[None, ..., None], kernel[..., None, None], padding=padding[mode], method=method
+    )
+    return outputs[0, ..., 0]
 
 
 def correlate_channels(
@@ -87,57 +80,59 @@ def correlate_channels(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     remainder: Remainder = "error",
+    method: Method = "auto",
 ) -> jax.Array:
     """A layer's product, ``O_k[m] = sum_{d, i} F_k[i, d] X[m S + i, d]`` (lecture: forward pass).
 
     Args:
-        inputs: X, ``[B, *spatial, D1]`` with one to three spatial dimensions.
+        inputs: X, ``[B, *spatial, D1]``: sequences ``[B, T, C]``, images ``[B, H, W, C]``, ...
         kernel: F, ``[*kernel_size, D1 / groups, K]``; K filters that extend the full depth of their group.
         strides: S, pixels from one application to the next.
         padding: P zeros on every border; pairs (before, after), one a dimension; ``"VALID"`` is 0;
-            ``"SAME"`` puts (F - 1)/2 before and what gives ceil(N/S) outputs after.
+            ``"SAME"`` puts (F - 1)/2 before and what gives ceil(N/S) outputs after; ``"CAUSAL"`` puts all
+            before, for sequences.
         dilation: pixels between the weights of a filter.
         groups: channels are cut into this many groups that do not see each other.
-        remainder: what to do where the stride does not divide, see `output_size`.
+        remainder: what to do where the stride does not divide, see `sizes.output_size`.
+        method: ``"fft"`` is the same product for long kernels; ``"auto"`` takes what is cheaper.
 
     Returns:
         O, ``[B, *output sizes, K]``.
 
     Raises:
-        ValueError: ranks, channels, groups or sizes do not fit.
+        ValueError: ranks, channels, groups or sizes do not fit. TypeError: numbers that are not real floats.
 
-    >>> import jax.numpy as jnp
     >>> image = jnp.arange(9.0).reshape(1, 3, 3, 1)
     >>> correlate_channels(image, jnp.ones((2, 2, 1, 1)))[0, :, :, 0].tolist()
     [[8.0, 12.0], [20.0, 24.0]]
     """
+    check_floats("inputs", inputs)
     check_shapes(inputs.shape, kernel.shape, groups)
-    rank = kernel.ndim - 2
-    window, sizes = kernel.shape[:rank], inputs.shape[1:-1]
-    strides = per_dimension("strides", strides, rank)
-    dilation = per_dimension("dilation", dilation, rank)
-    pairs = resolve_padding(padding, sizes, window, strides, dilation)
-    for size, extent, stride, pair, spread in zip(sizes, window, strides, pairs, dilation, strict=True):
-        output_size(size, extent, stride, pair, spread, remainder)
-    return lax.conv_general_dilated(
-        inputs,
-        kernel,
-        strides,
-        pairs,
-        rhs_dilation=dilation,
-        dimension_numbers=_LAYOUTS[rank],
-        feature_group_count=groups,
-    )
+    shape = geometry(inputs.shape[1:-1], kernel.shape[:-2], strides, padding, dilation, remainder)
+    if method not in ("auto", "direct", "fft"):
+        raise ValueError(f'method: got {method!r}, expected "auto", "direct" or "fft"')
+    if method == "fft" or (method == "auto" and fft_is_cheaper(inputs.shape, kernel.shape, shape)):
+        return correlate_by_fft(inputs, kernel, shape, groups)
+    return _correlate_direct(inputs, kernel, shape, groups)
+
+
+def check_floats(name: str, inputs: jax.Array) -> None:
+    """TypeError unless the array holds real floating point numbers."""
+    if not jnp.issubdtype(inputs.dtype, jnp.floating):
+        raise TypeError(
+            f"{name}: got {inputs.dtype}, expected floating point numbers; convert integers with "
+            "astype(float32), scaled as the data asks, and take complex numbers apart"
+        )
 
 
 def check_shapes(inputs: Sequence[int], kernel: Sequence[int], groups: int) -> None:
     """ValueError unless a kernel of this shape can be laid over inputs of this shape, group by group."""
     rank = len(kernel) - 2
-    if rank not in _LAYOUTS or len(inputs) != rank + 2:
+    if rank < 1 or len(inputs) != rank + 2:
         raise ValueError(
             f"inputs: got shape {tuple(inputs)} for a kernel of shape {tuple(kernel)}, expected "
-            "[B, *spatial, channels] with as many spatial dimensions (1 to 3) as the kernel has; "
-            "give kernel_size one entry a spatial dimension"
+            "[B, *spatial, channels] with as many spatial dimensions as the kernel has; give kernel_size one "
+            "entry a spatial dimension"
         )
     if groups < 1 or inputs[-1] != kernel[-2] * groups or kernel[-1] % groups:
         raise ValueError(
@@ -146,40 +141,28 @@ def check_shapes(inputs: Sequence[int], kernel: Sequence[int], groups: int) -> N
         )
 
 
-def resolve_padding(
-    padding: Padding,
-    sizes: Sequence[int],
-    kernel_size: Sequence[int],
-    strides: Sequence[int],
-    dilation: Sequence[int],
-) -> tuple[tuple[int, int], ...]:
-    """Zeros (before, after) for each spatial dimension, whatever way the user said it.
-
-    ``"SAME"`` is the lecture's (F - 1)/2 on the leading side at every stride; XLA's own ``SAME`` moves
-    by a pixel when the stride is 2.
-
-    >>> resolve_padding("SAME", (8,), (3,), (2,), (1,))
-    ((1, 0),)
-    """
-    rank = len(kernel_size)
-    if isinstance(padding, str):
-        if padding == "VALID":
-            return ((0, 0),) * rank
-        if padding == "SAME":
-            return tuple(map(_same, sizes, kernel_size, strides, dilation))
-        raise ValueError(f'padding: got "{padding}", expected "SAME", "VALID", an integer or pairs')
-    each = (padding,) * rank if isinstance(padding, int) else tuple(padding)
-    pairs = [(entry, entry) if isinstance(entry, int) else tuple(entry) for entry in each]
-    if len(pairs) != rank or any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
-        raise ValueError(
-            f"padding: got {padding}, expected zeros >= 0: an integer, or an integer or a pair "
-            f"(before, after) for each of {rank} dimensions"
-        )
-    return tuple((before, after) for before, after in pairs)
+def _real(name: str, values: ArrayLike) -> jax.Array:
+    array = jnp.asarray(values)
+    if array.dtype.kind in "iub":
+        return array.astype(jnp.float32)
+    check_floats(name, array)
+    return array
 
 
-def _same(size: int, kernel_size: int, stride: int, dilation: int) -> tuple[int, int]:
-    extent = (kernel_size - 1) * dilation + 1
-    before = (extent - 1) // 2
-    outputs = -(-size // stride)
-    return before, (outputs - 1) * stride + extent - size - before
+def _correlate_direct(inputs: jax.Array, kernel: jax.Array, shape: Geometry, groups: int) -> jax.Array:
+    rank = len(shape.window)
+    spatial = tuple(range(1, rank + 1))
+    layout = lax.ConvDimensionNumbers(
+        lhs_spec=(0, rank + 1, *spatial),
+        rhs_spec=(rank + 1, rank, *range(rank)),
+        out_spec=(0, rank + 1, *spatial),
+    )
+    return lax.conv_general_dilated(
+        inputs,
+        kernel.astype(inputs.dtype),
+        shape.strides,
+        shape.padding,
+        rhs_dilation=shape.dilation,
+        dimension_numbers=layout,
+        feature_group_count=groups,
+    )

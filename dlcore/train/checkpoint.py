@@ -1,6 +1,7 @@
 """Checkpoints of a run, on Orbax: written in the background, the newest few and the best kept."""
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,13 @@ class Checkpoints:
 
     def __init__(self, folder: Path, config: CheckpointConfig, best: str, lower_is_better: bool = False):
         def rank(metrics: Mapping[str, float]) -> float:
-            if best not in metrics:  # saved between two evaluations
+            value = metrics.get(best, math.nan)  # none where it was saved between two evaluations
+            if math.isnan(value):
                 return -math.inf
-            return -metrics[best] if lower_is_better else metrics[best]
+            return -value if lower_is_better else value
 
         keep = AnyPreservationPolicy([LatestN(config.keep), BestN(get_metric_fn=rank, n=1)])
-        self.folder = folder.absolute()
+        self.folder, self._best_metric = folder.absolute(), best
         # Orbax makes the folder with the first checkpoint, not when somebody only looks into it.
         options = ocp.CheckpointManagerOptions(best_fn=rank, preservation_policy=keep, create=False)
         self._manager = ocp.CheckpointManager(self.folder, options=options)
@@ -49,7 +51,9 @@ class Checkpoints:
     @property
     def _best(self) -> int | None:
         step = self._manager.best_step()
-        return step if step is not None and self._manager.metrics(step) else None
+        if step is None or math.isnan(self._manager.metrics(step).get(self._best_metric, math.nan)):
+            return None
+        return step
 
     def save(self, step: int, state: TrainState, metrics: Mapping[str, float] | None) -> None:
         """Starts to write the state of ``step``; it may be donated to the next step at once.
@@ -69,7 +73,7 @@ class Checkpoints:
             FileNotFoundError: there is no such checkpoint. ValueError: it means none.
         """
         steps = sorted(self._manager.all_steps())
-        if str(which) not in ("newest", "best") and not str(which).isdigit():
+        if not re.fullmatch(r"newest|best|[0-9]+", str(which)):
             raise ValueError(f"--checkpoint: got {which!r}, expected newest, best or a step")
         found = {"newest": self.newest, "best": self._best}.get(str(which), which)
         if found is None or int(found) not in steps:
@@ -78,6 +82,17 @@ class Checkpoints:
         return int(found)
 
     def restore(self, like: TrainState, step: int) -> TrainState:
-        """The state of ``step``, typed, shaped and placed as ``like``, whose values are not used."""
+        """The state of ``step``, typed, shaped and placed as ``like``, whose values are not used.
+
+        Raises:
+            ValueError: the checkpoint is damaged, or of a model or optimizer with other settings.
+        """
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        try:
+            return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        except Exception as error:  # Orbax raises many types, for a missing file as for another shape
+            raise ValueError(
+                f"{self.folder / str(step)}: got a checkpoint that cannot be read as this experiment's state "
+                f"({str(error).splitlines()[0]}); if settings differ, leave those flags away; if it is damaged, move "
+                "its folder elsewhere to go on from the one before"
+            ) from error

@@ -50,7 +50,9 @@ class CheckpointConfig:
 class Config:
     """What every experiment can be told; an experiment's own Config adds its model's and data's settings."""
 
-    seed: int = setting(0, "Of initialisation, order of the data, augmentation and dropout.", least=0)
+    seed: int = setting(
+        0, "Of initialisation, order of the data, augmentation and dropout.", least=0, most=2**31 - 1
+    )
     train: TrainConfig = field(default_factory=TrainConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -160,19 +162,41 @@ def check_model(experiment: Experiment) -> None:
     """Traces the model on a training and an evaluation batch, computing nothing.
 
     Raises:
-        ValueError: the metric ``best`` is none of the evaluation's; and whatever the model raises where
-            its settings do not fit the data.
+        ValueError: the metric ``best`` is none of the evaluation's, or there is no evaluation batch.
+        TypeError: the loss returns something else than the contract says, or ``eval_data`` can be walked
+            only once.
+        Whatever the model raises where its settings do not fit the data.
     """
-    rng = jax.eval_shape(lambda: jax.random.key(0))
-    train_batch, eval_batch = experiment.train_data[0], next(iter(experiment.eval_data))
+    if iter(experiment.eval_data) is experiment.eval_data:
+        raise TypeError(
+            "eval_data: got an iterator, which can be walked once, expected a list or PaddedBatches"
+        )
+    eval_batch = next(iter(experiment.eval_data), None)
+    if eval_batch is None:
+        raise ValueError("eval_data: got no batch, expected at least one")
+    train_batch, rng = experiment.train_data[0], jax.eval_shape(lambda: jax.random.key(0))
     params, model_state = jax.eval_shape(experiment.init, rng, train_batch)
     for batch, train in ((train_batch, True), (eval_batch, False)):
         loss = functools.partial(experiment.loss, train=train)
-        _, (_, metrics) = jax.eval_shape(loss, params, model_state, batch, rng)
+        metrics = _metrics(jax.eval_shape(loss, params, model_state, batch, rng))
     if experiment.best not in metrics:
         raise ValueError(
-            f"best: got {experiment.best!r}, expected one of the metrics {', '.join(sorted(metrics))}"
+            f"best: got {experiment.best!r}, expected one of the metrics: {', '.join(sorted(metrics)) or '(none)'}"
         )
+
+
+def _metrics(returned: Any) -> Metrics:
+    """The metrics of what a loss function returned; TypeError where it is not what the contract says."""
+    try:
+        _, (_, metrics) = returned
+        if all(hasattr(metric, "value") for metric in metrics.values()):
+            return metrics
+    except (TypeError, ValueError, AttributeError):
+        pass
+    raise TypeError(
+        f"loss: got {returned} returned, expected loss, (model_state, metrics) with each metric a sum that has a "
+        "value(), for instance dl.metrics.Average.of(values)"
+    )
 
 
 def _arguments(batch: Batch) -> tuple[Any, ...]:

@@ -57,7 +57,7 @@ class MetricsLog:
 def read_metrics(path: Path) -> list[tuple[int, str, float]]:
     """The rows (step, name, value) of a ``metrics.csv``; none where there is no file.
 
-    A last row that a killed process left incomplete is passed over.
+    A last row that a killed process left incomplete is passed over; ValueError for a damaged one before it.
     """
     if not path.exists():
         return []
@@ -65,7 +65,12 @@ def read_metrics(path: Path) -> list[tuple[int, str, float]]:
         rows = list(csv.reader(file))[1:]
         file.seek(0)
         whole = rows if file.read().endswith("\n") else rows[:-1]
-    return [(int(step), name, float(value)) for step, name, value in whole]
+    try:
+        return [(int(step), name, float(value)) for step, name, value in whole]
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: got a row that is no step,name,value ({error}); mend the file, or move it elsewhere"
+        ) from None
 
 
 class ProgressReport:
@@ -78,6 +83,7 @@ class ProgressReport:
 
     def __init__(self, step: int, steps: int):
         self._first, self._steps, self._began = step, steps, time.monotonic()
+        self._compiling = True
         self._values: dict[str, float] = {}
         self._bar = Progress(
             TextColumn("training"),
@@ -109,6 +115,8 @@ class ProgressReport:
             seconds = (time.monotonic() - self._began) * (self._steps - step) / max(step - self._first, 1)
             line = f"step {step}/{self._steps}  {_text(values)}  {seconds:.0f} s left"
             print(line, file=sys.stderr, flush=True)
+        if self._compiling:  # which is not to count in what is left
+            self._first, self._began, self._compiling = step, time.monotonic(), False
 
 
 def _text(values: Mapping[str, float]) -> str:

@@ -142,7 +142,8 @@ class Recorder:
         row = {f"train/{name}": value for name, value in values.items()}
         row["train/learning_rate"] = float(self.schedule(step - 1))
         self.log.write(step, row, {"train/steps_per_second": rate})
-        self.progress.report(step, {"loss": values.get("loss", float("nan")), "steps/s": rate})
+        shown = next(name for name in ("loss", self.experiment.best, *values) if name in values)
+        self.progress.report(step, {shown: values[shown], "steps/s": rate})
 
     def evaluation(self, step: int, state: TrainState) -> dict[str, float]:
         """Evaluates on the whole set and logs it; its time does not count in the steps per second."""

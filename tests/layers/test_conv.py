@@ -1,4 +1,4 @@
-"""The convolutional modules: parameters, pipeline, and state."""
+"""The convolutional layer: parameters, true convolution, and what it refuses."""
 
 import jax
 import jax.numpy as jnp
@@ -53,34 +53,23 @@ def test_conv_refuses_what_does_not_fit(layer, shape, message):
         layer.init(KEY, jnp.ones(shape))
 
 
-def test_stack_is_conv_relu_pool_repeated():
-    blocks = [dl.ConvBlock(3), dl.ConvBlock(5, kernel_size=2, padding=0, pool=None)]
-    inputs = jax.random.normal(KEY, (2, 8, 8, 1))
-    outputs, variables = dl.ConvStack(blocks).init_with_output(KEY, inputs, train=False)
-    params = variables["params"]
-    maps = dl.max_pool(nn.relu(dl.Conv(3, 3, padding=1).apply({"params": params["conv_0"]}, inputs)))
-    expected = nn.relu(dl.Conv(5, 2).apply({"params": params["conv_1"]}, maps))
-    np.testing.assert_allclose(outputs, expected, rtol=1e-6)
-    assert outputs.shape == (2, 3, 3, 5)
+def test_flip_is_true_convolution():
+    image = jax.random.normal(KEY, (1, 5, 5, 1))
+    layer = dl.Conv(1, 3, flip=True, use_bias=False)
+    variables = layer.init(KEY, image)
+    expected = dl.convolve(image[0, ..., 0], variables["params"]["kernel"][..., 0, 0], mode="valid")
+    np.testing.assert_allclose(layer.apply(variables, image)[0, ..., 0], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_stack_in_training_updates_statistics_and_drops():
-    stack = dl.ConvStack([dl.ConvBlock(8, norm="batch", dropout=0.5)])
-    inputs = jax.random.normal(KEY, (16, 4, 4, 1))
-    variables = stack.init(KEY, inputs, train=False)
-    outputs, updated = stack.apply(
-        variables, inputs, train=True, rngs={"dropout": KEY}, mutable=["batch_stats"]
-    )
-    before, after = variables["batch_stats"], updated["batch_stats"]
-    assert not np.array_equal(before["BatchNorm_0"]["mean"], after["BatchNorm_0"]["mean"])
-    assert 0.4 < (np.asarray(outputs) == 0).mean() < 0.9
-    still = stack.apply(variables, inputs, train=False)
-    np.testing.assert_array_equal(still, stack.apply(variables, inputs, train=False))
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.uint8, jnp.bool_])
+def test_conv_refuses_numbers_that_are_no_floats(dtype):
+    with pytest.raises(TypeError, match=f"inputs: got {jnp.dtype(dtype)}, expected floating point numbers"):
+        dl.Conv(4, 3).init(KEY, jnp.ones((1, 6, 6, 1), dtype))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"), [({"dropout": 1.0}, "dropout: got 1.0"), ({"norm": "b"}, "norm: got")]
-)
-def test_block_refuses_bad_settings(options, message):
-    with pytest.raises(ValueError, match=message):
-        dl.ConvBlock(4, **options)
+def test_causal_convolution_sees_no_future():
+    layer = dl.Conv(2, (3,), padding="CAUSAL", dilation=2)
+    inputs = jax.random.normal(KEY, (1, 9, 1))
+    variables = layer.init(KEY, inputs)
+    gradient = jax.grad(lambda x: layer.apply(variables, x)[0, 5].sum())(inputs)
+    assert np.nonzero(np.asarray(gradient)[0, :, 0])[0].tolist() == [1, 3, 5]

@@ -1,4 +1,4 @@
-"""The convolutional layer's product and the arithmetic of its sizes."""
+"""Convolution and correlation: the lecture's numbers, SciPy, loops, and the layers' product."""
 
 import itertools
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from dlcore.ops.convolution import correlate_channels, output_size, resolve_padding
+import dlcore as dl
+from dlcore.ops.convolution import correlate_channels
 
 IMAGE = np.array(  # lecture: the 6 x 6 image and filter 1
     [
@@ -91,40 +92,22 @@ def test_backward_is_the_lectures():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [((6, 3), 4), ((6, 3, 3), 2), ((6, 3, 1, 1), 6), ((7, 5, 1, 2), 7), ((7, 7, 1, 3), 7), ((4, 4), 1)],
-)
-def test_sizes_of_the_lecture(arguments, expected):
-    assert output_size(*arguments) == expected
-
-
-def test_the_lectures_two_and_a_half_is_an_error_that_says_what_is_lost():
-    with pytest.raises(ValueError, match=r"= 2\.5, expected a whole number; the last 1 of 6 pixels"):
-        output_size(6, 3, stride=2)
-    assert output_size(6, 3, stride=2, remainder="floor") == 2
-
-
-def test_same_keeps_the_lectures_leading_zeros_at_every_stride():
-    for size, window, stride in itertools.product(range(1, 12), range(1, 6), range(1, 4)):
-        ((before, after),) = resolve_padding("SAME", (size,), (window,), (stride,), (1,))
-        assert before == (window - 1) // 2
-        assert output_size(size, window, stride, (before, after)) == -(-size // stride)
-
-
-@pytest.mark.parametrize(
     ("shape", "kernel", "options", "message"),
     [
         ((2, 5, 1), (3, 3, 1, 4), {}, "inputs: got shape"),
         ((2, 5, 5, 3), (3, 3, 1, 4), {}, "groups: got 1 for 3 input channels"),
         ((2, 5, 5, 3), (3, 3, 1, 4), {"groups": 3}, "groups: got 3"),
         ((2, 5, 5, 1), (3, 3, 1, 4), {"groups": 0}, "groups: got 0"),
-        ((2, 2, 5, 1), (3, 3, 1, 4), {}, "kernel_size: got 3"),
+        ((2, 2, 5, 1), (3, 3, 1, 4), {}, "kernel_size: got 3, which spans 3 pixels, expected at most"),
         ((2, 5, 5, 1), (3, 3, 1, 4), {"strides": 0}, "strides: got 0"),
         ((2, 5, 5, 1), (3, 3, 1, 4), {"strides": (1, 1, 1)}, "strides: got"),
         ((2, 5, 5, 1), (3, 3, 1, 4), {"dilation": 0}, "dilation: got 0"),
         ((2, 5, 5, 1), (3, 3, 1, 4), {"padding": -1}, "padding: got -1"),
         ((2, 5, 5, 1), (3, 3, 1, 4), {"padding": "HALF"}, "padding: got"),
         ((2, 5, 5, 1), (3, 3, 1, 4), {"padding": ((1, 1),)}, "padding: got"),
+        ((2, 5, 5, 1), (3, 3, 1, 4), {"padding": "CAUSAL"}, "padding: got .CAUSAL. in 2 dimensions"),
+        ((2, 5, 5, 1), (3, 3, 1, 4), {"method": "fast"}, "method: got 'fast'"),
+        ((2, 6, 6, 1), (3, 3, 1, 4), {"strides": 2}, "the last 1 of 6 pixels would be dropped"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(shape, kernel, options, message):
@@ -132,19 +115,92 @@ def test_what_does_not_fit_is_refused_by_name(shape, kernel, options, message):
         correlate_channels(jnp.ones(shape), jnp.ones(kernel), **options)
 
 
-def test_equals_torch():
-    torch = pytest.importorskip("torch", reason="the peer torch is not installed (extra `peers`)")
-    random = np.random.default_rng(1)
-    inputs = random.normal(size=(2, 7, 9, 4)).astype(np.float32)
-    kernel = random.normal(size=(3, 2, 2, 6)).astype(np.float32)
-    options = {"strides": (2, 1), "dilation": (1, 2), "groups": 2}
-    outputs = correlate_channels(inputs, kernel, padding=(1, 2), **options)
-    reference = torch.nn.functional.conv2d(
-        torch.tensor(inputs).permute(0, 3, 1, 2),
-        torch.tensor(kernel).permute(3, 2, 0, 1),
-        stride=(2, 1),
-        padding=(1, 2),
-        dilation=(1, 2),
-        groups=2,
-    )
-    np.testing.assert_allclose(outputs, reference.permute(0, 2, 3, 1).numpy(), rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.uint8, jnp.complex64])
+def test_layers_refuse_numbers_that_are_no_floats(dtype):
+    with pytest.raises(TypeError, match=f"inputs: got {jnp.dtype(dtype)}, expected floating point numbers"):
+        correlate_channels(jnp.ones((2, 5, 5, 1), dtype), jnp.ones((3, 3, 1, 4)))
+
+
+def test_the_lectures_1d_example():
+    """Flip, shift, multiply: x = {.5, .5, .5}, h = {3, 2, 1}."""
+    signal, kernel = [0.5, 0.5, 0.5], [3, 2, 1]
+    np.testing.assert_array_equal(dl.convolve(signal, kernel), [1.5, 2.5, 3.0, 1.5, 0.5])
+    flipped = {0: [3, 0, 0], 1: [2, 3, 0], 2: [1, 2, 3], 3: [0, 1, 2], 4: [0, 0, 1]}
+    for n, shifted in flipped.items():
+        assert np.dot(signal, shifted) == dl.convolve(signal, kernel)[n]
+
+
+def test_the_lectures_2d_example():
+    """The origin lies in the middle of the kernel, which is flipped in both directions."""
+    image, sobel = np.arange(1.0, 10).reshape(3, 3), [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]
+    convolved = dl.convolve(image, sobel, mode="same")
+    np.testing.assert_array_equal(convolved, [[-13, -20, -17], [-18, -24, -18], [13, 20, 17]])
+    assert convolved[1, 1] == (1 * 1 + 2 * 2 + 3 * 1) + (4 * 0 + 5 * 0 + 6 * 0) + (7 * -1 + 8 * -2 + 9 * -1)
+
+
+def test_convolution_is_correlation_with_the_filter_rotated():
+    """The lecture's o_11 ... o_22 of both, for a 3 x 3 input and a 2 x 2 filter."""
+    x, f = np.random.default_rng(0).normal(size=(3, 3)), np.random.default_rng(1).normal(size=(2, 2))
+    correlated = [
+        [
+            f[0, 0] * x[i, j] + f[0, 1] * x[i, j + 1] + f[1, 0] * x[i + 1, j] + f[1, 1] * x[i + 1, j + 1]
+            for j in range(2)
+        ]
+        for i in range(2)
+    ]
+    convolved = [
+        [
+            f[1, 1] * x[i, j] + f[1, 0] * x[i, j + 1] + f[0, 1] * x[i + 1, j] + f[0, 0] * x[i + 1, j + 1]
+            for j in range(2)
+        ]
+        for i in range(2)
+    ]
+    np.testing.assert_allclose(dl.correlate(x, f, "valid"), correlated, rtol=1e-5)
+    np.testing.assert_allclose(dl.convolve(x, f, "valid"), convolved, rtol=1e-5)
+    np.testing.assert_allclose(dl.correlate(x, f[::-1, ::-1], "valid"), convolved, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("method", ["direct", "fft"])
+def test_equals_scipy_on_300_cases(mode, method):
+    """50 cases for each of six combinations, in one, two and three dimensions."""
+    for seed in range(50):
+        random = np.random.default_rng(seed)
+        rank = 1 + seed % 3
+        kernel = random.normal(size=random.integers(1, 6, rank))
+        x = random.normal(size=[int(n + random.integers(0, 6)) for n in kernel.shape])
+        for ours, theirs in ((dl.convolve, signal.convolve), (dl.correlate, signal.correlate)):
+            expected = theirs(x, kernel, mode=mode, method="direct")
+            got = ours(x, kernel, mode, method)
+            assert got.shape == expected.shape
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_more_dimensions_than_layers_have():
+    random = np.random.default_rng(0)
+    x, kernel = random.normal(size=(4, 3, 5, 3)), random.normal(size=(2, 3, 2, 1))
+    np.testing.assert_allclose(dl.convolve(x, kernel), signal.convolve(x, kernel), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("same_as_longer", [0, 1])
+def test_a_kernel_longer_than_the_signal_is_convolved_in_full(same_as_longer):
+    x, kernel = np.arange(3.0) + 1, np.arange(7.0)
+    np.testing.assert_allclose(dl.convolve(x, kernel), np.convolve(x, kernel), rtol=1e-6)
+    with pytest.raises(ValueError, match="kernel_size: got 7"):
+        dl.convolve(x, kernel, "valid")
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "mode", "error", "message"),
+    [
+        ([1.0, 2], [[1.0]], "full", ValueError, r"kernel: got shape \(1, 1\) for a signal of shape \(2,\)"),
+        ([], [1.0], "full", ValueError, "none empty"),
+        (1.0, 2.0, "full", ValueError, "at least one"),
+        ([1.0], [1.0], "half", ValueError, "mode: got 'half'"),
+        ([1j], [1.0], "full", TypeError, "signal: got complex64"),
+        ([1.0], [1j], "full", TypeError, "kernel: got complex64"),
+    ],
+)
+def test_what_cannot_be_convolved_is_refused_by_name(x, kernel, mode, error, message):
+    with pytest.raises(error, match=message):
+        dl.convolve(x, kernel, mode)

@@ -49,6 +49,25 @@ def test_the_newest_and_the_best_are_kept(tmp_path, lower_is_better):
             checkpoints.step("last")
 
 
+@pytest.mark.parametrize("lower_is_better", [False, True])
+def test_nan_is_never_the_best(tmp_path, lower_is_better):
+    with Checkpoints(tmp_path, CheckpointConfig(keep=1), "score", lower_is_better) as checkpoints:
+        for step, score in enumerate([0.5, float("nan"), float("nan")]):
+            checkpoints.save(step, state_of(step), {"score": score})
+    with Checkpoints(tmp_path, CheckpointConfig(keep=1), "score", lower_is_better) as checkpoints:
+        assert checkpoints.step("best") == 0
+        assert checkpoints.step("newest") == 2
+
+
+def test_a_checkpoint_of_something_else_is_named(tmp_path):
+    with Checkpoints(tmp_path, CheckpointConfig(), "score") as checkpoints:
+        checkpoints.save(1, state_of(1), None)
+    with Checkpoints(tmp_path, CheckpointConfig(), "score") as checkpoints:
+        other = state_of(1).replace(params={"other": jnp.zeros(3)})
+        with pytest.raises(ValueError, match=f"{tmp_path}/1: got a checkpoint that cannot be read"):
+            checkpoints.restore(other, 1)
+
+
 def test_an_empty_folder_has_nothing_to_restore(tmp_path):
     with Checkpoints(tmp_path, CheckpointConfig(), "score") as checkpoints:
         assert checkpoints.newest is None

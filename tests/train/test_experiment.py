@@ -17,8 +17,30 @@ from dlcore.train.experiment import check_config, check_model
 def test_an_unknown_deciding_metric_is_refused(make_toy):
     check_model(make_toy().experiment)
     wrong = dataclasses.replace(make_toy().experiment, best="f1")
-    with pytest.raises(ValueError, match="best: got 'f1', expected one of the metrics accuracy, loss"):
+    with pytest.raises(ValueError, match="best: got 'f1', expected one of the metrics: accuracy, loss"):
         check_model(wrong)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"eval_data": []}, ValueError, "eval_data: got no batch"),
+        ({"eval_data": iter([{}])}, TypeError, "eval_data: got an iterator, which can be walked once"),
+        (
+            {"loss": lambda *a, **b: jnp.zeros(())},
+            TypeError,
+            "loss: got .* expected loss, .model_state, metrics",
+        ),
+        (
+            {"loss": lambda *a, **b: (0.0, ({}, {"loss": 0.0}))},
+            TypeError,
+            "each metric a sum that has a value",
+        ),
+    ],
+)
+def test_what_breaks_the_contract_is_refused(make_toy, change, error, message):
+    with pytest.raises(error, match=message):
+        check_model(dataclasses.replace(make_toy().experiment, **change))
 
 
 def test_checking_computes_nothing(make_toy):

@@ -1,5 +1,7 @@
 """metrics.csv, and what a person sees."""
 
+import pytest
+
 from dlcore.train.logging import MetricsLog, ProgressReport, read_metrics
 
 
@@ -30,6 +32,14 @@ def test_a_row_that_a_killed_process_left_incomplete_is_passed_over(tmp_path):
         path.write_text(path.read_text().splitlines()[0] + "\n5,train/loss,1.0\n" + torn)
         assert read_metrics(path) == [(5, "train/loss", 1.0)]
     assert read_metrics(tmp_path / "none.csv") == []
+
+
+def test_a_damaged_row_is_named(tmp_path):
+    path = tmp_path / "metrics.csv"
+    for row in ("5,train/loss", "five,train/loss,1.0", "5,train/loss,much"):
+        path.write_text(f"step,name,value\n{row}\n6,train/loss,1.0\n")
+        with pytest.raises(ValueError, match=r"metrics\.csv: got a row that is no step,name,value"):
+            read_metrics(path)
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):

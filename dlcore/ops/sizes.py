@@ -1,0 +1,232 @@
+"""The arithmetic of sizes: how often a window fits, where it lies, how far it sees (lecture: key parameters)."""
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+Padding: TypeAlias = int | Sequence[int | tuple[int, int]] | Literal["SAME", "VALID", "CAUSAL"]
+Remainder: TypeAlias = Literal["error", "floor", "ceil"]
+
+
+def integer(name: str, value: Any, least: int = 1) -> int:
+    """``value`` as an int; TypeError where it is none, ValueError where it is below ``least``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: got {value!r}, expected an integer >= {least}") from None
+    if number < least:
+        raise ValueError(f"{name}: got {number}, expected an integer >= {least}")
+    return number
+
+
+def per_dimension(name: str, value: int | Sequence[int], rank: int, least: int = 1) -> tuple[int, ...]:
+    """``value`` once for each of ``rank`` spatial dimensions: 3 and (3, 3) mean the same at rank 2.
+
+    Raises:
+        ValueError: a sequence of another length, or an entry below ``least``. TypeError: no integers.
+    """
+    if not isinstance(value, Iterable):
+        return (integer(name, value, least),) * rank
+    if len(value) != rank:
+        raise ValueError(f"{name}: got {value}, expected an integer or {rank} of them, one a dimension")
+    return tuple(integer(name, entry, least) for entry in value)
+
+
+def output_size(
+    size: int,
+    kernel_size: int,
+    stride: int = 1,
+    padding: int | tuple[int, int] = 0,
+    dilation: int = 1,
+    remainder: Remainder = "error",
+    *,
+    name: str = "kernel_size",
+) -> int:
+    """How many times a window fits: ``(N - F + 2P) / S + 1`` (lecture: key parameters).
+
+    Args:
+        size: N, pixels along one dimension.
+        kernel_size: F, the window's pixels; dilated, it spans ``(F - 1) * dilation + 1``.
+        stride: S, pixels from one application to the next.
+        padding: P, zeros on both sides, or (before, after).
+        dilation: pixels from one cell of the window to the next.
+        remainder: where S does not divide: ``"error"`` refuses, ``"floor"`` drops the last pixels, ``"ceil"``
+            lets a last window reach over the border, as long as it begins before it.
+        name: what errors call the window.
+
+    Raises:
+        ValueError: the window does not fit, or does not come out even.
+        TypeError: something is no integer.
+
+    >>> output_size(6, 3), output_size(6, 3, stride=3), output_size(6, 3, padding=1)
+    (4, 2, 6)
+    >>> output_size(6, 3, stride=2, remainder="floor"), output_size(6, 3, stride=2, remainder="ceil")
+    (2, 3)
+    >>> output_size(6, 3, stride=2)  # the lecture's 2.5
+    Traceback (most recent call last):
+        ...
+    ValueError: stride: got 2 for size 6 and kernel_size 3, (6 - 3 + 0) / 2 + 1 = 2.5, expected a whole \
+number; the last 1 of 6 pixels would be dropped: padding=(0, 1) fits, or say remainder="floor" or "ceil"
+    """
+    size, kernel_size = integer("size", size), integer(name, kernel_size)
+    stride, dilation = integer("stride", stride), integer("dilation", dilation)
+    before, after = per_dimension("padding", padding, 2, least=0)
+    if remainder not in ("error", "floor", "ceil"):
+        raise ValueError(f'remainder: got {remainder!r}, expected "error", "floor" or "ceil"')
+    extent, padded = (kernel_size - 1) * dilation + 1, size + before + after
+    steps, dropped = divmod(padded - extent, stride)
+    if steps < 0:
+        raise ValueError(
+            f"{name}: got {kernel_size}, which spans {extent} pixels, expected at most the padded size "
+            f"{padded}; make the window smaller, the padding larger, or the stack shorter"
+        )
+    if dropped and remainder == "error":
+        raise ValueError(
+            f"stride: got {stride} for size {size} and {name} {kernel_size}, ({size} - {extent} + "
+            f"{before + after}) / {stride} + 1 = {(padded - extent) / stride + 1:.3g}, expected a whole number; "
+            f"the last {dropped} of {padded} pixels would be dropped: "
+            f"{_fitting(size, extent, stride, before, after + stride - dropped)}, "
+            'or say remainder="floor" or "ceil"'
+        )
+    over_the_border = remainder == "ceil" and dropped and (steps + 1) * stride < size + before
+    return steps + 1 + bool(over_the_border)
+
+
+def _fitting(size: int, extent: int, stride: int, before: int, after: int) -> str:
+    """Paddings that come out even, in words: those of equal sides, else one that pads the end."""
+    enough = range(max(0, -(-(extent - size) // 2)), extent + stride)
+    equal = [str(zeros) for zeros in enough if (size - extent + 2 * zeros) % stride == 0][:3]
+    return f"padding={' or '.join(equal)} fits" if equal else f"padding=({before}, {after}) fits"
+
+
+def output_lengths(
+    lengths: jax.Array,
+    window: int | Sequence[int],
+    strides: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    remainder: Remainder = "floor",
+) -> jax.Array:
+    """`output_size` of each row of a padded batch, in the first spatial dimension, which is time.
+
+    Rows of length 0, and rows too short for one window, have 0 outputs.
+
+    Args:
+        lengths: ``[B]`` integers, which may be traced; rows cannot raise, so ``"error"`` means ``"floor"``.
+        window, strides, padding, dilation, remainder: of a convolution or pool; of sequences, the first counts.
+
+    >>> output_lengths(jnp.array([0, 2, 6, 7]), 3, strides=2).tolist()
+    [0, 0, 2, 3]
+    >>> output_lengths(jnp.array([0, 2, 6, 7]), 3, strides=2, padding="SAME").tolist()
+    [0, 1, 3, 4]
+    """
+    extent, stride = (_first(window) - 1) * _first(dilation) + 1, _first(strides)
+    if padding in ("SAME", "CAUSAL"):
+        return -(-lengths // stride)
+    zeros = 0 if padding == "VALID" else _first(padding)
+    before, after = per_dimension("padding", zeros, 2, least=0)
+    room = lengths + (before + after - extent)
+    steps = room // stride
+    if remainder == "ceil":
+        beyond = -(-room // stride)
+        steps = jnp.where(beyond * stride < lengths + before, beyond, steps)
+    return jnp.where((lengths > 0) & (room >= 0), steps + 1, 0)
+
+
+def _first(value: Any) -> Any:
+    return next(iter(value)) if isinstance(value, Iterable) else value
+
+
+class Geometry(NamedTuple):
+    """Where a window lies over spatial dimensions, with one entry a dimension.
+
+    Attributes:
+        window: F. strides: S. dilation: pixels from cell to cell.
+        padding: zeros (before, after); for ``remainder="ceil"`` with those under the last window.
+        outputs: how many times the window is applied.
+    """
+
+    window: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+def geometry(
+    sizes: Sequence[int],
+    window: Sequence[int],
+    strides: int | Sequence[int],
+    padding: Padding,
+    dilation: int | Sequence[int] = 1,
+    remainder: Remainder = "error",
+    *,
+    name: str = "kernel_size",
+) -> Geometry:
+    """The geometry of a window over ``sizes``; ValueError or TypeError where it does not fit."""
+    rank = len(window)
+    strides = per_dimension("strides", strides, rank)
+    dilation = per_dimension("dilation", dilation, rank)
+    pairs = resolve_padding(padding, sizes, window, strides, dilation)
+    if padding in ("SAME", "CAUSAL"):  # ceil(N / S) outputs, whatever is left over
+        remainder = "floor"
+    outputs = tuple(
+        output_size(size, extent, stride, pair, spread, remainder, name=name)
+        for size, extent, stride, pair, spread in zip(sizes, window, strides, pairs, dilation, strict=True)
+    )
+    reached = [
+        (count - 1) * stride + (extent - 1) * spread + 1
+        for count, stride, extent, spread in zip(outputs, strides, window, dilation, strict=True)
+    ]
+    pairs = tuple(
+        (before, max(after, reach - size - before))
+        for (before, after), reach, size in zip(pairs, reached, sizes, strict=True)
+    )
+    return Geometry(tuple(window), strides, pairs, dilation, outputs)
+
+
+def resolve_padding(
+    padding: Padding,
+    sizes: Sequence[int],
+    kernel_size: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[tuple[int, int], ...]:
+    """Zeros (before, after) for each spatial dimension, whatever way the user said it.
+
+    ``"SAME"`` is the lecture's (F - 1)/2 on the leading side at every stride (XLA's own ``SAME`` moves by a
+    pixel when the stride is 2); ``"CAUSAL"`` puts all F - 1 before, so that no output sees its future.
+
+    >>> resolve_padding("SAME", (8,), (3,), (2,), (1,)), resolve_padding("CAUSAL", (8,), (3,), (1,), (2,))
+    (((1, 0),), ((4, 0),))
+    """
+    rank = len(kernel_size)
+    if isinstance(padding, str):
+        if padding == "VALID":
+            return ((0, 0),) * rank
+        if padding == "SAME":
+            return tuple(map(_same, sizes, kernel_size, strides, dilation))
+        if padding == "CAUSAL" and rank == 1:
+            return (((kernel_size[0] - 1) * dilation[0], 0),)
+        raise ValueError(
+            f'padding: got "{padding}" in {rank} dimensions, expected "SAME", "VALID", "CAUSAL" (sequences '
+            "only), an integer or pairs"
+        )
+    each = tuple(padding) if isinstance(padding, Iterable) else (padding,) * rank
+    if len(each) != rank:
+        raise ValueError(
+            f"padding: got {padding}, expected an integer, or an integer or a pair (before, after) for each of "
+            f"{rank} dimensions"
+        )
+    pairs = (per_dimension("padding", entry, 2, least=0) for entry in each)
+    return tuple((before, after) for before, after in pairs)
+
+
+def _same(size: int, kernel_size: int, stride: int, dilation: int) -> tuple[int, int]:
+    extent = (kernel_size - 1) * dilation + 1
+    before = (extent - 1) // 2
+    outputs = -(-size // stride)
+    return before, max((outputs - 1) * stride + extent - size - before, 0)

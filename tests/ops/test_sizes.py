@@ -1,0 +1,132 @@
+"""The arithmetic of sizes against counting, and against what the layers really give."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dlcore as dl
+from dlcore.ops.sizes import output_lengths, per_dimension, resolve_padding
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [((6, 3), 4), ((6, 3, 3), 2), ((6, 3, 1, 1), 6), ((7, 5, 1, 2), 7), ((7, 7, 1, 3), 7), ((4, 4), 1)],
+)
+def test_sizes_of_the_lecture(arguments, expected):
+    assert dl.output_size(*arguments) == expected
+
+
+def test_the_lectures_two_and_a_half_says_what_is_lost_and_what_fits():
+    with pytest.raises(ValueError, match=r"= 2\.5, expected a whole number; the last 1 of 6 pixels") as error:
+        dl.output_size(6, 3, stride=2)
+    assert "padding=(0, 1) fits" in str(error.value)
+    assert dl.output_size(6, 3, 2, (0, 1)) == 3
+    assert dl.output_size(6, 3, 2, remainder="floor") == 2
+    assert dl.output_size(6, 3, 2, remainder="ceil") == 3
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_the_paddings_that_an_error_offers_fit(seed):
+    random = np.random.default_rng(seed)
+    size, window, stride = (int(random.integers(low, high)) for low, high in ((5, 40), (1, 6), (2, 6)))
+    try:
+        dl.output_size(size, window, stride)
+    except ValueError as error:
+        offered = str(error).split("padding=")[1].split(" fits")[0]
+        paddings = [eval(padding) for padding in offered.split(" or ")]
+        assert all(dl.output_size(size, window, stride, padding) >= 1 for padding in paddings)
+
+
+def by_counting(size, window, stride, before, after, dilation, remainder):
+    """Windows that fit, one after the other; with "ceil" also one that begins inside and reaches over."""
+    padded, extent = size + before + after, (window - 1) * dilation + 1
+    starts = [place for place in range(0, padded, stride) if place + extent <= padded]
+    left_over = padded - (starts[-1] + extent) if starts else 0
+    if remainder == "ceil" and left_over and starts[-1] + stride < size + before:
+        starts.append(starts[-1] + stride)
+    return len(starts), left_over
+
+
+def random_cases(count):
+    random = np.random.default_rng(0)
+    for _ in range(count):
+        size, window, stride, dilation = (int(n) for n in random.integers(1, (20, 6, 5, 4)))
+        before, after = (int(n) for n in random.integers(0, 4, 2))
+        remainder = ("error", "floor", "ceil")[random.integers(3)]
+        yield size, window, stride, (before, after), dilation, remainder
+
+
+def test_output_size_equals_counting_and_the_shape_of_the_layer_on_1000_configurations():
+    outcomes = {"fits": 0, "too small": 0, "left over": 0}
+    for size, window, stride, padding, dilation, remainder in random_cases(1000):
+        expected, left_over = by_counting(size, window, stride, *padding, dilation, remainder)
+        layer = dl.Conv(2, (window,), stride, [padding], dilation, remainder=remainder)
+        shapes = lambda layer=layer, size=size: (
+            jax.eval_shape(
+                layer.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct((1, size, 1), jnp.float32)
+            )[0].shape
+        )
+        arguments = (size, window, stride, padding, dilation, remainder)
+        if expected < 1 or (left_over and remainder == "error"):
+            outcomes["left over" if expected else "too small"] += 1
+            for refused in (lambda: dl.output_size(*arguments), shapes):  # noqa: B023
+                with pytest.raises(ValueError, match=r"dropped|at most"):
+                    refused()
+        else:
+            outcomes["fits"] += 1
+            assert dl.output_size(*arguments) == expected
+            assert shapes() == (1, expected, 2)
+    assert min(outcomes.values()) > 50
+
+
+def test_lengths_of_rows_are_the_sizes_of_the_rows_alone():
+    for size, window, stride, padding, dilation, remainder in random_cases(300):
+        lengths = np.arange(size + 1)
+        got = output_lengths(jnp.asarray(lengths), window, stride, [padding], dilation, remainder)
+        remainder = "floor" if remainder == "error" else remainder
+        expected = [
+            by_counting(n, window, stride, *padding, dilation, remainder)[0] if n else 0 for n in lengths
+        ]
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "CAUSAL"])
+def test_named_paddings_give_size_by_stride_rounded_up_and_their_leading_zeros(padding):
+    for size, window, stride, dilation in itertools.product(range(1, 12), range(1, 6), range(1, 4), (1, 2)):
+        extent = (window - 1) * dilation + 1
+        ((before, after),) = resolve_padding(padding, (size,), (window,), (stride,), (dilation,))
+        assert before == ((extent - 1) // 2 if padding == "SAME" else extent - 1)
+        assert dl.output_size(size, window, stride, (before, after), dilation, "floor") == -(-size // stride)
+        inputs = jnp.ones((1, size, 1))
+        layer = dl.Conv(1, (window,), stride, padding, dilation)
+        outputs = jax.eval_shape(layer.init_with_output, jax.random.key(0), inputs)[0]
+        assert outputs.shape == (1, -(-size // stride), 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((0, 3), ValueError, "size: got 0, expected an integer >= 1"),
+        ((6, 0), ValueError, "kernel_size: got 0"),
+        ((6, 3, 0), ValueError, "stride: got 0"),
+        ((6, 3, 1, -1), ValueError, "padding: got -1"),
+        ((6, 3, 1, 0, 0), ValueError, "dilation: got 0"),
+        ((6, 7), ValueError, "kernel_size: got 7, which spans 7 pixels, expected at most the padded size 6"),
+        ((6, 3, 1, 0, 3), ValueError, "which spans 7 pixels"),
+        ((6.0, 3), TypeError, r"size: got 6\.0, expected an integer"),
+        ((6, 3, 1, 0, 1, "round"), ValueError, "remainder: got 'round', expected"),
+    ],
+)
+def test_bad_sizes_are_refused_by_name(arguments, error, message):
+    with pytest.raises(error, match=message):
+        dl.output_size(*arguments)
+
+
+def test_a_value_for_each_dimension():
+    assert per_dimension("strides", 2, 3) == per_dimension("strides", [2, 2, 2], 3) == (2, 2, 2)
+    assert per_dimension("strides", np.int64(2), 1) == (2,)
+    with pytest.raises(TypeError, match="strides: got 'a', expected an integer"):
+        per_dimension("strides", "ab", 2)
