@@ -69,6 +69,29 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, names: Sequenc
     return figure
 
 
+def image_classifier(
+    test: Mapping[str, np.ndarray],
+    probabilities: np.ndarray,
+    kernel: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    names: Sequence[str],
+) -> dict[str, "Figure"]:
+    """All that a run shows of a network that classifies images.
+
+    Args:
+        test: ``inputs [N, H, W, C]`` and ``labels [N]``. probabilities: ``[N, classes]`` of them.
+        kernel: of the first layer. maps: of the first test image, as for `feature_maps`.
+        names: of the classes.
+    """
+    images, labels = test["inputs"], test["labels"]
+    return {
+        "confusion_matrix": confusion_matrix(labels, probabilities.argmax(-1), names),
+        "filters": filters(kernel),
+        "feature_maps": feature_maps(images[0], maps),
+        "worst_mistakes": worst_mistakes(images, labels, probabilities, names),
+    }
+
+
 def filters(kernel: np.ndarray) -> "Figure":
     """The learned filters of a first layer: blue cells are negative weights, red ones positive.
 
@@ -212,6 +235,20 @@ def _marks(marked: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
         raise ValueError(
             f"marked: got shape {np.shape(marked)}, expected that of the values, {shape}"
         ) from None
+
+
+def number_row(axes: "Axes", left: float, top: float, grids: Mapping[str, Any], **options: Any) -> None:
+    """Grids of numbers with their titles, from left to right.
+
+    Args:
+        axes: as for `number_grid`. left, top: where the row begins.
+        grids: title -> values. **options: of the first `number_grid`.
+    """
+    for title, values in grids.items():
+        number_grid(axes, values, title, at=(left, top), **options)
+        # A title is as wide as its longest line, in cells.
+        left += max(np.shape(values)[-1], 0.2 * max(map(len, title.split("\n")))) + 1
+        options = {}
 
 
 def _figure(width: float, height: float) -> "Figure":

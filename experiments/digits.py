@@ -11,16 +11,13 @@ Source: the lecture's CNN part; UCI digits: Alpaydin & Kaynak 1998, MNIST: LeCun
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from flax import linen as nn
 
 import dlcore as dl
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass
@@ -30,8 +27,19 @@ class DataConfig:
     shifts: int = dl.setting(1, "Training images are moved by up to so many pixels.", least=0)
 
 
+BLOCKS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "norm": {"norm": "batch"},
+    "residual": {"norm": "batch", "convolutions": 2, "residual": True},
+}
+
+
 @dataclass
 class Config(dl.Config):
+    model: Literal["plain", "norm", "residual"] = dl.setting(
+        "norm",
+        "Blocks as in the lecture, with BatchNorm, or of two convolutions with BatchNorm and a shortcut.",
+    )
     features: tuple[int, ...] = dl.setting((32, 64), "Filters of each block of the stack.", least=1)
     hidden: int = dl.setting(128, "Units of the first fully connected layer.", least=1)
     dropout: float = dl.setting(0.3, "Dropout before each fully connected layer.", least=0, below=1)
@@ -46,15 +54,15 @@ class Config(dl.Config):
 
 
 class Model(nn.Module):
+    block: str
     features: tuple[int, ...]
     hidden: int
     dropout: float
 
     @nn.compact
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-        maps = dl.ConvStack([dl.ConvBlock(k, norm="batch") for k in self.features], name="stack")(
-            inputs, train=train
-        )
+        blocks = [dl.ConvBlock(k, remainder="floor", **BLOCKS[self.block]) for k in self.features]
+        maps = dl.ConvStack(blocks, name="stack")(inputs, train=train)
         vector = nn.Dropout(self.dropout, deterministic=not train)(dl.flatten(maps))
         hidden = nn.relu(nn.Dense(self.hidden)(vector))
         return nn.Dense(10)(nn.Dropout(self.dropout, deterministic=not train)(hidden))
@@ -65,7 +73,7 @@ def experiment(config: Config) -> dl.Experiment:
         train, test = dl.data.mnist(config.data.folder)
     else:
         train, test = {"uci": dl.data.uci_digits, "mnist5k": dl.data.mnist5k}[config.data.name]()
-    model = Model(config.features, config.hidden, config.dropout)
+    model = Model(config.model, config.features, config.hidden, config.dropout)
     return dl.Experiment.from_flax(
         model,
         loss=partial(dl.losses.classification, label_smoothing=config.label_smoothing),
@@ -78,19 +86,14 @@ def experiment(config: Config) -> dl.Experiment:
     )
 
 
-def draw(model: Model, test: Mapping[str, np.ndarray], params: Any, model_state: Any) -> dict[str, "Figure"]:
+def draw(model: Model, test: Mapping[str, np.ndarray], params: Any, model_state: Any) -> dict[str, Any]:
     variables = {"params": params, **model_state}
-    images, labels, names = test["inputs"], test["labels"], [str(digit) for digit in range(10)]
     one = lambda image: jax.nn.softmax(model.apply(variables, image[None], train=False)[0])
-    probabilities = np.asarray(jax.lax.map(one, images, batch_size=500))
-    _, seen = model.apply(variables, images[:1], train=False, mutable=["intermediates"])
+    probabilities = np.asarray(jax.lax.map(one, test["inputs"], batch_size=500))
+    _, seen = model.apply(variables, test["inputs"][:1], train=False, mutable=["intermediates"])
     maps = {name: np.asarray(block["maps"][0][0]) for name, block in seen["intermediates"]["stack"].items()}
-    return {
-        "confusion_matrix": dl.figures.confusion_matrix(labels, probabilities.argmax(-1), names),
-        "filters": dl.figures.filters(np.asarray(params["stack"]["block_0"]["conv_0"]["kernel"])),
-        "feature_maps": dl.figures.feature_maps(images[0], maps),
-        "worst_mistakes": dl.figures.worst_mistakes(images, labels, probabilities, names),
-    }
+    kernel, names = params["stack"]["block_0"]["conv_0"]["kernel"], [str(digit) for digit in range(10)]
+    return dl.figures.image_classifier(test, probabilities, np.asarray(kernel), maps, names)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Images of handwritten digits from real sources: arrays ready for training, with their honest splits.
+"""Images from real sources: arrays ready for training, with their honest splits.
 
-Every loader returns ``(train, test)``, each with ``inputs`` (float32 ``[N, H, W, 1]`` in [0, 1]) and
+Every loader returns ``(train, test)``, each with ``inputs`` (float32 ``[N, H, W, C]`` in [0, 1]) and
 ``labels`` (int32 ``[N]``).
 """
 
@@ -78,6 +78,31 @@ def mnist(folder: str | Path | None) -> Split:
     return _idx_split(folder, "train"), _idx_split(folder, "t10k")
 
 
+def cifar10(folder: str | Path | None) -> Split:
+    """CIFAR-10's 50,000/10,000 colour images of 32 x 32 pixels (Krizhevsky 2009) from its binary files.
+
+    ``folder`` holds ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``: rows of one label byte
+    and 3 x 1024 bytes of red, green and blue.
+
+    Raises:
+        FileNotFoundError: the folder or one of its six files is missing, or no folder was named.
+        ValueError: a file is damaged: no whole rows, or labels above 9.
+    """
+    if folder is None:
+        raise FileNotFoundError("folder: got none, expected the folder that holds CIFAR-10's six .bin files")
+    names = [f"data_batch_{number}.bin" for number in range(1, 6)]
+    parts = [_read_cifar(Path(folder).expanduser() / name) for name in (*names, "test_batch.bin")]
+    train = {field: np.concatenate([part[field] for part in parts[:-1]]) for field in parts[0]}
+    return train, parts[-1]
+
+
+def random_flips(batch: Batch, generator: np.random.Generator) -> Batch:
+    """A transform that mirrors half of the images of a batch, left to right."""
+    images = batch["inputs"]
+    mirrored = generator.random(len(images)) < 0.5
+    return {**batch, "inputs": np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)}
+
+
 def random_shifts(pixels: int) -> Transform:
     """A transform that moves each image of a batch by up to ``pixels``, in both directions, over zeros.
 
@@ -149,3 +174,20 @@ def _read_idx(path: Path, dimensions: int) -> np.ndarray:
             "the file is cut short or damaged, fetch it anew"
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _read_cifar(path: Path) -> Batch:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"folder: got {path.parent}, which has no {path.name}; expected CIFAR-10's binary version, "
+            "data_batch_1.bin to data_batch_5.bin and test_batch.bin; name the folder they are in"
+        )
+    content = np.fromfile(path, np.uint8)
+    if not content.size or content.size % 3073:
+        raise ValueError(
+            f"{path}: got {content.size} bytes, expected rows of 3073; the file is cut short or damaged, fetch it anew"
+        )
+    rows = content.reshape(-1, 3073)
+    if rows[:, 0].max() > 9:
+        raise ValueError(f"{path}: got label {rows[:, 0].max()}, expected 0 to 9; fetch the file anew")
+    return _fields(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) / np.float32(255), rows[:, 0])

@@ -56,7 +56,7 @@ class Description(NamedTuple):
         return table
 
     def __str__(self) -> str:
-        console = Console(width=120)
+        console = Console(width=120, color_system=None, force_terminal=False)
         with console.capture() as captured:
             console.print(self)
         return captured.get()

@@ -9,11 +9,11 @@ from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import ArrayLike
 
+from dlcore.ops.direct import correlate_direct
 from dlcore.ops.fourier import correlate_by_fft, fft_is_cheaper
-from dlcore.ops.sizes import Geometry, Padding, Remainder, geometry
+from dlcore.ops.sizes import Padding, Remainder, geometry
 
 Mode: TypeAlias = Literal["full", "same", "valid"]
 Method: TypeAlias = Literal["auto", "direct", "fft"]
@@ -113,7 +113,7 @@ def correlate_channels(
         raise ValueError(f'method: got {method!r}, expected "auto", "direct" or "fft"')
     if method == "fft" or (method == "auto" and fft_is_cheaper(inputs.shape, kernel.shape, shape)):
         return correlate_by_fft(inputs, kernel, shape, groups)
-    return _correlate_direct(inputs, kernel, shape, groups)
+    return correlate_direct(inputs, kernel.astype(inputs.dtype), shape, groups)
 
 
 def check_floats(name: str, inputs: jax.Array) -> None:
@@ -147,22 +147,3 @@ def _real(name: str, values: ArrayLike) -> jax.Array:
         return array.astype(jnp.float32)
     check_floats(name, array)
     return array
-
-
-def _correlate_direct(inputs: jax.Array, kernel: jax.Array, shape: Geometry, groups: int) -> jax.Array:
-    rank = len(shape.window)
-    spatial = tuple(range(1, rank + 1))
-    layout = lax.ConvDimensionNumbers(
-        lhs_spec=(0, rank + 1, *spatial),
-        rhs_spec=(rank + 1, rank, *range(rank)),
-        out_spec=(0, rank + 1, *spatial),
-    )
-    return lax.conv_general_dilated(
-        inputs,
-        kernel.astype(inputs.dtype),
-        shape.strides,
-        shape.padding,
-        rhs_dilation=shape.dilation,
-        dimension_numbers=layout,
-        feature_group_count=groups,
-    )

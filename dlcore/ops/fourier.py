@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from scipy.fft import next_fast_len
 
+from dlcore.ops.direct import pad
 from dlcore.ops.sizes import Geometry
 
 
@@ -21,7 +22,7 @@ def correlate_by_fft(inputs: jax.Array, kernel: jax.Array, shape: Geometry, grou
         shape: where the kernel lies. groups: of channels.
     """
     rank = len(shape.window)
-    padded = jnp.pad(inputs, ((0, 0), *shape.padding, (0, 0)))
+    padded = pad(inputs, shape, 0)
     lengths = _transform_lengths(padded.shape[1:-1])
     spread = jnp.zeros((*_extents(shape), *kernel.shape[-2:]), inputs.dtype)
     spread = spread.at[tuple(slice(None, None, step) for step in shape.dilation)].set(kernel)

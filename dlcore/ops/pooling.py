@@ -1,9 +1,8 @@
 """Pooling: a smaller map of what was found, without parameters (lecture: pooling layers)."""
 
 import functools
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import jax
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlcore.ops.convolution import check_floats
+from dlcore.ops.direct import pad, window_cells
 from dlcore.ops.lengths import check_lengths, valid_steps, zero_padding
 from dlcore.ops.sizes import Geometry, Padding, Remainder, geometry, integer, output_lengths, per_dimension
 
@@ -205,41 +205,21 @@ def _time_mask(inputs: jax.Array, lengths: jax.Array) -> jax.Array:
 
 
 def _maximum(inputs: jax.Array, shape: Geometry, ties: Ties) -> jax.Array:
-    padded = _pad(inputs, shape, -jnp.inf)
+    padded = pad(inputs, shape, -jnp.inf)
     if ties == "split":  # which jnp.max does, as long as it sees all cells at once
-        return jnp.stack(list(_window_cells(padded, shape)), axis=-1).max(-1)
+        return jnp.stack(window_cells(padded, shape), axis=-1).max(-1)
     if math.prod(shape.window) > MOST_SLICES:
         return _reduce_window(padded, shape, -jnp.inf, jax.lax.max)
-    return functools.reduce(_first_maximum, _window_cells(padded, shape))
+    # Slices and `where` differentiate into pads and `where`, which XLA fuses; its own windowed reduction goes
+    # backward by SelectAndScatter, which makes the gradient of an MNIST network twice as slow on a CPU.
+    return functools.reduce(_first_maximum, window_cells(padded, shape))
 
 
 def _total(inputs: jax.Array, shape: Geometry) -> jax.Array:
-    padded = _pad(inputs, shape, 0)
+    padded = pad(inputs, shape, 0)
     if math.prod(shape.window) > MOST_SLICES:
         return _reduce_window(padded, shape, 0.0, jax.lax.add)
-    return functools.reduce(jnp.add, _window_cells(padded, shape))
-
-
-def _pad(inputs: jax.Array, shape: Geometry, value: float) -> jax.Array:
-    if not any(map(any, shape.padding)):
-        return inputs
-    return jnp.pad(inputs, ((0, 0), *shape.padding, (0, 0)), constant_values=value)
-
-
-def _window_cells(padded: jax.Array, shape: Geometry) -> Iterator[jax.Array]:
-    """One strided slice for each cell of the window, in reading order.
-
-    Slices and `where` differentiate into pads and `where`, which XLA fuses; the backward pass of its own
-    windowed reduction (SelectAndScatter) made the gradient of an MNIST network 2.7 times slower on CPU.
-    """
-    for cell in itertools.product(*map(range, shape.window)):
-        slices = (
-            slice(place * dilation, place * dilation + stride * (outputs - 1) + 1, stride)
-            for place, dilation, stride, outputs in zip(
-                cell, shape.dilation, shape.strides, shape.outputs, strict=True
-            )
-        )
-        yield padded[:, *slices, :]
+    return functools.reduce(jnp.add, window_cells(padded, shape))
 
 
 def _reduce_window(padded: jax.Array, shape: Geometry, start: float, reduce: Callable[..., Any]) -> jax.Array:

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from dlcore.data import mnist, mnist5k, random_shifts, uci_digits
+from dlcore.data import cifar10, mnist, mnist5k, random_flips, random_shifts, uci_digits
 
 
 def test_uci_digits_are_split_by_writer():
@@ -114,3 +114,58 @@ def test_shifts_move_whole_images_over_zeros():
     np.testing.assert_array_equal(
         random_shifts(0)({"inputs": images}, np.random.default_rng(1))["inputs"], images
     )
+
+
+@pytest.fixture
+def cifar(tmp_path):
+    """CIFAR-10's tree, two random images a file; and the pixels, planes first."""
+    generator, parts = np.random.default_rng(0), []
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        labels, planes = generator.integers(0, 10, 2), generator.integers(0, 256, (2, 3, 32, 32))
+        rows = np.concatenate([labels[:, None], planes.reshape(2, -1)], axis=1).astype(np.uint8)
+        rows.tofile(tmp_path / f"{name}.bin")
+        parts.append((labels, planes))
+    return tmp_path, parts
+
+
+def test_cifar10_reads_labels_and_planes(cifar):
+    folder, parts = cifar
+    train, test = cifar10(folder)
+    assert train["inputs"].shape == (10, 32, 32, 3)
+    np.testing.assert_array_equal(train["labels"], np.concatenate([labels for labels, _ in parts[:-1]]))
+    np.testing.assert_array_equal(test["labels"], parts[-1][0])
+    planes = parts[-1][1]
+    for plane in range(3):
+        np.testing.assert_allclose(test["inputs"][..., plane] * 255, planes[:, plane], rtol=1e-5)
+
+
+def test_a_missing_or_damaged_cifar_file_is_named(cifar):
+    folder, _ = cifar
+    with pytest.raises(FileNotFoundError, match="folder: got none"):
+        cifar10(None)
+    path = folder / "data_batch_3.bin"
+    content = path.read_bytes()
+    for damaged, message in (
+        (content[:-1], "expected rows of 3073"),
+        (b"", "got 0 bytes"),
+        (b"\x0a" + content[1:], "got label 10, expected 0 to 9"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=message) as error:
+            cifar10(folder)
+        assert str(path) in str(error.value)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no data_batch_3\.bin"):
+        cifar10(folder)
+
+
+def test_flips_mirror_some_images_and_leave_the_others():
+    images = np.random.default_rng(0).uniform(size=(64, 3, 4, 2)).astype(np.float32)
+    flipped = random_flips({"inputs": images, "labels": np.arange(64)}, np.random.default_rng(1))
+    same = [np.array_equal(one, other) for one, other in zip(images, flipped["inputs"], strict=True)]
+    mirrored = [
+        np.array_equal(one[:, ::-1], other) for one, other in zip(images, flipped["inputs"], strict=True)
+    ]
+    assert sum(same) + sum(mirrored) == 64
+    assert 16 < sum(same) < 48
+    np.testing.assert_array_equal(flipped["labels"], np.arange(64))

@@ -3,6 +3,7 @@
 import pytest
 
 from dlcore.train import loop
+from dlcore.train.experiment import check_model
 from experiments import digits
 
 
@@ -21,6 +22,13 @@ def test_a_short_run_learns_and_its_figures_are_drawn(tmp_path):
     assert set(drawn) == {"confusion_matrix", "filters", "feature_maps", "worst_mistakes"}
     right = drawn["confusion_matrix"].axes[0].get_title().split()[0]
     assert int(right) == round(trained.evaluation["accuracy"] * 899)
+
+
+@pytest.mark.parametrize("model", ["plain", "residual"])
+def test_its_other_models_fit_both_sizes_of_digits(model):
+    for name in ("uci", "mnist5k"):
+        config = digits.Config(model=model, data=digits.DataConfig(name))
+        check_model(digits.experiment(config))
 
 
 @pytest.mark.slow

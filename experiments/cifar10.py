@@ -1,0 +1,86 @@
+"""What is in the picture?  CIFAR-10 by a residual stack of convolutions.
+
+    launch/local experiments.cifar10 --config.data.folder=FOLDER    # CIFAR-10's binary files
+
+FOLDER holds data_batch_1.bin ... test_batch.bin; the project brings no copy, so no accuracy is claimed here.
+Source: Krizhevsky 2009; residual blocks: He et al. 2015; the lecture's CNN part.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+import dlcore as dl
+
+NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass
+class DataConfig:
+    folder: str | None = dl.setting(None, "Where CIFAR-10's binary files are.")
+    shifts: int = dl.setting(4, "Training images are moved by up to so many pixels, and mirrored.", least=0)
+
+
+@dataclass
+class Config(dl.Config):
+    features: tuple[int, ...] = dl.setting((64, 128, 256), "Filters of each residual block.", least=1)
+    dropout: float = dl.setting(0.2, "Behind each residual block.", least=0, below=1)
+    label_smoothing: float = dl.setting(0.1, "Of the training and evaluation loss.", least=0, below=1)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: dl.TrainConfig = field(
+        default_factory=lambda: dl.TrainConfig(steps=12_000, batch_size=128, eval_every=1000)
+    )
+    optimizer: dl.OptimizerConfig = field(
+        default_factory=lambda: dl.OptimizerConfig(
+            "adamw", 2e-3, schedule="cosine", warmup_steps=500, weight_decay=0.05, clip_norm=1.0
+        )
+    )
+
+
+class Model(nn.Module):
+    features: tuple[int, ...]
+    dropout: float
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+        residual = partial(dl.ConvBlock, norm="batch", convolutions=2, residual=True, dropout=self.dropout)
+        blocks = [dl.ConvBlock(32, norm="batch", pool=None), *map(residual, self.features)]
+        maps = dl.ConvStack(blocks, name="stack")(inputs, train=train)
+        return nn.Dense(len(NAMES))(dl.global_avg_pool(maps))
+
+
+def experiment(config: Config) -> dl.Experiment:
+    train, test = dl.data.cifar10(config.data.folder)
+    shifts = dl.data.random_shifts(config.data.shifts)
+    model = Model(config.features, config.dropout)
+    return dl.Experiment.from_flax(
+        model,
+        loss=partial(dl.losses.classification, label_smoothing=config.label_smoothing),
+        train_data=dl.data.ShuffledBatches(
+            train,
+            config.train.batch_size,
+            config.seed,
+            lambda batch, generator: dl.data.random_flips(shifts(batch, generator), generator),
+        ),
+        eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
+        figures=partial(draw, model, test),
+    )
+
+
+def draw(model: Model, test: Mapping[str, np.ndarray], params: Any, model_state: Any) -> dict[str, Any]:
+    variables = {"params": params, **model_state}
+    one = lambda image: jax.nn.softmax(model.apply(variables, image[None], train=False)[0])
+    probabilities = np.asarray(jax.lax.map(one, test["inputs"], batch_size=100))
+    _, seen = model.apply(variables, test["inputs"][:1], train=False, mutable=["intermediates"])
+    maps = {name: np.asarray(block["maps"][0][0]) for name, block in seen["intermediates"]["stack"].items()}
+    kernel = np.asarray(params["stack"]["block_0"]["conv_0"]["kernel"])
+    return dl.figures.image_classifier(test, probabilities, kernel, maps, NAMES)
+
+
+if __name__ == "__main__":
+    dl.run(Config, experiment)

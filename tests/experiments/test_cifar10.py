@@ -1,0 +1,30 @@
+"""The CIFAR-10 experiment on small files of random pixels in CIFAR-10's format: it trains, and it draws."""
+
+import numpy as np
+import pytest
+
+from dlcore.train import loop
+from dlcore.train.experiment import check_model
+from experiments import cifar10
+
+
+@pytest.fixture
+def folder(tmp_path):
+    generator = np.random.default_rng(0)
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        rows = generator.integers(0, 256, (4, 3073), np.uint8)
+        rows[:, 0] %= 10
+        rows.tofile(tmp_path / f"{name}.bin")
+    return tmp_path
+
+
+def test_it_trains_and_draws(folder, tmp_path):
+    config = cifar10.Config(features=(4, 4, 4), data=cifar10.DataConfig(str(folder)))
+    config.train.steps, config.train.batch_size, config.optimizer.warmup_steps = 2, 5, 1
+    experiment = cifar10.experiment(config)
+    check_model(experiment)
+    (tmp_path / "run").mkdir()
+    trained = loop.train(experiment, config, tmp_path / "run")
+    assert np.isfinite(trained.evaluation["loss"])
+    figures = experiment.figures(trained.state.params, trained.state.model_state)
+    assert figures["confusion_matrix"].axes[0].get_title().split()[2] == "4"
