@@ -52,6 +52,7 @@ CASES = [
     Case("image 16 x 16 x 64, 1 x 1", (32, 16, 16, 64), [conv(128, 1, 1)]),
     Case("image 33 x 33 x 32, stride 2", (32, 33, 33, 32), [conv(64, 3, 3, strides=2)]),
     Case("image 32 x 32 x 32, 4 groups", (32, 32, 32, 32), [conv(32, 3, 3, groups=4, **SAME)]),
+    Case("image 14 x 14 x 128, depthwise", (16, 14, 14, 128), [conv(128, 3, 3, groups=128, **SAME)]),
     Case("volume 12 x 12 x 12 x 8", (8, 12, 12, 12, 8), [conv(16, 3, 3, 3, **SAME)]),
     Case("pool 2 x 2 after 1 x 1", (64, 28, 28, 32), [conv(32, 1, 1), ("pool", 2)]),
     Case("pool 3 x 3 after 1 x 1", (64, 27, 27, 32), [conv(32, 1, 1), ("pool", 3)]),

@@ -81,7 +81,6 @@ def experiment(config: Config) -> dl.Experiment:
             train, config.train.batch_size, config.seed, dl.data.random_shifts(config.data.shifts)
         ),
         eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
-        best="accuracy",
         figures=partial(draw, model, test),
     )
 

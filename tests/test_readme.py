@@ -1,5 +1,6 @@
 """What README tells a user to do works as it stands there."""
 
+import doctest
 import json
 import re
 import subprocess
@@ -11,7 +12,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_experiment_of_ones_own_runs(tmp_path):
-    program, plain = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    _, program, plain = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     compile(plain, "README.md", "exec")  # a part; tests/train/test_experiment.py trains such a model
     assert len(program.splitlines()) <= 45
     (tmp_path / "rows.py").write_text(program)
@@ -33,3 +34,8 @@ def test_what_it_links_and_names_is_there():
         assert (ROOT / path).is_file(), path
     for path in re.findall(r"`(tests/[\w/]+\.py|dlcore/[\w/]+\.py)`", README):
         assert (ROOT / path).is_file(), path
+
+
+def test_its_examples_print_what_they_say():
+    failed, tried = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    assert (failed, tried > 4) == (0, True)

@@ -162,9 +162,10 @@ def test_convolution_is_correlation_with_the_filter_rotated():
 
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
 @pytest.mark.parametrize("method", ["direct", "fft"])
-def test_equals_scipy_on_300_cases(mode, method):
-    """50 cases for each of six combinations, in one, two and three dimensions."""
-    for seed in range(50):
+@pytest.mark.parametrize("cases", [6, pytest.param(50, marks=pytest.mark.slow)])
+def test_equals_scipy(mode, method, cases):
+    """In one, two and three dimensions; the slow ones are 300 cases of each function."""
+    for seed in range(cases):
         random = np.random.default_rng(seed)
         rank = 1 + seed % 3
         kernel = random.normal(size=random.integers(1, 6, rank))
