@@ -59,30 +59,34 @@ def claim_folder(run: Run) -> None:
     if run.folder.exists() and not run.folder.is_dir():
         raise NotADirectoryError(f"{run.folder}: got a file, expected a folder for the run; choose another")
     if path.is_file():
-        stored = flags.read_file(run.config, path, "config.json")
-        pairs = zip(configs.leaves(stored), configs.leaves(run.config), strict=True)
-        other = [
-            f"{new.flag}={new.text} (was {old.text})"
-            for old, new in pairs
-            if new.value != old.value and not (new.may_grow and new.value > old.value)
-        ]
-        if not other and run.config.optimizer.schedule != "constant" and stored != run.config:
-            raise ValueError(
-                f"--config.train.steps: got {run.config.train.steps} (was {stored.train.steps}) with a "
-                f"{run.config.optimizer.schedule} schedule, in which the number of steps decides the learning rate "
-                "of each; choose another --run name"
-            )
-        if other:
-            raise ValueError(
-                f"{run.folder}: holds a run with other settings: {', '.join(other)}; "
-                "choose another --run name, or leave these flags away to go on with it"
-            )
+        _check_same(run, flags.read_file(run.config, path, "config.json"))
     elif run.folder.exists() and any(run.folder.iterdir()):
         raise ValueError(
             f"{run.folder}: holds files but no {CONFIG}, so it is no run's folder; choose another"
         )
     run.folder.mkdir(parents=True, exist_ok=True)
     _write_json(path, configs.to_dict(run.config))
+
+
+def _check_same(run: Run, stored: Any) -> None:
+    """ValueError unless the run may go on behind what was trained with the ``stored`` config."""
+    pairs = zip(configs.leaves(stored), configs.leaves(run.config), strict=True)
+    other = [
+        f"{new.flag}={new.text} (was {old.text})"
+        for old, new in pairs
+        if new.value != old.value and not (new.may_grow and new.value > old.value)
+    ]
+    if other:
+        raise ValueError(
+            f"{run.folder}: holds a run with other settings: {', '.join(other)}; "
+            "choose another --run name, or leave these flags away to go on with it"
+        )
+    if run.config.optimizer.schedule != "constant" and stored != run.config:
+        raise ValueError(
+            f"--config.train.steps: got {run.config.train.steps} (was {stored.train.steps}) with a "
+            f"{run.config.optimizer.schedule} schedule, in which the number of steps decides the learning rate of "
+            "each; choose another --run name"
+        )
 
 
 def _finished(run: Run) -> Mapping[str, Any] | None:

@@ -74,10 +74,8 @@ def experiment(config: Config) -> dl.Experiment:
 
 def draw(model: Model, test: Mapping[str, np.ndarray], params: Any, model_state: Any) -> dict[str, Any]:
     variables = {"params": params, **model_state}
-    one = lambda image: jax.nn.softmax(model.apply(variables, image[None], train=False)[0])
-    probabilities = np.asarray(jax.lax.map(one, test["inputs"], batch_size=100))
-    _, seen = model.apply(variables, test["inputs"][:1], train=False, mutable=["intermediates"])
-    maps = {name: np.asarray(block["maps"][0][0]) for name, block in seen["intermediates"]["stack"].items()}
+    probabilities = dl.class_probabilities(model, variables, test["inputs"])
+    maps = dl.block_maps(model, variables, test["inputs"][0])
     kernel = np.asarray(params["stack"]["block_0"]["conv_0"]["kernel"])
     return dl.figures.image_classifier(test, probabilities, kernel, maps, NAMES)
 

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from dlcore.layers.conv import Conv, window_of
 from dlcore.ops import pooling, sizes
-from dlcore.ops.lengths import valid_steps, zero_padding
+from dlcore.ops.lengths import time_mask, zero_padding
 
 POOLS = {"max": pooling.max_pool, "average": pooling.avg_pool}
 
@@ -195,9 +195,9 @@ class _Block(nn.Module):
         norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, name=f"norm_{number}")
         if lengths is None:
             return norm(maps)
-        mask = valid_steps(lengths, maps.shape[1])
+        mask = time_mask(maps, lengths)
         mask = mask | ~mask.any()  # a batch without any valid place has the statistics of zeros, not NaN
-        return zero_padding(norm(maps, mask=mask.reshape(*mask.shape, *[1] * (maps.ndim - 2))), lengths)
+        return zero_padding(norm(maps, mask=mask), lengths)
 
     def _shortcut(self, inputs: jax.Array, lengths: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
         if inputs.shape == shape:

@@ -13,8 +13,8 @@ from jax.custom_derivatives import SymbolicZero
 
 from dlcore.ops.sizes import Geometry
 
-# A sum over more taps is left to XLA's convolution.
-MOST_TAPS = 32
+# A window of more cells is left to XLA: so many slices would be no faster, and slow to compile.
+MOST_SLICES = 32
 
 
 def correlate_direct(inputs: jax.Array, kernel: jax.Array, shape: Geometry, groups: int) -> jax.Array:
@@ -26,7 +26,7 @@ def correlate_direct(inputs: jax.Array, kernel: jax.Array, shape: Geometry, grou
     """
     if jax.default_backend() != "cpu":
         return _correlate(inputs, kernel, shape, groups)
-    if groups == inputs.shape[-1] == kernel.shape[-1] and math.prod(shape.window) <= MOST_TAPS:
+    if groups == inputs.shape[-1] == kernel.shape[-1] and math.prod(shape.window) <= MOST_SLICES:
         return _correlate_taps(inputs, kernel, shape)
     if groups > 1:
         # XLA's own grouped convolution took 30 times as long for 4 groups of 8 channels.
@@ -45,7 +45,7 @@ def has_few_weights(kernel: Sequence[int]) -> bool:
     """
     *window, depth, features = kernel
     taps = math.prod(window)
-    return depth == 1 and taps <= min(features // 3, MOST_TAPS)
+    return depth == 1 and taps <= min(features // 3, MOST_SLICES)
 
 
 def _correlate(inputs: jax.Array, kernel: jax.Array, shape: Geometry, groups: int = 1) -> jax.Array:

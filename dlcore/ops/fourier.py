@@ -22,9 +22,10 @@ def correlate_by_fft(inputs: jax.Array, kernel: jax.Array, shape: Geometry, grou
         shape: where the kernel lies. groups: of channels.
     """
     rank = len(shape.window)
-    padded = pad(inputs, shape, 0)
+    precise = jnp.promote_types(inputs.dtype, jnp.float32)  # there is no transform of half precision
+    padded = pad(inputs, shape, 0).astype(precise)
     lengths = _transform_lengths(padded.shape[1:-1])
-    spread = jnp.zeros((*_extents(shape), *kernel.shape[-2:]), inputs.dtype)
+    spread = jnp.zeros((*_extents(shape), *kernel.shape[-2:]), precise)
     spread = spread.at[tuple(slice(None, None, step) for step in shape.dilation)].set(kernel)
     seen = jnp.fft.rfftn(padded, lengths, axes=range(1, rank + 1))
     filters = jnp.conj(jnp.fft.rfftn(spread, lengths, axes=range(rank)))

@@ -40,7 +40,12 @@ def valid_steps(lengths: jax.Array, steps: int) -> jax.Array:
     return jnp.arange(steps) < lengths[:, None]
 
 
+def time_mask(inputs: jax.Array, lengths: jax.Array) -> jax.Array:
+    """`valid_steps` in a shape that goes with inputs ``[B, T, ...]``: ``[B, T, 1, ...]``."""
+    mask = valid_steps(lengths, inputs.shape[1])
+    return mask.reshape(*mask.shape, *[1] * (inputs.ndim - 2))
+
+
 def zero_padding(inputs: jax.Array, lengths: jax.Array) -> jax.Array:
     """Inputs ``[B, T, ...]`` with exactly 0 behind each row's end, whatever stood there, NaN included."""
-    mask = valid_steps(lengths, inputs.shape[1])
-    return jnp.where(mask.reshape(*mask.shape, *[1] * (inputs.ndim - 2)), inputs, 0)
+    return jnp.where(time_mask(inputs, lengths), inputs, 0)

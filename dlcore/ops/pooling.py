@@ -10,14 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlcore.ops.convolution import check_floats
-from dlcore.ops.direct import pad, window_cells
-from dlcore.ops.lengths import check_lengths, valid_steps, zero_padding
+from dlcore.ops.direct import MOST_SLICES, pad, window_cells
+from dlcore.ops.lengths import check_lengths, time_mask, zero_padding
 from dlcore.ops.sizes import Geometry, Padding, Remainder, geometry, integer, output_lengths, per_dimension
 
 Ties: TypeAlias = Literal["first", "split"]
-
-# A window of more cells is one reduction instead of so many slices.
-MOST_SLICES = 32
 
 
 def max_pool(
@@ -61,7 +58,7 @@ def max_pool(
     if lengths is None:
         return _maximum(inputs, shape, ties)
     check_lengths(lengths, inputs.shape)
-    mask = _time_mask(inputs, lengths)
+    mask = time_mask(inputs, lengths)
     outputs = _maximum(jnp.where(mask, inputs, -jnp.inf), shape, ties)
     after = output_lengths(lengths, shape.window, shape.strides, padding, shape.dilation, remainder)
     return zero_padding(outputs, after)
@@ -89,7 +86,7 @@ def avg_pool(
         cells = functools.reduce(np.multiply.outer, _counts(inputs.shape[1:-1], shape))
         return _total(inputs, shape) / jnp.asarray(cells[..., None], inputs.dtype)
     check_lengths(lengths, inputs.shape)
-    mask = jnp.broadcast_to(_time_mask(inputs, lengths), (*inputs.shape[:-1], 1))
+    mask = jnp.broadcast_to(time_mask(inputs, lengths), (*inputs.shape[:-1], 1))
     counts = jnp.maximum(_total(mask.astype(inputs.dtype), shape), 1)
     outputs = _total(jnp.where(mask, inputs, 0), shape) / counts
     after = output_lengths(lengths, shape.window, shape.strides, padding, shape.dilation, remainder)
@@ -110,7 +107,7 @@ def global_max_pool(
     _check_maps(inputs)
     if lengths is not None:
         check_lengths(lengths, inputs.shape)
-        inputs = jnp.where(_time_mask(inputs, lengths), inputs, -jnp.inf)
+        inputs = jnp.where(time_mask(inputs, lengths), inputs, -jnp.inf)
     cells = inputs.reshape(len(inputs), -1, inputs.shape[-1])
     if ties == "first":
         first = jnp.argmax(jax.lax.stop_gradient(cells), axis=1, keepdims=True)
@@ -197,11 +194,6 @@ def _counts(sizes: Sequence[int], shape: Geometry) -> list[np.ndarray]:
         places = np.arange(outputs)[:, None] * stride + np.arange(window) * dilation - before
         counts.append(((places >= 0) & (places < size)).sum(axis=1))
     return counts
-
-
-def _time_mask(inputs: jax.Array, lengths: jax.Array) -> jax.Array:
-    mask = valid_steps(lengths, inputs.shape[1])
-    return mask.reshape(*mask.shape, *[1] * (inputs.ndim - 2))
 
 
 def _maximum(inputs: jax.Array, shape: Geometry, ties: Ties) -> jax.Array:

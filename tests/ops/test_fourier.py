@@ -33,6 +33,13 @@ def test_4000_taps_go_by_fft_and_equal_the_direct_product():
             assert relative(got, expected) < 1e-5
 
 
+def test_half_precision_comes_back_as_it_was():
+    signal, kernel = jnp.ones(64, jnp.bfloat16), jnp.ones(9, jnp.bfloat16)
+    outputs = dl.convolve(signal, kernel, "valid", "fft")
+    assert outputs.dtype == jnp.bfloat16
+    np.testing.assert_allclose(outputs.astype(jnp.float32), 9, rtol=1e-2)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_every_option_of_a_layer_has_the_same_product(seed):
     random = np.random.default_rng(seed)
