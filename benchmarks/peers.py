@@ -23,38 +23,24 @@ Layers: TypeAlias = Sequence[tuple[str, Any]]
 Step: TypeAlias = Callable[[], object]
 
 
-class _Dlcore(nn.Module):
+class _Network(nn.Module):
+    """A network in linen, with the convolution and the pool of dlcore or of flax."""
+
     layers: Layers
+    conv: Callable[[dict[str, Any]], nn.Module]
+    pool: Callable[[jax.Array, int], jax.Array]
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         for kind, options in self.layers:
             if kind == "conv":
-                x = dl.Conv(**options, remainder="floor")(x)
+                x = self.conv(options)(x)
             elif kind == "relu":
                 x = nn.relu(x)
             elif kind == "pool":
-                x = dl.max_pool(x, options, remainder="floor")
+                x = self.pool(x, options)
             else:
                 x = nn.Dense(options)(dl.flatten(x))
-        return x
-
-
-class _Flax(nn.Module):
-    layers: Layers
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for kind, options in self.layers:
-            if kind == "conv":
-                x = nn.Conv(**_flax_options(options))(x)
-            elif kind == "relu":
-                x = nn.relu(x)
-            elif kind == "pool":
-                window = (options,) * (x.ndim - 2)
-                x = nn.max_pool(x, window, window)
-            else:
-                x = nn.Dense(options)(x.reshape(len(x), -1))
         return x
 
 
@@ -87,11 +73,15 @@ def _arriving(shape: Sequence[int]) -> np.ndarray:
 
 
 def dlcore(layers: Layers, inputs: np.ndarray, with_inputs: bool) -> Step:
-    return _of_flax(_Dlcore(layers), inputs, with_inputs)
+    conv = lambda options: dl.Conv(**options, remainder="floor")
+    pool = lambda x, window: dl.max_pool(x, window, remainder="floor")
+    return _of_flax(_Network(layers, conv, pool), inputs, with_inputs)
 
 
 def flax(layers: Layers, inputs: np.ndarray, with_inputs: bool) -> Step:
-    return _of_flax(_Flax(layers), inputs, with_inputs)
+    conv = lambda options: nn.Conv(**_flax_options(options))
+    pool = lambda x, window: nn.max_pool(x, (window,) * (x.ndim - 2), (window,) * (x.ndim - 2))
+    return _of_flax(_Network(layers, conv, pool), inputs, with_inputs)
 
 
 def haiku(layers: Layers, inputs: np.ndarray, with_inputs: bool) -> Step:

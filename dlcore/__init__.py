@@ -9,7 +9,7 @@ from dlcore import data, figures, losses, metrics
 from dlcore.app import run
 from dlcore.config import setting
 from dlcore.layers.conv import Conv, flatten
-from dlcore.layers.inspect import block_maps, class_probabilities
+from dlcore.layers.inspect import block_maps, class_probabilities, classifier_figures
 from dlcore.layers.stack import ConvBlock, ConvStack, temporal_blocks
 from dlcore.layers.summary import describe, parameter_count, receptive_field
 from dlcore.ops.convolution import convolve, correlate
@@ -31,6 +31,7 @@ __all__ = [
     "block_maps",
     "channel_pool",
     "class_probabilities",
+    "classifier_figures",
     "convolve",
     "correlate",
     "data",

@@ -6,13 +6,10 @@ FOLDER holds data_batch_1.bin ... test_batch.bin; the project brings no copy, so
 Source: Krizhevsky 2009; residual blocks: He et al. 2015; the lecture's CNN part.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import jax
-import numpy as np
 from flax import linen as nn
 
 import dlcore as dl
@@ -68,16 +65,8 @@ def experiment(config: Config) -> dl.Experiment:
             lambda batch, generator: dl.data.random_flips(shifts(batch, generator), generator),
         ),
         eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
-        figures=partial(draw, model, test),
+        figures=partial(dl.classifier_figures, model, NAMES, test),
     )
-
-
-def draw(model: Model, test: Mapping[str, np.ndarray], params: Any, model_state: Any) -> dict[str, Any]:
-    variables = {"params": params, **model_state}
-    probabilities = dl.class_probabilities(model, variables, test["inputs"])
-    maps = dl.block_maps(model, variables, test["inputs"][0])
-    kernel = np.asarray(params["stack"]["block_0"]["conv_0"]["kernel"])
-    return dl.figures.image_classifier(test, probabilities, kernel, maps, NAMES)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,11 @@ Accuracies are medians of the seeds 0, 1, 2 (scikit-learn's SVC on the same spli
 Source: the lecture's CNN part; UCI digits: Alpaydin & Kaynak 1998, MNIST: LeCun, Cortes & Burges 1998.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 import jax
-import numpy as np
 from flax import linen as nn
 
 import dlcore as dl
@@ -81,16 +79,8 @@ def experiment(config: Config) -> dl.Experiment:
             train, config.train.batch_size, config.seed, dl.data.random_shifts(config.data.shifts)
         ),
         eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
-        figures=partial(draw, model, test),
+        figures=partial(dl.classifier_figures, model, [str(digit) for digit in range(10)], test),
     )
-
-
-def draw(model: Model, test: Mapping[str, np.ndarray], params: Any, model_state: Any) -> dict[str, Any]:
-    variables = {"params": params, **model_state}
-    probabilities = dl.class_probabilities(model, variables, test["inputs"])
-    maps = dl.block_maps(model, variables, test["inputs"][0])
-    kernel = np.asarray(params["stack"]["block_0"]["conv_0"]["kernel"])
-    return dl.figures.image_classifier(test, probabilities, kernel, maps, [str(digit) for digit in range(10)])
 
 
 if __name__ == "__main__":

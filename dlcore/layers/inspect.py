@@ -1,11 +1,16 @@
 """A look into a trained network of images: what it says of each, and what its stack sees in one."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from flax import linen as nn
+
+from dlcore import figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def class_probabilities(
@@ -31,3 +36,20 @@ def block_maps(
     """
     _, seen = model.apply(variables, image[None], train=False, mutable=["intermediates"])
     return {name: np.asarray(block["maps"][0][0]) for name, block in seen["intermediates"][stack].items()}
+
+
+def classifier_figures(
+    model: nn.Module, names: Sequence[str], test: Mapping[str, np.ndarray], params: Any, model_state: Any
+) -> dict[str, "Figure"]:
+    """`figures.image_classifier` of a model whose `ConvStack` is called "stack".
+
+    Args:
+        model: called as ``model(inputs, train=...)``. names: of the classes.
+        test: ``inputs [N, H, W, C]`` and ``labels [N]``.
+        params, model_state: as an Experiment's ``figures`` gets them.
+    """
+    variables = {"params": params, **model_state}
+    probabilities = class_probabilities(model, variables, test["inputs"])
+    maps = block_maps(model, variables, test["inputs"][0])
+    kernel = np.asarray(params["stack"]["block_0"]["conv_0"]["kernel"])
+    return figures.image_classifier(test, probabilities, kernel, maps, names)

@@ -51,9 +51,8 @@ class Checkpoints:
     @property
     def _best(self) -> int | None:
         step = self._manager.best_step()
-        if step is None or math.isnan(self._manager.metrics(step).get(self._best_metric, math.nan)):
-            return None
-        return step
+        measured = {} if step is None else self._manager.metrics(step) or {}
+        return None if math.isnan(measured.get(self._best_metric, math.nan)) else step
 
     def save(self, step: int, state: TrainState, metrics: Mapping[str, float] | None) -> None:
         """Starts to write the state of ``step``; it may be donated to the next step at once.
@@ -91,8 +90,9 @@ class Checkpoints:
         try:
             return self._manager.restore(step, args=ocp.args.StandardRestore(target))
         except Exception as error:  # Orbax raises many types, for a missing file as for another shape
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ValueError(
                 f"{self.folder / str(step)}: got a checkpoint that cannot be read as this experiment's state "
-                f"({str(error).splitlines()[0]}); if settings differ, leave those flags away; if it is damaged, move "
-                "its folder elsewhere to go on from the one before"
+                f"({reason}); if settings differ, leave those flags away; if it is damaged, move its folder elsewhere "
+                "to go on from the one before"
             ) from error

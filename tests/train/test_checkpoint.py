@@ -59,6 +59,16 @@ def test_nan_is_never_the_best(tmp_path, lower_is_better):
         assert checkpoints.step("newest") == 2
 
 
+def test_without_an_evaluation_there_is_no_best(tmp_path):
+    with Checkpoints(tmp_path, CheckpointConfig(), "score") as checkpoints:
+        checkpoints.save(1, state_of(1), None)
+    with (
+        Checkpoints(tmp_path, CheckpointConfig(), "score") as checkpoints,
+        pytest.raises(FileNotFoundError, match=r"--checkpoint: got best, but .* has steps 1"),
+    ):
+        checkpoints.step("best")
+
+
 def test_a_checkpoint_of_something_else_is_named(tmp_path):
     with Checkpoints(tmp_path, CheckpointConfig(), "score") as checkpoints:
         checkpoints.save(1, state_of(1), None)
