@@ -8,24 +8,38 @@
 from dlcore import data, figures, losses, metrics
 from dlcore.app import run
 from dlcore.config import setting
+from dlcore.layers.cells import CELLS, GRUCell, IdentityRNNCell, LSTMCell, ResidualRNNCell, RNNCell
 from dlcore.layers.conv import Conv, flatten
+from dlcore.layers.deep import DeepRecurrent
 from dlcore.layers.inspect import block_maps, class_probabilities, classifier_figures
+from dlcore.layers.recurrent import Bidirectional, Recurrent, TimeDistributed
 from dlcore.layers.stack import ConvBlock, ConvStack, temporal_blocks
 from dlcore.layers.summary import describe, parameter_count, receptive_field
 from dlcore.ops.convolution import convolve, correlate
+from dlcore.ops.lengths import last_over_time, max_over_time, mean_over_time
 from dlcore.ops.pooling import avg_pool, channel_pool, global_avg_pool, global_max_pool, max_pool
 from dlcore.ops.sizes import output_size
 from dlcore.train.experiment import CheckpointConfig, Config, Experiment, TrainConfig
 from dlcore.train.optimizer import OptimizerConfig
 
 __all__ = [
+    "CELLS",
+    "Bidirectional",
     "CheckpointConfig",
     "Config",
     "Conv",
     "ConvBlock",
     "ConvStack",
+    "DeepRecurrent",
     "Experiment",
+    "GRUCell",
+    "IdentityRNNCell",
+    "LSTMCell",
     "OptimizerConfig",
+    "RNNCell",
+    "Recurrent",
+    "ResidualRNNCell",
+    "TimeDistributed",
     "TrainConfig",
     "avg_pool",
     "block_maps",
@@ -40,8 +54,11 @@ __all__ = [
     "flatten",
     "global_avg_pool",
     "global_max_pool",
+    "last_over_time",
     "losses",
+    "max_over_time",
     "max_pool",
+    "mean_over_time",
     "metrics",
     "output_size",
     "parameter_count",

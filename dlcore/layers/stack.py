@@ -9,8 +9,10 @@ import jax
 from flax import linen as nn
 
 from dlcore.layers.conv import Conv, window_of
+from dlcore.layers.noise import check_rate
+from dlcore.layers.norm import Norm, check_norm, normalise
 from dlcore.ops import pooling, sizes
-from dlcore.ops.lengths import time_mask, zero_padding
+from dlcore.ops.lengths import zero_padding
 
 POOLS = {"max": pooling.max_pool, "average": pooling.avg_pool}
 
@@ -54,7 +56,7 @@ class ConvBlock:
     dilation: int | Sequence[int] = 1
     groups: int = 1
     convolutions: int = 1
-    norm: Literal["batch", "layer"] | None = None
+    norm: Norm | None = None
     residual: bool = False
     pool: int | Sequence[int] | None = 2
     pool_strides: int | Sequence[int] | None = None
@@ -65,10 +67,8 @@ class ConvBlock:
     def __post_init__(self) -> None:
         for name in ("features", "groups", "convolutions"):
             sizes.integer(name, getattr(self, name))
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: got {self.dropout}, expected a share in [0, 1)")
-        if self.norm not in (None, "batch", "layer"):
-            raise ValueError(f'norm: got {self.norm!r}, expected None, "batch" or "layer"')
+        check_rate("dropout", self.dropout)
+        check_norm(self.norm)
         if self.pool_kind not in POOLS:
             raise ValueError(f'pool_kind: got {self.pool_kind!r}, expected "max" or "average"')
         tuple(self.steps())
@@ -187,17 +187,7 @@ class _Block(nn.Module):
         )(maps, lengths)
 
     def _normalise(self, maps: jax.Array, lengths: jax.Array | None, train: bool, number: int) -> jax.Array:
-        if self.block.norm is None:
-            return maps
-        if self.block.norm == "layer":
-            outputs = nn.LayerNorm(name=f"norm_{number}")(maps)
-            return outputs if lengths is None else zero_padding(outputs, lengths)
-        norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, name=f"norm_{number}")
-        if lengths is None:
-            return norm(maps)
-        mask = time_mask(maps, lengths)
-        mask = mask | ~mask.any()  # a batch without any valid place has the statistics of zeros, not NaN
-        return zero_padding(norm(maps, mask=mask), lengths)
+        return normalise(self.block.norm, maps, lengths, train=train, name=f"norm_{number}")
 
     def _shortcut(self, inputs: jax.Array, lengths: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
         if inputs.shape == shape:

@@ -24,8 +24,8 @@ def test_padding_is_zero_whatever_stood_there_and_takes_no_gradient(shape):
         (jnp.array([1.0, 2.0]), TypeError, "lengths: got float32, expected integers"),
         (jnp.array([1, 2, 3]), ValueError, r"lengths: got shape \(3,\) for inputs of shape \(2, 4, 1\)"),
         (jnp.array([[1], [2]]), ValueError, "lengths: got shape"),
-        (jnp.array([1, 5]), ValueError, "lengths: got values from 0 to 5, expected 0 to 4"),
-        (jnp.array([-2, 1]), ValueError, "lengths: got values from -2 to 1, expected 0 to 4"),
+        (jnp.array([1, 5]), ValueError, "lengths: got 5 in row 1, expected 0 to 4"),
+        (jnp.array([-2, 1]), ValueError, "lengths: got -2 in row 0, expected 0 to 4"),
     ],
 )
 def test_lengths_that_cannot_be_are_refused(lengths, error, message):

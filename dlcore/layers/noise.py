@@ -1,0 +1,103 @@
+"""Dropout and zoneout in time."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dlcore.ops import recurrence
+from dlcore.ops.recurrence import Equations, Kernels, Loop
+
+Carry = Any
+
+
+def check_rate(name: str, rate: float) -> None:
+    """ValueError unless the rate is in [0, 1)."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"{name}: got {rate}, expected a share in [0, 1)")
+
+
+class Noise(NamedTuple):
+    """The rates of a `Cell` and the key of one call; without a key it is the evaluation, where zoneout averages."""
+
+    input_dropout: float
+    recurrent_dropout: float
+    zoneout: float | tuple[float, float]
+    variational: bool
+    key: jax.Array | None
+
+    def sequence(
+        self,
+        equations: Equations,
+        kernels: Kernels,
+        carry: Carry,
+        inputs: jax.Array,
+        valid: jax.Array | None,
+        loop: Loop,
+    ) -> tuple[Carry, jax.Array]:
+        """`recurrence.run` with noise; inputs ``[T, B, F]``."""
+        steps, *batch, _ = inputs.shape
+        inputs = self.drop_inputs(inputs, shared=1 if self.variational else 0)
+        if not self.recurrent_dropout and not any(jax.tree.leaves(self.zoneout)):
+            return recurrence.run(equations, kernels, carry, inputs, valid, loop)
+        width = equations.hidden(carry).shape[-1]
+        mask = self.recurrent_mask(batch, width, inputs.dtype) if self.variational else None
+        step = self.step(equations, kernels, mask)
+        return recurrence.scan(step, carry, (inputs, jnp.arange(steps)), valid, loop)
+
+    def drop_inputs(self, inputs: jax.Array, shared: int = 0) -> jax.Array:
+        """Inputs with dropout; the first ``shared`` dimensions share a mask."""
+        if self.key is None or not self.input_dropout:
+            return inputs
+        shape = (1,) * shared + inputs.shape[shared:]
+        return inputs * _mask(self._key(0), self.input_dropout, shape, inputs.dtype)
+
+    def recurrent_mask(
+        self, batch: Sequence[int], width: int, dtype: Any, number: int | jax.Array = 0
+    ) -> jax.Array | None:
+        """What multiplies h ``[*batch, H]``: 0, or 1 / (1 - rate); None without dropout."""
+        if self.key is None or not self.recurrent_dropout:
+            return None
+        return _mask(self._key(1, number), self.recurrent_dropout, (*batch, width), dtype)
+
+    def step(
+        self, equations: Equations, kernels: Kernels, mask: jax.Array | None
+    ) -> Callable[[Carry, tuple[jax.Array, int | jax.Array]], tuple[Carry, jax.Array]]:
+        """The step ``carry, (x_t, t) -> carry, h_t`` with a mask of the sequence, or (None) one of its own."""
+
+        def noisy(carry: Carry, now: tuple[jax.Array, int | jax.Array]) -> tuple[Carry, jax.Array]:
+            inputs, number = now
+            own = mask
+            if own is None:
+                hidden = equations.hidden(carry)
+                own = self.recurrent_mask(hidden.shape[:-1], hidden.shape[-1], hidden.dtype, number)
+            after, _ = equations.step(kernels, carry, inputs, own)
+            after = self._zone_out(carry, after, number)
+            return after, equations.hidden(after)
+
+        return noisy
+
+    def _zone_out(self, before: Carry, after: Carry, number: int | jax.Array) -> Carry:
+        old, treedef = jax.tree.flatten(before)
+        rates = self.zoneout if isinstance(self.zoneout, tuple) else (self.zoneout,) * len(old)
+        if len(rates) != len(old):
+            raise ValueError(
+                f"zoneout: got {self.zoneout}, expected one rate, or {len(old)}, one a part of the state"
+            )
+        mixed = []
+        for part, (rate, was, new) in enumerate(zip(rates, old, jax.tree.leaves(after), strict=True)):
+            if self.key is None:
+                mixed.append(rate * was + (1 - rate) * new)
+            else:
+                keep = jax.random.bernoulli(self._key(2 + part, number), rate, was.shape)
+                mixed.append(jnp.where(keep, was, new))
+        return treedef.unflatten(mixed)
+
+    def _key(self, purpose: int, number: int | jax.Array = 0) -> jax.Array:
+        return jax.random.fold_in(jax.random.fold_in(self.key, purpose), number)
+
+
+def _mask(key: jax.Array, rate: float, shape: Sequence[int], dtype: Any) -> jax.Array:
+    """0 with probability ``rate``, otherwise ``1 / (1 - rate)``, so that the mean is 1."""
+    return jax.random.bernoulli(key, 1 - rate, shape).astype(dtype) / (1 - rate)

@@ -1,0 +1,265 @@
+"""Recurrent layers: a cell over a whole sequence, in one direction or in both.
+
+    carry, outputs = layer(inputs, lengths=None, initial_carry=None)
+
+Inputs are ``[*batch, T, F]`` with any number of batch dimensions, also none. With ``lengths [*batch]`` a row gives
+what it gives without its padding: outputs behind its end are exactly 0, the carry is that of its own last step (of
+a row of length 0 the initial one), and nothing in the padding, NaN included, reaches a value or a gradient.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dlcore.ops import recurrence, sizes
+from dlcore.ops.convolution import check_floats
+from dlcore.ops.lengths import check_lengths, valid_steps, zero_padding
+from dlcore.ops.recurrence import Loop
+
+Carry: TypeAlias = Any
+Merge: TypeAlias = Literal["concat", "sum", "mean", "product"]
+
+MERGES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    "concat": lambda forward, backward: jnp.concatenate([forward, backward], axis=-1),
+    "sum": jnp.add,
+    "mean": lambda forward, backward: (forward + backward) / 2,
+    "product": jnp.multiply,
+}
+
+
+class Recurrent(nn.Module):
+    """A cell over a sequence (lecture: unrolled RNN): ``carry, outputs = layer(inputs, lengths, initial_carry)``.
+
+    Attributes:
+        cell: one of ours, or any other ``flax.linen.RNNCellBase``.
+        reverse: goes from each row's last step to its first; outputs stay at the place of their inputs.
+        time_chunk: keeps the state only every so many steps, and computes the others again for the gradient
+            (rematerialisation): less memory, the same numbers.
+        truncate: ends the gradient's way back after every so many steps (truncated BPTT); the outputs are the same.
+        unroll: steps in one iteration of the compiled loop.
+
+    >>> from dlcore.layers.cells import GRUCell
+    >>> layer = Recurrent(GRUCell(features=4))
+    >>> inputs, lengths = jnp.ones((3, 5, 2)), jnp.array([5, 2, 0])
+    >>> (carry, outputs), variables = layer.init_with_output(jax.random.key(0), inputs, lengths)
+    >>> carry.shape, outputs.shape, (outputs[:, :, 0] != 0).sum(axis=1).tolist()
+    ((3, 4), (3, 5, 4), [5, 2, 0])
+    """
+
+    cell: nn.RNNCellBase
+    reverse: bool = False
+    time_chunk: int | None = None
+    truncate: int | None = None
+    unroll: int = 1
+
+    def __call__(
+        self,
+        inputs: jax.Array,
+        lengths: jax.Array | None = None,
+        initial_carry: Carry | None = None,
+        *,
+        train: bool | None = None,
+    ) -> tuple[Carry, jax.Array]:
+        """``[*batch, T, F]`` -> the carry after each row's last step, and ``[*batch, T, H]``.
+
+        Args:
+            inputs: floating point numbers.
+            lengths: ``[*batch]`` integers, how many steps are a row's own. Values outside 0..T raise; under
+                ``jax.jit``, where they are unknown, they are taken as 0 or T.
+            initial_carry: what the cell's ``initialize_carry`` makes; None is that.
+            train: whether a cell with dropout or zoneout draws, unless the cell has been told.
+
+        Raises:
+            ValueError, TypeError: something does not fit; the message says what was expected.
+        """
+        loop = make_loop(self.reverse, self.unroll, self.time_chunk, self.truncate)
+        return run_cell(self.cell, inputs, lengths, initial_carry, loop, train)
+
+    def step(self, carry: Carry, inputs: jax.Array, *, train: bool | None = None) -> tuple[Carry, jax.Array]:
+        """One step with the same parameters: ``[*batch, F]`` -> carry, ``[*batch, H]``."""
+        return self.cell(carry, inputs) if train is None else self.cell(carry, inputs, train=train)
+
+    @nn.nowrap
+    def initialize_carry(self, inputs: tuple[int, ...]) -> Carry:
+        """The state before the first step, for inputs of this shape ``[*batch, T, F]``."""
+        return initial_carry_of(self.cell, inputs)
+
+
+class Bidirectional(nn.Module):
+    """Two cells over a sequence, one from each end (Schuster & Paliwal 1997; lecture: bidirectional RNN).
+
+    The carry is ``(forward's, backward's)``. Either cell begins at its own end of each row.
+
+    Attributes:
+        forward, backward: cells; the second one goes from each row's last step to its first.
+        merge: how a step's two outputs become one: "concat" ``[..., 2H]``, "sum", "mean" or "product".
+        time_chunk, truncate, unroll: as in `Recurrent`.
+    """
+
+    forward: nn.RNNCellBase
+    backward: nn.RNNCellBase
+    merge: Merge = "concat"
+    time_chunk: int | None = None
+    truncate: int | None = None
+    unroll: int = 1
+
+    def __call__(
+        self,
+        inputs: jax.Array,
+        lengths: jax.Array | None = None,
+        initial_carry: Carry | None = None,
+        *,
+        train: bool | None = None,
+    ) -> tuple[Carry, jax.Array]:
+        """``[*batch, T, F]`` -> both carries, and ``[*batch, T, 2H]`` or ``[*batch, T, H]``; see `Recurrent`."""
+        if self.merge not in MERGES:
+            raise ValueError(f"merge: got {self.merge!r}, expected one of {', '.join(MERGES)}")
+        if initial_carry is None:
+            initial_carry = (None, None)
+        elif not isinstance(initial_carry, tuple) or len(initial_carry) != 2:
+            raise ValueError(
+                f"initial_carry: got {describe_carry(initial_carry)}, expected a pair: of the forward and of the "
+                "backward cell"
+            )
+        carries, outputs = zip(
+            *(
+                run_cell(cell, inputs, lengths, carry, self._loop(reverse), train)
+                for cell, carry, reverse in (
+                    (self.forward, initial_carry[0], False),
+                    (self.backward, initial_carry[1], True),
+                )
+            ),
+            strict=True,
+        )
+        if self.merge != "concat" and outputs[0].shape != outputs[1].shape:
+            raise ValueError(
+                f"merge: got {self.merge!r} for outputs of shapes {outputs[0].shape} and {outputs[1].shape}, expected "
+                'cells of equal features, or "concat"'
+            )
+        return carries, MERGES[self.merge](*outputs)
+
+    @nn.nowrap
+    def initialize_carry(self, inputs: tuple[int, ...]) -> Carry:
+        """The states before the first steps, for inputs of this shape ``[*batch, T, F]``."""
+        return initial_carry_of(self.forward, inputs), initial_carry_of(self.backward, inputs)
+
+    def _loop(self, reverse: bool) -> Loop:
+        return make_loop(reverse, self.unroll, self.time_chunk, self.truncate)
+
+
+class TimeDistributed(nn.Module):
+    """Any module on every step by itself: ``[B, T, ...]`` -> ``[B, T, ...]``.
+
+    With ``lengths`` the module gets zeros in place of padding, and outputs behind a row's end are 0.
+
+    >>> layer = TimeDistributed(nn.Dense(4))
+    >>> layer.init_with_output(jax.random.key(0), jnp.ones((2, 3, 5)))[0].shape
+    (2, 3, 4)
+    """
+
+    module: nn.Module
+
+    def __call__(self, inputs: jax.Array, lengths: jax.Array | None = None, **options: Any) -> jax.Array:
+        """Further arguments go to the module, which sees ``[B * T, ...]``."""
+        if inputs.ndim < 3:
+            raise ValueError(f"inputs: got shape {inputs.shape}, expected [B, T, ...]")
+        if lengths is not None:
+            check_lengths(lengths, inputs.shape)
+            inputs = zero_padding(inputs, lengths)
+        outputs = self.module(inputs.reshape(-1, *inputs.shape[2:]), **options)
+        outputs = outputs.reshape(*inputs.shape[:2], *outputs.shape[1:])
+        return outputs if lengths is None else zero_padding(outputs, lengths)
+
+
+def run_cell(
+    cell: nn.RNNCellBase,
+    inputs: jax.Array,
+    lengths: jax.Array | None,
+    initial_carry: Carry | None,
+    loop: Loop,
+    train: bool | None,
+) -> tuple[Carry, jax.Array]:
+    """A bound cell over a sequence: the layout, the checks and the mask that all recurrent layers share."""
+    _check_cell(cell)
+    check_floats("inputs", inputs)
+    rank = inputs.ndim - cell.num_feature_axes - 1
+    if rank < 0:
+        raise ValueError(
+            f"inputs: got shape {inputs.shape}, expected [*batch, T, {', '.join(['features'] * cell.num_feature_axes)}]"
+        )
+    batch = inputs.shape[:rank]
+    if lengths is not None:
+        check_lengths(lengths, inputs.shape, rank)
+        inputs = zero_padding(inputs, lengths)
+    carry = check_carry(cell, inputs.shape, initial_carry)
+    rows = jnp.swapaxes(inputs.reshape(-1, *inputs.shape[rank:]), 0, 1)
+    valid = None if lengths is None else valid_steps(lengths.reshape(-1), len(rows)).T
+    carry = jax.tree.map(lambda array: array.reshape(-1, *array.shape[rank:]), carry)
+    if hasattr(cell, "sequence"):
+        carry, outputs = cell.sequence(carry, rows, valid, loop, train)
+    else:
+        carry, outputs = _scan_cell(cell, carry, rows, valid, loop)
+    carry = jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), carry)
+    return carry, jnp.swapaxes(outputs, 0, 1).reshape(*batch, len(rows), *outputs.shape[2:])
+
+
+def _scan_cell(
+    cell: nn.RNNCellBase, carry: Carry, inputs: jax.Array, valid: jax.Array | None, loop: Loop
+) -> tuple[Carry, jax.Array]:
+    """Any cell's own step under the scan of `ops`, as a pure function of its variables."""
+    if cell.is_initializing():
+        cell(carry, inputs[0] if len(inputs) else jnp.zeros(inputs.shape[1:], inputs.dtype))
+    variables, unbound = cell.variables, cell.clone(parent=None, name=None)
+    key = cell.make_rng("dropout") if cell.has_rng("dropout") else None
+
+    def step(carry: Carry, now: tuple[jax.Array, jax.Array]) -> tuple[Carry, jax.Array]:
+        inputs, number = now
+        rngs = None if key is None else {"dropout": jax.random.fold_in(key, number)}
+        return unbound.apply(variables, carry, inputs, rngs=rngs)
+
+    return recurrence.scan(step, carry, (inputs, jnp.arange(len(inputs))), valid, loop)
+
+
+def make_loop(reverse: bool, unroll: int, time_chunk: int | None, truncate: int | None) -> Loop:
+    """The checked loop; ValueError where a number of steps is below 1."""
+    sizes.integer("unroll", unroll)
+    for name, steps in (("time_chunk", time_chunk), ("truncate", truncate)):
+        if steps is not None:
+            sizes.integer(name, steps)
+    return Loop(reverse, unroll, time_chunk, truncate)
+
+
+def initial_carry_of(cell: nn.RNNCellBase, inputs: tuple[int, ...]) -> Carry:
+    """The cell's state before the first step, for inputs of shape ``[*batch, T, ...]``."""
+    time = len(inputs) - cell.num_feature_axes - 1
+    return cell.initialize_carry(jax.random.key(0), (*inputs[:time], *inputs[time + 1 :]))
+
+
+def check_carry(cell: nn.RNNCellBase, inputs: tuple[int, ...], carry: Carry | None) -> Carry:
+    """The carry to begin with; ValueError where a given one has another structure or shape than the cell's."""
+    if carry is None:
+        return initial_carry_of(cell, inputs)
+    expected = jax.eval_shape(lambda: initial_carry_of(cell, inputs))
+    got, wanted = describe_carry(carry), describe_carry(expected)
+    if got != wanted:
+        raise ValueError(
+            f"initial_carry: got {got}, expected {wanted} for inputs of shape {inputs} and a "
+            f"{type(cell).__name__}; layer.initialize_carry(inputs.shape) makes one"
+        )
+    return carry
+
+
+def describe_carry(carry: Carry) -> str:
+    """A carry's shapes in its structure: ``((2, 4), (2, 4))``."""
+    return str(jax.tree.map(lambda array: tuple(jnp.shape(array)), carry)).replace("'", "")
+
+
+def _check_cell(cell: Any) -> None:
+    if not isinstance(cell, nn.RNNCellBase):
+        raise TypeError(
+            f"cell: got {type(cell).__name__}, expected a cell such as dl.GRUCell(features=64); a layer takes cells, "
+            "and knows the direction itself"
+        )

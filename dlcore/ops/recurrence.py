@@ -1,0 +1,271 @@
+"""The time loop: direction, lengths, windows, and one derivative for all cells that multiply and then gate.
+
+Arrays are time-major here, ``[T, B, ...]``. A gated cell's step is
+
+    z_t = x_t W + h_{t-1} U + b,    carry_t = gates(carry_{t-1}, z_t)
+
+so its differential is ``dz_t = D_t + dh_{t-1} U``, where ``D = x dW + h dU + dx W + db`` of ALL steps is a few
+matrix products outside the loop. `run` states just that differential; its transpose, which JAX derives, is then
+backpropagation through time with the weights' gradient as one product after the loop. Forward mode, second
+derivatives, ``vmap``, rematerialisation and sharding need nothing more.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+
+Tree: TypeAlias = Any
+
+
+class Kernels(NamedTuple):
+    """The weights of a gated cell, its G gates side by side.
+
+    Attributes:
+        input_kernel: W ``[F, G * H]``. recurrent_kernel: U ``[H, G * H]``; None: no feedback.
+        bias: b ``[G * H]``, or None. recurrent_bias: ``[H]``, of the GRU that resets after the product, or None.
+    """
+
+    input_kernel: jax.Array
+    recurrent_kernel: Any
+    bias: jax.Array | None = None
+    recurrent_bias: jax.Array | None = None
+
+
+def dropped(hidden: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """``h * mask``, or h."""
+    return hidden if mask is None else hidden * mask
+
+
+def pre_activations(weights: Kernels, inputs: jax.Array, hidden: jax.Array) -> jax.Array:
+    """``z = x W + h U + b``: ``[..., F], [..., H] -> [..., G * H]``."""
+    z = times(inputs, weights.input_kernel)
+    z = z if weights.recurrent_kernel is None else z + hidden @ weights.recurrent_kernel
+    return z if weights.bias is None else z + weights.bias
+
+
+def times(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
+    """``x W``; a single feature is multiplied, which the compiler fuses with what follows."""
+    return inputs * kernel[0] if kernel.shape[0] == 1 else inputs @ kernel
+
+
+def times_transposed(hidden: jax.Array, transposed: jax.Array) -> jax.Array:
+    """``h U`` from ``U^T``: so the transpose of this, which every step of the way back computes, is a plain product."""
+    return lax.dot_general(hidden, transposed, (((1,), (1,)), ((), ())))
+
+
+class Equations(Protocol):
+    """One cell as pure functions; `ops.rnn`, `ops.lstm` and `ops.gru` are such. Hashable.
+
+    ``saved`` is whatever of a step its differential needs, arrays ``[B, ...]``.
+    """
+
+    def step(
+        self, weights: Kernels, carry: Tree, inputs: jax.Array, mask: jax.Array | None = None
+    ) -> tuple[Tree, Tree]:
+        """``carry_{t-1}, x_t -> carry_t, saved_t``; a mask ``[B, H]`` multiplies the h that meets U (dropout)."""
+        ...
+
+    def hidden(self, carry: Tree) -> jax.Array:
+        """The ``h_t [B, H]`` of a carry: what the cell puts out."""
+        ...
+
+    def drive(self, weights: Kernels, inputs: jax.Array, saved: Tree) -> jax.Array:
+        """``z`` of any number of steps as a function of weights and inputs, where the states are given."""
+        ...
+
+    def constants(self, weights: Kernels) -> Tree:
+        """What the differential multiplies with in every step, laid out for it."""
+        ...
+
+    def differential(self, constants: Tree, saved: Tree, carry_dot: Tree, drive_dot: jax.Array) -> Tree:
+        """``d carry_{t-1}, D_t -> d carry_t``, linear in both."""
+        ...
+
+
+class Loop(NamedTuple):
+    """How a sequence is walked through.
+
+    Attributes:
+        reverse: from the last step to the first; a shorter row begins at its own last step.
+        unroll: steps in one iteration of the compiled loop.
+        time_chunk: steps after which the state is kept; what lies between is computed again for the gradient, so
+            that memory grows with ``T / time_chunk + time_chunk`` states. None keeps every step.
+        truncate: steps after which the gradient's way back ends (truncated BPTT). None never ends it.
+    """
+
+    reverse: bool = False
+    unroll: int = 1
+    time_chunk: int | None = None
+    truncate: int | None = None
+
+
+def run(
+    equations: Equations, weights: Tree, carry: Tree, inputs: jax.Array, valid: jax.Array | None, loop: Loop
+) -> tuple[Tree, jax.Array]:
+    """A gated cell over a whole sequence.
+
+    Args:
+        equations: the cell. weights: its parameters.
+        carry: the initial one, arrays ``[B, ...]``.
+        inputs: ``[T, B, F]``, finite.
+        valid: ``[T, B]``, True on the steps that are a row's own; None: all are.
+        loop: direction and windows.
+
+    Returns:
+        The carry after each row's last step, and the outputs ``[T, B, H]``, 0 where not valid.
+    """
+
+    def window(carry: Tree, steps: tuple[jax.Array, jax.Array | None]) -> tuple[Tree, jax.Array]:
+        return _run(equations, loop, weights, carry, *steps)
+
+    return in_windows(window, carry, (inputs, valid), loop)
+
+
+def scan(
+    step: Callable[[Tree, Tree], tuple[Tree, Tree]],
+    carry: Tree,
+    inputs: Tree,
+    valid: jax.Array | None,
+    loop: Loop,
+) -> tuple[Tree, Tree]:
+    """Any step over a whole sequence, ``step(carry, inputs_t) -> carry, outputs_t``; otherwise as `run`."""
+
+    def window(carry: Tree, steps: tuple[Tree, jax.Array | None]) -> tuple[Tree, Tree]:
+        def body(carry: Tree, now: tuple[Tree, jax.Array | None]) -> tuple[Tree, Tree]:
+            inputs, valid = now
+            return keep_valid(valid, carry, *step(carry, inputs))
+
+        return lax.scan(body, carry, steps, reverse=loop.reverse, unroll=loop.unroll)
+
+    return in_windows(window, carry, (inputs, valid), loop)
+
+
+def keep_valid(valid: jax.Array | None, before: Tree, after: Tree, outputs: Tree) -> tuple[Tree, Tree]:
+    """The new carry and the outputs of rows whose step it is; the old carry and 0 of the others."""
+    if valid is None:
+        return after, outputs
+    return jax.tree.map(functools.partial(where_rows, valid), after, before), jax.tree.map(
+        lambda array: where_rows(valid, array, jnp.zeros_like(array)), outputs
+    )
+
+
+def where_rows(rows: jax.Array, these: jax.Array, others: jax.Array) -> jax.Array:
+    """``jnp.where`` by row: ``rows [B]`` chooses among arrays ``[B, ...]``."""
+    return jnp.where(rows.reshape(*rows.shape, *[1] * (these.ndim - rows.ndim)), these, others)
+
+
+def in_windows(
+    window: Callable[[Tree, Tree], tuple[Tree, Tree]], carry: Tree, steps: Tree, loop: Loop
+) -> tuple[Tree, Tree]:
+    """Walks through ``steps`` ``[T, ...]`` window by window: truncated ones, of rematerialised ones."""
+    if loop.time_chunk is not None:
+        window = functools.partial(
+            _windows, jax.checkpoint(window, prevent_cse=False), loop.time_chunk, loop.reverse
+        )
+    if loop.truncate is None:
+        return window(carry, steps)
+
+    def truncated(numbered: tuple[Tree, jax.Array], steps: Tree) -> tuple[tuple[Tree, jax.Array], Tree]:
+        carry, number = numbered
+        # The first window's way back ends in the initial carry, as without truncation.
+        carry = jax.tree.map(lambda array: jnp.where(number > 0, lax.stop_gradient(array), array), carry)
+        carry, outputs = window(carry, steps)
+        return (carry, number + 1), outputs
+
+    (carry, _), outputs = _windows(truncated, loop.truncate, loop.reverse, (carry, jnp.int32(0)), steps)
+    return carry, outputs
+
+
+def _windows(
+    window: Callable[[Tree, Tree], tuple[Tree, Tree]], size: int, reverse: bool, carry: Tree, steps: Tree
+) -> tuple[Tree, Tree]:
+    """Scans over windows of ``size`` steps; what is left over is a shorter window at the end of time."""
+    total = jax.tree.leaves(steps)[0].shape[0]
+    count, rest = divmod(total, size)
+    if count < 2:
+        size, count, rest = (total, 1, 0) if total <= size else (size, 1, total - size)
+    whole = jax.tree.map(lambda array: array[: total - rest].reshape(count, size, *array.shape[1:]), steps)
+    tail = jax.tree.map(lambda array: array[total - rest :], steps)
+    scan_whole = functools.partial(lax.scan, window, xs=whole, reverse=reverse)
+    if not rest:
+        carry, outputs = scan_whole(carry)
+        return carry, jax.tree.map(lambda array: array.reshape(total, *array.shape[2:]), outputs)
+    if reverse:
+        carry, last = window(carry, tail)
+        carry, outputs = scan_whole(carry)
+    else:
+        carry, outputs = scan_whole(carry)
+        carry, last = window(carry, tail)
+    return carry, jax.tree.map(
+        lambda array, end: jnp.concatenate([array.reshape(-1, *array.shape[2:]), end]), outputs, last
+    )
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _run(
+    equations: Equations, loop: Loop, weights: Tree, carry: Tree, inputs: jax.Array, valid: jax.Array | None
+) -> tuple[Tree, jax.Array]:
+    return _forward(equations, loop, weights, carry, inputs, valid)[:2]
+
+
+def _forward(
+    equations: Equations, loop: Loop, weights: Tree, carry: Tree, inputs: jax.Array, valid: jax.Array | None
+) -> tuple[Tree, jax.Array, Tree]:
+    def body(carry: Tree, now: tuple[jax.Array, jax.Array | None]) -> tuple[Tree, tuple[jax.Array, Tree]]:
+        inputs, valid = now
+        after, saved = equations.step(weights, carry, inputs)
+        after, hidden = keep_valid(valid, carry, after, equations.hidden(after))
+        return after, (hidden, saved)
+
+    carry, (outputs, saved) = lax.scan(body, carry, (inputs, valid), reverse=loop.reverse, unroll=loop.unroll)
+    return carry, outputs, saved
+
+
+def _run_jvp(equations: Equations, loop: Loop, primals: Tree, tangents: Tree) -> Tree:
+    (weights, carry, inputs, valid), (weights_dot, carry_dot, inputs_dot, _) = primals, tangents
+    carry, outputs, saved = _forward(equations, loop, weights, carry, inputs, valid)
+    weights_dot, carry_dot = jax.tree.map(_array, (weights_dot, carry_dot), is_leaf=_is_zero)
+    drive_dot = _drive_dot(equations, weights, weights_dot, inputs, inputs_dot, saved)
+    constants = equations.constants(weights)
+
+    def body(carry_dot: Tree, now: tuple[jax.Array, Tree, jax.Array | None]) -> tuple[Tree, jax.Array]:
+        drive_dot, saved, valid = now
+        after_dot = equations.differential(constants, saved, carry_dot, drive_dot)
+        return keep_valid(valid, carry_dot, after_dot, equations.hidden(after_dot))
+
+    carry_dot, outputs_dot = lax.scan(
+        body, carry_dot, (drive_dot, saved, valid), reverse=loop.reverse, unroll=loop.unroll
+    )
+    return (carry, outputs), (carry_dot, outputs_dot)
+
+
+_run.defjvp(_run_jvp, symbolic_zeros=True)
+
+
+def _drive_dot(
+    equations: Equations, weights: Tree, weights_dot: Tree, inputs: jax.Array, inputs_dot: Any, saved: Tree
+) -> jax.Array:
+    """D of all steps ``[T, B, G * H]``, over rows: XLA is slow at products that contract time and batch."""
+    rows = jax.tree.map(lambda array: array.reshape(-1, array.shape[-1]), (inputs, saved))
+
+    def drive(weights: Tree, inputs: jax.Array) -> jax.Array:
+        return equations.drive(weights, inputs, rows[1])
+
+    if _is_zero(inputs_dot):  # the first layer's inputs are data: no product for their gradient
+        _, drive_dot = jax.jvp(lambda weights: drive(weights, rows[0]), [weights], [weights_dot])
+    else:
+        _, drive_dot = jax.jvp(drive, [weights, rows[0]], [weights_dot, inputs_dot.reshape(rows[0].shape)])
+    return drive_dot.reshape(*inputs.shape[:2], -1)
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero)
+
+
+def _array(tangent: Any) -> Any:
+    return jnp.zeros(tangent.shape, tangent.dtype) if _is_zero(tangent) else tangent

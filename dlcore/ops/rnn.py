@@ -1,0 +1,54 @@
+"""The plain recurrent network of the lecture, and the one that adds to its state."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dlcore.ops.recurrence import Kernels, dropped, pre_activations, times_transposed
+
+
+class Saved(NamedTuple):
+    """What a step leaves for its differential: ``h_{t-1}`` and the activation's slope, each ``[B, H]``."""
+
+    before: jax.Array
+    slope: jax.Array
+
+
+class Rnn(NamedTuple):
+    """The equation (Elman 1990; lecture: inclusion of feedback, identity-RNN):
+
+        h_t = f(x_t W + h_{t-1} U + b),    or, residual,    h_t = h_{t-1} + f(x_t W + h_{t-1} U + b)
+
+    Without U (None) the term is absent: the residual form then has ``dh_t / dh_{t-1} = 1``.
+
+    Attributes:
+        activation: f, element by element. residual: whether the state is added.
+    """
+
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh
+    residual: bool = False
+
+    def step(
+        self, weights: Kernels, carry: jax.Array, inputs: jax.Array, mask: jax.Array | None = None
+    ) -> tuple[jax.Array, Saved]:
+        z = pre_activations(weights, inputs, dropped(carry, mask))
+        change, slope = jax.jvp(self.activation, [z], [jnp.ones_like(z)])
+        hidden = carry + change if self.residual else change
+        return hidden, Saved(carry, slope)
+
+    def hidden(self, carry: jax.Array) -> jax.Array:
+        return carry
+
+    def drive(self, weights: Kernels, inputs: jax.Array, saved: Saved) -> jax.Array:
+        return pre_activations(weights, inputs, saved.before)
+
+    def constants(self, weights: Kernels) -> jax.Array | None:
+        return None if weights.recurrent_kernel is None else weights.recurrent_kernel.T
+
+    def differential(
+        self, constants: jax.Array | None, saved: Saved, carry_dot: jax.Array, drive_dot: jax.Array
+    ) -> jax.Array:
+        z = drive_dot if constants is None else drive_dot + times_transposed(carry_dot, constants)
+        return carry_dot + saved.slope * z if self.residual else saved.slope * z
