@@ -6,7 +6,7 @@ Every cell is a ``flax.linen.RNNCellBase``: ``carry, outputs = cell(carry, input
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
 from dlcore.layers import initializers
+from dlcore.layers.carry import Carry, check_carry
 from dlcore.layers.noise import Noise, check_rate
 from dlcore.ops import recurrence, sizes
 from dlcore.ops.convolution import check_floats
@@ -21,8 +22,6 @@ from dlcore.ops.gru import Gru
 from dlcore.ops.lstm import Lstm
 from dlcore.ops.recurrence import Equations, Kernels, Loop
 from dlcore.ops.rnn import Rnn
-
-Carry: TypeAlias = Any
 
 
 class Cell(nn.RNNCellBase):
@@ -85,7 +84,7 @@ class Cell(nn.RNNCellBase):
         return 1
 
     @nn.nowrap
-    def initialize_carry(self, rng: jax.Array, input_shape: Sequence[int]) -> Carry:
+    def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> Carry:
         """The state before the first step, for inputs ``[..., F]``: ``[..., H]``."""
         dtype = self.dtype or self.param_dtype
         return self.carry_init(rng, (*input_shape[:-1], self.features), dtype)
@@ -98,6 +97,7 @@ class Cell(nn.RNNCellBase):
         Raises:
             ValueError: the carry's shape. TypeError: the inputs are no floating point numbers.
         """
+        check_carry("carry", carry, self, inputs.shape)
         kernels, carry, inputs = self._promoted(carry, inputs)
         noise = self._noise(train)
         if noise is None:
@@ -137,13 +137,9 @@ class Cell(nn.RNNCellBase):
         """Kernels, carry and inputs in the dtype that all are computed in."""
         check_floats("inputs", inputs)
         kernels = self._kernels(inputs.shape[-1])
-        leaves, treedef = jax.tree.flatten(kernels)
-        inputs, *leaves = nn.dtypes.promote_dtype(inputs, *leaves, dtype=self.dtype)
-        return (
-            treedef.unflatten(leaves),
-            jax.tree.map(lambda array: array.astype(inputs.dtype), carry),
-            inputs,
-        )
+        dtype = self.dtype or jnp.result_type(inputs, *jax.tree.leaves(kernels))
+        kernels, carry, inputs = jax.tree.map(lambda array: array.astype(dtype), (kernels, carry, inputs))
+        return kernels, carry, inputs
 
     @nn.compact
     def _kernels(self, inputs: int) -> Kernels:
@@ -158,7 +154,7 @@ class Cell(nn.RNNCellBase):
     def _per_gate(self, init: Initializer) -> Initializer:
         return initializers.per_gate(init, self.gates)
 
-    def _recurrent_kernel(self) -> jax.Array | None:
+    def _recurrent_kernel(self) -> Any:
         shape = (self.features, self.gates * self.features)
         init = self._per_gate(self.recurrent_kernel_init)
         return self.param("recurrent_kernel", init, shape, self.param_dtype)
@@ -199,16 +195,14 @@ class RNNCell(Cell):
     def equations(self) -> Rnn:
         return Rnn(self.activation)
 
-    def _recurrent_kernel(self) -> jax.Array | None:
+    def _recurrent_kernel(self) -> Any:
         if self.connections == "direct":
             init = _diagonal(self.recurrent_kernel_init)
             return jnp.diag(self.param("recurrent_kernel", init, (self.features,), self.param_dtype))
         kernel = super()._recurrent_kernel()
-        return (
-            kernel
-            if self.connections == "full"
-            else kernel * (1 - jnp.eye(self.features, dtype=kernel.dtype))
-        )
+        if self.connections == "lateral":
+            kernel = kernel * (1 - jnp.eye(self.features, dtype=self.param_dtype))
+        return kernel
 
 
 class IdentityRNNCell(RNNCell):
@@ -240,7 +234,7 @@ class ResidualRNNCell(RNNCell):
     def equations(self) -> Rnn:
         return Rnn(self.activation, residual=True)
 
-    def _recurrent_kernel(self) -> jax.Array | None:
+    def _recurrent_kernel(self) -> Any:
         return super()._recurrent_kernel() if self.feedback else None
 
 
@@ -271,7 +265,7 @@ class LSTMCell(Cell):
         return Lstm()
 
     @nn.nowrap
-    def initialize_carry(self, rng: jax.Array, input_shape: Sequence[int]) -> Carry:
+    def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> Carry:
         """The state ``(c, h)`` before the first step, for inputs ``[..., F]``: each ``[..., H]``."""
         of_cell, of_hidden = jax.random.split(rng)
         return super().initialize_carry(of_cell, input_shape), super().initialize_carry(

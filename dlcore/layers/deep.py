@@ -1,17 +1,14 @@
 """Recurrent layers on recurrent layers (lecture: deep RNN)."""
 
-from typing import Any, TypeAlias
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dlcore.layers.carry import Carry, describe_carry
 from dlcore.layers.noise import check_rate
 from dlcore.layers.norm import Norm, check_norm, normalise
-from dlcore.layers.recurrent import Bidirectional, Merge, Recurrent, describe_carry
+from dlcore.layers.recurrent import Bidirectional, Merge, Recurrent
 from dlcore.ops import sizes
-
-Carry: TypeAlias = Any
 
 
 class DeepRecurrent(nn.Module):
@@ -98,11 +95,11 @@ class DeepRecurrent(nn.Module):
     @nn.nowrap
     def _layer(self) -> Recurrent | Bidirectional:
         """One layer, unbound, with cells of its own."""
-        cells = [self.cell.clone(parent=None, name=None) for _ in range(2)]
-        windows = {"time_chunk": self.time_chunk, "truncate": self.truncate, "unroll": self.unroll}
+        forward, backward = (self.cell.clone(parent=None, name=None) for _ in range(2))
+        windows = (self.time_chunk, self.truncate, self.unroll)
         if self.bidirectional:
-            return Bidirectional(*cells, self.merge, **windows, parent=None)
-        return Recurrent(cells[0], self.reverse, **windows, parent=None)
+            return Bidirectional(forward, backward, self.merge, *windows, parent=None)
+        return Recurrent(forward, self.reverse, *windows, parent=None)
 
     def _check_layers(self, carry: Carry) -> None:
         if any(jnp.ndim(leaf) < 1 or len(leaf) != self.layers for leaf in jax.tree.leaves(carry)):

@@ -38,7 +38,7 @@ class FeedbackCell(nn.RNNCellBase):
         return 1
 
     @nn.nowrap
-    def initialize_carry(self, rng: jax.Array, input_shape: Sequence[int]) -> Any:
+    def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> Any:
         """The state before the first step, for inputs ``[..., F]``."""
         carries = [
             cell.initialize_carry(key, input_shape)

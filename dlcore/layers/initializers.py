@@ -32,7 +32,8 @@ def identity(scale: float = 1.0) -> Initializer:
 
     def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
         del key
-        return scale * jnp.eye(*shape, dtype=dtype)
+        rows, columns = shape
+        return scale * jnp.eye(rows, columns, dtype=dtype)
 
     return init
 

@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dlcore.layers.carry import Carry
 from dlcore.ops import recurrence
 from dlcore.ops.recurrence import Equations, Kernels, Loop
-
-Carry = Any
 
 
 def check_rate(name: str, rate: float) -> None:
@@ -92,9 +91,10 @@ class Noise(NamedTuple):
             else:
                 keep = jax.random.bernoulli(self._key(2 + part, number), rate, was.shape)
                 mixed.append(jnp.where(keep, was, new))
-        return treedef.unflatten(mixed)
+        return jax.tree.unflatten(treedef, mixed)
 
     def _key(self, purpose: int, number: int | jax.Array = 0) -> jax.Array:
+        assert self.key is not None  # the callers draw in training only
         return jax.random.fold_in(jax.random.fold_in(self.key, purpose), number)
 
 

@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dlcore.layers import carry as carries
+from dlcore.layers.carry import Carry, check_carry, describe_carry
 from dlcore.ops import recurrence, sizes
 from dlcore.ops.convolution import check_floats
 from dlcore.ops.lengths import check_lengths, valid_steps, zero_padding
 from dlcore.ops.recurrence import Loop
 
-Carry: TypeAlias = Any
 Merge: TypeAlias = Literal["concat", "sum", "mean", "product"]
 
 MERGES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
@@ -85,7 +86,7 @@ class Recurrent(nn.Module):
     @nn.nowrap
     def initialize_carry(self, inputs: tuple[int, ...]) -> Carry:
         """The state before the first step, for inputs of this shape ``[*batch, T, F]``."""
-        return initial_carry_of(self.cell, inputs)
+        return carries.initial_carry(self.cell, _step_shape(self.cell, inputs))
 
 
 class Bidirectional(nn.Module):
@@ -124,7 +125,7 @@ class Bidirectional(nn.Module):
                 f"initial_carry: got {describe_carry(initial_carry)}, expected a pair: of the forward and of the "
                 "backward cell"
             )
-        carries, outputs = zip(
+        both, outputs = zip(
             *(
                 run_cell(cell, inputs, lengths, carry, self._loop(reverse), train)
                 for cell, carry, reverse in (
@@ -139,12 +140,14 @@ class Bidirectional(nn.Module):
                 f"merge: got {self.merge!r} for outputs of shapes {outputs[0].shape} and {outputs[1].shape}, expected "
                 'cells of equal features, or "concat"'
             )
-        return carries, MERGES[self.merge](*outputs)
+        return both, MERGES[self.merge](*outputs)
 
     @nn.nowrap
     def initialize_carry(self, inputs: tuple[int, ...]) -> Carry:
         """The states before the first steps, for inputs of this shape ``[*batch, T, F]``."""
-        return initial_carry_of(self.forward, inputs), initial_carry_of(self.backward, inputs)
+        return tuple(
+            carries.initial_carry(cell, _step_shape(cell, inputs)) for cell in (self.forward, self.backward)
+        )
 
     def _loop(self, reverse: bool) -> Loop:
         return make_loop(reverse, self.unroll, self.time_chunk, self.truncate)
@@ -194,10 +197,14 @@ def run_cell(
     if lengths is not None:
         check_lengths(lengths, inputs.shape, rank)
         inputs = zero_padding(inputs, lengths)
-    carry = check_carry(cell, inputs.shape, initial_carry)
+    step_shape = _step_shape(cell, inputs.shape)
+    if initial_carry is None:
+        initial_carry = carries.initial_carry(cell, step_shape)
+    else:
+        check_carry("initial_carry", initial_carry, cell, step_shape)
     rows = jnp.swapaxes(inputs.reshape(-1, *inputs.shape[rank:]), 0, 1)
     valid = None if lengths is None else valid_steps(lengths.reshape(-1), len(rows)).T
-    carry = jax.tree.map(lambda array: array.reshape(-1, *array.shape[rank:]), carry)
+    carry = jax.tree.map(lambda array: array.reshape(-1, *array.shape[rank:]), initial_carry)
     if hasattr(cell, "sequence"):
         carry, outputs = cell.sequence(carry, rows, valid, loop, train)
     else:
@@ -218,7 +225,8 @@ def _scan_cell(
     def step(carry: Carry, now: tuple[jax.Array, jax.Array]) -> tuple[Carry, jax.Array]:
         inputs, number = now
         rngs = None if key is None else {"dropout": jax.random.fold_in(key, number)}
-        return unbound.apply(variables, carry, inputs, rngs=rngs)
+        stepped: Any = unbound.apply(variables, carry, inputs, rngs=rngs)
+        return stepped
 
     return recurrence.scan(step, carry, (inputs, jnp.arange(len(inputs))), valid, loop)
 
@@ -232,29 +240,10 @@ def make_loop(reverse: bool, unroll: int, time_chunk: int | None, truncate: int 
     return Loop(reverse, unroll, time_chunk, truncate)
 
 
-def initial_carry_of(cell: nn.RNNCellBase, inputs: tuple[int, ...]) -> Carry:
-    """The cell's state before the first step, for inputs of shape ``[*batch, T, ...]``."""
+def _step_shape(cell: nn.RNNCellBase, inputs: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one step of inputs ``[*batch, T, *features]``."""
     time = len(inputs) - cell.num_feature_axes - 1
-    return cell.initialize_carry(jax.random.key(0), (*inputs[:time], *inputs[time + 1 :]))
-
-
-def check_carry(cell: nn.RNNCellBase, inputs: tuple[int, ...], carry: Carry | None) -> Carry:
-    """The carry to begin with; ValueError where a given one has another structure or shape than the cell's."""
-    if carry is None:
-        return initial_carry_of(cell, inputs)
-    expected = jax.eval_shape(lambda: initial_carry_of(cell, inputs))
-    got, wanted = describe_carry(carry), describe_carry(expected)
-    if got != wanted:
-        raise ValueError(
-            f"initial_carry: got {got}, expected {wanted} for inputs of shape {inputs} and a "
-            f"{type(cell).__name__}; layer.initialize_carry(inputs.shape) makes one"
-        )
-    return carry
-
-
-def describe_carry(carry: Carry) -> str:
-    """A carry's shapes in its structure: ``((2, 4), (2, 4))``."""
-    return str(jax.tree.map(lambda array: tuple(jnp.shape(array)), carry)).replace("'", "")
+    return (*inputs[:time], *inputs[time + 1 :])
 
 
 def _check_cell(cell: Any) -> None:
