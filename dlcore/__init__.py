@@ -11,9 +11,11 @@ from dlcore.config import setting
 from dlcore.layers.cells import CELLS, GRUCell, IdentityRNNCell, LSTMCell, ResidualRNNCell, RNNCell
 from dlcore.layers.conv import Conv, flatten
 from dlcore.layers.deep import DeepRecurrent
+from dlcore.layers.feedback import FeedbackCell
 from dlcore.layers.inspect import block_maps, class_probabilities, classifier_figures
 from dlcore.layers.recurrent import Bidirectional, Recurrent, TimeDistributed
 from dlcore.layers.stack import ConvBlock, ConvStack, temporal_blocks
+from dlcore.layers.stateful import Stateful
 from dlcore.layers.summary import describe, parameter_count, receptive_field
 from dlcore.ops.convolution import convolve, correlate
 from dlcore.ops.lengths import last_over_time, max_over_time, mean_over_time
@@ -32,6 +34,7 @@ __all__ = [
     "ConvStack",
     "DeepRecurrent",
     "Experiment",
+    "FeedbackCell",
     "GRUCell",
     "IdentityRNNCell",
     "LSTMCell",
@@ -39,6 +42,7 @@ __all__ = [
     "RNNCell",
     "Recurrent",
     "ResidualRNNCell",
+    "Stateful",
     "TimeDistributed",
     "TrainConfig",
     "avg_pool",

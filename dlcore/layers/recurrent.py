@@ -7,6 +7,7 @@ what it gives without its padding: outputs behind its end are exactly 0, the car
 a row of length 0 the initial one), and nothing in the padding, NaN included, reaches a value or a gradient.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -202,9 +203,10 @@ def run_cell(
         initial_carry = carries.initial_carry(cell, step_shape)
     else:
         check_carry("initial_carry", initial_carry, cell, step_shape)
-    rows = jnp.swapaxes(inputs.reshape(-1, *inputs.shape[rank:]), 0, 1)
-    valid = None if lengths is None else valid_steps(lengths.reshape(-1), len(rows)).T
-    carry = jax.tree.map(lambda array: array.reshape(-1, *array.shape[rank:]), initial_carry)
+    count = math.prod(batch)
+    rows = jnp.swapaxes(inputs.reshape(count, *inputs.shape[rank:]), 0, 1)
+    valid = None if lengths is None else valid_steps(lengths.reshape(count), len(rows)).T
+    carry = jax.tree.map(lambda array: array.reshape(count, *array.shape[rank:]), initial_carry)
     if hasattr(cell, "sequence"):
         carry, outputs = cell.sequence(carry, rows, valid, loop, train)
     else:
@@ -217,17 +219,21 @@ def _scan_cell(
     cell: nn.RNNCellBase, carry: Carry, inputs: jax.Array, valid: jax.Array | None, loop: Loop
 ) -> tuple[Carry, jax.Array]:
     """Any cell's own step under the scan of `ops`, as a pure function of its variables."""
+    first = inputs[0] if len(inputs) else jnp.zeros(inputs.shape[1:], inputs.dtype)
     if cell.is_initializing():
-        cell(carry, inputs[0] if len(inputs) else jnp.zeros(inputs.shape[1:], inputs.dtype))
+        cell(carry, first)
     variables, unbound = cell.variables, cell.clone(parent=None, name=None)
     key = cell.make_rng("dropout") if cell.has_rng("dropout") else None
 
-    def step(carry: Carry, now: tuple[jax.Array, jax.Array]) -> tuple[Carry, jax.Array]:
+    def step(carry: Carry, now: tuple[jax.Array, jax.Array | int]) -> tuple[Carry, jax.Array]:
         inputs, number = now
         rngs = None if key is None else {"dropout": jax.random.fold_in(key, number)}
         stepped: Any = unbound.apply(variables, carry, inputs, rngs=rngs)
         return stepped
 
+    # Some cells compute in another dtype than they begin with; a scan needs one from the beginning.
+    after, _ = jax.eval_shape(step, carry, (first, 0))
+    carry = jax.tree.map(lambda array, like: array.astype(like.dtype), carry, after)
     return recurrence.scan(step, carry, (inputs, jnp.arange(len(inputs))), valid, loop)
 
 

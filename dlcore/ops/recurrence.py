@@ -123,7 +123,7 @@ def run(
     def window(carry: Tree, steps: tuple[jax.Array, jax.Array | None]) -> tuple[Tree, jax.Array]:
         return _run(equations, loop, weights, carry, *steps)
 
-    return in_windows(window, carry, (inputs, valid), loop)
+    return in_windows(window, varying_as(carry, (weights, inputs, valid)), (inputs, valid), loop)
 
 
 def scan(
@@ -142,7 +142,7 @@ def scan(
 
         return lax.scan(body, carry, steps, reverse=loop.reverse, unroll=loop.unroll)
 
-    return in_windows(window, carry, (inputs, valid), loop)
+    return in_windows(window, varying_as(carry, (inputs, valid)), (inputs, valid), loop)
 
 
 def keep_valid(valid: jax.Array | None, before: Tree, after: Tree, outputs: Tree) -> tuple[Tree, Tree]:
@@ -152,6 +152,17 @@ def keep_valid(valid: jax.Array | None, before: Tree, after: Tree, outputs: Tree
     return jax.tree.map(functools.partial(where_rows, valid), after, before), jax.tree.map(
         lambda array: where_rows(valid, array, jnp.zeros_like(array)), outputs
     )
+
+
+def varying_as(carry: Tree, others: Tree) -> Tree:
+    """The same carry, in the type that a scan over ``others`` gives it within ``jax.shard_map``.
+
+    There a value's type says over which devices it varies, and a scan's carry has one type from the beginning. The
+    constants that say so here are folded away by the compiler.
+    """
+    true = [jnp.ones_like(leaf, shape=(), dtype=bool) for leaf in jax.tree.leaves(others)]
+    always = functools.reduce(jnp.logical_and, true)
+    return jax.tree.map(lambda array: jnp.where(always, array, array), carry)
 
 
 def where_rows(rows: jax.Array, these: jax.Array, others: jax.Array) -> jax.Array:
@@ -230,6 +241,7 @@ def _run_jvp(equations: Equations, loop: Loop, primals: Tree, tangents: Tree) ->
     (weights, carry, inputs, valid), (weights_dot, carry_dot, inputs_dot, _) = primals, tangents
     carry, outputs, saved = _forward(equations, loop, weights, carry, inputs, valid)
     weights_dot, carry_dot = jax.tree.map(_array, (weights_dot, carry_dot), is_leaf=_is_zero)
+    carry_dot = varying_as(carry_dot, carry)
     drive_dot = _drive_dot(equations, weights, weights_dot, inputs, inputs_dot, saved)
     constants = equations.constants(weights)
 

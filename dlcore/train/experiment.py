@@ -100,7 +100,8 @@ class Experiment:
     ) -> "Experiment":
         """The experiment of a linen module that is called as ``model(inputs, train=...)``.
 
-        The module gets the batch's ``inputs``, and its ``lengths`` where there are some. Its collections
+        The module gets the batch's ``inputs``, its ``lengths`` where there are some, and its ``resets`` (see
+        `layers.stateful`) by keyword where there are some. Its collections
         beside ``params`` (BatchNorm's statistics) are the model state; dropout draws from the rng stream
         ``dropout``.
 
@@ -111,7 +112,7 @@ class Experiment:
         """
 
         def init(rng: jax.Array, batch: Batch) -> tuple[Params, ModelState]:
-            variables = model.init({"params": rng}, *_arguments(batch), train=False)
+            variables = model.init({"params": rng}, *_arguments(batch), **_options(batch), train=False)
             model_state, params = flax.core.pop(variables, "params")
             return params, dict(model_state)
 
@@ -121,6 +122,7 @@ class Experiment:
             outputs, new_state = model.apply(
                 {"params": params, **model_state},
                 *_arguments(batch),
+                **_options(batch),
                 train=train,
                 rngs={"dropout": rng},
                 mutable=list(model_state) if train else [],
@@ -201,3 +203,7 @@ def _metrics(returned: Any) -> Metrics:
 
 def _arguments(batch: Batch) -> tuple[Any, ...]:
     return (batch["inputs"], batch["lengths"]) if "lengths" in batch else (batch["inputs"],)
+
+
+def _options(batch: Batch) -> dict[str, Any]:
+    return {"resets": batch["resets"]} if "resets" in batch else {}

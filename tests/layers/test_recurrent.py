@@ -1,0 +1,315 @@
+"""Recurrent layers: padding that does nothing, both directions, every batch rank, all of JAX's transformations."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+import dlcore as dl
+
+KEY = jax.random.key(0)
+LENGTHS = jnp.array([5, 0, 1, 3])
+CELLS = {
+    "rnn": dl.RNNCell(3),
+    "residual": dl.ResidualRNNCell(3, feedback=True),
+    "lstm": dl.LSTMCell(3),
+    "gru": dl.GRUCell(3),
+    "gru, after": dl.GRUCell(3, reset="after"),
+    "flax": nn.OptimizedLSTMCell(3),
+    "feedback": dl.FeedbackCell([dl.GRUCell(3), dl.RNNCell(3)]),
+}
+LAYERS = {
+    **{name: dl.Recurrent(cell) for name, cell in CELLS.items()},
+    **{f"{name}, reverse": dl.Recurrent(cell, reverse=True) for name, cell in CELLS.items()},
+    "chunks": dl.Recurrent(dl.LSTMCell(3), time_chunk=2),
+    "chunks, reverse": dl.Recurrent(dl.GRUCell(3), time_chunk=2, reverse=True),
+    "unrolled": dl.Recurrent(dl.LSTMCell(3), unroll=3),
+    "bidirectional": dl.Bidirectional(dl.LSTMCell(3), dl.GRUCell(3)),
+    "deep": dl.DeepRecurrent(dl.GRUCell(3), layers=3, norm="layer", residual=True),
+    "deep, bidirectional": dl.DeepRecurrent(dl.LSTMCell(3), layers=2, bidirectional=True, merge="sum"),
+}
+
+
+def call(layer, variables, *arguments):
+    options = {"train": False} if isinstance(layer, dl.DeepRecurrent) else {}
+    return layer.apply(variables, *arguments, **options)
+
+
+def initialise(layer, inputs):
+    options = {"train": False} if isinstance(layer, dl.DeepRecurrent) else {}
+    return jax.jit(functools.partial(layer.init, **options))(KEY, inputs)
+
+
+def random_carry(layer, shape, seed=7):
+    carry, treedef = jax.tree.flatten(layer.initialize_carry(shape))
+    keys = jax.random.split(jax.random.key(seed), len(carry))
+    return treedef.unflatten(
+        [jax.random.normal(key, part.shape) for key, part in zip(keys, carry, strict=True)]
+    )
+
+
+def row_of(layer, carry, row):
+    """One row of a carry; in a stack the rows are the second dimension."""
+    rows = slice(row, row + 1)
+    return jax.tree.map(
+        lambda part: part[:, rows] if isinstance(layer, dl.DeepRecurrent) else part[rows], carry
+    )
+
+
+def outputs_and_gradients(layer):
+    """outputs, carry and the gradients of a random functional of both, in variables, inputs and initial carry."""
+
+    @functools.partial(jax.jit, static_argnums=4)
+    def function(variables, inputs, lengths, initial, seed=3):
+        def loss(variables, inputs, initial):
+            carry, outputs = call(layer, variables, inputs, lengths, initial)
+            # The same weights for a row whether it is padded or trimmed.
+            weights = jnp.cos(jnp.arange(outputs.shape[1] * outputs.shape[2], dtype=outputs.dtype))
+            total = (outputs * weights.reshape(outputs.shape[1:])).sum()
+            return total + sum(jnp.sin(part).sum() for part in jax.tree.leaves(carry)), (carry, outputs)
+
+        return jax.grad(loss, (0, 1, 2), has_aux=True)(variables, inputs, initial)
+
+    return function
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_padded_row_equals_the_trimmed_row_and_padding_does_nothing(name):
+    layer = LAYERS[name]
+    inputs = jax.random.normal(jax.random.key(1), (4, 5, 2))
+    variables, initial = initialise(layer, inputs), random_carry(layer, inputs.shape)
+    function = outputs_and_gradients(layer)
+    mask = (jnp.arange(5) < LENGTHS[:, None])[..., None]
+    (of_variables, of_inputs, of_initial), (carry, outputs) = function(
+        variables, jnp.where(mask, inputs, 0), LENGTHS, initial
+    )
+    spoilt = function(variables, jnp.where(mask, inputs, jnp.array([jnp.nan, jnp.inf])), LENGTHS, initial)
+    jax.tree.map(
+        np.testing.assert_array_equal, spoilt, ((of_variables, of_inputs, of_initial), (carry, outputs))
+    )
+    total = jax.tree.map(jnp.zeros_like, of_variables)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-6)
+    for row, length in enumerate(LENGTHS.tolist()):
+        assert not np.asarray(outputs[row, length:]).any()
+        assert not np.asarray(of_inputs[row, length:]).any()
+        before = row_of(layer, initial, row)
+        if not length:
+            jax.tree.map(np.testing.assert_array_equal, row_of(layer, carry, row), before)
+            continue
+        trimmed = function(variables, inputs[row : row + 1, :length], None, before)
+        (own_variables, own_inputs, own_initial), (own_carry, own_outputs) = trimmed
+        close(outputs[row : row + 1, :length], own_outputs)
+        close(of_inputs[row : row + 1, :length], own_inputs)
+        jax.tree.map(close, row_of(layer, carry, row), own_carry)
+        jax.tree.map(close, row_of(layer, of_initial, row), own_initial)
+        total = jax.tree.map(jnp.add, total, own_variables)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), of_variables, total)
+
+
+@pytest.mark.parametrize("batch", [(), (4,), (2, 2), (2, 1, 2)])
+@pytest.mark.parametrize("name", ["lstm", "gru, reverse", "flax", "bidirectional", "chunks"])
+def test_any_number_of_batch_dimensions(name, batch):
+    layer = LAYERS[name]
+    inputs = jax.random.normal(KEY, (4, 5, 2))
+    variables = initialise(layer, inputs)
+    rows = int(np.prod(batch))
+    carry, outputs = call(layer, variables, inputs[:rows], LENGTHS[:rows])
+    shaped = call(layer, variables, inputs[:rows].reshape(*batch, 5, 2), LENGTHS[:rows].reshape(batch))
+    np.testing.assert_allclose(shaped[1].reshape(outputs.shape), outputs, rtol=1e-6, atol=1e-6)
+    for part, flat in zip(jax.tree.leaves(shaped[0]), jax.tree.leaves(carry), strict=True):
+        assert part.shape == (*batch, *flat.shape[1:])
+        np.testing.assert_allclose(part.reshape(flat.shape), flat, rtol=1e-6, atol=1e-6)
+
+
+def test_under_jit_lengths_out_of_bounds_count_as_0_or_all():
+    layer, inputs = LAYERS["gru"], jax.random.normal(KEY, (2, 5, 2))
+    variables = initialise(layer, inputs)
+    jitted = jax.jit(lambda lengths: layer.apply(variables, inputs, lengths))
+    jax.tree.map(np.testing.assert_array_equal, jitted(jnp.array([-2, 9])), jitted(jnp.array([0, 5])))
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_sequences_of_no_and_of_one_step(steps):
+    for name in ("lstm", "gru, reverse", "chunks", "bidirectional", "deep"):
+        layer = LAYERS[name]
+        inputs = jnp.ones((2, steps, 2))
+        variables, initial = initialise(layer, inputs), random_carry(layer, inputs.shape)
+        carry, outputs = call(layer, variables, inputs, None, initial)
+        assert outputs.shape[:2] == (2, steps)
+        if not steps:
+            jax.tree.map(np.testing.assert_array_equal, carry, initial)
+
+
+def test_reverse_is_the_forward_layer_on_the_flipped_row():
+    inputs = jax.random.normal(KEY, (1, 5, 2))
+    forward, backward = dl.Recurrent(dl.LSTMCell(3)), dl.Recurrent(dl.LSTMCell(3), reverse=True)
+    variables = initialise(forward, inputs)
+    carry, outputs = forward.apply(variables, inputs[:, ::-1])
+    flipped_carry, flipped = backward.apply(variables, inputs)
+    np.testing.assert_allclose(flipped, outputs[:, ::-1], rtol=1e-6)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), carry, flipped_carry)
+
+
+@pytest.mark.parametrize(
+    ("merge", "combine"), [("sum", np.add), ("mean", lambda a, b: (a + b) / 2), ("product", np.multiply)]
+)
+def test_both_directions_are_merged_as_told(merge, combine):
+    inputs = jax.random.normal(KEY, (2, 5, 2))
+    apart = dl.Bidirectional(dl.GRUCell(3), dl.GRUCell(3))
+    variables = initialise(apart, inputs)
+    _, outputs = apart.apply(variables, inputs)
+    _, merged = dl.Bidirectional(dl.GRUCell(3), dl.GRUCell(3), merge).apply(variables, inputs)
+    np.testing.assert_allclose(merged, combine(outputs[..., :3], outputs[..., 3:]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "gru, after", "flax", "chunks", "lstm, reverse"])
+def test_forward_mode_linearize_and_second_derivatives_agree_with_each_other(name):
+    layer = LAYERS[name]
+    with jax.enable_x64(True):
+        inputs = jax.random.normal(KEY, (4, 5, 2), jnp.float64)
+        variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), initialise(layer, inputs))
+        direction = jax.tree.map(jnp.cos, variables)
+        lengths = LENGTHS.astype(jnp.int32)
+
+        def loss(variables):
+            return (layer.apply(variables, inputs, lengths)[1] ** 2).sum()
+
+        @jax.jit
+        def derivatives(variables):
+            _, forward = jax.jvp(loss, [variables], [direction])
+            _, linear = jax.linearize(loss, variables)
+            along = lambda tree: sum(
+                (one * other).sum()
+                for one, other in zip(*map(jax.tree.leaves, (tree, direction)), strict=True)
+            )
+            forward_over_reverse = along(jax.jvp(jax.grad(loss), [variables], [direction])[1])
+            reverse_over_reverse = along(jax.grad(lambda v: along(jax.grad(loss)(v)))(variables))
+            return (
+                (forward, linear(direction), along(jax.grad(loss)(variables))),
+                (forward_over_reverse, reverse_over_reverse),
+            )
+
+        (first, second), step = derivatives(variables), 1e-4
+        moved = [
+            loss(jax.tree.map(lambda leaf, by, scale=scale: leaf + scale * by, variables, direction))
+            for scale in (-step, 0.0, step)
+        ]
+        np.testing.assert_allclose(first, (moved[2] - moved[0]) / (2 * step), rtol=1e-6)
+        np.testing.assert_allclose(second, (moved[2] - 2 * moved[1] + moved[0]) / step**2, rtol=1e-4)
+
+
+def test_vmap_remat_and_shard_map_change_nothing():
+    layer, inputs = LAYERS["lstm"], jax.random.normal(KEY, (4, 5, 2))
+    variables = initialise(layer, inputs)
+
+    def loss(variables, inputs, lengths):
+        return (layer.apply(variables, inputs, lengths)[1] ** 2).sum()
+
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    expected = jax.jit(jax.grad(loss))(variables, inputs, LENGTHS)
+    by_row = jax.jit(jax.vmap(jax.grad(loss), (None, 0, 0)))(variables, inputs, LENGTHS)
+    jax.tree.map(close, jax.tree.map(lambda leaf: leaf.sum(axis=0), by_row), expected)
+    jax.tree.map(close, jax.jit(jax.grad(jax.checkpoint(loss)))(variables, inputs, LENGTHS), expected)
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec
+    sharded = jax.shard_map(
+        lambda *arguments: jax.lax.psum(loss(*arguments), "data"),
+        mesh=mesh,
+        in_specs=(spec(), spec("data"), spec("data")),
+        out_specs=spec(),
+    )
+    jax.tree.map(close, jax.jit(jax.grad(sharded))(variables, inputs, LENGTHS), expected)
+
+
+@pytest.mark.parametrize("time_chunk", [1, 2, 3, 5, 9])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_rematerialised_chunks_change_no_number(time_chunk, reverse):
+    inputs = jax.random.normal(KEY, (4, 5, 2))
+    whole = dl.Recurrent(dl.LSTMCell(3), reverse)
+    chunks = dl.Recurrent(dl.LSTMCell(3), reverse, time_chunk)
+    variables, initial = initialise(whole, inputs), random_carry(whole, inputs.shape)
+    expected, actual = (
+        outputs_and_gradients(layer)(variables, inputs, LENGTHS, initial) for layer in (whole, chunks)
+    )
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), actual, expected)
+
+
+def test_chunks_need_less_memory():
+    def temporary_bytes(time_chunk):
+        layer = dl.Recurrent(dl.LSTMCell(32), time_chunk=time_chunk)
+        inputs = jax.ShapeDtypeStruct((4, 256, 8), jnp.float32)
+        variables = jax.eval_shape(layer.init, KEY, inputs)
+        gradient = jax.jit(jax.grad(lambda v, x: layer.apply(v, x)[0][1].sum()))
+        return gradient.lower(variables, inputs).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary_bytes(16) < temporary_bytes(None) / 4
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("truncate", [2, 3, 5, 7])
+def test_truncated_gradients_equal_a_loop_that_stops_them(truncate, reverse):
+    inputs, layer = jax.random.normal(KEY, (4, 5, 2)), dl.Recurrent(dl.GRUCell(3), reverse, truncate=truncate)
+    whole = dl.Recurrent(dl.GRUCell(3), reverse)
+    variables, initial = initialise(layer, inputs), random_carry(layer, inputs.shape)
+    result = outputs_and_gradients(layer)(variables, inputs, LENGTHS, initial)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    if truncate >= 5:
+        jax.tree.map(close, result, outputs_and_gradients(whole)(variables, inputs, LENGTHS, initial))
+        return
+
+    def loss(variables, inputs, initial):
+        carry, pieces, starts = initial, {}, range(0, 5, truncate)
+        for number, start in enumerate(reversed(starts) if reverse else starts):
+            carry = jax.lax.stop_gradient(carry) if number else carry
+            lengths = jnp.clip(LENGTHS - start, 0, min(truncate, 5 - start))
+            carry, pieces[start] = whole.apply(variables, inputs[:, start : start + truncate], lengths, carry)
+        outputs = jnp.concatenate([pieces[start] for start in starts], axis=1)
+        weights = jnp.cos(jnp.arange(15.0)).reshape(5, 3)
+        return (outputs * weights).sum() + jnp.sin(carry).sum(), (carry, outputs)
+
+    expected = jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))(variables, inputs, initial)
+    jax.tree.map(close, result, expected)
+
+
+def test_inputs_that_are_data_cost_no_product_for_their_gradient():
+    layer, inputs = dl.Recurrent(dl.LSTMCell(8)), jnp.ones((2, 5, 4))
+    variables = layer.init(KEY, inputs)
+    loss = lambda variables, inputs: layer.apply(variables, inputs)[1].sum()
+    flops = [
+        jax.jit(jax.grad(loss, wanted)).lower(variables, inputs).compile().as_text().count(" dot(")
+        for wanted in (0, (0, 1))
+    ]
+    assert flops[0] < flops[1]
+
+
+def test_pooling_over_time_counts_valid_steps_only():
+    outputs = jax.random.normal(KEY, (4, 5, 2))
+    spoilt = jnp.where((jnp.arange(5) < LENGTHS[:, None])[..., None], outputs, jnp.nan)
+    for pool, reference in (
+        (dl.last_over_time, lambda x: x[-1]),
+        (dl.mean_over_time, np.mean),
+        (dl.max_over_time, np.max),
+    ):
+        pooled = pool(spoilt, LENGTHS)
+        np.testing.assert_array_equal(pooled[1], [0, 0])
+        for row, length in enumerate(LENGTHS.tolist()):
+            if length:
+                own = np.asarray(outputs[row, :length])
+                expected = reference(own) if pool is dl.last_over_time else reference(own, axis=0)
+                np.testing.assert_allclose(pooled[row], expected, rtol=1e-6)
+        gradient = np.asarray(jax.grad(lambda x, pool=pool: (pool(x, LENGTHS) ** 2).sum())(spoilt))
+        assert np.isfinite(gradient).all()
+        assert not gradient[np.arange(5) >= np.asarray(LENGTHS)[:, None]].any()
+        np.testing.assert_allclose(pool(outputs), pool(outputs, jnp.full(4, 5)), rtol=1e-6)
+
+
+def test_time_distributed_applies_a_module_to_every_valid_step():
+    inputs = jax.random.normal(KEY, (4, 5, 6, 6, 1))
+    layer = dl.TimeDistributed(dl.Conv(2, 3))
+    maps, variables = layer.init_with_output(KEY, inputs, LENGTHS)
+    alone = dl.Conv(2, 3).apply({"params": variables["params"]["module"]}, inputs[3, :3])
+    np.testing.assert_allclose(maps[3, :3], alone, rtol=1e-5, atol=1e-6)
+    assert not np.asarray(maps[3, 3:]).any()
