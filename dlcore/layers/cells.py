@@ -20,8 +20,9 @@ from dlcore.ops import recurrence, sizes
 from dlcore.ops.convolution import check_floats
 from dlcore.ops.gru import Gru
 from dlcore.ops.lstm import Lstm
-from dlcore.ops.recurrence import Equations, Kernels, Loop
+from dlcore.ops.recurrence import Equations, Kernels
 from dlcore.ops.rnn import Rnn
+from dlcore.ops.windows import Loop
 
 
 class Cell(nn.RNNCellBase):
@@ -105,23 +106,22 @@ class Cell(nn.RNNCellBase):
         else:
             mask = noise.recurrent_mask(inputs.shape[:-1], self.features, inputs.dtype)
             step = noise.step(self.equations, kernels, mask)
-            carry, _ = step(carry, (noise.drop_inputs(inputs), 0))
+            carry, _ = step(carry, noise.drop(inputs), 0)
         return carry, self.equations.hidden(carry)
 
     def sequence(
         self,
         carry: Carry,
         inputs: jax.Array,
-        valid: jax.Array | None = None,
+        lengths: jax.Array | None = None,
         loop: Loop = Loop(),  # noqa: B008  an immutable constant
         train: bool | None = None,
     ) -> tuple[Carry, jax.Array]:
-        """All steps of ``[T, B, F]``; see `ops.recurrence.run`, which is what runs where there is no noise."""
+        """All steps of ``[B, T, F]``; see `ops.recurrence.run`, which is what runs where there is no noise."""
         kernels, carry, inputs = self._promoted(carry, inputs)
         noise = self._noise(train)
-        if noise is None:
-            return recurrence.run(self.equations, kernels, carry, inputs, valid, loop)
-        return noise.sequence(self.equations, kernels, carry, inputs, valid, loop)
+        run = recurrence.run if noise is None else noise.sequence
+        return run(self.equations, kernels, carry, inputs, lengths, loop)
 
     def _noise(self, train: bool | None) -> Noise | None:
         """What there is to draw in this call, or to average over; None where nothing is."""

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from dlcore.layers.carry import Carry
 from dlcore.ops import recurrence
-from dlcore.ops.recurrence import Equations, Kernels, Loop
+from dlcore.ops.recurrence import Equations, Kernels
+from dlcore.ops.windows import Loop
 
 
 def check_rate(name: str, rate: float) -> None:
@@ -32,24 +33,23 @@ class Noise(NamedTuple):
         kernels: Kernels,
         carry: Carry,
         inputs: jax.Array,
-        valid: jax.Array | None,
+        lengths: jax.Array | None,
         loop: Loop,
     ) -> tuple[Carry, jax.Array]:
-        """`recurrence.run` with noise; inputs ``[T, B, F]``."""
-        steps, *batch, _ = inputs.shape
-        inputs = self.drop_inputs(inputs, shared=1 if self.variational else 0)
+        """`recurrence.run` with noise; inputs ``[B, T, F]``."""
+        inputs = self.drop(inputs, all_steps=self.variational)
         if not self.recurrent_dropout and not any(jax.tree.leaves(self.zoneout)):
-            return recurrence.run(equations, kernels, carry, inputs, valid, loop)
+            return recurrence.run(equations, kernels, carry, inputs, lengths, loop)
         width = equations.hidden(carry).shape[-1]
-        mask = self.recurrent_mask(batch, width, inputs.dtype) if self.variational else None
-        step = self.step(equations, kernels, mask)
-        return recurrence.scan(step, carry, (inputs, jnp.arange(steps)), valid, loop)
+        mask = self.recurrent_mask(inputs.shape[:1], width, inputs.dtype) if self.variational else None
+        return recurrence.scan(self.step(equations, kernels, mask), carry, inputs, lengths, loop)
 
-    def drop_inputs(self, inputs: jax.Array, shared: int = 0) -> jax.Array:
-        """Inputs with dropout; the first ``shared`` dimensions share a mask."""
+    def drop(self, inputs: jax.Array, all_steps: bool = False) -> jax.Array:
+        """Inputs with dropout; with ``all_steps`` one mask for all T of ``[B, T, F]``."""
         if self.key is None or not self.input_dropout:
             return inputs
-        shape = (1,) * shared + inputs.shape[shared:]
+        rows, *_, width = inputs.shape
+        shape = (rows, 1, width) if all_steps else inputs.shape
         return inputs * _mask(self._key(0), self.input_dropout, shape, inputs.dtype)
 
     def recurrent_mask(
@@ -62,11 +62,10 @@ class Noise(NamedTuple):
 
     def step(
         self, equations: Equations, kernels: Kernels, mask: jax.Array | None
-    ) -> Callable[[Carry, tuple[jax.Array, int | jax.Array]], tuple[Carry, jax.Array]]:
-        """The step ``carry, (x_t, t) -> carry, h_t`` with a mask of the sequence, or (None) one of its own."""
+    ) -> Callable[[Carry, jax.Array, int | jax.Array], tuple[Carry, jax.Array]]:
+        """The step ``carry, x_t, t -> carry, h_t`` with a mask of the sequence, or (None) one of its own."""
 
-        def noisy(carry: Carry, now: tuple[jax.Array, int | jax.Array]) -> tuple[Carry, jax.Array]:
-            inputs, number = now
+        def noisy(carry: Carry, inputs: jax.Array, number: int | jax.Array) -> tuple[Carry, jax.Array]:
             own = mask
             if own is None:
                 hidden = equations.hidden(carry)

@@ -7,6 +7,7 @@ what it gives without its padding: outputs behind its end are exactly 0, the car
 a row of length 0 the initial one), and nothing in the padding, NaN included, reaches a value or a gradient.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
@@ -19,8 +20,8 @@ from dlcore.layers import carry as carries
 from dlcore.layers.carry import Carry, check_carry, describe_carry
 from dlcore.ops import recurrence, sizes
 from dlcore.ops.convolution import check_floats
-from dlcore.ops.lengths import check_lengths, valid_steps, zero_padding
-from dlcore.ops.recurrence import Loop
+from dlcore.ops.lengths import check_lengths, zero_padding
+from dlcore.ops.windows import Loop
 
 Merge: TypeAlias = Literal["concat", "sum", "mean", "product"]
 
@@ -197,44 +198,46 @@ def run_cell(
     batch = inputs.shape[:rank]
     if lengths is not None:
         check_lengths(lengths, inputs.shape, rank)
-        inputs = zero_padding(inputs, lengths)
+        lengths = lengths.reshape(math.prod(batch))
     step_shape = _step_shape(cell, inputs.shape)
     if initial_carry is None:
         initial_carry = carries.initial_carry(cell, step_shape)
     else:
         check_carry("initial_carry", initial_carry, cell, step_shape)
-    count = math.prod(batch)
-    rows = jnp.swapaxes(inputs.reshape(count, *inputs.shape[rank:]), 0, 1)
-    valid = None if lengths is None else valid_steps(lengths.reshape(count), len(rows)).T
-    carry = jax.tree.map(lambda array: array.reshape(count, *array.shape[rank:]), initial_carry)
-    if hasattr(cell, "sequence"):
-        carry, outputs = cell.sequence(carry, rows, valid, loop, train)
-    else:
-        carry, outputs = _scan_cell(cell, carry, rows, valid, loop)
-    carry = jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), carry)
-    return carry, jnp.swapaxes(outputs, 0, 1).reshape(*batch, len(rows), *outputs.shape[2:])
+
+    def flat(array: jax.Array) -> jax.Array:
+        return array.reshape(math.prod(batch), *array.shape[rank:])
+
+    run = cell.sequence if hasattr(cell, "sequence") else functools.partial(_scan_cell, cell)
+    carry, outputs = run(jax.tree.map(flat, initial_carry), flat(inputs), lengths, loop, train)
+    return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), (carry, outputs))
 
 
 def _scan_cell(
-    cell: nn.RNNCellBase, carry: Carry, inputs: jax.Array, valid: jax.Array | None, loop: Loop
+    cell: nn.RNNCellBase,
+    carry: Carry,
+    inputs: jax.Array,
+    lengths: jax.Array | None,
+    loop: Loop,
+    train: bool | None,
 ) -> tuple[Carry, jax.Array]:
     """Any cell's own step under the scan of `ops`, as a pure function of its variables."""
-    first = inputs[0] if len(inputs) else jnp.zeros(inputs.shape[1:], inputs.dtype)
+    del train  # a cell without a sequence method has been told already
+    first = inputs[:, 0] if inputs.shape[1] else jnp.zeros((len(inputs), *inputs.shape[2:]), inputs.dtype)
     if cell.is_initializing():
         cell(carry, first)
     variables, unbound = cell.variables, cell.clone(parent=None, name=None)
     key = cell.make_rng("dropout") if cell.has_rng("dropout") else None
 
-    def step(carry: Carry, now: tuple[jax.Array, jax.Array | int]) -> tuple[Carry, jax.Array]:
-        inputs, number = now
+    def step(carry: Carry, inputs: jax.Array, number: jax.Array | int) -> tuple[Carry, jax.Array]:
         rngs = None if key is None else {"dropout": jax.random.fold_in(key, number)}
         stepped: Any = unbound.apply(variables, carry, inputs, rngs=rngs)
         return stepped
 
     # Some cells compute in another dtype than they begin with; a scan needs one from the beginning.
-    after, _ = jax.eval_shape(step, carry, (first, 0))
+    after, _ = jax.eval_shape(step, carry, first, 0)
     carry = jax.tree.map(lambda array, like: array.astype(like.dtype), carry, after)
-    return recurrence.scan(step, carry, (inputs, jnp.arange(len(inputs))), valid, loop)
+    return recurrence.scan(step, carry, inputs, lengths, loop)
 
 
 def make_loop(reverse: bool, unroll: int, time_chunk: int | None, truncate: int | None) -> Loop:

@@ -1,6 +1,6 @@
-"""The time loop: direction, lengths, windows, and one derivative for all cells that multiply and then gate.
+"""The time loop, and one derivative for all cells that multiply and then gate.
 
-Arrays are time-major here, ``[T, B, ...]``. A gated cell's step is
+A gated cell's step is
 
     z_t = x_t W + h_{t-1} U + b,    carry_t = gates(carry_{t-1}, z_t)
 
@@ -12,14 +12,14 @@ derivatives, ``vmap``, rematerialisation and sharding need nothing more.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-Tree: TypeAlias = Any
+from dlcore.ops.windows import Loop, Tree, walk
 
 
 class Kernels(NamedTuple):
@@ -87,62 +87,67 @@ class Equations(Protocol):
         ...
 
 
-class Loop(NamedTuple):
-    """How a sequence is walked through.
-
-    Attributes:
-        reverse: from the last step to the first; a shorter row begins at its own last step.
-        unroll: steps in one iteration of the compiled loop.
-        time_chunk: steps after which the state is kept; what lies between is computed again for the gradient, so
-            that memory grows with ``T / time_chunk + time_chunk`` states. None keeps every step.
-        truncate: steps after which the gradient's way back ends (truncated BPTT). None never ends it.
-    """
-
-    reverse: bool = False
-    unroll: int = 1
-    time_chunk: int | None = None
-    truncate: int | None = None
-
-
 def run(
-    equations: Equations, weights: Tree, carry: Tree, inputs: jax.Array, valid: jax.Array | None, loop: Loop
+    equations: Equations,
+    weights: Kernels,
+    carry: Tree,
+    inputs: jax.Array,
+    lengths: jax.Array | None = None,
+    loop: Loop = Loop(),  # noqa: B008  an immutable constant
 ) -> tuple[Tree, jax.Array]:
     """A gated cell over a whole sequence.
 
     Args:
         equations: the cell. weights: its parameters.
         carry: the initial one, arrays ``[B, ...]``.
-        inputs: ``[T, B, F]``, finite.
-        valid: ``[T, B]``, True on the steps that are a row's own; None: all are.
+        inputs: ``[B, T, F]``.
+        lengths: ``[B]`` integers, how many steps are a row's own; None: all.
         loop: direction and windows.
 
     Returns:
-        The carry after each row's last step, and the outputs ``[T, B, H]``, 0 where not valid.
+        The carry after each row's last step, and the outputs ``[B, T, H]``, 0 behind a row's end.
     """
 
-    def window(carry: Tree, steps: tuple[jax.Array, jax.Array | None]) -> tuple[Tree, jax.Array]:
-        return _run(equations, loop, weights, carry, *steps)
+    def window(carry: Tree, inputs: jax.Array, start: int | jax.Array) -> tuple[Tree, jax.Array]:
+        rows, valid = _time_major(inputs, lengths, start)
+        carry, outputs = _run(equations, loop, weights, carry, rows, valid)
+        return carry, jnp.swapaxes(outputs, 0, 1)
 
-    return in_windows(window, varying_as(carry, (weights, inputs, valid)), (inputs, valid), loop)
+    return walk(window, _varying_as(carry, (weights, inputs, lengths)), inputs, loop)
 
 
 def scan(
-    step: Callable[[Tree, Tree], tuple[Tree, Tree]],
+    step: Callable[[Tree, jax.Array, jax.Array], tuple[Tree, jax.Array]],
     carry: Tree,
-    inputs: Tree,
-    valid: jax.Array | None,
-    loop: Loop,
-) -> tuple[Tree, Tree]:
-    """Any step over a whole sequence, ``step(carry, inputs_t) -> carry, outputs_t``; otherwise as `run`."""
+    inputs: jax.Array,
+    lengths: jax.Array | None = None,
+    loop: Loop = Loop(),  # noqa: B008  an immutable constant
+) -> tuple[Tree, jax.Array]:
+    """Any ``step(carry_{t-1}, x_t, t) -> carry_t, y_t`` over inputs ``[B, T, ...]``; otherwise as `run`."""
 
-    def window(carry: Tree, steps: tuple[Tree, jax.Array | None]) -> tuple[Tree, Tree]:
-        def body(carry: Tree, now: tuple[Tree, jax.Array | None]) -> tuple[Tree, Tree]:
-            inputs, valid = now
-            return keep_valid(valid, carry, *step(carry, inputs))
+    def window(carry: Tree, inputs: jax.Array, start: int | jax.Array) -> tuple[Tree, jax.Array]:
+        rows, valid = _time_major(inputs, lengths, start)
 
-        return lax.scan(body, carry, steps, reverse=loop.reverse, unroll=loop.unroll)
+        def body(carry: Tree, now: tuple[jax.Array, jax.Array, jax.Array | None]) -> tuple[Tree, jax.Array]:
+            inputs, number, valid = now
+            return keep_valid(valid, carry, *step(carry, inputs, number))
 
-    return in_windows(window, varying_as(carry, (inputs, valid)), (inputs, valid), loop)
+        steps = (rows, start + jnp.arange(len(rows)), valid)
+        carry, outputs = lax.scan(body, carry, steps, reverse=loop.reverse, unroll=loop.unroll)
+        return carry, jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), outputs)
+
+    return walk(window, _varying_as(carry, (inputs, lengths)), inputs, loop)
+
+
+def _time_major(
+    inputs: jax.Array, lengths: jax.Array | None, start: int | jax.Array
+) -> tuple[jax.Array, jax.Array | None]:
+    """Inputs ``[T, B, ...]``, 0 behind each row's end, and where they are valid ``[T, B]``; None where all are."""
+    rows = jnp.swapaxes(inputs, 0, 1)
+    if lengths is None:
+        return rows, None
+    valid = (start + jnp.arange(len(rows)))[:, None] < lengths
+    return where_rows(valid, rows, jnp.zeros_like(rows)), valid
 
 
 def keep_valid(valid: jax.Array | None, before: Tree, after: Tree, outputs: Tree) -> tuple[Tree, Tree]:
@@ -154,7 +159,7 @@ def keep_valid(valid: jax.Array | None, before: Tree, after: Tree, outputs: Tree
     )
 
 
-def varying_as(carry: Tree, others: Tree) -> Tree:
+def _varying_as(carry: Tree, others: Tree) -> Tree:
     """The same carry, in the type that a scan over ``others`` gives it within ``jax.shard_map``.
 
     There a value's type says over which devices it varies, and a scan's carry has one type from the beginning. The
@@ -166,55 +171,8 @@ def varying_as(carry: Tree, others: Tree) -> Tree:
 
 
 def where_rows(rows: jax.Array, these: jax.Array, others: jax.Array) -> jax.Array:
-    """``jnp.where`` by row: ``rows [B]`` chooses among arrays ``[B, ...]``."""
+    """``jnp.where`` by row: ``rows [...]`` chooses among arrays ``[..., *features]``."""
     return jnp.where(rows.reshape(*rows.shape, *[1] * (these.ndim - rows.ndim)), these, others)
-
-
-def in_windows(
-    window: Callable[[Tree, Tree], tuple[Tree, Tree]], carry: Tree, steps: Tree, loop: Loop
-) -> tuple[Tree, Tree]:
-    """Walks through ``steps`` ``[T, ...]`` window by window: truncated ones, of rematerialised ones."""
-    if loop.time_chunk is not None:
-        window = functools.partial(
-            _windows, jax.checkpoint(window, prevent_cse=False), loop.time_chunk, loop.reverse
-        )
-    if loop.truncate is None:
-        return window(carry, steps)
-
-    def truncated(numbered: tuple[Tree, jax.Array], steps: Tree) -> tuple[tuple[Tree, jax.Array], Tree]:
-        carry, number = numbered
-        # The first window's way back ends in the initial carry, as without truncation.
-        carry = jax.tree.map(lambda array: jnp.where(number > 0, lax.stop_gradient(array), array), carry)
-        carry, outputs = window(carry, steps)
-        return (carry, number + 1), outputs
-
-    (carry, _), outputs = _windows(truncated, loop.truncate, loop.reverse, (carry, jnp.int32(0)), steps)
-    return carry, outputs
-
-
-def _windows(
-    window: Callable[[Tree, Tree], tuple[Tree, Tree]], size: int, reverse: bool, carry: Tree, steps: Tree
-) -> tuple[Tree, Tree]:
-    """Scans over windows of ``size`` steps; what is left over is a shorter window at the end of time."""
-    total = jax.tree.leaves(steps)[0].shape[0]
-    count, rest = divmod(total, size)
-    if count < 2:
-        size, count, rest = (total, 1, 0) if total <= size else (size, 1, total - size)
-    whole = jax.tree.map(lambda array: array[: total - rest].reshape(count, size, *array.shape[1:]), steps)
-    tail = jax.tree.map(lambda array: array[total - rest :], steps)
-    scan_whole = functools.partial(lax.scan, window, xs=whole, reverse=reverse)
-    if not rest:
-        carry, outputs = scan_whole(carry)
-        return carry, jax.tree.map(lambda array: array.reshape(total, *array.shape[2:]), outputs)
-    if reverse:
-        carry, last = window(carry, tail)
-        carry, outputs = scan_whole(carry)
-    else:
-        carry, outputs = scan_whole(carry)
-        carry, last = window(carry, tail)
-    return carry, jax.tree.map(
-        lambda array, end: jnp.concatenate([array.reshape(-1, *array.shape[2:]), end]), outputs, last
-    )
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -241,7 +199,7 @@ def _run_jvp(equations: Equations, loop: Loop, primals: Tree, tangents: Tree) ->
     (weights, carry, inputs, valid), (weights_dot, carry_dot, inputs_dot, _) = primals, tangents
     carry, outputs, saved = _forward(equations, loop, weights, carry, inputs, valid)
     weights_dot, carry_dot = jax.tree.map(_array, (weights_dot, carry_dot), is_leaf=_is_zero)
-    carry_dot = varying_as(carry_dot, carry)
+    carry_dot = _varying_as(carry_dot, carry)
     drive_dot = _drive_dot(equations, weights, weights_dot, inputs, inputs_dot, saved)
     constants = equations.constants(weights)
 
