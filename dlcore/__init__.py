@@ -10,9 +10,11 @@ from dlcore.app import run
 from dlcore.config import setting
 from dlcore.layers.cells import CELLS, GRUCell, IdentityRNNCell, LSTMCell, ResidualRNNCell, RNNCell
 from dlcore.layers.conv import Conv, flatten
+from dlcore.layers.conv_cells import ConvGRUCell, ConvLSTMCell
 from dlcore.layers.deep import DeepRecurrent
 from dlcore.layers.feedback import FeedbackCell
 from dlcore.layers.inspect import block_maps, class_probabilities, classifier_figures
+from dlcore.layers.normalised_cells import LayerNormGRUCell, LayerNormLSTMCell
 from dlcore.layers.recurrent import Bidirectional, Recurrent, TimeDistributed
 from dlcore.layers.stack import ConvBlock, ConvStack, temporal_blocks
 from dlcore.layers.stateful import Stateful
@@ -31,6 +33,8 @@ __all__ = [
     "Config",
     "Conv",
     "ConvBlock",
+    "ConvGRUCell",
+    "ConvLSTMCell",
     "ConvStack",
     "DeepRecurrent",
     "Experiment",
@@ -38,6 +42,8 @@ __all__ = [
     "GRUCell",
     "IdentityRNNCell",
     "LSTMCell",
+    "LayerNormGRUCell",
+    "LayerNormLSTMCell",
     "OptimizerConfig",
     "RNNCell",
     "Recurrent",

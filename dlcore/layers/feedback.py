@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dlcore.layers.noise import train_option
+
 
 class FeedbackCell(nn.RNNCellBase):
     """A stack of cells as one cell, whose lowest layer reads what the uppermost put out one step before:
@@ -49,12 +51,12 @@ class FeedbackCell(nn.RNNCellBase):
             (*input_shape[:-1], upper.features), upper.dtype or upper.param_dtype
         )
 
-    def __call__(self, carry: Any, inputs: jax.Array) -> tuple[Any, jax.Array]:
+    def __call__(self, carry: Any, inputs: jax.Array, train: bool | None = None) -> tuple[Any, jax.Array]:
         """One step: ``[..., F]`` -> carry, ``[..., H of the uppermost]``."""
         carries, fed_back = carry
         outputs = jnp.concatenate([inputs, fed_back.astype(inputs.dtype)], axis=-1)
         after = []
         for cell, before in zip(self.cells, carries, strict=True):
-            state, outputs = cell(before, outputs)
+            state, outputs = cell(before, outputs, **train_option(cell, train))
             after.append(state)
         return (tuple(after), outputs), outputs

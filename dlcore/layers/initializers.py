@@ -21,8 +21,8 @@ def per_gate(init: Initializer, gates: int) -> Initializer:
     def blocks(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
         block = (*shape[:-1], shape[-1] // gates)
         exact = jnp.promote_types(dtype, jnp.float32)
-        drawn = [init(key, block, exact) for key in jax.random.split(key, gates)]
-        return jnp.concatenate(drawn, axis=-1).astype(dtype)
+        drawn = jax.vmap(lambda key: init(key, block, exact))(jax.random.split(key, gates))
+        return jnp.moveaxis(drawn, 0, -2).reshape(shape).astype(dtype)
 
     return blocks
 

@@ -1,10 +1,12 @@
 """Dropout and zoneout in time."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from dlcore.layers.carry import Carry
 from dlcore.ops import recurrence
@@ -16,6 +18,12 @@ def check_rate(name: str, rate: float) -> None:
     """ValueError unless the rate is in [0, 1)."""
     if not 0 <= rate < 1:
         raise ValueError(f"{name}: got {rate}, expected a share in [0, 1)")
+
+
+def train_option(cell: nn.RNNCellBase, train: bool | None) -> dict[str, Any]:
+    """``train`` as a keyword of the cell's call, where the cell knows it and it was said."""
+    knows = "train" in inspect.signature(type(cell).__call__).parameters
+    return {"train": train} if knows and train is not None else {}
 
 
 class Noise(NamedTuple):

@@ -18,6 +18,7 @@ from flax import linen as nn
 
 from dlcore.layers import carry as carries
 from dlcore.layers.carry import Carry, check_carry, describe_carry
+from dlcore.layers.noise import train_option
 from dlcore.ops import recurrence, sizes
 from dlcore.ops.convolution import check_floats
 from dlcore.ops.lengths import check_lengths, zero_padding
@@ -83,7 +84,7 @@ class Recurrent(nn.Module):
 
     def step(self, carry: Carry, inputs: jax.Array, *, train: bool | None = None) -> tuple[Carry, jax.Array]:
         """One step with the same parameters: ``[*batch, F]`` -> carry, ``[*batch, H]``."""
-        return self.cell(carry, inputs) if train is None else self.cell(carry, inputs, train=train)
+        return self.cell(carry, inputs, **train_option(self.cell, train))
 
     @nn.nowrap
     def initialize_carry(self, inputs: tuple[int, ...]) -> Carry:
@@ -193,7 +194,8 @@ def run_cell(
     rank = inputs.ndim - cell.num_feature_axes - 1
     if rank < 0:
         raise ValueError(
-            f"inputs: got shape {inputs.shape}, expected [*batch, T, {', '.join(['features'] * cell.num_feature_axes)}]"
+            f"inputs: got shape {inputs.shape}, expected [*batch, T, {'*spatial, ' if cell.num_feature_axes > 1 else ''}"
+            "features]"
         )
     batch = inputs.shape[:rank]
     if lengths is not None:
@@ -222,16 +224,16 @@ def _scan_cell(
     train: bool | None,
 ) -> tuple[Carry, jax.Array]:
     """Any cell's own step under the scan of `ops`, as a pure function of its variables."""
-    del train  # a cell without a sequence method has been told already
+    options = train_option(cell, train)
     first = inputs[:, 0] if inputs.shape[1] else jnp.zeros((len(inputs), *inputs.shape[2:]), inputs.dtype)
     if cell.is_initializing():
-        cell(carry, first)
+        cell(carry, first, **options)
     variables, unbound = cell.variables, cell.clone(parent=None, name=None)
     key = cell.make_rng("dropout") if cell.has_rng("dropout") else None
 
     def step(carry: Carry, inputs: jax.Array, number: jax.Array | int) -> tuple[Carry, jax.Array]:
         rngs = None if key is None else {"dropout": jax.random.fold_in(key, number)}
-        stepped: Any = unbound.apply(variables, carry, inputs, rngs=rngs)
+        stepped: Any = unbound.apply(variables, carry, inputs, **options, rngs=rngs)
         return stepped
 
     # Some cells compute in another dtype than they begin with; a scan needs one from the beginning.

@@ -125,3 +125,16 @@ def test_noise_works_step_by_step_and_in_flax():
     layer = nn.RNN(cell, split_rngs={"params": False, "dropout": True})
     states, _ = layer.init_with_output({"params": KEY, "dropout": KEY}, INPUTS)
     assert np.isfinite(states).all()
+
+
+def test_cells_within_cells_and_cells_that_know_no_train_are_told_what_they_can_hear():
+    cell = dl.FeedbackCell([dl.GRUCell(3, recurrent_dropout=0.5), nn.GRUCell(3)])
+    layer = dl.Recurrent(cell)
+    variables = layer.init(KEY, INPUTS, train=False)
+    states = [
+        layer.apply(variables, INPUTS, train=True, rngs={"dropout": jax.random.key(seed)})[1]
+        for seed in (1, 2)
+    ]
+    assert (np.asarray(states[0]) != np.asarray(states[1])).any()
+    carry = layer.initialize_carry(INPUTS.shape)
+    layer.apply(variables, carry, INPUTS[:, 0], train=False, method="step")
