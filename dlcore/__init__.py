@@ -15,10 +15,11 @@ from dlcore.layers.deep import DeepRecurrent
 from dlcore.layers.feedback import FeedbackCell
 from dlcore.layers.inspect import block_maps, class_probabilities, classifier_figures
 from dlcore.layers.normalised_cells import LayerNormGRUCell, LayerNormLSTMCell
-from dlcore.layers.recurrent import Bidirectional, Recurrent, TimeDistributed
+from dlcore.layers.recurrent import Bidirectional, Recurrent
 from dlcore.layers.stack import ConvBlock, ConvStack, temporal_blocks
 from dlcore.layers.stateful import Stateful
 from dlcore.layers.summary import describe, parameter_count, receptive_field
+from dlcore.layers.time_distributed import TimeDistributed
 from dlcore.ops.convolution import convolve, correlate
 from dlcore.ops.lengths import last_over_time, max_over_time, mean_over_time
 from dlcore.ops.pooling import avg_pool, channel_pool, global_avg_pool, global_max_pool, max_pool

@@ -12,7 +12,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_experiment_of_ones_own_runs(tmp_path):
-    _, program, plain = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    _, _, program, plain = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     compile(plain, "README.md", "exec")  # a part; tests/train/test_experiment.py trains such a model
     assert len(program.splitlines()) <= 45
     (tmp_path / "rows.py").write_text(program)

@@ -3,16 +3,20 @@
 from dlcore.data.arrays import PaddedBatches, ShuffledBatches
 from dlcore.data.images import cifar10, mnist, mnist5k, random_flips, random_shifts, uci_digits
 from dlcore.data.pipeline import decoded_batches, read_ahead
+from dlcore.data.sequences import gaussian_noise, japanese_vowels, standardise
 
 __all__ = [
     "PaddedBatches",
     "ShuffledBatches",
     "cifar10",
     "decoded_batches",
+    "gaussian_noise",
+    "japanese_vowels",
     "mnist",
     "mnist5k",
     "random_flips",
     "random_shifts",
     "read_ahead",
+    "standardise",
     "uci_digits",
 ]

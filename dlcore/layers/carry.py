@@ -24,6 +24,11 @@ def check_carry(name: str, carry: Carry, cell: nn.RNNCellBase, inputs: tuple[int
         )
 
 
+def hidden_of(carry: Carry) -> jax.Array:
+    """The h of one cell's carry: of an LSTM's ``(c, h)``, flax's too, the last part, and otherwise all of it."""
+    return carry[-1] if isinstance(carry, tuple) else carry
+
+
 def describe_carry(carry: Carry) -> str:
     """A carry's shapes in its structure.
 

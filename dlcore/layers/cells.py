@@ -317,7 +317,7 @@ def _diagonal(init: Initializer) -> Initializer:
     return diagonal
 
 
-CELLS = {
+CELLS: dict[str, Callable[..., Cell]] = {
     "rnn": RNNCell,
     "identity": IdentityRNNCell,
     "residual": functools.partial(ResidualRNNCell, feedback=True),

@@ -87,6 +87,11 @@ class DeepRecurrent(nn.Module):
         return carries, outputs
 
     @nn.nowrap
+    def hidden(self, carry: Carry) -> jax.Array:
+        """The h of the last layer's carry; see `Recurrent` and `Bidirectional`."""
+        return self._layer().hidden(jax.tree.map(lambda array: array[-1], carry))
+
+    @nn.nowrap
     def initialize_carry(self, inputs: tuple[int, ...]) -> Carry:
         """The states before the first step, for inputs of this shape ``[*batch, T, F]``: ``[layers, *batch, H]``."""
         one = self._layer().initialize_carry(inputs)

@@ -17,11 +17,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.layers import carry as carries
-from dlcore.layers.carry import Carry, check_carry, describe_carry
+from dlcore.layers.carry import Carry, check_carry, describe_carry, hidden_of
 from dlcore.layers.noise import train_option
 from dlcore.ops import recurrence, sizes
 from dlcore.ops.convolution import check_floats
-from dlcore.ops.lengths import check_lengths, zero_padding
+from dlcore.ops.lengths import check_lengths
 from dlcore.ops.windows import Loop
 
 Merge: TypeAlias = Literal["concat", "sum", "mean", "product"]
@@ -87,6 +87,11 @@ class Recurrent(nn.Module):
         return self.cell(carry, inputs, **train_option(self.cell, train))
 
     @nn.nowrap
+    def hidden(self, carry: Carry) -> jax.Array:
+        """The h of a carry, ``[*batch, H]``: what the layer put out in each row's last step."""
+        return hidden_of(carry)
+
+    @nn.nowrap
     def initialize_carry(self, inputs: tuple[int, ...]) -> Carry:
         """The state before the first step, for inputs of this shape ``[*batch, T, F]``."""
         return carries.initial_carry(self.cell, _step_shape(self.cell, inputs))
@@ -146,6 +151,11 @@ class Bidirectional(nn.Module):
         return both, MERGES[self.merge](*outputs)
 
     @nn.nowrap
+    def hidden(self, carry: Carry) -> jax.Array:
+        """The h of both carries, merged: each direction's after its own last step, the row's last and first one."""
+        return MERGES[self.merge](*map(hidden_of, carry))
+
+    @nn.nowrap
     def initialize_carry(self, inputs: tuple[int, ...]) -> Carry:
         """The states before the first steps, for inputs of this shape ``[*batch, T, F]``."""
         return tuple(
@@ -154,30 +164,6 @@ class Bidirectional(nn.Module):
 
     def _loop(self, reverse: bool) -> Loop:
         return make_loop(reverse, self.unroll, self.time_chunk, self.truncate)
-
-
-class TimeDistributed(nn.Module):
-    """Any module on every step by itself: ``[B, T, ...]`` -> ``[B, T, ...]``.
-
-    With ``lengths`` the module gets zeros in place of padding, and outputs behind a row's end are 0.
-
-    >>> layer = TimeDistributed(nn.Dense(4))
-    >>> layer.init_with_output(jax.random.key(0), jnp.ones((2, 3, 5)))[0].shape
-    (2, 3, 4)
-    """
-
-    module: nn.Module
-
-    def __call__(self, inputs: jax.Array, lengths: jax.Array | None = None, **options: Any) -> jax.Array:
-        """Further arguments go to the module, which sees ``[B * T, ...]``."""
-        if inputs.ndim < 3:
-            raise ValueError(f"inputs: got shape {inputs.shape}, expected [B, T, ...]")
-        if lengths is not None:
-            check_lengths(lengths, inputs.shape)
-            inputs = zero_padding(inputs, lengths)
-        outputs = self.module(inputs.reshape(-1, *inputs.shape[2:]), **options)
-        outputs = outputs.reshape(*inputs.shape[:2], *outputs.shape[1:])
-        return outputs if lengths is None else zero_padding(outputs, lengths)
 
 
 def run_cell(
@@ -194,7 +180,8 @@ def run_cell(
     rank = inputs.ndim - cell.num_feature_axes - 1
     if rank < 0:
         raise ValueError(
-            f"inputs: got shape {inputs.shape}, expected [*batch, T, {'*spatial, ' if cell.num_feature_axes > 1 else ''}"
+            f"inputs: got shape {inputs.shape}, expected "
+            f"[*batch, T, {'*spatial, ' if cell.num_feature_axes > 1 else ''}"
             "features]"
         )
     batch = inputs.shape[:rank]

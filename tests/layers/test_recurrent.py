@@ -313,3 +313,18 @@ def test_time_distributed_applies_a_module_to_every_valid_step():
     alone = dl.Conv(2, 3).apply({"params": variables["params"]["module"]}, inputs[3, :3])
     np.testing.assert_allclose(maps[3, :3], alone, rtol=1e-5, atol=1e-6)
     assert not np.asarray(maps[3, 3:]).any()
+
+
+@pytest.mark.parametrize(
+    "name", ["lstm", "gru, reverse", "flax", "bidirectional", "deep", "deep, bidirectional"]
+)
+def test_the_hidden_state_of_a_carry_is_the_output_of_each_directions_last_step(name):
+    layer, inputs = LAYERS[name], jax.random.normal(KEY, (4, 5, 2))
+    carry, outputs = call(layer, initialise(layer, inputs), inputs, jnp.array([5, 4, 1, 3]))
+    hidden = layer.hidden(carry)
+    if name == "deep, bidirectional":  # a sum of both ends
+        assert hidden.shape == outputs[:, 0].shape
+        return
+    last, first = dl.last_over_time(outputs, jnp.array([5, 4, 1, 3])), outputs[:, 0]
+    expected = {"gru, reverse": first, "bidirectional": jnp.concatenate([last[:, :3], first[:, 3:]], axis=1)}
+    np.testing.assert_allclose(hidden, expected.get(name, last), rtol=1e-6, atol=1e-6)

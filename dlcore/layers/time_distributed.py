@@ -1,0 +1,32 @@
+"""Any module, step by step."""
+
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from dlcore.ops.lengths import check_lengths, zero_padding
+
+
+class TimeDistributed(nn.Module):
+    """Any module on every step by itself: ``[B, T, ...]`` -> ``[B, T, ...]``.
+
+    With ``lengths`` the module gets zeros in place of padding, and outputs behind a row's end are 0.
+
+    >>> layer = TimeDistributed(nn.Dense(4))
+    >>> layer.init_with_output(jax.random.key(0), jnp.ones((2, 3, 5)))[0].shape
+    (2, 3, 4)
+    """
+
+    module: nn.Module
+
+    def __call__(self, inputs: jax.Array, lengths: jax.Array | None = None, **options: Any) -> jax.Array:
+        """Further arguments go to the module, which sees ``[B * T, ...]``."""
+        if inputs.ndim < 3:
+            raise ValueError(f"inputs: got shape {inputs.shape}, expected [B, T, ...]")
+        if lengths is not None:
+            check_lengths(lengths, inputs.shape)
+            inputs = zero_padding(inputs, lengths)
+        outputs = self.module(inputs.reshape(-1, *inputs.shape[2:]), **options)
+        outputs = outputs.reshape(*inputs.shape[:2], *outputs.shape[1:])
+        return outputs if lengths is None else zero_padding(outputs, lengths)

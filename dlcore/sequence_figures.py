@@ -1,0 +1,67 @@
+"""Figures of models that read sequences of different lengths; arrays in, a matplotlib ``Figure`` out."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dlcore.figures import COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def accuracy_by_length(
+    lengths: np.ndarray, right: np.ndarray, unit: str = "steps", bins: int = 8
+) -> "Figure":
+    """Whether long sequences are harder than short ones: the accuracy at each length, above how many there are.
+
+    Args:
+        lengths: ``[N]`` integers. right: ``[N]`` booleans, whether each was classified rightly.
+        unit: what a length counts. bins: at most so many bars, each of equally many lengths.
+
+    Raises:
+        ValueError: no sequence, fields of different lengths, or bins below 1.
+    """
+    lengths, right = np.asarray(lengths), np.asarray(right, bool)
+    if not len(lengths) or lengths.shape != right.shape or bins < 1:
+        raise ValueError(
+            f"lengths: got shape {lengths.shape} for {right.shape} of right and {bins} bins, expected [N] of both "
+            "with N and bins at least 1"
+        )
+    shortest = lengths.min()
+    width = -(-(lengths.max() - shortest + 1) // bins)
+    bars = (lengths - shortest) // width
+    counts, rights = np.bincount(bars), np.bincount(bars, right)
+    return _draw(counts, rights, _ranges(shortest, lengths.max(), width), unit)
+
+
+def _ranges(shortest: int, longest: int, width: int) -> list[str]:
+    """What each bar holds: ``["7-9", "10-11"]`` for the lengths 7 to 11 by 3."""
+    starts = range(shortest, longest + 1, width)
+    ends = [min(start + width - 1, longest) for start in starts]
+    return [f"{start}-{end}" if start < end else f"{start}" for start, end in zip(starts, ends, strict=True)]
+
+
+def _draw(counts: np.ndarray, rights: np.ndarray, names: list[str], unit: str) -> "Figure":
+    from matplotlib.figure import Figure  # late: `import dlcore` loads no plotting package
+
+    figure = Figure(figsize=(max(6.4, 0.8 * len(names)), 5.2), layout="constrained", dpi=120)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    places, total = np.arange(len(names)), rights.sum() / counts.sum()
+    seen = counts > 0
+    upper.plot(places[seen], rights[seen] / counts[seen], "o-", color=COLOURS["eval"], label="at this length")
+    upper.axhline(total, color=COLOURS["train"], linestyle="--", label=f"at all lengths: {total:.2%}")
+    upper.set(ylabel="accuracy", title=f"{rights.sum():g} of {counts.sum()} right")
+    lower.bar(places, rights, color=COLOURS["train"], label="right")
+    lower.bar(places, counts - rights, bottom=rights, color=COLOURS["eval"], label="wrong")
+    for place in places[seen]:
+        note = f"{counts[place] - rights[place]:g} wrong"
+        lower.annotate(
+            note, (place, counts[place]), (0, 2), textcoords="offset points", ha="center", fontsize=8
+        )
+    lower.set(xlabel=f"length in {unit}", ylabel="sequences", ylim=(0, counts.max() * 1.15))
+    lower.set_xticks(places, names)
+    for axes in (upper, lower):
+        axes.grid(alpha=0.25, axis="y")
+        axes.legend(frameon=False)
+    return figure

@@ -1,0 +1,98 @@
+"""Who said it?  Nine speakers told apart by one /ae/ each, 7 to 29 frames of speech: a sequence to one class.
+
+    launch/local experiments.vowels                             # GRU, both ways: 0.986 in 14 s on 2 busy cores
+    launch/local experiments.vowels --config.direction=forward  # 0.973; backward 0.989
+    launch/local experiments.vowels --config.cell=lstm          # 0.986; rnn 0.981
+
+Test accuracies are medians of the seeds 0, 1, 2 (1-NN by dynamic time warping 0.949, logistic regression on means and
+deviations 0.962). The noise was chosen on the training part alone, in five folds of six consecutive utterances of
+every speaker: 0.967 and 0.956 (seeds 0, 1) with 0.2, 0.978 and 0.978 with 0.6.
+Source: Kudo, Toyama & Shimbo 1999 (UCI, CC BY 4.0); lecture: bidirectional RNN, GRU, LSTM.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+import dlcore as dl
+from dlcore.sequence_figures import accuracy_by_length
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SPEAKERS = [str(number) for number in range(1, 10)]
+
+
+@dataclass
+class Config(dl.Config):
+    cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting("gru", "Of dl.CELLS.")
+    direction: Literal["forward", "backward", "both"] = dl.setting("both", "Which way it reads.")
+    features: int = dl.setting(64, "Units of each direction.", least=1)
+    pooling: Literal["mean", "last", "max"] = dl.setting(
+        "mean", "How the frames become one vector: their mean, the last that was read, or their maximum."
+    )
+    dropout: float = dl.setting(0.3, "Before the last layer.", least=0, below=1)
+    noise: float = dl.setting(0.6, "Added to training frames, in standard deviations.", least=0)
+    label_smoothing: float = dl.setting(0.1, "Of the training and evaluation loss.", least=0, below=1)
+    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=1000))
+    optimizer: dl.OptimizerConfig = field(
+        default_factory=lambda: dl.OptimizerConfig(
+            "adamw", 3e-3, schedule="cosine", warmup_steps=50, weight_decay=1e-3, clip_norm=1.0
+        )
+    )
+
+
+class Model(nn.Module):
+    cell: str
+    direction: str
+    features: int
+    pooling: str
+    dropout: float
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, lengths: jax.Array, *, train: bool) -> jax.Array:
+        cell = dl.CELLS[self.cell]
+        forward, backward = cell(self.features, name="forward"), cell(self.features, name="backward")
+        layer = {
+            "forward": dl.Recurrent(forward),
+            "backward": dl.Recurrent(backward, reverse=True),
+            "both": dl.Bidirectional(forward, backward),
+        }[self.direction]
+        carry, outputs = layer(inputs, lengths)
+        vector = {
+            "mean": dl.mean_over_time(outputs, lengths),
+            "max": dl.max_over_time(outputs, lengths),
+            "last": layer.hidden(carry),  # of the backward direction, after its own last frame: the first
+        }[self.pooling]
+        return nn.Dense(len(SPEAKERS))(nn.Dropout(self.dropout, deterministic=not train)(vector))
+
+
+def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state: Any) -> dict[str, "Figure"]:
+    logits = model.apply({"params": params}, test["inputs"], test["lengths"], train=False)
+    said = np.asarray(logits).argmax(-1)
+    return {
+        "confusion_matrix": dl.figures.confusion_matrix(test["labels"], said, SPEAKERS),
+        "accuracy_by_length": accuracy_by_length(test["lengths"], said == test["labels"], "frames"),
+    }
+
+
+def experiment(config: Config) -> dl.Experiment:
+    train, test = dl.data.standardise(*dl.data.japanese_vowels())
+    model = Model(config.cell, config.direction, config.features, config.pooling, config.dropout)
+    return dl.Experiment.from_flax(
+        model,
+        loss=partial(dl.losses.classification, label_smoothing=config.label_smoothing),
+        train_data=dl.data.ShuffledBatches(
+            train, config.train.batch_size, config.seed, dl.data.gaussian_noise(config.noise)
+        ),
+        eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
+        figures=partial(figures, model, test),
+    )
+
+
+if __name__ == "__main__":
+    dl.run(Config, experiment)

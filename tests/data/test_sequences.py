@@ -1,0 +1,93 @@
+"""Real sequences, their split and scale, and the noise that stays out of their padding."""
+
+import numpy as np
+import pytest
+
+from dlcore.data import gaussian_noise, japanese_vowels, standardise
+
+
+@pytest.fixture(scope="module", name="parts")
+def vowels():
+    return japanese_vowels()
+
+
+def padding(part):
+    """All numbers behind the rows' ends, row by row."""
+    return np.concatenate(
+        [row[length:].ravel() for row, length in zip(part["inputs"], part["lengths"], strict=True)]
+    )
+
+
+def frames(part):
+    """All valid frames, row by row."""
+    return np.concatenate([row[:length] for row, length in zip(part["inputs"], part["lengths"], strict=True)])
+
+
+def test_japanese_vowels_have_the_official_split(parts):
+    train, test = parts
+    assert train["inputs"].shape == (270, 29, 12)
+    assert test["inputs"].shape == (370, 29, 12)
+    assert np.bincount(train["labels"]).tolist() == [30] * 9
+    assert np.bincount(test["labels"]).tolist() == [31, 35, 88, 44, 29, 24, 40, 50, 29]
+    assert (train["lengths"].min(), train["lengths"].max(), train["lengths"].sum()) == (7, 26, 4274)
+    assert (test["lengths"].min(), test["lengths"].max(), test["lengths"].sum()) == (7, 29, 5687)
+    for part in parts:
+        assert {name: array.dtype for name, array in part.items()} == {
+            "inputs": np.float32,
+            "lengths": np.int32,
+            "labels": np.int32,
+        }
+        assert not padding(part).any()
+        assert frames(part).any(axis=1).all()  # no frame of zeros: the lengths are right
+
+
+def test_japanese_vowels_are_the_published_numbers(parts):
+    """The first frame of the text file, and the sums of all numbers of both files, in units of 10^-6."""
+    train, _ = parts
+    first = [1.860936, -0.207383, 0.261557, -0.214562, -0.171253, -0.118167]
+    first += [-0.277557, 0.025668, 0.126701, -0.306756, -0.213076, 0.088728]
+    np.testing.assert_array_equal(train["inputs"][0, 0], np.float32(first))
+    assert [int(np.rint(frames(part).astype(float) * 1e6).sum()) for part in parts] == [
+        -1057452303,
+        -2146513430,
+    ]
+
+
+def test_standardised_training_frames_have_mean_0_and_deviation_1(parts):
+    train, test = standardise(*parts)
+    np.testing.assert_allclose(frames(train).mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(frames(train).std(axis=0), 1, rtol=1e-5)
+    ours, theirs = frames(parts[0]).astype(float), frames(parts[1]).astype(float)
+    np.testing.assert_allclose(frames(test), (theirs - ours.mean(0)) / ours.std(0), atol=1e-4)
+    for part in (train, test):
+        assert part["inputs"].dtype == np.float32
+        assert not padding(part).any()
+
+
+def test_a_feature_that_never_changes_becomes_0():
+    part = {"inputs": np.full((2, 3, 1), 5.0, np.float32), "lengths": np.array([3, 1])}
+    train, test = standardise(part, part)
+    assert not train["inputs"].any()
+    assert not test["inputs"].any()
+
+
+def test_noise_reaches_valid_steps_only_and_depends_on_the_generator_alone(parts):
+    train, _ = parts
+    noisy = gaussian_noise(0.5)(train, np.random.default_rng(1))
+    assert noisy["inputs"].dtype == np.float32
+    assert not padding(noisy).any()
+    added = frames(noisy) - frames(train)
+    np.testing.assert_allclose([added.mean(), added.std()], [0, 0.5], atol=0.01)
+    again, other = (gaussian_noise(0.5)(train, np.random.default_rng(seed))["inputs"] for seed in (1, 2))
+    np.testing.assert_array_equal(noisy["inputs"], again)
+    assert (frames({**train, "inputs": other}) != frames(noisy)).mean() > 0.99
+    assert noisy["labels"] is train["labels"]
+
+
+def test_no_noise_changes_nothing_and_negative_noise_is_refused(parts):
+    train, _ = parts
+    np.testing.assert_array_equal(
+        gaussian_noise(0)(train, np.random.default_rng(0))["inputs"], train["inputs"]
+    )
+    with pytest.raises(ValueError, match="scale: got -1, expected 0 or more"):
+        gaussian_noise(-1)
