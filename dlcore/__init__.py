@@ -8,9 +8,13 @@
 from dlcore import data, figures, losses, metrics
 from dlcore.app import run
 from dlcore.config import setting
+from dlcore.layers.attention import BahdanauAttention, LuongAttention, attend
+from dlcore.layers.attention_decoder import AttentionDecoder
+from dlcore.layers.beam_search import beam_search
 from dlcore.layers.cells import CELLS, GRUCell, IdentityRNNCell, LSTMCell, ResidualRNNCell, RNNCell
 from dlcore.layers.conv import Conv, flatten
 from dlcore.layers.conv_cells import ConvGRUCell, ConvLSTMCell
+from dlcore.layers.decode import generate, greedy, sample
 from dlcore.layers.deep import DeepRecurrent
 from dlcore.layers.feedback import FeedbackCell
 from dlcore.layers.inspect import block_maps, class_probabilities, classifier_figures
@@ -29,6 +33,8 @@ from dlcore.train.optimizer import OptimizerConfig
 
 __all__ = [
     "CELLS",
+    "AttentionDecoder",
+    "BahdanauAttention",
     "Bidirectional",
     "CheckpointConfig",
     "Config",
@@ -45,6 +51,7 @@ __all__ = [
     "LSTMCell",
     "LayerNormGRUCell",
     "LayerNormLSTMCell",
+    "LuongAttention",
     "OptimizerConfig",
     "RNNCell",
     "Recurrent",
@@ -52,7 +59,9 @@ __all__ = [
     "Stateful",
     "TimeDistributed",
     "TrainConfig",
+    "attend",
     "avg_pool",
+    "beam_search",
     "block_maps",
     "channel_pool",
     "class_probabilities",
@@ -63,8 +72,10 @@ __all__ = [
     "describe",
     "figures",
     "flatten",
+    "generate",
     "global_avg_pool",
     "global_max_pool",
+    "greedy",
     "last_over_time",
     "losses",
     "max_over_time",
@@ -75,6 +86,7 @@ __all__ = [
     "parameter_count",
     "receptive_field",
     "run",
+    "sample",
     "setting",
     "temporal_blocks",
 ]

@@ -24,6 +24,8 @@ from dlcore.ops.convolution import check_floats
 from dlcore.ops.lengths import check_lengths
 from dlcore.ops.windows import Loop
 
+Step: TypeAlias = Callable[[Carry, jax.Array, Any], tuple[Carry, Any]]
+"""``carry_{t-1}, x_t, t -> carry_t, y_t``."""
 Merge: TypeAlias = Literal["concat", "sum", "mean", "product"]
 
 MERGES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
@@ -210,11 +212,20 @@ def _scan_cell(
     loop: Loop,
     train: bool | None,
 ) -> tuple[Carry, jax.Array]:
-    """Any cell's own step under the scan of `ops`, as a pure function of its variables."""
-    options = train_option(cell, train)
+    """Any cell's own step under the scan of `ops`."""
     first = inputs[:, 0] if inputs.shape[1] else jnp.zeros((len(inputs), *inputs.shape[2:]), inputs.dtype)
+    step = pure_step(cell, carry, first, train)
+    # Some cells compute in another dtype than they begin with; a scan needs one from the beginning.
+    after, _ = jax.eval_shape(step, carry, first, 0)
+    carry = jax.tree.map(lambda array, like: array.astype(like.dtype), carry, after)
+    return recurrence.scan(step, carry, inputs, lengths, loop)
+
+
+def pure_step(cell: nn.RNNCellBase, carry: Carry, inputs: jax.Array, train: bool | None) -> Step:
+    """A bound cell's step as a pure function of its variables; carry and inputs are what it is initialised with."""
+    options = train_option(cell, train)
     if cell.is_initializing():
-        cell(carry, first, **options)
+        cell(carry, inputs, **options)
     variables, unbound = cell.variables, cell.clone(parent=None, name=None)
     key = cell.make_rng("dropout") if cell.has_rng("dropout") else None
 
@@ -223,10 +234,7 @@ def _scan_cell(
         stepped: Any = unbound.apply(variables, carry, inputs, **options, rngs=rngs)
         return stepped
 
-    # Some cells compute in another dtype than they begin with; a scan needs one from the beginning.
-    after, _ = jax.eval_shape(step, carry, first, 0)
-    carry = jax.tree.map(lambda array, like: array.astype(like.dtype), carry, after)
-    return recurrence.scan(step, carry, inputs, lengths, loop)
+    return step
 
 
 def make_loop(reverse: bool, unroll: int, time_chunk: int | None, truncate: int | None) -> Loop:

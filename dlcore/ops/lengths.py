@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def check_lengths(lengths: jax.Array, inputs: Sequence[int], batch_rank: int = 1) -> None:
+def check_lengths(
+    lengths: jax.Array, inputs: Sequence[int], batch_rank: int = 1, name: str = "lengths"
+) -> None:
     """Raises unless ``lengths`` says how many of the steps of inputs ``[*batch, T, ...]`` belong to each row.
 
     Under ``jax.jit`` values are not known and cannot raise: there, lengths below 0 count as 0, above T as T.
@@ -19,13 +21,13 @@ def check_lengths(lengths: jax.Array, inputs: Sequence[int], batch_rank: int = 1
     batch, steps = tuple(inputs[:batch_rank]), inputs[batch_rank]
     if not hasattr(lengths, "dtype"):
         raise TypeError(
-            f"lengths: got {type(lengths).__name__}, expected an array of integers; jnp.array(lengths)"
+            f"{name}: got {type(lengths).__name__}, expected an array of integers; jnp.array({name})"
         )
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"lengths: got {lengths.dtype}, expected integers; lengths.astype(int32)")
+        raise TypeError(f"{name}: got {lengths.dtype}, expected integers; {name}.astype(int32)")
     if lengths.shape != batch:
         raise ValueError(
-            f"lengths: got shape {lengths.shape} for inputs of shape {tuple(inputs)}, expected one a row, {batch}"
+            f"{name}: got shape {lengths.shape} for inputs of shape {tuple(inputs)}, expected one a row, {batch}"
         )
     if isinstance(lengths, jax.core.Tracer):
         return
@@ -34,7 +36,7 @@ def check_lengths(lengths: jax.Array, inputs: Sequence[int], batch_rank: int = 1
     if len(wrong):
         row = tuple(map(int, wrong[0]))
         raise ValueError(
-            f"lengths: got {known[row]} in row {row[0] if len(row) == 1 else row}, expected 0 to {steps}, the number "
+            f"{name}: got {known[row]} in row {row[0] if len(row) == 1 else row}, expected 0 to {steps}, the number "
             "of steps"
         )
 

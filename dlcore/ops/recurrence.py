@@ -220,17 +220,28 @@ _run.defjvp(_run_jvp, symbolic_zeros=True)
 def _drive_dot(
     equations: Equations, weights: Tree, weights_dot: Tree, inputs: jax.Array, inputs_dot: Any, saved: Tree
 ) -> jax.Array:
-    """D of all steps ``[T, B, G * H]``, over rows: XLA is slow at products that contract time and batch."""
-    rows = jax.tree.map(lambda array: array.reshape(-1, array.shape[-1]), (inputs, saved))
-
-    def drive(weights: Tree, inputs: jax.Array) -> jax.Array:
-        return equations.drive(weights, inputs, rows[1])
-
+    """D of all steps, ``[T, B, G * H]``."""
+    shape = inputs.shape[:2]
+    if jax.default_backend() == "cpu" and jax.device_count() == 1:
+        # There, XLA is slow at products over two dimensions; of one whose B lies on many devices it can make none.
+        inputs, saved = jax.tree.map(_as_rows, (inputs, saved))
+        inputs_dot = inputs_dot if _is_zero(inputs_dot) else _as_rows(inputs_dot)
     if _is_zero(inputs_dot):  # the first layer's inputs are data: no product for their gradient
-        _, drive_dot = jax.jvp(lambda weights: drive(weights, rows[0]), [weights], [weights_dot])
+        _, drive_dot = jax.jvp(
+            lambda weights: equations.drive(weights, inputs, saved), [weights], [weights_dot]
+        )
     else:
-        _, drive_dot = jax.jvp(drive, [weights, rows[0]], [weights_dot, inputs_dot.reshape(rows[0].shape)])
-    return drive_dot.reshape(*inputs.shape[:2], -1)
+        _, drive_dot = jax.jvp(
+            lambda weights, inputs: equations.drive(weights, inputs, saved),
+            [weights, inputs],
+            [weights_dot, inputs_dot],
+        )
+    return drive_dot.reshape(*shape, -1)
+
+
+def _as_rows(array: jax.Array) -> jax.Array:
+    """``[T, B, H] -> [T * B, H]``."""
+    return array.reshape(-1, array.shape[-1])
 
 
 def _is_zero(tangent: Any) -> bool:
