@@ -69,7 +69,7 @@ class AttentionDecoder(nn.Module):
     features: int | None = None
     time_chunk: int | None = None
     truncate: int | None = None
-    unroll: int = 1
+    unroll: int = 2
     kernel_init: Initializer = nn.initializers.lecun_normal()
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32

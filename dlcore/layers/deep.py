@@ -44,7 +44,7 @@ class DeepRecurrent(nn.Module):
     reverse: bool = False
     time_chunk: int | None = None
     truncate: int | None = None
-    unroll: int = 1
+    unroll: int = 2
 
     def __post_init__(self) -> None:
         sizes.integer("layers", self.layers)

@@ -18,14 +18,14 @@ class Loop(NamedTuple):
 
     Attributes:
         reverse: from the last step to the first; a shorter row begins at its own last step.
-        unroll: steps in one iteration of the compiled loop.
+        unroll: steps in one iteration of the compiled loop; of two, the state is copied half as often.
         time_chunk: steps after which the state is kept; what lies between is computed again for the gradient, so
             that memory grows with ``T / time_chunk + time_chunk`` states. None keeps every step.
         truncate: steps after which the gradient's way back ends (truncated BPTT). None never ends it.
     """
 
     reverse: bool = False
-    unroll: int = 1
+    unroll: int = 2
     time_chunk: int | None = None
     truncate: int | None = None
 
