@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's threads are not to spin in others' time
 
 import jax
 import jax.numpy as jnp

@@ -23,6 +23,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import recurrent_peers
+from benchmarks.recurrent_floor import floor
 from benchmarks.recurrent_peers import GATES, PEERS, Problem, Step
 from benchmarks.timing import in_turn, speedup
 
@@ -126,7 +127,7 @@ def measure(case: Case, skipped: collections.Counter[str]) -> list[Line]:
     if CHECK.value:
         for name, step in steps.items():
             _check(name, problem, *step())
-    steps["floor"] = _started(recurrent_peers.floor, problem)
+    steps["floor"] = _started(floor, problem)
     seconds = in_turn(steps, ROUNDS.value)
     jax.clear_caches()
     return [_line(family, case, seconds, name) for family, name in ours.items()]

@@ -1,8 +1,7 @@
 """The same recurrent layer in dlcore and in its peers: ``build(problem)`` -> a step that computes a gradient.
 
 Every step takes inputs ``[B, T, F]`` to outputs ``[B, T, H]``, or ``[B, T, 2H]`` of two directions, and the carry,
-and computes the gradients of ``sum(outputs * arriving)``: those of all parameters, and that of the inputs. `floor`
-is no peer: the matrix products alone, which nobody can leave out.
+and computes the gradients of ``sum(outputs * arriving)``: those of all parameters, and that of the inputs.
 """
 
 import functools
@@ -11,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's threads are not to spin in others' time
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +18,6 @@ from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import dlcore as dl
-from dlcore.ops.recurrence import times
 
 Step: TypeAlias = Callable[[], tuple[Any, Any]]
 """Returns the gradients of the parameters and of the inputs, when they are computed."""
@@ -45,21 +42,21 @@ class UnsupportedError(Exception):
     """The peer has no such layer."""
 
 
-def _directions(problem: Problem) -> list[bool]:
+def directions(problem: Problem) -> list[bool]:
     """Of each direction, whether it goes back in time."""
     return [False, True] if problem.bidirectional else [False]
 
 
-def _mesh(problem: Problem) -> Mesh:
+def device_mesh(problem: Problem) -> Mesh:
     """All devices where the batch can be shared out among them, otherwise one."""
     devices = jax.devices()
     shared = len(problem.inputs) % len(devices) == 0
     return Mesh(devices if shared else devices[:1], ("batch",), axis_types=(AxisType.Auto,))
 
 
-def _place(problem: Problem, params: Any, *data: Any) -> Any:
+def place(problem: Problem, params: Any, *data: Any) -> Any:
     """The parameters on each device, and to each its rows of the data."""
-    everywhere, by_row = (NamedSharding(_mesh(problem), of) for of in (EVERYWHERE, BY_ROW))
+    everywhere, by_row = (NamedSharding(device_mesh(problem), of) for of in (EVERYWHERE, BY_ROW))
     return jax.device_put(params, everywhere), *jax.device_put(data, by_row)
 
 
@@ -71,7 +68,7 @@ def _jax_step(apply: Callable[..., Any], params: Any, problem: Problem) -> Step:
         return jnp.sum(outputs * arriving), carry
 
     compiled = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
-    arguments = _place(problem, params, problem.inputs, problem.lengths, problem.arriving)
+    arguments = place(problem, params, problem.inputs, problem.lengths, problem.arriving)
     return lambda: jax.block_until_ready(compiled(*arguments))[1]
 
 
@@ -89,7 +86,7 @@ def dlcore(problem: Problem, **options: Any) -> Step:
 
 
 def linen(problem: Problem, optimized: bool = False) -> Step:
-    layers = [nn.RNN(_flax_cell(nn, problem, optimized)(problem.features)) for _ in _directions(problem)]
+    layers = [nn.RNN(_flax_cell(nn, problem, optimized)(problem.features)) for _ in directions(problem)]
     model: Any = nn.Bidirectional(*layers) if problem.bidirectional else layers[0]  # type: ignore[arg-type]
 
     def apply(params: Any, inputs: Any, lengths: Any) -> Any:
@@ -103,7 +100,7 @@ def nnx(problem: Problem, optimized: bool = False) -> Step:
 
     sizes, rngs = (problem.inputs.shape[-1], problem.features), nnx.Rngs(0)
     cell = _flax_cell(nnx, problem, optimized)
-    layers = [nnx.RNN(cell(*sizes, rngs=rngs)) for _ in _directions(problem)]
+    layers = [nnx.RNN(cell(*sizes, rngs=rngs)) for _ in directions(problem)]
     model: Any = nnx.Bidirectional(*layers) if problem.bidirectional else layers[0]
     split: Any = nnx.split(model, nnx.Param, ...)
     graph, params, rest = split
@@ -137,7 +134,7 @@ def haiku(problem: Problem) -> Step:
         return hk.dynamic_unroll(core, inputs, state, time_major=False, reverse=reverse)
 
     def forward(inputs: jax.Array) -> Any:
-        outputs, states = zip(*(unroll(inputs, reverse) for reverse in _directions(problem)), strict=True)
+        outputs, states = zip(*(unroll(inputs, reverse) for reverse in directions(problem)), strict=True)
         return states, jnp.concatenate(outputs, -1)
 
     model: Any = hk.without_apply_rng(hk.transform(forward))
@@ -198,11 +195,11 @@ def equinox(problem: Problem) -> Step:
     family: Any = {"lstm": eqx.nn.LSTMCell, "gru": eqx.nn.GRUCell, "rnn": RNNCell}[problem.family]
     keys = jax.random.split(jax.random.key(0), 2)
     cells = [
-        family(problem.inputs.shape[-1], problem.features, key=keys[int(way)]) for way in _directions(problem)
+        family(problem.inputs.shape[-1], problem.features, key=keys[int(way)]) for way in directions(problem)
     ]
 
     def sequence(cells: Any, inputs: jax.Array, length: Any) -> Any:
-        ways = zip(cells, _directions(problem), strict=True)
+        ways = zip(cells, directions(problem), strict=True)
         carries, outputs = zip(
             *(unroll(cell, inputs, length, reverse) for cell, reverse in ways), strict=True
         )
@@ -238,46 +235,6 @@ def torch(problem: Problem) -> Step:
         return [param.grad for param in params], inputs.grad
 
     return step
-
-
-def floor(problem: Problem) -> Step:
-    """The products in the loops that have to be: ``x_t W + h U``, ``dz_t U^T``, and behind them dW, dU and dx."""
-    gates, hidden, mesh = GATES[problem.family], problem.features, _mesh(problem)
-
-    def products(kernels: Any, inputs: jax.Array, arriving: jax.Array, reverse: bool) -> Any:
-        kernel, recurrent = kernels
-        transposed = recurrent.T
-
-        def forward(h: jax.Array, x: jax.Array) -> Any:
-            z = times(x, kernel) + h @ recurrent
-            return functools.reduce(jnp.maximum, jnp.split(z, gates, -1)), h
-
-        def backward(dh: jax.Array, arriving: jax.Array) -> Any:
-            dz = jnp.tile(dh + arriving, (1, gates))
-            return dz @ transposed, dz
-
-        last, before = jax.lax.scan(forward, jnp.zeros_like(arriving[0]), inputs, reverse=reverse)
-        _, dz = jax.lax.scan(backward, last, arriving, reverse=not reverse)
-        x, h, dz = (array.reshape(-1, array.shape[-1]) for array in (inputs, before, dz))
-        return (x.T @ dz, h.T @ dz), (dz @ kernel.T).reshape(inputs.shape)
-
-    def step(kernels: Any, inputs: jax.Array, arriving: jax.Array) -> Any:
-        rows, arriving = (jnp.swapaxes(array, 0, 1) for array in (inputs, arriving))
-        parts = jnp.split(arriving, len(kernels), -1)
-        ways = map(products, kernels, [rows] * len(kernels), parts, _directions(problem))
-        of_params, of_inputs = zip(*ways, strict=True)
-        if mesh.size > 1:
-            of_params = jax.lax.psum(of_params, "batch")
-        return of_params, jnp.swapaxes(sum(of_inputs), 0, 1)
-
-    random = np.random.default_rng(2)
-    normal = lambda rows: 0.1 * random.normal(size=(rows, gates * hidden)).astype(np.float32) / rows**0.5
-    kernels = [(normal(problem.inputs.shape[-1]), normal(hidden)) for _ in _directions(problem)]
-    # Each device its own rows, said outright: left to itself, XLA has every device multiply all rows for dW and dx.
-    specs: Any = {"in_specs": (EVERYWHERE, BY_ROW, BY_ROW), "out_specs": (EVERYWHERE, BY_ROW)}
-    compiled = jax.jit(jax.shard_map(step, mesh=mesh, **specs, check_vma=False))
-    arguments = _place(problem, kernels, problem.inputs, problem.arriving)
-    return lambda: jax.block_until_ready(compiled(*arguments))
 
 
 PEERS: dict[str, Callable[[Problem], Step]] = {

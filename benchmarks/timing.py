@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+PAUSE = 0.03
+"""Seconds in which the threads of the last step fall asleep."""
+
 
 def in_turn(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Seconds of each step, ``rounds`` times; a step returns when its work is done.
 
-    Each round has an order of its own: whoever follows a library whose threads still spin is slower.
+    Each round has an order of its own, and a pause before each step: a library's threads wait for more work for
+    some milliseconds, spinning, which is their best way and would be in the next one's time.
     """
     order = np.random.default_rng(0)
     for step in steps.values():
@@ -19,6 +23,7 @@ def in_turn(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name in order.permutation(list(steps)):
+            time.sleep(PAUSE)
             began = time.perf_counter()
             steps[name]()
             seconds[name].append(time.perf_counter() - began)

@@ -1,0 +1,58 @@
+"""What no recurrent layer can leave out: the matrix products alone, in the same kind of loops."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.recurrent_peers import (
+    BY_ROW,
+    EVERYWHERE,
+    GATES,
+    Problem,
+    Step,
+    device_mesh,
+    directions,
+    place,
+)
+from dlcore.ops.recurrence import times
+
+
+def floor(problem: Problem) -> Step:
+    """``x_t W + h U`` in a loop, ``dz_t U^T`` in another, then dW, dU and dx; nothing is kept or moved."""
+    gates, hidden, mesh = GATES[problem.family], problem.features, device_mesh(problem)
+    rows, steps, width = problem.inputs.shape
+
+    def products(kernels: Any, inputs: jax.Array, states: jax.Array, of_gates: jax.Array) -> Any:
+        kernel, recurrent = kernels
+        transposed = recurrent.T
+
+        def forward(h: jax.Array, x: jax.Array) -> Any:
+            z = times(x, kernel) + h @ recurrent
+            return functools.reduce(jnp.maximum, jnp.split(z, gates, -1)), None
+
+        def backward(dz: jax.Array, _: None) -> Any:
+            return jnp.tile(dz @ transposed, (1, gates)), None
+
+        last, _ = jax.lax.scan(forward, states[: inputs.shape[1]], inputs)
+        first, _ = jax.lax.scan(backward, of_gates[: inputs.shape[1]], None, length=steps)
+        flat = inputs.reshape(-1, width)
+        return last, first, flat.T @ of_gates, states.T @ of_gates, of_gates @ kernel.T
+
+    def step(kernels: Any, *data: jax.Array) -> Any:
+        return [products(each, *data) for each in kernels]
+
+    random = np.random.default_rng(2)
+    normal = lambda *shape: 0.1 * random.normal(size=shape).astype(np.float32) / shape[0] ** 0.5
+    kernels = [(normal(width, gates * hidden), normal(hidden, gates * hidden)) for _ in directions(problem)]
+    # Each device its own rows, said outright: left to itself, XLA has every device multiply all rows.
+    by_batch = jax.P(None, "batch")
+    own_rows: Any = {"in_specs": (EVERYWHERE, by_batch, BY_ROW, BY_ROW), "out_specs": BY_ROW}
+    compiled = jax.jit(jax.shard_map(step, mesh=mesh, **own_rows, check_vma=False))
+    kernels, states, of_gates = place(
+        problem, kernels, normal(rows * steps, hidden), normal(rows * steps, gates * hidden)
+    )
+    inputs = jax.device_put(np.swapaxes(problem.inputs, 0, 1), jax.NamedSharding(mesh, by_batch))
+    return lambda: jax.block_until_ready(compiled(kernels, inputs, states, of_gates))
