@@ -45,7 +45,7 @@ def floor(problem: Problem) -> Step:
         return [products(each, *data) for each in kernels]
 
     random = np.random.default_rng(2)
-    normal = lambda *shape: 0.1 * random.normal(size=shape).astype(np.float32) / shape[0] ** 0.5
+    normal = lambda *shape: np.asarray(0.1 * random.normal(size=shape) / shape[0] ** 0.5, np.float32)
     kernels = [(normal(width, gates * hidden), normal(hidden, gates * hidden)) for _ in directions(problem)]
     # Each device its own rows, said outright: left to itself, XLA has every device multiply all rows.
     by_batch = jax.P(None, "batch")

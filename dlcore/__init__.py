@@ -25,7 +25,7 @@ from dlcore.layers.stateful import Stateful
 from dlcore.layers.summary import describe, parameter_count, receptive_field
 from dlcore.layers.time_distributed import TimeDistributed
 from dlcore.ops.convolution import convolve, correlate
-from dlcore.ops.lengths import last_over_time, max_over_time, mean_over_time
+from dlcore.ops.lengths import last_over_time, max_over_time, mean_over_time, valid_steps
 from dlcore.ops.pooling import avg_pool, channel_pool, global_avg_pool, global_max_pool, max_pool
 from dlcore.ops.sizes import output_size
 from dlcore.train.experiment import CheckpointConfig, Config, Experiment, TrainConfig
@@ -89,4 +89,5 @@ __all__ = [
     "sample",
     "setting",
     "temporal_blocks",
+    "valid_steps",
 ]

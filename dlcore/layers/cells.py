@@ -171,6 +171,9 @@ class RNNCell(Cell):
 
         h_t = f(x_t W_xh + h_{t-1} W_hh + b)
 
+    The lecture's whole network adds the readout ``y_t = h_t W_hy``, which is ``nn.Dense(outputs, use_bias=False)`` on
+    a layer's outputs.
+
     Attributes:
         activation: f, element by element; the lecture's is tanh.
         connections: which feedback there is within the layer: ``"direct"``, from each unit to itself (the

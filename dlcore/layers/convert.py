@@ -43,6 +43,7 @@ def from_torch(state_dict: Mapping[str, Any], cell: Cell) -> Params:
         Of one layer the parameters of a `Recurrent`, or, where it goes both ways, of a `Bidirectional`; of several
         those of a `DeepRecurrent` (which has a single one as ``{"first": from_torch(...)}``).
 
+    >>> from dlcore.layers.cells import LSTMCell
     >>> shapes = {"weight_ih_l0": (16, 3), "weight_hh_l0": (16, 4), "bias_ih_l0": (16,), "bias_hh_l0": (16,)}
     >>> params = from_torch({name: np.ones(shape) for name, shape in shapes.items()}, LSTMCell(features=4))
     >>> jax.tree.map(jnp.shape, params)

@@ -56,8 +56,7 @@ class Noise(NamedTuple):
         """Inputs with dropout; with ``all_steps`` one mask for all T of ``[B, T, F]``."""
         if self.key is None or not self.input_dropout:
             return inputs
-        rows, *_, width = inputs.shape
-        shape = (rows, 1, width) if all_steps else inputs.shape
+        shape = (len(inputs), 1, inputs.shape[-1]) if all_steps else inputs.shape
         return inputs * _mask(self._key(0), self.input_dropout, shape, inputs.dtype)
 
     def recurrent_mask(

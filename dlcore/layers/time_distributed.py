@@ -14,7 +14,7 @@ class TimeDistributed(nn.Module):
     With ``lengths`` the module gets zeros in place of padding, and outputs behind a row's end are 0.
 
     >>> layer = TimeDistributed(nn.Dense(4))
-    >>> layer.init_with_output(jax.random.key(0), jnp.ones((2, 3, 5)))[0].shape
+    >>> layer.init_with_output(jax.random.key(0), jax.numpy.ones((2, 3, 5)))[0].shape
     (2, 3, 4)
     """
 

@@ -540,7 +540,7 @@ def reversals(key, rows):
     return sources, lengths, jnp.where(place >= 0, targets, END), (sources * own).sum(axis=1) % 5 == 0
 
 
-def trained(model, steps=400, rows=64):
+def trained(model, steps=600, rows=64):
     optimizer = optax.adam(1e-2)
 
     def loss(variables, key):

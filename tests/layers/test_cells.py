@@ -232,6 +232,26 @@ def step(cell, carry=None, inputs=None):
     return cell.init({"params": KEY, "dropout": KEY}, carry, inputs)
 
 
+def test_the_lectures_whole_network_reads_out_every_state():
+    """h_t = tanh(W_hh h_{t-1} + W_xh x_t), y_t = W_hy h_t."""
+
+    class Network(nn.Module):
+        @nn.compact
+        def __call__(self, inputs):
+            _, states = dl.Recurrent(dl.RNNCell(3, use_bias=False, name="hidden"))(inputs)
+            return nn.Dense(2, use_bias=False, name="readout")(states)
+
+    inputs = jax.random.normal(KEY, (5, 4))
+    outputs, variables = Network().init_with_output(KEY, inputs)
+    kernels = jax.tree.map(np.asarray, variables["params"])
+    hidden = np.zeros(3)
+    for t in range(5):
+        hidden = np.tanh(
+            hidden @ kernels["hidden"]["recurrent_kernel"] + inputs[t] @ kernels["hidden"]["input_kernel"]
+        )
+        np.testing.assert_allclose(outputs[t], hidden @ kernels["readout"]["kernel"], rtol=1e-5, atol=1e-6)
+
+
 def test_a_parameter_of_another_width_is_named_by_flax():
     variables = dl.RNNCell(3).init(KEY, jnp.zeros(3), jnp.ones(2))
     with pytest.raises(flax.errors.ScopeParamShapeError, match="input_kernel"):

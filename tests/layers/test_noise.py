@@ -125,6 +125,8 @@ def test_noise_works_step_by_step_and_in_flax():
     layer = nn.RNN(cell, split_rngs={"params": False, "dropout": True})
     states, _ = layer.init_with_output({"params": KEY, "dropout": KEY}, INPUTS)
     assert np.isfinite(states).all()
+    alone = cell.init_with_output({"params": KEY, "dropout": KEY}, jnp.zeros(4), INPUTS[0, 0])[0][1]
+    assert alone.shape == (4,)
 
 
 def test_cells_within_cells_and_cells_that_know_no_train_are_told_what_they_can_hear():
