@@ -560,7 +560,9 @@ def trained(model, steps=600, rows=64):
     return jax.lax.scan(one, (variables, optimizer.init(variables)), jnp.arange(steps))[0][0]
 
 
-@pytest.mark.parametrize("attention", [LuongAttention("general"), BahdanauAttention(32)])
+@pytest.mark.parametrize(
+    "attention", [LuongAttention("general"), pytest.param(BahdanauAttention(32), marks=pytest.mark.slow)]
+)
 def test_a_tiny_encoder_decoder_learns_to_reverse(attention):
     model = Reverser(attention)
     variables = jax.jit(functools.partial(trained, model))()

@@ -32,6 +32,20 @@ LAYERS = {
     "deep, bidirectional": dl.DeepRecurrent(dl.LSTMCell(3), layers=2, bidirectional=True, merge="sum"),
 }
 
+# What differs from another only in what a third one shows, too.
+ALSO = [
+    "residual, reverse",
+    "rnn, reverse",
+    "gru, after, reverse",
+    "flax, reverse",
+    "feedback, reverse",
+    "unrolled",
+]
+
+
+def some_slow(names, slow):
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
+
 
 def call(layer, variables, *arguments):
     options = {"train": False} if isinstance(layer, dl.DeepRecurrent) else {}
@@ -76,7 +90,7 @@ def outputs_and_gradients(layer):
     return function
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", some_slow(LAYERS, ALSO))
 def test_a_padded_row_equals_the_trimmed_row_and_padding_does_nothing(name):
     layer = LAYERS[name]
     inputs = jax.random.normal(jax.random.key(1), (4, 5, 2))
@@ -165,7 +179,13 @@ def test_both_directions_are_merged_as_told(merge, combine):
     np.testing.assert_allclose(merged, combine(outputs[..., :3], outputs[..., 3:]), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "gru, after", "flax", "chunks", "lstm, reverse"])
+@pytest.mark.parametrize(
+    "name",
+    some_slow(
+        ["rnn", "lstm", "gru", "gru, after", "flax", "chunks", "lstm, reverse"],
+        ["flax", "rnn", "lstm, reverse"],
+    ),
+)
 def test_forward_mode_linearize_and_second_derivatives_agree_with_each_other(name):
     layer = LAYERS[name]
     with jax.enable_x64(True):
