@@ -123,11 +123,7 @@ class AttentionDecoder(nn.Module):
         rows, memory, lengths, memory_lengths, carry = jax.tree.map(
             flat, (inputs, memory, lengths, memory_lengths, carry)
         )
-        now = jax.ShapeDtypeStruct((len(rows), rows.shape[-1]), rows.dtype)
-        step = self._step_over(memory, memory_lengths, now.shape, train)
-        # As in `recurrent`: some begin in another dtype than they go on in.
-        after, _ = jax.eval_shape(step, carry, now, 0)
-        carry = jax.tree.map(lambda array, like: array.astype(like.dtype), carry, after)
+        step = self._step_over(memory, memory_lengths, (len(rows), rows.shape[-1]), train)
         result = recurrence.scan(step, carry, rows, lengths, loop)
         carry, (outputs, weights) = jax.tree.map(
             lambda array: array.reshape(*batch, *array.shape[1:]), result

@@ -215,9 +215,6 @@ def _scan_cell(
     """Any cell's own step under the scan of `ops`."""
     first = inputs[:, 0] if inputs.shape[1] else jnp.zeros((len(inputs), *inputs.shape[2:]), inputs.dtype)
     step = pure_step(cell, carry, first, train)
-    # Some cells compute in another dtype than they begin with; a scan needs one from the beginning.
-    after, _ = jax.eval_shape(step, carry, first, 0)
-    carry = jax.tree.map(lambda array, like: array.astype(like.dtype), carry, after)
     return recurrence.scan(step, carry, inputs, lengths, loop)
 
 

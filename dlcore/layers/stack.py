@@ -165,7 +165,7 @@ class _Block(nn.Module):
                 maps = self._convolve(maps, after, step, number)
             after = None if after is None else sizes.output_lengths(after, *step[1:], block.remainder)
             if step.kind == "conv":
-                maps = self._normalise(maps, after, train, number)
+                maps = normalise(block.norm, maps, after, train=train, name=f"norm_{number}")
                 if block.residual and number == block.convolutions - 1:
                     maps = maps + self._shortcut(inputs, lengths, maps.shape)
                 maps = nn.relu(maps)
@@ -185,9 +185,6 @@ class _Block(nn.Module):
             kernel_init=nn.initializers.he_normal(),
             name=f"conv_{number}",
         )(maps, lengths)
-
-    def _normalise(self, maps: jax.Array, lengths: jax.Array | None, train: bool, number: int) -> jax.Array:
-        return normalise(self.block.norm, maps, lengths, train=train, name=f"norm_{number}")
 
     def _shortcut(self, inputs: jax.Array, lengths: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
         if inputs.shape == shape:

@@ -117,13 +117,19 @@ def run(
 
 
 def scan(
-    step: Callable[[Tree, jax.Array, jax.Array], tuple[Tree, jax.Array]],
+    step: Callable[[Tree, jax.Array, Any], tuple[Tree, Any]],
     carry: Tree,
     inputs: jax.Array,
     lengths: jax.Array | None = None,
     loop: Loop = Loop(),  # noqa: B008  an immutable constant
-) -> tuple[Tree, jax.Array]:
-    """Any ``step(carry_{t-1}, x_t, t) -> carry_t, y_t`` over inputs ``[B, T, ...]``; otherwise as `run`."""
+) -> tuple[Tree, Any]:
+    """Any ``step(carry_{t-1}, x_t, t) -> carry_t, y_t`` over inputs ``[B, T, ...]``; otherwise as `run`.
+
+    Some steps compute in another dtype than their carry begins with; the carry has that dtype from the beginning.
+    """
+    first = jnp.zeros_like(inputs, shape=(len(inputs), *inputs.shape[2:]))
+    after, _ = jax.eval_shape(step, carry, first, 0)
+    carry = jax.tree.map(lambda array, like: array.astype(like.dtype), carry, after)
 
     def window(carry: Tree, inputs: jax.Array, start: int | jax.Array) -> tuple[Tree, jax.Array]:
         rows, valid = _time_major(inputs, lengths, start)

@@ -11,7 +11,7 @@ from flax import linen as nn
 import dlcore as dl
 from dlcore.layers.conv_cells import ConvGRUCell, ConvLSTMCell, correlate_same
 from tests import reference
-from tests.layers.test_normalised_cells import check_padding, differentiated, functional, parts
+from tests.layers.test_normalised_cells import check_equations, check_padding, parts
 from tests.reference import sigma
 
 KEY = jax.random.key(0)
@@ -84,23 +84,8 @@ def unroll(step, arguments, lengths, reverse):
 )
 def test_forward_and_all_gradients_equal_the_equations_in_a_loop(name, lengths, reverse, dtypes):
     cell, step = CELLS[name]
-    arguments = problem(cell)
-    final, outputs = unroll(step, arguments, lengths, reverse)
-    gradients = reference.gradients(
-        lambda moved: functional(*unroll(step, moved, lengths, reverse), np.ones(3)), arguments
-    )
-    for dtype in dtypes:
-        tolerance = {"float64": 1e-12, "float32": 1e-5}[dtype]
-        with jax.enable_x64(dtype == "float64"):
-            typed = {key: jnp.asarray(array, dtype) for key, array in arguments.items()}
-            actual, (carry, states) = differentiated(cell, reverse)(typed, lengths, jnp.ones(3, dtype))
-        assert {leaf.dtype for leaf in jax.tree.leaves((actual, carry, states))} == {jnp.dtype(dtype)}
-        np.testing.assert_allclose(states, outputs, rtol=tolerance, atol=tolerance)
-        for part, expected in zip(jax.tree.leaves(carry), final, strict=True):
-            np.testing.assert_allclose(part, expected, rtol=tolerance, atol=tolerance)
-        for key, gradient in gradients.items():
-            atol = tolerance * max(1.0, np.abs(gradient).max())
-            np.testing.assert_allclose(actual[key], gradient, rtol=0, atol=atol, err_msg=key)
+    of_loop = functools.partial(unroll, step, lengths=lengths, reverse=reverse)
+    check_equations(cell, problem(cell), of_loop, lengths, reverse, dtypes)
 
 
 @pytest.mark.parametrize("name", CELLS)

@@ -84,6 +84,25 @@ def functional(carry, outputs, rows):
     return (rows * sum(part.reshape(len(rows), -1).sum(1) for part in each)).sum()
 
 
+def check_equations(cell, arguments, unroll, lengths, reverse, dtypes):
+    """That outputs, carry and all gradients are those of ``unroll(arguments) -> carry, outputs`` in float64."""
+    rows = np.ones(len(arguments["inputs"]))
+    final, outputs = unroll(arguments)
+    gradients = reference.gradients(lambda moved: functional(*unroll(moved), rows), arguments)
+    for dtype in dtypes:
+        tolerance = {"float64": 1e-12, "float32": 1e-5}[dtype]
+        with jax.enable_x64(dtype == "float64"):
+            typed = {key: jnp.asarray(array, dtype) for key, array in arguments.items()}
+            actual, (carry, states) = differentiated(cell, reverse)(typed, lengths, jnp.asarray(rows, dtype))
+        assert {leaf.dtype for leaf in jax.tree.leaves((actual, carry, states))} == {jnp.dtype(dtype)}
+        np.testing.assert_allclose(states, outputs, rtol=tolerance, atol=tolerance)
+        for part, expected in zip(jax.tree.leaves(carry), final, strict=True):
+            np.testing.assert_allclose(part, expected, rtol=tolerance, atol=tolerance)
+        for key, gradient in gradients.items():
+            atol = tolerance * max(1.0, np.abs(gradient).max())
+            np.testing.assert_allclose(actual[key], gradient, rtol=0, atol=atol, err_msg=key)
+
+
 def check_padding(cell, arguments, lengths, reverse):
     """That padding does nothing, and the last row, which has some, is what it is without; row 1 has no step."""
     function = differentiated(cell, reverse)
@@ -121,26 +140,12 @@ def check_padding(cell, arguments, lengths, reverse):
 )
 def test_forward_and_all_gradients_equal_the_equations_in_a_loop(name, lengths, reverse, dtypes):
     cell, step = CELLS[name]
-    arguments = problem(cell)
 
     def unroll(arguments):
         params, inputs, state = parts(arguments)
         return reference.unroll(step, params, inputs, state, lengths, reverse)
 
-    final, outputs = unroll(arguments)
-    gradients = reference.gradients(lambda moved: functional(*unroll(moved), np.ones(4)), arguments)
-    for dtype in dtypes:
-        tolerance = {"float64": 1e-12, "float32": 1e-5}[dtype]
-        with jax.enable_x64(dtype == "float64"):
-            typed = {key: jnp.asarray(array, dtype) for key, array in arguments.items()}
-            actual, (carry, states) = differentiated(cell, reverse)(typed, lengths, jnp.ones(4, dtype))
-        assert {leaf.dtype for leaf in jax.tree.leaves((actual, carry, states))} == {jnp.dtype(dtype)}
-        np.testing.assert_allclose(states, outputs, rtol=tolerance, atol=tolerance)
-        for part, expected in zip(jax.tree.leaves(carry), final, strict=True):
-            np.testing.assert_allclose(part, expected, rtol=tolerance, atol=tolerance)
-        for key, gradient in gradients.items():
-            atol = tolerance * max(1.0, np.abs(gradient).max())
-            np.testing.assert_allclose(actual[key], gradient, rtol=0, atol=atol, err_msg=key)
+    check_equations(cell, problem(cell), unroll, lengths, reverse, dtypes)
 
 
 @pytest.mark.parametrize("name", CELLS)
