@@ -11,7 +11,8 @@ def per_gate(init: Initializer, gates: int) -> Initializer:
     """Each gate's block on its own, side by side in the last dimension.
 
     So an orthogonal kernel is orthogonal in every gate, and fans are those of one gate. Drawn in float32 at least:
-    the decompositions inside know no bfloat16.
+    the decompositions inside know no bfloat16. Drawn one after the other, also under ``jax.vmap``: on a CPU of few
+    cores, two batched decompositions at the same time wait for each other's threads, and never end (JAX 0.10).
 
     >>> kernel = per_gate(jax.nn.initializers.orthogonal(), 4)(jax.random.key(0), (8, 32), jnp.bfloat16)
     >>> kernel.shape, kernel.dtype
@@ -21,7 +22,8 @@ def per_gate(init: Initializer, gates: int) -> Initializer:
     def blocks(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
         block = (*shape[:-1], shape[-1] // gates)
         exact = jnp.promote_types(dtype, jnp.float32)
-        drawn = jax.vmap(lambda key: init(key, block, exact))(jax.random.split(key, gates))
+        draw = jax.custom_batching.sequential_vmap(lambda key: init(key, block, exact))
+        drawn = jax.vmap(draw)(jax.random.split(key, gates))
         return jnp.moveaxis(drawn, 0, -2).reshape(shape).astype(dtype)
 
     return blocks

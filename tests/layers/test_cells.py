@@ -1,6 +1,7 @@
 """Every cell against the lecture's equations in plain float64 loops, and what cells promise beside them."""
 
 import functools
+import re
 
 import flax
 import jax
@@ -152,6 +153,19 @@ def test_each_gate_of_a_recurrent_kernel_is_orthogonal_on_its_own():
         kernel = cell.init(KEY, cell.initialize_carry(KEY, (2,)), jnp.ones(2))["params"]["recurrent_kernel"]
         for block in np.split(np.asarray(kernel, np.float64), gates, axis=1):
             np.testing.assert_allclose(block @ block.T, np.eye(8), atol=1e-5)
+
+
+def test_many_networks_initialised_at_once_decompose_one_matrix_after_the_other():
+    """Two batched decompositions side by side lock up a CPU of two cores: none may be batched."""
+    layer = dl.Bidirectional(dl.LSTMCell(8), dl.LSTMCell(8))
+    inputs, keys = jnp.ones((2, 3, 4)), jax.random.split(KEY, 3)
+    seeds = jax.jit(jax.vmap(lambda key: layer.init(key, inputs)))
+    batch_dims = set(re.findall(r'geqrf.*num_batch_dims = "(\d)"', seeds.lower(keys).as_text()))
+    assert batch_dims == {"0"}
+    for ours, alone in zip(
+        jax.tree.leaves(seeds(keys)), jax.tree.leaves(layer.init(keys[1], inputs)), strict=True
+    ):
+        np.testing.assert_allclose(ours[1], alone, atol=1e-6)
 
 
 def test_forget_gates_begin_open_and_identity_networks_with_the_identity():
