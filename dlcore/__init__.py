@@ -8,6 +8,7 @@
 from dlcore import data, figures, losses, metrics
 from dlcore.app import run
 from dlcore.config import setting
+from dlcore.durations import Duration
 from dlcore.layers.attention import BahdanauAttention, LuongAttention, attend
 from dlcore.layers.attention_decoder import AttentionDecoder
 from dlcore.layers.beam_search import beam_search
@@ -29,6 +30,7 @@ from dlcore.ops.lengths import last_over_time, max_over_time, mean_over_time, va
 from dlcore.ops.pooling import avg_pool, channel_pool, global_avg_pool, global_max_pool, max_pool
 from dlcore.ops.sizes import output_size
 from dlcore.train.experiment import CheckpointConfig, Config, Experiment, TrainConfig
+from dlcore.train.mesh import MeshConfig
 from dlcore.train.optimizer import OptimizerConfig
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "ConvLSTMCell",
     "ConvStack",
     "DeepRecurrent",
+    "Duration",
     "Experiment",
     "FeedbackCell",
     "GRUCell",
@@ -52,6 +55,7 @@ __all__ = [
     "LayerNormGRUCell",
     "LayerNormLSTMCell",
     "LuongAttention",
+    "MeshConfig",
     "OptimizerConfig",
     "RNNCell",
     "Recurrent",

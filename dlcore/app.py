@@ -1,25 +1,30 @@
 """The command line of every experiment: flags -> Config -> a mode, in a run's folder."""
 
+import contextlib
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from absl import app, flags
+import jax
+from absl import app, flags, logging
 
 from dlcore import config as configs
+from dlcore import distributed, modes
 from dlcore import flags as config_flags
-from dlcore import modes
-from dlcore.train.experiment import Config, Experiment, Mode, Run, check_config, check_model
+from dlcore.train.engine import check_fit
+from dlcore.train.experiment import Config, Experiment, Mode, Run, check_model, check_schedule, in_steps
+from dlcore.train.stopping import INTERRUPTED, PREEMPTED, Interrupted
 
 C = TypeVar("C", bound=Config)
 FLAGS = flags.FLAGS
 
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
 
 
 def run(
@@ -28,7 +33,8 @@ def run(
     """Runs an experiment file from its command line; the last line of stdout is ``result: {JSON}``.
 
     Exits with 0 when done, 2 for a mistake in flags, config or data (one line on stderr, nothing written
-    over), 1 when something failed on the way (with a traceback), 130 after Ctrl-C (the state is saved).
+    over), 1 when something failed on the way, 130 after Ctrl-C and 75 after SIGTERM or SIGUSR1, when the state is
+    saved and the same command goes on.
 
     Args:
         config_class: a dataclass, usually derived from `Config`; each leaf is a flag ``--config.PATH``.
@@ -39,34 +45,74 @@ def run(
     _define_flags(config_class(), presets)
 
     def main(_: list[str]) -> None:
-        with config_flags.one_line_errors(config_class()):
-            folder = _folder()
-            config = _config(config_class(), presets, folder)
-            check_config(config)
-            built = experiment(config)
-            mode = _mode(built)
-            with config_flags.one_line_errors(config, " (--verbosity=1 shows where)"):
-                check_model(built)
-            this_run = Run(built, config, folder, FLAGS.checkpoint)
-            if FLAGS.mode == "train":
-                modes.claim_folder(this_run)
-        try:
-            result = mode(this_run)
-        except KeyboardInterrupt as stop:
-            print(
-                f"{str(stop) or 'stopped before the first step'}; to go on: --workdir={folder}",
-                file=sys.stderr,
-            )
-            sys.exit(INTERRUPTED)
-        except Exception:
-            # After a failed write, threads of the checkpointing stay, and would keep the process for ever.
-            traceback.print_exc()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(FAILED)
-        print("result:", modes.to_json({**result, "folder": str(folder)}))
+        signal.signal(signal.SIGTERM, _stop_early)
+        signal.signal(signal.SIGUSR1, _stop_early)
+        with contextlib.ExitStack() as stack:
+            with config_flags.one_line_errors(config_class()):
+                distributed.initialise(FLAGS.distributed)
+                distributed.keep_compilations()
+                folder = _folder()
+                config = _config(config_class(), presets, folder)
+                configs.check(config)
+                built = experiment(config)
+                mode = _mode(built)
+                with config_flags.one_line_errors(config, " (--verbosity=1 shows where)"):
+                    check_schedule(in_steps(config, built))
+                    check_model(built)
+                this_run = Run(built, config, folder, FLAGS.checkpoint, FLAGS.profile)
+                if FLAGS.mode == "train":
+                    with config_flags.one_line_errors(config, " (--verbosity=1 shows where)"):
+                        check_fit(built, in_steps(config, built))
+                    stack.enter_context(modes.claimed_folder(this_run))
+            result = _result(mode, this_run)
+        if jax.process_index() == 0:
+            print("result:", modes.to_json({**result, "folder": str(folder)}))
 
     app.run(main, flags_parser=_parse)
+
+
+def _result(mode: Mode, this_run: Run) -> Mapping[str, Any]:
+    """What the mode returns; exits where it was stopped or failed."""
+    from dlcore.train.checkpoint import CheckpointError
+    from dlcore.train.nonfinite import NonFiniteError
+
+    try:
+        return mode(this_run)
+    except Interrupted as stop:
+        print(f"{stop}; to go on: --workdir={this_run.folder}", file=sys.stderr)
+        _exit(stop.exit_code)
+    except KeyboardInterrupt:
+        print(f"stopped before the first step; to go on: --workdir={this_run.folder}", file=sys.stderr)
+        _exit(INTERRUPTED)
+    except Exception as error:
+        mistake = config_flags.with_flag(error, this_run.config)
+        if mistake:
+            logging.debug("traceback of the error below", exc_info=True)
+            print("error:", " ".join(mistake.split()), file=sys.stderr)
+            _exit(config_flags.BAD_USAGE)
+        raises = this_run.config.train.on_nan == "raise"
+        if isinstance(error, CheckpointError) or (isinstance(error, NonFiniteError) and not raises):
+            print("error:", error, file=sys.stderr)
+        else:
+            traceback.print_exc()
+        _exit(FAILED)
+
+
+def _exit(code: int) -> NoReturn:
+    """Ends the process at once.
+
+    After a failed write, threads of the checkpointing stay and would keep the process for ever; the other processes
+    of a job would wait for this one at their exit.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _stop_early(number: int, _: object) -> None:
+    """Before and behind the training loop nothing has to be saved."""
+    print(f"stopped by {signal.Signals(number).name}", file=sys.stderr)
+    sys.exit(PREEMPTED)
 
 
 def _define_flags(config: Config, presets: Mapping[str, Config]) -> None:
@@ -79,6 +125,8 @@ def _define_flags(config: Config, presets: Mapping[str, Config]) -> None:
         ("run", None, "Name of the run, whose folder is runs/EXPERIMENT/NAME (default: the time of day)."),
         ("workdir", None, "The run's folder itself, instead of --run."),
         ("checkpoint", "newest", "For every mode but train: newest, best, or a step."),
+        ("profile", None, "Trace these steps into the run's profile/, such as 100-110."),
+        ("distributed", "auto", "Join the job's other processes: auto, on or off."),
     ):
         flags.DEFINE_string(name, default, meaning, module_name=program)
     config_flags.define(config, program, FLAGS)
@@ -108,6 +156,8 @@ def _folder() -> Path:
         raise ValueError(f"--run: got {FLAGS.run!r}, expected letters, digits and . _ -; a path is --workdir")
     if not FLAGS.run and FLAGS.mode != "train":
         raise ValueError(f"--run: got none, expected the name of the run to {FLAGS.mode} (or its --workdir)")
+    if not FLAGS.run and jax.process_count() > 1:
+        raise ValueError("--run: got none, expected a name, or --workdir, in a job of several processes")
     name = FLAGS.run or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     spec = sys.modules["__main__"].__spec__
     experiment = spec.name if spec else Path(sys.argv[0]).stem

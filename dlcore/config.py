@@ -1,9 +1,12 @@
 """Configuration as plain nested dataclasses: what a leaf is, how its text is read, what it may be.
 
 A leaf is declared with `setting`, which keeps its help and its bounds beside its default; flags, files and
-Python all go through the same checks here.
+Python all go through the same checks here. A leaf may be of a subclass of ``str`` that checks itself, for instance
+``int | Duration``: its constructor raises ValueError for what it does not accept, its attribute ``expected`` says what
+it does, and bounds do not apply to it.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import math
@@ -27,6 +30,7 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     may_grow: bool = False,
+    may_change: bool = False,
 ) -> Any:
     """A leaf of a Config: a dataclass field with its meaning and its bounds.
 
@@ -36,6 +40,8 @@ def setting(
         least, most: the value is >= least, <= most.
         above, below: the value is > above, < below.
         may_grow: a run that is started again in its folder may have a larger value.
+        may_change: a run that is started again in its folder may have another value, since it does not change what
+            the run computes.
 
     >>> @dataclasses.dataclass
     ... class Example:
@@ -47,7 +53,8 @@ def setting(
     """
     bounds = {">=": least, "<=": most, ">": above, "<": below}
     bounds = {sign: bound for sign, bound in bounds.items() if bound is not None}
-    return dataclasses.field(default=default, metadata={"help": help, "bounds": bounds, "may_grow": may_grow})
+    said = {"help": help, "bounds": bounds, "may_grow": may_grow, "may_change": may_change}
+    return dataclasses.field(default=default, metadata=said)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Leaf:
     help: str
     bounds: Mapping[str, float]
     may_grow: bool
+    may_change: bool = False
 
     @property
     def flag(self) -> str:
@@ -83,10 +91,15 @@ class Leaf:
             raise ValueError(f"expected {self.expected}") from None  # absl says flag and text
 
     def checked(self, value: Any) -> Any:
-        """``value`` itself; ValueError where it does not fit."""
-        if not _fits(value, self.hint, self.bounds):
+        """``value`` itself, or where only a subclass of ``str`` fits, plain text as that.
+
+        Raises:
+            ValueError: it does not fit.
+        """
+        fitting = value if _fits(value, self.hint, self.bounds) else _cast(value, self.hint)
+        if not _fits(fitting, self.hint, self.bounds):
             raise ValueError(f"{self.flag}: got {value!r}, expected {self.expected}")
-        return value
+        return fitting
 
 
 def to_text(value: Any) -> str:
@@ -116,6 +129,7 @@ def leaves(config: Any, prefix: str = "") -> Iterator[Leaf]:
                 said.get("help", ""),
                 said.get("bounds", {}),
                 said.get("may_grow", False),
+                said.get("may_change", False),
             )
 
 
@@ -196,8 +210,8 @@ def _options(hint: Any) -> tuple[Any, ...]:
 
 
 def _read(text: str, hint: Any) -> Any:
-    """``text`` as the first option of ``hint`` that can read it, `none` before all others."""
-    for option in sorted(_options(hint), key=lambda option: option is not type(None)):
+    """``text`` as the first option of ``hint`` that can read it, `none` before and text after all others."""
+    for option in sorted(_options(hint), key=lambda option: (option is not type(None), _is_text(option))):
         try:
             return _read_option(text.strip(), option)
         except (ValueError, KeyError, OverflowError):
@@ -222,6 +236,22 @@ def _read_option(text: str, option: Any) -> Any:
     return option(text)
 
 
+def _is_text(option: Any) -> bool:
+    """Whether it is ``str`` or a subclass, whose constructor says itself what it accepts."""
+    return isinstance(option, type) and issubclass(option, str)
+
+
+def _cast(value: Any, hint: Any) -> Any:
+    """``value`` with plain text, also in a tuple, as the first subclass of ``str`` in ``hint`` that accepts it."""
+    for option in _options(hint):
+        if typing.get_origin(option) is tuple and isinstance(value, tuple):
+            return tuple(_cast(part, typing.get_args(option)[0]) for part in value)
+        if _is_text(option) and type(value) is str:
+            with contextlib.suppress(ValueError):
+                return option(value)
+    return value
+
+
 def _fits(value: Any, hint: Any, bounds: Mapping[str, float]) -> bool:
     return any(_fits_option(value, option, bounds) for option in _options(hint))
 
@@ -233,7 +263,7 @@ def _fits_option(value: Any, option: Any, bounds: Mapping[str, float]) -> bool:
         return value in typing.get_args(option)
     if typing.get_origin(option) is tuple:
         return isinstance(value, tuple) and all(_fits(v, typing.get_args(option)[0], bounds) for v in value)
-    if option in (bool, str):
+    if option is bool or _is_text(option):
         return isinstance(value, option)
     if isinstance(value, bool) or not isinstance(value, (int, float) if option is float else int):
         return False
@@ -241,13 +271,15 @@ def _fits_option(value: Any, option: Any, bounds: Mapping[str, float]) -> bool:
 
 
 def _describe(hint: Any, bounds: str) -> str:
-    names = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "none"}
+    names = {int: "an integer", float: "a number", bool: "true or false", type(None): "none"}
     described = []
     for option in _options(hint):
         if typing.get_origin(option) is Literal:
             described.append("one of " + ", ".join(map(str, typing.get_args(option))))
         elif typing.get_origin(option) is tuple:
             described.append("comma-separated, each " + _describe(typing.get_args(option)[0], bounds))
+        elif _is_text(option):
+            described.append(getattr(option, "expected", "text"))
         else:
             described.append(names[option] + (f" {bounds}" if bounds and option in (int, float) else ""))
     return ", or ".join(described)

@@ -103,7 +103,7 @@ def one_line_errors(config: Any, hint: str = "") -> Iterator[None]:
         yield
     except (ValueError, TypeError, OSError, ImportError) as error:
         logging.debug("traceback of the error below", exc_info=True)
-        fail(_with_flag(str(error), config) or f"{error}{hint}")
+        fail(with_flag(error, config) or f"{error}{hint}")
 
 
 def fail(message: str) -> NoReturn:
@@ -112,8 +112,9 @@ def fail(message: str) -> NoReturn:
     sys.exit(BAD_USAGE)
 
 
-def _with_flag(message: str, config: Any) -> str | None:
-    """The message with the flag of the one setting that it begins with, if it does."""
+def with_flag(error: Exception, config: Any) -> str | None:
+    """The error's message with the flag of the one setting that it begins with; None where it begins with none."""
+    message = str(error)
     argument = re.match(r"(\w+): ", message)
     leaves = [leaf for leaf in configs.leaves(config) if argument and leaf.path.split(".")[-1] == argument[1]]
     if argument and len(leaves) == 1:

@@ -38,6 +38,7 @@ def classification(
             f"logits: got {logits.shape} for labels of shape {labels.shape}, expected [B, C] and [B]; "
             "flatten or pool the model's output to one row of class scores an example"
         )
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))  # whatever the model computes in
     target = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
     costs = optax.softmax_cross_entropy(logits, target)
     known = (labels >= 0) & (labels < logits.shape[-1])

@@ -1,5 +1,7 @@
 """The modes that every experiment has, and what they keep in a run's folder."""
 
+import contextlib
+import fcntl
 import json
 import math
 import os
@@ -8,14 +10,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+from jax.experimental import multihost_utils
+
 from dlcore import config as configs
 from dlcore import figures, flags
-from dlcore.train.experiment import Run
+from dlcore.durations import is_longer
+from dlcore.train.experiment import Run, in_steps
 
 # What imports Orbax (dlcore.train.loop) is imported when a mode runs: `import dlcore` stays fast.
 
 CONFIG = "config.json"
 RESULT = "result.json"
+LOCK = ".lock"
 
 
 def train(run: Run) -> Mapping[str, Any]:
@@ -26,46 +33,75 @@ def train(run: Run) -> Mapping[str, Any]:
     if finished is not None:
         print("finished already; a larger --config.train.steps trains it on", file=sys.stderr)
         return finished
-    print(f"run folder: {run.folder}", file=sys.stderr)
-    state, evaluation, seconds = loop.train(run.experiment, run.config, run.folder)
-    result = {**evaluation, "steps": int(state.step), "seconds": round(seconds, 2)}
-    for path in _draw(run, state):
-        print(f"figure: {path}", file=sys.stderr)
-    _write_json(run.folder / RESULT, result)  # last: a run with a result is whole
+    if jax.process_index() == 0:
+        print(f"run folder: {run.folder}", file=sys.stderr)
+    trained = loop.train(run.experiment, run.config, run.folder, run.profile)
+    result = {
+        **trained.evaluation,
+        "steps": int(trained.state.step),
+        "seconds": round(trained.seconds, 2),
+    }
+    model = loop.model_on_host(trained.engine, trained.state)
+    if jax.process_index() == 0:
+        for path in _draw(run, *model):
+            print(f"figure: {path}", file=sys.stderr)
+        _write_json(run.folder / RESULT, result)  # last: a run with a result is whole
     return result
 
 
 def evaluate(run: Run) -> Mapping[str, Any]:
     """``--mode=evaluate``: a checkpoint's evaluation on the whole set; writes nothing."""
     from dlcore.train import loop
+    from dlcore.train.engine import Engine
     from dlcore.train.evaluation import evaluate
-    from dlcore.train.step import make_eval_step
 
+    engine = Engine(run.experiment, in_steps(run.config, run.experiment))
     with flags.one_line_errors(run.config):
-        state = loop.restore(run)
-    evaluation = evaluate(make_eval_step(run.experiment), state, run.experiment.eval_data)
-    return {**evaluation, "steps": int(state.step)}
+        state = loop.restore_model(run, engine)
+    return {**evaluate(engine, state), "steps": int(state.step)}
 
 
-def claim_folder(run: Run) -> None:
-    """Makes the run's folder with its ``config.json``, or checks that the run there is the same one.
+@contextlib.contextmanager
+def claimed_folder(run: Run) -> Iterator[None]:
+    """The run's folder with its ``config.json``, which no other process has meanwhile.
 
     Raises:
-        ValueError: the folder holds a run with other settings (only those that ``may_grow`` may be larger),
-            or something that is no run.
+        ValueError: the folder holds a run with other settings (see `config.setting` for those that may differ), or
+            something that is no run.
         NotADirectoryError: there is a file in its place.
+        BlockingIOError: another process trains in it.
     """
+    if jax.process_index() > 0:  # the first process has the lock, for all of them
+        multihost_utils.sync_global_devices(str(run.folder))
+        yield
+        return
+    check_folder(run)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with (run.folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # which ends with the process, however that ends
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"{run.folder}: another process trains in this folder; wait for its end, stop it, or choose another "
+                "--run name"
+            ) from None
+        _write_json(run.folder / CONFIG, configs.to_dict(run.config))
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(str(run.folder))
+        yield
+
+
+def check_folder(run: Run) -> None:
+    """Raises as `claimed_folder` does where the folder is not for this run."""
     path = run.folder / CONFIG
     if run.folder.exists() and not run.folder.is_dir():
         raise NotADirectoryError(f"{run.folder}: got a file, expected a folder for the run; choose another")
     if path.is_file():
         _check_same(run, flags.read_file(run.config, path, "config.json"))
-    elif run.folder.exists() and any(run.folder.iterdir()):
+    elif run.folder.exists() and {entry.name for entry in run.folder.iterdir()} - {LOCK}:
         raise ValueError(
             f"{run.folder}: holds files but no {CONFIG}, so it is no run's folder; choose another"
         )
-    run.folder.mkdir(parents=True, exist_ok=True)
-    _write_json(path, configs.to_dict(run.config))
 
 
 def _check_same(run: Run, stored: Any) -> None:
@@ -74,14 +110,16 @@ def _check_same(run: Run, stored: Any) -> None:
     other = [
         f"{new.flag}={new.text} (was {old.text})"
         for old, new in pairs
-        if new.value != old.value and not (new.may_grow and new.value > old.value)
+        if new.value != old.value
+        and not new.may_change
+        and not (new.may_grow and is_longer(new.value, old.value))
     ]
     if other:
         raise ValueError(
             f"{run.folder}: holds a run with other settings: {', '.join(other)}; "
             "choose another --run name, or leave these flags away to go on with it"
         )
-    if run.config.optimizer.schedule != "constant" and stored != run.config:
+    if run.config.optimizer.schedule != "constant" and stored.train.steps != run.config.train.steps:
         raise ValueError(
             f"--config.train.steps: got {run.config.train.steps} (was {stored.train.steps}) with a "
             f"{run.config.optimizer.schedule} schedule, in which the number of steps decides the learning rate of "
@@ -93,12 +131,12 @@ def _finished(run: Run) -> Mapping[str, Any] | None:
     """The result of a run that is at its last step already; a damaged one is made anew."""
     try:
         result = json.loads((run.folder / RESULT).read_text())
-        return result if result["steps"] == run.config.train.steps else None
+        return result if result["steps"] == in_steps(run.config, run.experiment).train.steps else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 
-def _draw(run: Run, state: Any) -> Iterator[Path]:
+def _draw(run: Run, params: Any, model_state: Any) -> Iterator[Path]:
     from dlcore.train.logging import read_metrics
 
     drawn = {
@@ -107,7 +145,7 @@ def _draw(run: Run, state: Any) -> Iterator[Path]:
         )
     }
     if run.experiment.figures:
-        drawn.update(run.experiment.figures(state.params, state.model_state))
+        drawn.update(run.experiment.figures(params, model_state))
     folder = run.folder / "figures"
     folder.mkdir(exist_ok=True)
     for name, figure in drawn.items():

@@ -110,9 +110,9 @@ def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130
-    assert "stopped after step" in rest
+    assert "stopped by Ctrl-C after step" in rest
     assert f"to go on: --workdir={tmp_path}" in rest
-    step = int(rest.split("stopped after step ")[1].split(";")[0])
+    step = int(rest.split("after step ")[1].split(";")[0])
     evaluated = result_of(run(f"--workdir={tmp_path}", "--mode=evaluate"))
     assert evaluated["steps"] == step
 

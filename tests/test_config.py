@@ -11,6 +11,17 @@ from dlcore import config as configs
 from dlcore.config import setting
 
 
+class Shout(str):
+    """Text that checks itself; numbers are none of its concern, but it would take them."""
+
+    expected = "text in capitals"
+
+    def __new__(cls, text):
+        if text != text.upper() or not text.isalnum():
+            raise ValueError
+        return super().__new__(cls, text)
+
+
 @dataclass
 class Inner:
     rate: float = setting(0.1, "Rate.", least=0, below=1)
@@ -28,7 +39,20 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
 
 
+@dataclass
+class Own:
+    """Leaves of a subclass of str beside all that it may stand with."""
+
+    count: int | Shout = setting(3, "Count.", least=1)
+    reverse: Shout | int | None = setting(None, "The order of declaration does not matter.", least=1)
+    many: tuple[int | Shout, ...] = setting((), "Many.", least=1)
+    text: str | Shout = setting("plain", "Plain text is as good.")
+    choice: Literal["A", "b"] | Shout = setting("b", "A choice comes first.")
+    depth: int = setting(2, "Depth.", least=1, may_change=True)
+
+
 LEAVES = {leaf.path: leaf for leaf in configs.leaves(Outer())}
+OWN = {leaf.path: leaf for leaf in configs.leaves(Own())}
 
 
 @pytest.mark.parametrize(
@@ -115,3 +139,75 @@ def test_replace_leaves_the_original_alone():
     assert (changed.inner.rate, changed.steps) == (0.7, 2)
     assert config == Outer()
     assert dataclasses.is_dataclass(changed)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "value"),
+    [
+        ("count", "1000", 1000),
+        ("count", "1e4", 10_000),
+        ("count", "LOUD", Shout("LOUD")),
+        ("reverse", "7", 7),
+        ("reverse", "none", None),
+        ("reverse", "LOUD", Shout("LOUD")),
+        ("text", "LOUD", "LOUD"),
+        ("choice", "A", "A"),
+        ("choice", "LOUD", Shout("LOUD")),
+    ],
+)
+def test_own_text_is_read_where_nothing_else_reads(path, text, value):
+    read = OWN[path].read(text)
+    assert read == value
+    assert type(read) is type(value)
+    assert type(OWN[path].read(configs.to_text(value))) is type(value)
+
+
+def test_own_text_is_read_in_tuples():
+    read = OWN["many"].read("2,LOUD")
+    assert read == (2, "LOUD")
+    assert list(map(type, read)) == [int, Shout]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        ("count", "0", "an integer >= 1, or text in capitals"),
+        ("count", "1.5", "an integer >= 1, or text in capitals"),
+        ("count", "quiet", "an integer >= 1, or text in capitals"),
+        ("reverse", "quiet", "text in capitals, or an integer >= 1, or none"),
+        ("many", "2,quiet", "comma-separated, each an integer >= 1, or text in capitals"),
+        ("depth", "LOUD", "an integer >= 1"),
+    ],
+)
+def test_own_text_says_itself_what_is_expected(path, text, expected):
+    with pytest.raises(ValueError, match=f"^expected {expected}$"):
+        OWN[path].read(text)
+
+
+def test_own_text_comes_back_from_json_as_itself():
+    config = Own(Shout("LOUD"), Shout("OUT"), (1, Shout("LOUD")), "LOUD", "A")
+    back = configs.from_dict(Own(), json.loads(json.dumps(configs.to_dict(config))), "file")
+    assert back == config
+    types = [type(value) for value in (back.count, back.reverse, *back.many, back.text, back.choice)]
+    assert types == [Shout, Shout, int, Shout, str, str]
+
+
+def test_json_that_own_text_refuses_is_refused():
+    with pytest.raises(
+        ValueError,
+        match=r"^file: --config.count: got 'quiet', expected an integer >= 1, or text in capitals$",
+    ):
+        configs.from_dict(Own(), {"count": "quiet"}, "file")
+
+
+def test_plain_text_in_python_is_as_good_as_own_text():
+    configs.check(Own(count="LOUD"))
+    assert type(OWN["count"].checked("LOUD")) is Shout
+    with pytest.raises(ValueError, match=r"--config.count: got 'quiet'"):
+        configs.check(Own(count="quiet"))
+
+
+def test_a_leaf_knows_what_a_run_that_is_started_again_may_do_with_it():
+    assert [path for path, leaf in LEAVES.items() if leaf.may_grow] == ["steps"]
+    assert [path for path, leaf in OWN.items() if leaf.may_change] == ["depth"]
+    assert not any(leaf.may_change for leaf in LEAVES.values())

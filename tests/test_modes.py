@@ -9,6 +9,11 @@ from dlcore import modes
 from dlcore.train.experiment import Run
 
 
+def claim(run):
+    with modes.claimed_folder(run):
+        pass
+
+
 def run_in(make_toy, folder, **train):
     toy = make_toy(**train)
     return Run(toy.experiment, toy.config, folder)
@@ -16,27 +21,29 @@ def run_in(make_toy, folder, **train):
 
 def test_a_new_folder_gets_its_config(make_toy, tmp_path):
     run = run_in(make_toy, tmp_path / "a" / "b")
-    modes.claim_folder(run)
-    assert json.loads((run.folder / "config.json").read_text()) == dataclasses.asdict(run.config)
-    modes.claim_folder(run)  # the same run again
+    claim(run)
+    assert json.loads((run.folder / "config.json").read_text()) == json.loads(
+        json.dumps(dataclasses.asdict(run.config))
+    )
+    claim(run)  # the same run again
 
 
 def test_only_the_steps_may_grow(make_toy, tmp_path):
-    modes.claim_folder(run_in(make_toy, tmp_path))
-    modes.claim_folder(run_in(make_toy, tmp_path, steps=100))
+    claim(run_in(make_toy, tmp_path))
+    claim(run_in(make_toy, tmp_path, steps=100))
     for wrong in ({"steps": 99}, {"steps": 100, "batch_size": 4}):
         before = (tmp_path / "config.json").read_bytes()
         with pytest.raises(ValueError, match=r"holds a run with other settings: --config\.train"):
-            modes.claim_folder(run_in(make_toy, tmp_path, **wrong))
+            claim(run_in(make_toy, tmp_path, **wrong))
         assert (tmp_path / "config.json").read_bytes() == before
 
 
 def test_what_is_no_run_is_left_alone(make_toy, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ValueError, match=r"holds files but no config\.json"):
-        modes.claim_folder(run_in(make_toy, tmp_path))
+        claim(run_in(make_toy, tmp_path))
     with pytest.raises(NotADirectoryError, match="got a file, expected a folder"):
-        modes.claim_folder(run_in(make_toy, tmp_path / "letter.txt"))
+        claim(run_in(make_toy, tmp_path / "letter.txt"))
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
@@ -44,17 +51,17 @@ def test_what_is_no_run_is_left_alone(make_toy, tmp_path):
 def test_a_damaged_config_is_named_and_left(make_toy, tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ValueError, match=r"config\.json: .*config\.json"):
-        modes.claim_folder(run_in(make_toy, tmp_path))
+        claim(run_in(make_toy, tmp_path))
     assert (tmp_path / "config.json").read_text() == content
 
 
 def test_a_schedule_that_ends_does_not_grow(make_toy, tmp_path):
     run = run_in(make_toy, tmp_path)
     run.config.optimizer.schedule = "cosine"
-    modes.claim_folder(run)
+    claim(run)
     run.config.train.steps += 1
     with pytest.raises(ValueError, match=r"--config\.train\.steps: got 13 \(was 12\) with a cosine schedule"):
-        modes.claim_folder(run)
+        claim(run)
 
 
 def test_json_has_no_nan():

@@ -1,9 +1,11 @@
 """Arrays in memory as data by step: ``data[step] -> batch``, the same batch whenever it is asked for."""
 
+import abc
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import jax
 import numpy as np
 
 from dlcore import streams
@@ -12,16 +14,10 @@ Batch: TypeAlias = dict[str, np.ndarray]
 Transform: TypeAlias = Callable[[Batch, np.random.Generator], Batch]
 
 
-class ShuffledBatches:
-    """An endless training set: epoch after epoch, each in its own order, cut into batches.
+class ArrayBatches(abc.ABC):
+    """What training sets of arrays in memory share: whole batches, parts of batches, and the transform.
 
-    Batch ``n`` holds the positions ``n * batch_size ...`` of the endless row of epochs, so that every
-    example is seen exactly once an epoch and none is dropped; a batch may begin in one epoch and end in the
-    next. The order of an epoch is derived from (seed, epoch): any step can be asked for at once.
-
-    >>> data = ShuffledBatches({"labels": np.arange(5)}, batch_size=2, seed=0)
-    >>> sorted(np.concatenate([data[step]["labels"] for step in range(5)]).tolist())
-    [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    A set's own idea is `_gather`: which examples are the rows of a batch.
     """
 
     def __init__(
@@ -42,19 +38,57 @@ class ShuffledBatches:
         self.examples = example_count(arrays)
         check_batch_size(batch_size, self.examples)
         self.arrays, self.batch_size, self.seed, self.transform = dict(arrays), batch_size, seed, transform
-        # Neighbouring steps share an epoch's order; two are alive where a batch straddles them.
-        self._order = functools.lru_cache(maxsize=2)(self._shuffle)
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of one step: every field as ``[batch_size, ...]``."""
-        epochs, places = np.divmod(np.arange(self.batch_size) + step * self.batch_size, self.examples)
+        batch = self._gather(step, 0, self.batch_size)
+        if self.transform is None:
+            return batch
+        return self.transform(batch, streams.generator(self.seed, "transform", step))
+
+    def rows(self, step: int, start: int, stop: int) -> Batch:
+        """The rows ``start`` to ``stop`` of ``data[step]``, equal to the bit, for a process that needs no others.
+
+        Only these rows are read, unless there is a transform: what it draws for a row depends on the rows
+        before it, so that it gets the whole batch and the part is cut from the result.
+
+        Raises:
+            ValueError: not 0 <= start < stop <= batch_size.
+        """
+        check_rows(start, stop, self.batch_size)
+        if self.transform is None:
+            return self._gather(step, start, stop)
+        return slice_rows(self[step], start, stop)
+
+    @abc.abstractmethod
+    def _gather(self, step: int, start: int, stop: int) -> Batch:
+        """The rows ``start`` to ``stop`` of a batch before the transform."""
+
+
+class ShuffledBatches(ArrayBatches):
+    """An endless training set: epoch after epoch, each in its own order, cut into batches.
+
+    Batch ``n`` holds the positions ``n * batch_size ...`` of the endless row of epochs, so that every
+    example is seen exactly once an epoch and none is dropped; a batch may begin in one epoch and end in the
+    next. The order of an epoch is derived from (seed, epoch): any step can be asked for at once.
+
+    >>> data = ShuffledBatches({"labels": np.arange(5)}, batch_size=2, seed=0)
+    >>> sorted(np.concatenate([data[step]["labels"] for step in range(5)]).tolist())
+    [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    """
+
+    def __init__(
+        self, arrays: Mapping[str, np.ndarray], batch_size: int, seed: int, transform: Transform | None = None
+    ):
+        """Takes and refuses what `ArrayBatches` does."""
+        super().__init__(arrays, batch_size, seed, transform)
+        # Neighbouring steps share an epoch's order; two are alive where a batch straddles them.
+        self._order = functools.lru_cache(maxsize=2)(self._shuffle)
+
+    def _gather(self, step: int, start: int, stop: int) -> Batch:
+        epochs, places = np.divmod(np.arange(start, stop) + step * self.batch_size, self.examples)
         rows = np.concatenate([self._order(epoch)[places[epochs == epoch]] for epoch in np.unique(epochs)])
-        batch = {name: array[rows] for name, array in self.arrays.items()}
-        return (
-            self.transform(batch, streams.generator(self.seed, "transform", step))
-            if self.transform
-            else batch
-        )
+        return {name: array[rows] for name, array in self.arrays.items()}
 
     def _shuffle(self, epoch: int) -> np.ndarray:
         return streams.generator(self.seed, "order", int(epoch)).permutation(self.examples)
@@ -107,3 +141,16 @@ def check_batch_size(batch_size: int, examples: int | None) -> None:
     if batch_size < 1 or (examples is not None and batch_size > examples):
         most = "" if examples is None else f" to {examples}, the number of examples"
         raise ValueError(f"batch_size: got {batch_size}, expected 1{most or ' or more'}")
+
+
+def check_rows(start: int, stop: int, batch_size: int) -> None:
+    """ValueError unless 0 <= start < stop <= batch_size."""
+    if not 0 <= start < stop <= batch_size:
+        raise ValueError(
+            f"rows: got {start} to {stop}, expected a part of 0 to {batch_size}, at least one row"
+        )
+
+
+def slice_rows(batch: Any, start: int, stop: int) -> Any:
+    """The rows ``start`` to ``stop`` of every array of a batch."""
+    return jax.tree.map(lambda array: array[start:stop], batch)

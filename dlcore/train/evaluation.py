@@ -1,23 +1,31 @@
 """Evaluation on a whole finite set, every example counted once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
 
 from dlcore.metrics import Metric
-from dlcore.train.experiment import Batch
+from dlcore.train.engine import Engine
 from dlcore.train.state import TrainState
-from dlcore.train.step import EvalStep
 
 
-def evaluate(eval_step: EvalStep, state: TrainState, eval_data: Iterable[Batch]) -> dict[str, float]:
-    """The value of each metric over all batches; the device works ahead, sums are added in float64.
+def evaluate(engine: Engine, state: TrainState, alive: Callable[[], None] = lambda: None) -> dict[str, float]:
+    """The value of each metric over all batches; the devices work ahead, sums are added in float64.
+
+    Args:
+        engine: of the experiment whose ``eval_data`` it is.
+        state: evaluated with the moving average of its parameters, where there is one.
+        alive: called for every batch, for a watchdog.
 
     Raises:
         ValueError: there was no batch.
     """
-    batches = [eval_step(state.params, state.model_state, batch) for batch in eval_data]
+    batches = []
+    for metrics in engine.eval_metrics(state):
+        batches.append(metrics)
+        jax.block_until_ready(batches[-3:][0])  # no more than three batches on the devices
+        alive()
     if not batches:
         raise ValueError(
             "eval_data: got no batch, expected at least one; it must be walkable again and again"

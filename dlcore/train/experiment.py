@@ -4,21 +4,25 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 import chex
 import flax
 import jax
 from flax import linen as nn
 
-from dlcore import config as configs
+from dlcore import durations
 from dlcore.config import setting
 from dlcore.data.pipeline import ByStep
+from dlcore.durations import Duration
 from dlcore.metrics import Metric
+from dlcore.train.mesh import MeshConfig, Rules
 from dlcore.train.optimizer import OptimizerConfig, make_schedule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+C = TypeVar("C", bound="Config")
 
 Params: TypeAlias = chex.ArrayTree
 ModelState: TypeAlias = chex.ArrayTree
@@ -30,20 +34,51 @@ Metrics: TypeAlias = dict[str, Metric]
 class TrainConfig:
     """How long a run takes and how often it speaks."""
 
-    steps: int = setting(1000, "Updates of the parameters in the whole run.", least=1, may_grow=True)
+    steps: int | Duration = setting(
+        1000, "Updates of the parameters in the whole run.", least=1, may_grow=True
+    )
     batch_size: int = setting(64, "Examples in a training batch.", least=1)
     eval_batch_size: int = setting(500, "Examples in an evaluation batch.", least=1)
-    log_every: int = setting(50, "Steps between two rows of training metrics.", least=1)
-    eval_every: int = setting(200, "Steps between two evaluations on the whole set.", least=1)
-    read_ahead: int = setting(2, "Batches that are made before they are needed.", least=1)
+    log_every: int | Duration = setting(50, "Steps between two rows of training metrics.", least=1)
+    eval_every: int | Duration = setting(200, "Steps between two evaluations on the whole set.", least=1)
+    precision: Literal["float32", "bfloat16"] = setting(
+        "float32", "What the model computes in; parameters, statistics and the update stay float32."
+    )
+    micro_batches: int = setting(1, "Parts of a batch, one after the other, whose gradients add up.", least=1)
+    steps_per_call: int = setting(1, "Steps in one call of the device, which pays for tiny models.", least=1)
+    rematerialise: bool = setting(False, "Compute the forward pass again in the backward pass: less memory.")
+    average_decay: float | None = setting(
+        None, "Decay of a moving average of the parameters, which is what is evaluated.", above=0, below=1
+    )
+    on_nan: Literal["stop", "skip", "raise"] = setting(
+        "stop",
+        "After a step that is not finite: stop, with batch and state written aside; skip the update; or raise at "
+        "once, which waits for every step.",
+    )
+    read_ahead: int = setting(
+        2, "Calls whose batches are made before they are needed.", least=1, may_change=True
+    )
+    read_workers: int = setting(1, "Threads that make batches.", least=1, may_change=True)
+    patience: float = setting(
+        600,
+        "Seconds that a call may take, beside compiling, before the run ends as stuck.",
+        above=0,
+        may_change=True,
+    )
 
 
 @dataclass
 class CheckpointConfig:
     """Which states of a run are kept."""
 
-    every: int = setting(200, "Steps between two checkpoints.", least=1)
+    every: int | Duration = setting(200, "Steps between two checkpoints.", least=1)
     keep: int = setting(3, "How many of the newest checkpoints stay, beside the best.", least=1)
+    grace: float = setting(
+        25,
+        "Seconds after SIGTERM in which the run saves its state; then it ends with what is saved.",
+        above=0,
+        may_change=True,
+    )
 
 
 @dataclass
@@ -53,9 +88,16 @@ class Config:
     seed: int = setting(
         0, "Of initialisation, order of the data, augmentation and dropout.", least=0, most=2**31 - 1
     )
+    init_from: str | None = setting(
+        None, "Begin with the parameters of this run's folder, where paths and shapes agree (fine-tuning)."
+    )
+    init_map: tuple[str, ...] = setting(
+        (), "Of init_from: old=new, the beginnings of parameter paths there and here; old= leaves them out."
+    )
     train: TrainConfig = field(default_factory=TrainConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
 
 
 class LossFunction(Protocol):
@@ -79,6 +121,8 @@ class Experiment:
         lower_is_better: whether the best is the smallest, as for a loss.
         figures: ``figures(params, model_state) -> {name: matplotlib figure}``, drawn at the end of a run.
         modes: further modes of the command line by name.
+        sharding_rules: how ``--config.mesh.parameters=by_rules`` splits parameters, see `mesh.parameter_specs`; for
+            instance ``{"recurrent_kernel|input_kernel": (None, "model"), ".*": ()}``.
     """
 
     init: Callable[[jax.Array, Batch], tuple[Params, ModelState]]
@@ -89,6 +133,7 @@ class Experiment:
     lower_is_better: bool = False
     figures: Callable[[Params, ModelState], Mapping[str, "Figure"]] | None = None
     modes: Mapping[str, "Mode"] = field(default_factory=dict)
+    sharding_rules: Rules = field(default_factory=dict)
 
     @classmethod
     def from_flax(
@@ -142,22 +187,33 @@ class Run:
         config: its whole config, checked.
         folder: the run's folder.
         checkpoint: which state a mode restores: a step, ``"newest"`` or ``"best"``.
+        profile: steps whose trace is written, as ``"FIRST-LAST"``.
     """
 
     experiment: Experiment
     config: Any
     folder: Path
     checkpoint: int | Literal["newest", "best"] = "newest"
+    profile: str | None = None
 
 
 Mode: TypeAlias = Callable[[Run], Mapping[str, Any]]
 """What ``--mode=NAME`` calls; the last line of stdout is what it returns."""
 
 
-def check_config(config: Config) -> None:
-    """ValueError, naming the flag, where a setting is out of bounds or does not go with another."""
-    configs.check(config)
-    make_schedule(config.optimizer, config.train.steps)
+def in_steps(config: C, experiment: Experiment) -> C:
+    """The config with every duration as a number of steps; ValueError where the data does not say what it takes."""
+    data = experiment.train_data
+    return durations.in_steps(
+        config,
+        batch_size=getattr(data, "batch_size", config.train.batch_size),
+        examples=getattr(data, "examples", None),
+    )
+
+
+def check_schedule(config: Config) -> None:
+    """ValueError where the warm-up is longer than the run; durations are steps already."""
+    make_schedule(config.optimizer, int(config.train.steps))
 
 
 def check_model(experiment: Experiment) -> None:

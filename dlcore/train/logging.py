@@ -104,8 +104,8 @@ class ProgressReport:
     def __exit__(self, *_: Any) -> None:
         self._bar.stop()
 
-    def advance(self) -> None:
-        self._bar.advance(self._task)
+    def advance(self, steps: int = 1) -> None:
+        self._bar.advance(self._task, steps)
 
     def report(self, step: int, values: Mapping[str, float]) -> None:
         """Says some numbers: in the bar beside the others' last values, or in a line of their own."""

@@ -1,180 +1,189 @@
 """The training loop: from a run's folder to a trained state, with everything written on the way."""
 
+import collections
 import contextlib
-import signal
-import threading
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import optax
 
 from dlcore.data.pipeline import read_ahead
+from dlcore.train import speed
 from dlcore.train.checkpoint import Checkpoints
-from dlcore.train.evaluation import evaluate, read_sums
-from dlcore.train.experiment import Config, Experiment, Metrics, Run
-from dlcore.train.logging import MetricsLog, ProgressReport
-from dlcore.train.optimizer import make_optimizer, make_schedule
-from dlcore.train.state import TrainState, initial_state
-from dlcore.train.step import EvalStep, make_eval_step, make_train_step
+from dlcore.train.engine import Engine, cadences, call_steps
+from dlcore.train.evaluation import evaluate
+from dlcore.train.experiment import Batch, Config, Experiment, ModelState, Params, Run, in_steps
+from dlcore.train.initialise import initialised
+from dlcore.train.nonfinite import diagnosed
+from dlcore.train.profile import Trace
+from dlcore.train.recorder import Recorder
+from dlcore.train.state import TrainState
+from dlcore.train.stopping import Interrupted, StopSignals, Watchdog
 
-
-class Interrupted(KeyboardInterrupt):
-    """The run was stopped by Ctrl-C; its state at ``step`` is saved."""
-
-    def __init__(self, step: int):
-        super().__init__(f"stopped after step {step}; everything up to it is saved")
-        self.step = step
+IN_FLIGHT = 2  # calls that the devices may be behind the loop
 
 
 class Trained(NamedTuple):
-    """What a finished run leaves: the last state, its evaluation, and how long this process trained."""
+    """What a finished run leaves: the last state, its evaluation, how long this process trained, and with what."""
 
     state: TrainState
     evaluation: Mapping[str, float]
     seconds: float
+    engine: Engine
 
 
-def train(experiment: Experiment, config: Config, folder: Path) -> Trained:
-    """Trains to ``config.train.steps``, from the newest checkpoint in ``folder`` where there is one.
+class Work(NamedTuple):
+    """What a call needs: its steps, their batches on the devices, and how many examples and frames they hold."""
+
+    steps: range
+    batch: Batch
+    counts: tuple[int, int]
+
+
+def train(experiment: Experiment, config: Config, folder: Path, profile: str | None = None) -> Trained:
+    """Trains to ``config.train.steps``, from the newest whole checkpoint in ``folder`` where there is one.
 
     Writes ``metrics.csv``, TensorBoard events and ``checkpoints/`` into the folder. The result is the
     evaluation of the last state, never of the best: the best was chosen on the evaluation set. The experiment
     is one that `experiment.check_model` let pass.
 
-    Raises:
-        Interrupted: after Ctrl-C, when the state is saved.
-    """
-    began, steps = time.monotonic(), config.train.steps
-    optimizer = make_optimizer(config.optimizer, steps)
-    train_step = make_train_step(experiment, optimizer, config.seed)
-    eval_step = make_eval_step(experiment)
-    state = initial_state(experiment, optimizer, config.seed, train_step)
+    Args:
+        experiment: what is trained.
+        config: its config.
+        folder: the run's.
+        profile: steps to trace, as ``"FIRST-LAST"``.
 
+    Raises:
+        Interrupted: after Ctrl-C, SIGTERM or SIGUSR1, when the state is saved.
+        NonFiniteError: a loss, gradient or update was not finite.
+        CheckpointError: a checkpoint could not be written, for instance on a full disk.
+    """
+    began, config = time.monotonic(), in_steps(config, experiment)
+    last = int(config.train.steps)
+    engine, trace = Engine(experiment, config), Trace(folder, profile)
     with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(StopSignals(config.checkpoint.grace))
+        watchdog = stack.enter_context(Watchdog(config.train.patience))
         checkpoints = stack.enter_context(open_checkpoints(experiment, config, folder))
-        if checkpoints.newest is not None:
-            state = checkpoints.restore(state, checkpoints.newest)
+        state = begin(engine, checkpoints)
         start = int(state.step)
-        log = stack.enter_context(MetricsLog(folder, start))
-        progress = stack.enter_context(ProgressReport(start, steps))
-        interrupts = stack.enter_context(caught_interrupts())
-        batches = stack.enter_context(
-            contextlib.closing(
-                read_ahead(
-                    experiment.train_data, range(start, steps), jax.device_put, config.train.read_ahead
-                )
-            )
-        )
-        recorder = Recorder(
-            experiment, eval_step, make_schedule(config.optimizer, steps), log, progress, start
-        )
+        if number := stop.requested(start):
+            raise Interrupted(start, number)
+        recorder = stack.enter_context(Recorder(engine, folder, start, watchdog.alive))
+        stack.enter_context(contextlib.closing(trace))
+        work = stack.enter_context(contextlib.closing(prepared(engine, start)))
+        stack.enter_context(jax.transfer_guard("disallow"))
+        in_flight: collections.deque[jax.Array] = collections.deque()
         evaluation = None
 
-        for step, batch in enumerate(batches, start + 1):
-            state = train_step(state, batch)
-            recorder.write()  # the row of the step before: meanwhile the device works on this one
-            progress.advance()
-            evaluation = None
-            if step % config.train.log_every == 0 or step == steps:
+        def wait(most: int) -> None:
+            """Lets the devices be at most so many calls behind, and looks at what they have done."""
+            while len(in_flight) > most:
+                if jax.device_get(in_flight.popleft()) >= 0:
+                    raise diagnosed(engine, state, folder)
+
+        while (call := next_call(work, recorder)) is not None:
+            trace.before(call.steps)
+            state, bad_step = run_call(engine, state, call, recorder)
+            step, evaluation = call.steps.stop, None
+            in_flight.append(bad_step)
+            recorder.write()  # the row of the call before: meanwhile the devices work on this one
+            wait(0 if config.train.on_nan == "raise" else IN_FLIGHT)
+            trace.after(step, bad_step)
+            watchdog.alive()
+
+            number = stop.requested(step) if step < last else 0
+            log_due, eval_due, checkpoint_due = (
+                step % every == 0 or step == last for every in cadences(config)
+            )
+            if log_due:
+                wait(0)
                 state = recorder.training(step, state)
-            if step % config.train.eval_every == 0 or step == steps:
+            if eval_due:
+                wait(0)
                 evaluation = recorder.evaluation(step, state)
-            if step % config.checkpoint.every == 0 or step == steps or interrupts:
+            if checkpoint_due or number:
+                wait(0)
                 recorder.write()  # on disk before the state that goes on behind it
-                checkpoints.save(step, state, evaluation)
-            if interrupts and step < steps:
-                raise Interrupted(step)
+                with recorder.speed.paused():
+                    checkpoints.save(step, state, evaluation)
+            if number:
+                raise Interrupted(step, number)
 
         if evaluation is None:  # the run had ended before this process began
-            evaluation = evaluate(eval_step, state, experiment.eval_data)
-    return Trained(state, evaluation, time.monotonic() - began)
+            evaluation = evaluate(engine, state, watchdog.alive)
+    return Trained(state, evaluation, time.monotonic() - began, engine)
+
+
+def begin(engine: Engine, checkpoints: Checkpoints) -> TrainState:
+    """The state that the run goes on from: of the newest whole checkpoint, or the first one."""
+    newest = checkpoints.newest_good()
+    if newest is not None:
+        return checkpoints.restore(engine.abstract_state, newest)
+    state, config = engine.initial_state(), engine.config
+    if config.init_from is None:
+        return state
+    params, model_state, report = initialised(
+        state.params, state.model_state, Path(config.init_from).expanduser(), config.init_map
+    )
+    print(report.text(), file=sys.stderr)
+    average = None if state.average is None else jax.tree.map(lambda leaf: leaf.copy(), params)
+    return state.replace(params=params, model_state=model_state, average=average)  # type: ignore[attr-defined]
+
+
+def prepared(engine: Engine, start: int) -> Generator[Work]:
+    """The work of every call from step ``start`` on, made ahead of it by other threads."""
+    config = engine.config.train
+
+    def make(steps: range) -> Work:
+        batches = [engine.host_batch(step) for step in steps]
+        counts = [speed.count(batch) for batch in batches]
+        examples, frames = map(sum, zip(*counts, strict=True))
+        return Work(steps, engine.placed(batches), (examples, frames))
+
+    return read_ahead(make, call_steps(start, engine.config), config.read_ahead, config.read_workers)
+
+
+def next_call(work: Iterator[Work], recorder: Recorder) -> Work | None:
+    with recorder.speed.waiting_for_data():
+        return next(work, None)
+
+
+def run_call(
+    engine: Engine, state: TrainState, call: Work, recorder: Recorder
+) -> tuple[TrainState, jax.Array]:
+    """Starts a call on the devices and counts it."""
+    compiled_before = engine.compile_seconds
+    program = engine.program(call.batch, len(call.steps))
+    recorder.speed.compiled(engine.compile_seconds - compiled_before)
+    recorder.count(len(call.steps), call.counts, program.flops)
+    return program.call(state, call.batch)
 
 
 def restore(run: Run) -> TrainState:
-    """The state of the checkpoint that the run names; FileNotFoundError where there is none."""
-    experiment, config = run.experiment, run.config
-    optimizer = make_optimizer(config.optimizer, config.train.steps)
-    with open_checkpoints(experiment, config, run.folder) as checkpoints:
-        step = checkpoints.step(run.checkpoint)
-        train_step = make_train_step(experiment, optimizer, config.seed)
-        return checkpoints.restore(initial_state(experiment, optimizer, config.seed, train_step), step)
+    """The whole state of the checkpoint that the run names; FileNotFoundError where there is none."""
+    engine = Engine(run.experiment, in_steps(run.config, run.experiment))
+    with open_checkpoints(run.experiment, run.config, run.folder) as checkpoints:
+        return checkpoints.restore(engine.abstract_state, checkpoints.step(run.checkpoint))
+
+
+def restore_model(run: Run, engine: Engine) -> TrainState:
+    """The state of the checkpoint that the run names, without the optimizer's part and the metrics."""
+    whole = engine.abstract_state
+    wanted = {name: getattr(whole, name) for name in ("step", "params", "model_state", "average")}
+    with open_checkpoints(run.experiment, run.config, run.folder) as checkpoints:
+        found = checkpoints.restore_model(wanted, checkpoints.step(run.checkpoint))
+    return whole.replace(opt_state=None, metrics={}, **found)  # type: ignore[attr-defined]
+
+
+def model_on_host(engine: Engine, state: TrainState) -> tuple[Params, ModelState]:
+    """The parameters to use and the model state as NumPy arrays; all processes have to call it."""
+    return jax.device_get(engine.everywhere((state.evaluated_params, state.model_state)))
 
 
 def open_checkpoints(experiment: Experiment, config: Config, folder: Path) -> Checkpoints:
     """The checkpoints in a run's folder."""
     return Checkpoints(folder / "checkpoints", config.checkpoint, experiment.best, experiment.lower_is_better)
-
-
-class Recorder:
-    """Writes a run's rows: to the log for later, to the progress report for now."""
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        eval_step: EvalStep,
-        schedule: optax.Schedule,
-        log: MetricsLog,
-        progress: ProgressReport,
-        step: int,
-    ):
-        self.experiment, self.eval_step, self.schedule = experiment, eval_step, jax.jit(schedule)
-        self.log, self.progress = log, progress
-        self._last_step, self._last_time = step, time.monotonic()
-        self._unwritten: tuple[int, Metrics] | None = None
-
-    def training(self, step: int, state: TrainState) -> TrainState:
-        """Takes the training metrics since the last row, for `write`; the state's begin anew."""
-        self._unwritten = step, state.metrics
-        return state.with_zero_metrics()
-
-    def write(self) -> None:
-        """Writes the row that was taken, if any; to read it is the loop's only wait for the device."""
-        if self._unwritten is None:
-            return
-        step, metrics = self._unwritten
-        self._unwritten = None
-        values = read_sums(metrics)
-        rate = (step - self._last_step) / (time.monotonic() - self._last_time)
-        self._last_step, self._last_time = step, time.monotonic()
-        row = {f"train/{name}": value for name, value in values.items()}
-        row["train/learning_rate"] = float(self.schedule(step - 1))
-        self.log.write(step, row, {"train/steps_per_second": rate})
-        shown = next(name for name in ("loss", self.experiment.best, *values) if name in values)
-        self.progress.report(step, {shown: values[shown], "steps/s": rate})
-
-    def evaluation(self, step: int, state: TrainState) -> dict[str, float]:
-        """Evaluates on the whole set and logs it; its time does not count in the steps per second."""
-        self.write()
-        began = time.monotonic()
-        values = evaluate(self.eval_step, state, self.experiment.eval_data)
-        self.log.write(step, {f"eval/{name}": value for name, value in values.items()})
-        best = self.experiment.best
-        self.progress.report(step, {f"eval {best}": values[best]})
-        self._last_time += time.monotonic() - began
-        return values
-
-
-@contextlib.contextmanager
-def caught_interrupts() -> Iterator[list[int]]:
-    """A list that is empty until Ctrl-C; the second Ctrl-C stops at once, as ever.
-
-    Python lets only the main thread handle signals: elsewhere the list stays empty.
-    """
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    previous = signal.getsignal(signal.SIGINT)
-
-    def handle(number: int, _: object) -> None:
-        caught.append(number)
-        signal.signal(signal.SIGINT, previous)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield caught
-    finally:
-        signal.signal(signal.SIGINT, previous)

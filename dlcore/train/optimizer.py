@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from dlcore.config import setting
+from dlcore.durations import Duration
 from dlcore.metrics import Average, Metric
 
 
@@ -20,7 +21,9 @@ class OptimizerConfig:
     schedule: Literal["constant", "cosine", "linear"] = setting(
         "constant", "How the learning rate goes from its peak: it stays, or falls to 0 at the last step."
     )
-    warmup_steps: int = setting(0, "Steps in which the learning rate rises from 0 to its peak.", least=0)
+    warmup_steps: int | Duration = setting(
+        0, "Steps in which the learning rate rises from 0 to its peak.", least=0
+    )
     momentum: float = setting(0.9, "Decay of momentum's running mean (adam's b1).", least=0, below=1)
     weight_decay: float = setting(
         0.0, "Weight decay of kernels, not of biases and norms; decoupled for adamw, L2 otherwise.", least=0
@@ -43,18 +46,19 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     Raises:
         ValueError: a warm-up that is longer than the run.
     """
-    if config.warmup_steps > steps:
-        raise ValueError(f"warmup_steps: got {config.warmup_steps}, expected at most the run's {steps} steps")
-    rest = steps - config.warmup_steps
+    warmup_steps = int(config.warmup_steps)  # a duration is a number of steps by now
+    if warmup_steps > steps:
+        raise ValueError(f"warmup_steps: got {warmup_steps}, expected at most the run's {steps} steps")
+    rest = steps - warmup_steps
     course = {
         "constant": optax.constant_schedule(config.learning_rate),
         "cosine": optax.cosine_decay_schedule(config.learning_rate, max(rest, 1)),
         "linear": optax.linear_schedule(config.learning_rate, 0.0, max(rest, 1)),
     }[config.schedule]
-    if not config.warmup_steps:
+    if not warmup_steps:
         return course
-    warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
-    return optax.join_schedules([warmup, course], [config.warmup_steps])
+    warmup = optax.linear_schedule(0.0, config.learning_rate, warmup_steps)
+    return optax.join_schedules([warmup, course], [warmup_steps])
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:

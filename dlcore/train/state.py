@@ -1,9 +1,5 @@
 """The one place where a run's state lives."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import TypeAlias
-
 import flax
 import jax
 import jax.numpy as jnp
@@ -11,6 +7,8 @@ import optax
 
 from dlcore import streams
 from dlcore.train.experiment import Batch, Experiment, Metrics, ModelState, Params
+
+NONE_BAD = -1
 
 
 @flax.struct.dataclass
@@ -24,6 +22,9 @@ class TrainState:
         opt_state: optax's state.
         metrics: sums of the training metrics since the last logged row. They are part of the state so that
             logging forces no wait for the device, and a resumed run logs what an unstopped one does.
+        average: the moving average of ``params``; None where none is kept.
+        bad_step: the first step whose loss, gradient or update was not finite, at which the state has stayed; -1
+            where there was none. int32 scalar.
     """
 
     step: jax.Array
@@ -31,40 +32,39 @@ class TrainState:
     model_state: ModelState
     opt_state: optax.OptState
     metrics: Metrics
+    average: Params | None
+    bad_step: jax.Array
 
-    def with_zero_metrics(self) -> "TrainState":
-        """The same state with all sums of its metrics at 0."""
-        return self.replace(metrics=_zeros_like(self.metrics))  # type: ignore[attr-defined]
-
-
-# With the argument kept, the zeros stand on its devices: the step sees one kind of argument, compiles once.
-@partial(jax.jit, keep_unused=True)
-def _zeros_like(metrics: Metrics) -> Metrics:
-    return optax.tree.zeros_like(metrics)
+    @property
+    def evaluated_params(self) -> Params:
+        """The parameters to evaluate and to use: their moving average where one is kept."""
+        return self.params if self.average is None else self.average
 
 
-Step: TypeAlias = Callable[[TrainState, Batch], TrainState]
-
-
-def initial_state(
-    experiment: Experiment, optimizer: optax.GradientTransformation, seed: int, train_step: Step
+def first_state(
+    experiment: Experiment,
+    optimizer: optax.GradientTransformation,
+    seed: int,
+    batch: Batch,
+    *,
+    averaged: bool = False,
 ) -> TrainState:
-    """The state at step 0, made in one compiled program.
+    """The state at step 0, without metrics; pure, for use under ``jax.jit`` or ``jax.eval_shape``.
 
     Args:
         experiment: whose ``init`` makes parameters and model state.
         optimizer: whose ``init`` makes the optimizer state.
         seed: of the initialisation.
-        train_step: says, by its abstract evaluation, which metrics there are to sum.
+        batch: shows ``init`` the shapes.
+        averaged: whether a moving average of the parameters is kept, which begins at them.
     """
-    batch = jax.tree.map(jnp.asarray, dict(experiment.train_data[0]))
-
-    def init(batch: Batch) -> TrainState:
-        params, model_state = experiment.init(streams.key(seed, "init"), batch)
-        state = TrainState(jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), {})
-        shapes = jax.eval_shape(train_step, state, batch).metrics
-        return state.replace(metrics=optax.tree.zeros_like(shapes))  # type: ignore[attr-defined]
-
-    # Placed explicitly, as a restored state is: the step sees one kind of argument and compiles once.
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return jax.jit(init, out_shardings=device)(batch)
+    params, model_state = experiment.init(streams.key(seed, "init"), batch)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        model_state=model_state,
+        opt_state=optimizer.init(params),
+        metrics={},
+        average=params if averaged else None,
+        bad_step=jnp.full((), NONE_BAD, jnp.int32),
+    )

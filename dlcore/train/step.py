@@ -1,48 +1,167 @@
-"""One step of training, and one of evaluation."""
+"""One step of training, and one of evaluation: pure functions that `engine` compiles."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from dlcore import streams
-from dlcore.train.experiment import Batch, Experiment, Metrics, ModelState, Params
+from dlcore.metrics import Average
+from dlcore.train.experiment import Batch, Experiment, LossFunction, Metrics, ModelState, Params, TrainConfig
 from dlcore.train.optimizer import clip_metrics
-from dlcore.train.state import Step, TrainState
+from dlcore.train.precision import computing_in
+from dlcore.train.state import TrainState
 
+Step: TypeAlias = Callable[[TrainState, Batch], TrainState]
 EvalStep: TypeAlias = Callable[[Params, ModelState, Batch], Metrics]
+Gradient: TypeAlias = Callable[
+    [Params, ModelState, Batch, jax.Array], tuple[Params, jax.Array, ModelState, Metrics]
+]
+
+NONFINITE = "nonfinite_fraction"
 
 
-def make_train_step(experiment: Experiment, optimizer: optax.GradientTransformation, seed: int) -> Step:
-    """The jitted update ``w <- w - eta dL/dw``: ``train_step(state, batch) -> state``.
+def make_train_step(
+    experiment: Experiment, optimizer: optax.GradientTransformation, seed: int, config: TrainConfig
+) -> Step:
+    """The update ``w <- w - eta dL/dw``: ``train_step(state, batch) -> state``, pure.
 
-    The state that goes in is donated: its buffers become the new one's.
+    Args:
+        experiment: whose loss is minimised.
+        optimizer: an optax chain; it sees one gradient a step, however many micro-batches made it.
+        seed: of dropout.
+        config: precision, micro-batches, rematerialisation, moving average, and what follows a step that is not finite.
     """
+    gradient = accumulated(make_gradient(experiment.loss, config), config.micro_batches)
 
     def train_step(state: TrainState, batch: Batch) -> TrainState:
         rng = streams.key(seed, "dropout", state.step)
-        gradient = jax.grad(experiment.loss, has_aux=True)
-        grads, (model_state, metrics) = gradient(state.params, state.model_state, batch, rng, True)
+        grads, loss, model_state, metrics = gradient(state.params, state.model_state, batch, rng)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        metrics = {**metrics, **clip_metrics(opt_state)}
-        return TrainState(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            model_state=model_state,
-            opt_state=opt_state,
-            metrics=jax.tree.map(jnp.add, state.metrics, metrics) if state.metrics else metrics,
+        params = optax.apply_updates(state.params, updates)
+        average = moving_average(state.average, params, config.average_decay, state.step)
+        updated = state.replace(  # type: ignore[attr-defined]
+            params=params, model_state=model_state, opt_state=opt_state, average=average
         )
+        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads) + optax.tree.norm(updates))
+        measured = {**metrics, **clip_metrics(opt_state)}
+        return _advanced(state, updated, measured, finite, skips=config.on_nan == "skip")
 
-    return jax.jit(train_step, donate_argnames="state")
+    return train_step
 
 
-def make_eval_step(experiment: Experiment) -> EvalStep:
-    """The jitted evaluation of one batch: ``eval_step(params, model_state, batch) -> metrics``."""
+def make_gradient(loss: LossFunction, config: TrainConfig) -> Gradient:
+    """``gradient(params, model_state, batch, rng) -> dL/dw, L, model_state, metrics`` as the config wants it."""
+    if config.precision == "bfloat16":
+        loss = computing_in(loss, jnp.bfloat16)
+
+    def training(
+        params: Params, model_state: ModelState, batch: Batch, rng: jax.Array
+    ) -> tuple[jax.Array, Any]:
+        return loss(params, model_state, batch, rng, True)
+
+    value_and_grad = jax.value_and_grad(
+        jax.checkpoint(training) if config.rematerialise else training, has_aux=True
+    )
+
+    def gradient(
+        params: Params, model_state: ModelState, batch: Batch, rng: jax.Array
+    ) -> tuple[Params, jax.Array, ModelState, Metrics]:
+        (value, (model_state, metrics)), grads = value_and_grad(params, model_state, batch, rng)
+        return grads, value, model_state, metrics
+
+    return gradient
+
+
+def accumulated(gradient: Gradient, micro_batches: int) -> Gradient:
+    """The same gradient from so many smaller batches one after the other: less memory, the same mean.
+
+    Micro-batch ``k`` of ``K`` holds the rows ``k, k + K, ...``, so that each device keeps its share of each. Where
+    the loss is a mean over what its metric ``loss`` counted (`metrics.Average`), each micro-batch weighs as much as
+    it counted, so that padded rows and ragged lengths weigh as in one batch; else all weigh alike. The model state
+    (BatchNorm's statistics) goes through them in turn.
+    """
+    if micro_batches == 1:
+        return gradient
+
+    def split(rows: jax.Array) -> jax.Array:
+        if rows.shape[0] % micro_batches:
+            raise ValueError(
+                f"micro_batches: got {micro_batches}, expected a divisor of {rows.shape[0]} rows"
+            )
+        return jnp.swapaxes(rows.reshape(-1, micro_batches, *rows.shape[1:]), 0, 1)
+
+    def accumulate(
+        params: Params, model_state: ModelState, batch: Batch, rng: jax.Array
+    ) -> tuple[Params, jax.Array, ModelState, Metrics]:
+        def add(carry: Any, part: tuple[jax.Array, Batch]) -> tuple[Any, None]:
+            model_state, sums = carry
+            number, micro_batch = part
+            grads, loss, model_state, metrics = gradient(
+                params, model_state, micro_batch, jax.random.fold_in(rng, number)
+            )
+            weight = _weight(metrics)
+            weighted = jax.tree.map(lambda leaf: weight * leaf, (grads, loss))
+            return (model_state, jax.tree.map(jnp.add, sums, (weighted, weight, metrics))), None
+
+        parts = jnp.arange(micro_batches), jax.tree.map(split, dict(batch))
+        first = jax.tree.map(lambda leaf: leaf[0], parts[1])
+        grads, loss, _, metrics = jax.eval_shape(gradient, params, model_state, first, rng)
+        zeros = optax.tree.zeros_like(((grads, loss), jax.eval_shape(_weight, metrics), metrics))
+        (model_state, ((grads, loss), weight, metrics)), _ = jax.lax.scan(add, (model_state, zeros), parts)
+        # A batch of no valid rows has the gradient 0, not 0 / 0.
+        grads, loss = jax.tree.map(lambda leaf: leaf / (weight + (weight == 0)), (grads, loss))
+        return grads, loss, model_state, metrics
+
+    return accumulate
+
+
+def _weight(metrics: Metrics) -> jax.Array:
+    loss = metrics.get("loss")
+    return loss.weight if isinstance(loss, Average) else jnp.ones(())
+
+
+def moving_average(
+    average: Params | None, params: Params, decay: float | None, step: jax.Array
+) -> Params | None:
+    """``a <- d a + (1 - d) w`` with ``d = min(decay, (1 + n) / (10 + n))`` at step n, so that it soon forgets w_0."""
+    if average is None or decay is None:
+        return None
+    rate = 1 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return optax.incremental_update(params, average, rate)
+
+
+def _advanced(
+    state: TrainState, updated: TrainState, measured: Metrics, finite: jax.Array, *, skips: bool
+) -> TrainState:
+    """The updated state one step further, unless the step was not finite.
+
+    Then nothing of it is taken: the run stays at the state before, which can be looked into, or skips the step.
+    """
+    moves = finite & (state.bad_step < 0)
+    measured = _where(moves, measured, optax.tree.zeros_like(measured))
+    if skips:
+        measured[NONFINITE] = Average.of(~finite)
+    bad_step = jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step)
+    return _where(moves, updated, state).replace(
+        step=state.step + (1 if skips else moves),
+        bad_step=state.bad_step if skips else bad_step,
+        metrics=jax.tree.map(jnp.add, state.metrics, measured) if state.metrics else measured,
+    )
+
+
+def _where(condition: jax.Array, first: Any, second: Any) -> Any:
+    return jax.tree.map(lambda one, other: jnp.where(condition, one, other), first, second)
+
+
+def make_eval_step(experiment: Experiment, config: TrainConfig) -> EvalStep:
+    """The evaluation of one batch: ``eval_step(params, model_state, batch) -> metrics``, pure."""
+    loss = computing_in(experiment.loss, jnp.bfloat16) if config.precision == "bfloat16" else experiment.loss
 
     def eval_step(params: Params, model_state: ModelState, batch: Batch) -> Metrics:
         # Evaluation draws nothing; the key only fills the argument.
-        return experiment.loss(params, model_state, batch, jax.random.key(0), False)[1][1]
+        return loss(params, model_state, batch, jax.random.key(0), False)[1][1]
 
-    return jax.jit(eval_step)
+    return eval_step

@@ -43,6 +43,58 @@ def test_a_transform_has_random_numbers_of_its_step():
     assert not np.array_equal(data[4]["noise"], data[5]["noise"])
 
 
+def add_noise_to_inputs(batch, generator):
+    return {**batch, "inputs": batch["inputs"] + generator.normal(size=batch["inputs"].shape)}
+
+
+@pytest.mark.parametrize("transform", [None, add_noise_to_inputs])
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_the_rows_of_all_processes_are_the_batch(transform, processes):
+    data = ShuffledBatches(ARRAYS, 8, 3, transform)  # every other batch straddles two epochs
+    each = 8 // processes
+    for step in range(10):
+        parts = [data.rows(step, each * process, each * (process + 1)) for process in range(processes)]
+        assert all(len(part["labels"]) == each for part in parts)
+        for name, array in data[step].items():
+            whole = np.concatenate([part[name] for part in parts])
+            assert whole.dtype == array.dtype
+            np.testing.assert_array_equal(whole, array)
+
+
+def test_without_a_transform_no_other_rows_are_read():
+    read = []
+
+    class Recorded:
+        def __len__(self):
+            return 10
+
+        def __getitem__(self, rows):
+            read.extend(rows)
+            return np.asarray(rows)
+
+    data = ShuffledBatches({"labels": Recorded()}, 8, seed=0)
+    assert data.rows(1, 3, 6)["labels"].tolist() == read
+    assert len(read) == 3
+    assert data[1]["labels"][3:6].tolist() == read[:3]
+
+
+def test_a_transform_may_add_what_has_no_rows_to_a_whole_batch():
+    data = ShuffledBatches(ARRAYS, 4, 0, lambda batch, _: {**batch, "scale": np.float32(0.5)})
+    assert data[0]["scale"] == 0.5
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 2), (2, 2), (3, 2), (0, 5), (4, 8)])
+@pytest.mark.parametrize("transform", [None, add_noise_to_inputs])
+def test_rows_outside_the_batch_are_refused(start, stop, transform):
+    with pytest.raises(ValueError, match=f"rows: got {start} to {stop}, expected a part of 0 to 4"):
+        ShuffledBatches(ARRAYS, 4, 0, transform).rows(0, start, stop)
+
+
+def test_a_set_says_how_many_examples_it_has_and_how_many_a_batch():
+    data = ShuffledBatches(ARRAYS, 4, 0)
+    assert (data.examples, data.batch_size) == (10, 4)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 5, 10, 64])
 def test_evaluation_counts_each_example_once(batch_size):
     data = PaddedBatches(ARRAYS, batch_size)

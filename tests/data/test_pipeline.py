@@ -1,16 +1,25 @@
-"""Decoding through grain, and read-ahead."""
+"""Decoding through grain, parts of batches, and read-ahead."""
 
+import dataclasses
 import threading
 import time
 
+import grain
 import numpy as np
 import pytest
 
-from dlcore.data import decoded_batches, read_ahead
+from dlcore.data import ShuffledBatches, decoded_batches, read_ahead, rows_of
 
 
 def decode(number, generator):
     return {"number": np.array(number), "noise": generator.normal(size=2)}
+
+
+def assert_same_batch(got, expected):
+    assert got.keys() == expected.keys()
+    for name, array in expected.items():
+        assert got[name].dtype == array.dtype
+        np.testing.assert_array_equal(got[name], array)
 
 
 def test_decoded_batches_are_a_function_of_the_step():
@@ -23,48 +32,163 @@ def test_decoded_batches_are_a_function_of_the_step():
     assert len(np.unique(seen, axis=0)) > 1
 
 
+def test_decoded_batches_are_those_of_grain():
+    dataset = grain.MapDataset.source(range(7)).seed(5).shuffle().repeat(None).random_map(decode).batch(3)
+    data = decoded_batches(range(7), decode, 3, seed=5)
+    assert (data.examples, data.batch_size) == (7, 3)
+    for step in (0, 1, 2, 3, 10_000):
+        assert_same_batch(data[step], dataset[step])
+
+
+def test_only_the_wanted_rows_are_decoded():
+    decoded = []
+
+    def record(number, generator):
+        decoded.append(number)
+        return decode(number, generator)
+
+    data = decoded_batches(range(7), record, 5, seed=5)
+    for step in range(7):  # most batches straddle two epochs
+        batch = data[step]
+        for start, stop in ((0, 1), (1, 3), (2, 5), (0, 5)):
+            decoded.clear()
+            assert_same_batch(
+                data.rows(step, start, stop), {name: array[start:stop] for name, array in batch.items()}
+            )
+            assert decoded == batch["number"][start:stop].tolist()
+    with pytest.raises(ValueError, match="rows: got 2 to 6, expected a part of 0 to 5"):
+        data.rows(0, 2, 6)
+
+
+def test_transforms_of_grain_fit_on_the_elements():
+    data = decoded_batches(range(7), decode, 3, seed=5)
+    doubled = dataclasses.replace(data, elements=data.elements.map(lambda one: {"double": 2 * one["number"]}))
+    np.testing.assert_array_equal(doubled[4]["double"], 2 * data[4]["number"])
+    np.testing.assert_array_equal(doubled.rows(4, 1, 3)["double"], 2 * data[4]["number"][1:])
+
+
 def test_decoded_batches_refuse_a_batch_larger_than_the_set():
     with pytest.raises(ValueError, match="batch_size: got 8, expected 1 to 7"):
         decoded_batches(range(7), decode, 8, seed=0)
 
 
-@pytest.mark.parametrize(("depth", "workers"), [(1, 1), (2, 1), (5, 3)])
+class Plain:
+    """A user's set, without a method for rows; another field of it has that name."""
+
+    rows = 100
+
+    def __getitem__(self, step):
+        return {"labels": np.arange(8) + step, "nested": {"inputs": np.ones((8, 2)) * step}}
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_any_set_gives_its_rows(processes):
+    each = 8 // processes
+    for step in range(3):
+        parts = [rows_of(Plain(), step, each * part, each * (part + 1)) for part in range(processes)]
+        expected = Plain()[step]
+        np.testing.assert_array_equal(np.concatenate([part["labels"] for part in parts]), expected["labels"])
+        np.testing.assert_array_equal(
+            np.concatenate([part["nested"]["inputs"] for part in parts]), expected["nested"]["inputs"]
+        )
+
+
+def test_a_set_with_a_method_for_rows_is_asked_for_no_more():
+    class Rows:
+        def __getitem__(self, step):
+            raise AssertionError("the whole batch was asked for")
+
+        def rows(self, step, start, stop):
+            return {"asked": np.array([step, start, stop])}
+
+    assert rows_of(Rows(), 5, 1, 3)["asked"].tolist() == [5, 1, 3]
+
+
+@pytest.mark.parametrize(("depth", "workers"), [(0, 1), (1, 1), (2, 1), (5, 3)])
 def test_read_ahead_keeps_the_order(depth, workers):
-    class Uneven:
-        def __getitem__(self, step):
-            time.sleep(0.002 * (step % 3))
-            return step
+    def make(step):
+        time.sleep(0.002 * (step % 3))
+        return step
 
-    assert list(read_ahead(Uneven(), range(3, 20), lambda x: x, depth, workers)) == list(range(3, 20))
-
-
-def test_read_ahead_of_no_steps_is_empty():
-    assert list(read_ahead([1], range(4, 4), lambda x: x)) == []
+    assert list(read_ahead(make, range(3, 20), depth, workers)) == list(range(3, 20))
 
 
-def test_read_ahead_works_ahead_but_no_further_than_its_depth():
-    read = []
+def test_batches_do_not_depend_on_the_number_of_workers():
+    data = ShuffledBatches(
+        {"labels": np.arange(10)}, 8, 0, lambda batch, generator: {**batch, "noise": generator.normal(size=8)}
+    )
+    for workers in (1, 2, 4):
+        batches = read_ahead(lambda step: rows_of(data, step, 2, 6), range(20), depth=8, workers=workers)
+        for step, batch in enumerate(batches):
+            assert_same_batch(batch, {name: array[2:6] for name, array in data[step].items()})
 
-    class Recorded:
-        def __getitem__(self, step):
-            read.append(step)
-            return step
 
-    batches = read_ahead(Recorded(), range(100), lambda x: x, depth=3)
-    next(batches)
-    batches.close()
-    assert 1 <= len(read) <= 4
+def test_read_ahead_of_no_keys_is_empty():
+    assert list(read_ahead(str, range(4, 4))) == []
+
+
+def test_keys_may_be_ranges_of_steps():
+    keys = (range(first, min(first + 3, 8)) for first in range(0, 8, 3))
+    assert list(read_ahead(list, keys)) == [[0, 1, 2], [3, 4, 5], [6, 7]]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_read_ahead_takes_and_makes_no_more_keys_than_its_depth(depth, workers):
+    taken, made = [], []
+
+    def endless():
+        while True:
+            taken.append(len(taken))
+            yield taken[-1]
+
+    def make(key):
+        made.append(key)
+        return key
+
+    results = read_ahead(make, endless(), depth, workers)
+    for count in range(1, 10):
+        assert next(results) == count - 1
+        assert len(taken) == count + depth
+        assert len(made) <= count + depth
+    results.close()
+
+
+def test_what_was_not_begun_is_cancelled_at_the_end():
+    made, go_on = [], threading.Event()
+
+    def make(key):
+        made.append(key)
+        if key:
+            go_on.wait(10)
+        return key
+
+    results = read_ahead(make, range(100), depth=3)
+    assert next(results) == 0
+    threading.Timer(0.05, go_on.set).start()
+    results.close()
+    assert made in ([0], [0, 1])
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("read_ahead")]
 
 
-def test_an_error_in_reading_arrives_at_its_step():
-    class Broken:
-        def __getitem__(self, step):
-            if step == 2:
-                raise OSError("disk gone")
-            return step
+def test_an_error_in_making_arrives_at_its_key():
+    def make(step):
+        if step == 2:
+            raise OSError("disk gone")
+        return step
 
-    batches = read_ahead(Broken(), range(5), lambda x: x)
-    assert [next(batches), next(batches)] == [0, 1]
+    results = read_ahead(make, range(5))
+    assert [next(results), next(results)] == [0, 1]
     with pytest.raises(OSError, match="disk gone"):
-        next(batches)
+        next(results)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read_ahead")]
+
+
+def test_an_error_in_the_keys_ends_the_threads():
+    def keys():
+        yield 0
+        raise OSError("no more keys")
+
+    with pytest.raises(OSError, match="no more keys"):
+        list(read_ahead(str, keys()))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read_ahead")]

@@ -541,7 +541,7 @@ def reversals(key, rows):
 
 
 def trained(model, steps=600, rows=64):
-    optimizer = optax.adam(1e-2)
+    optimizer = optax.adam(optax.cosine_decay_schedule(1e-2, steps))
 
     def loss(variables, key):
         sources, lengths, targets, held_out = reversals(key, rows)

@@ -12,7 +12,8 @@ from dlcore.train.state import TrainState
 
 def state_of(value, size=4):
     kernel = jnp.full((size, size), value, jnp.float32)
-    return TrainState(jnp.asarray(int(value), jnp.int32), {"kernel": kernel}, {}, (kernel + 1,), {})
+    step, bad_step = jnp.asarray(int(value), jnp.int32), jnp.asarray(-1, jnp.int32)
+    return TrainState(step, {"kernel": kernel}, {}, (kernel + 1,), {}, average=None, bad_step=bad_step)
 
 
 def test_a_state_may_be_donated_at_once(tmp_path):
@@ -74,7 +75,9 @@ def test_a_checkpoint_of_something_else_is_named(tmp_path):
         checkpoints.save(1, state_of(1), None)
     with Checkpoints(tmp_path, CheckpointConfig(), "score") as checkpoints:
         other = state_of(1).replace(params={"other": jnp.zeros(3)})
-        with pytest.raises(ValueError, match=f"{tmp_path}/1: got a checkpoint that cannot be read"):
+        with pytest.raises(
+            ValueError, match=f"{tmp_path}/1: params/other: checkpoint has none, this experiment"
+        ):
             checkpoints.restore(other, 1)
 
 

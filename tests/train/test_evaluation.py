@@ -1,29 +1,35 @@
 """Evaluation over padded batches equals evaluation of the whole set at once."""
 
+import dataclasses
+import functools
+
 import jax
 import numpy as np
 import pytest
 
 import dlcore as dl
+from dlcore.train.engine import Engine
 from dlcore.train.evaluation import evaluate
-from dlcore.train.optimizer import make_optimizer
-from dlcore.train.state import initial_state
-from dlcore.train.step import make_eval_step, make_train_step
+
+
+def with_eval_data(toy, data):
+    return Engine(dataclasses.replace(toy.experiment, eval_data=data), toy.config)
 
 
 def test_every_example_counts_once_whatever_the_batch_size(make_toy):
     toy = make_toy()
-    optimizer = make_optimizer(toy.config.optimizer, 1)
-    state = initial_state(toy.experiment, optimizer, 0, make_train_step(toy.experiment, optimizer, 0))
+    state = Engine(toy.experiment, toy.config).initial_state()
     key = jax.random.key(0)
     _, (_, whole) = toy.experiment.loss(state.params, state.model_state, toy.arrays, key, False)
-    eval_step = make_eval_step(toy.experiment)
     for batch_size in (1, 7, 16, 40, 100):
-        values = evaluate(eval_step, state, dl.data.PaddedBatches(toy.arrays, batch_size))
+        data = dl.data.PaddedBatches(toy.arrays, batch_size)
+        alive = []
+        values = evaluate(with_eval_data(toy, data), state, functools.partial(alive.append, 1))
+        assert len(alive) == len(data)
         for name, value in values.items():
             assert value == pytest.approx(float(whole[name].value()), rel=1e-5)
     with pytest.raises(ValueError, match="eval_data: got no batch"):
-        evaluate(eval_step, state, [])
+        evaluate(with_eval_data(toy, []), state)
 
 
 def test_a_mask_hides_nan():

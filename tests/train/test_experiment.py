@@ -11,7 +11,7 @@ from flax import linen as nn
 import dlcore as dl
 from dlcore.metrics import Average
 from dlcore.train import loop
-from dlcore.train.experiment import check_config, check_model
+from dlcore.train.experiment import check_model, check_schedule, in_steps
 
 
 def test_an_unknown_deciding_metric_is_refused(make_toy):
@@ -56,11 +56,21 @@ def test_checking_computes_nothing(make_toy):
     check_model(dataclasses.replace(toy.experiment, loss=loss))
 
 
+def test_durations_are_steps_of_the_experiments_own_data(make_toy):
+    toy = make_toy(steps=dl.Duration("2epochs"), eval_every=dl.Duration("50%"))
+    assert (toy.config.train.batch_size, toy.config.examples) == (8, 40)
+    config = in_steps(toy.config, toy.experiment)
+    assert (config.train.steps, config.train.eval_every) == (10, 5)
+    silent = dataclasses.replace(toy.experiment, train_data=[toy.experiment.train_data[0]] * 10)
+    with pytest.raises(ValueError, match=r"--config\.train\.steps: got '2epochs'"):
+        in_steps(toy.config, silent)
+
+
 def test_settings_that_do_not_go_together_are_refused():
     config = dl.Config()
     config.optimizer.warmup_steps = config.train.steps + 1
     with pytest.raises(ValueError, match="warmup_steps: got 1001"):
-        check_config(config)
+        check_schedule(config)
 
 
 def test_from_flax_passes_lengths_and_keeps_what_is_no_parameter(make_toy):

@@ -6,16 +6,15 @@ import numpy as np
 import optax
 
 from dlcore import streams
+from dlcore.train.engine import Engine
 from dlcore.train.evaluation import read_sums
-from dlcore.train.optimizer import make_optimizer
-from dlcore.train.state import initial_state
 from dlcore.train.step import make_eval_step, make_train_step
 
 
 def start(toy):
-    optimizer = make_optimizer(toy.config.optimizer, toy.config.train.steps)
-    train_step = make_train_step(toy.experiment, optimizer, toy.config.seed)
-    return optimizer, train_step, initial_state(toy.experiment, optimizer, toy.config.seed, train_step)
+    engine = Engine(toy.experiment, toy.config)
+    train_step = make_train_step(toy.experiment, engine.optimizer, toy.config.seed, toy.config.train)
+    return engine.optimizer, jax.jit(train_step), engine.initial_state()
 
 
 def test_a_step_is_gradient_clipping_and_update(make_toy):
@@ -75,7 +74,7 @@ def test_dropout_differs_from_step_to_step_and_batch_statistics_move(make_toy):
 def test_evaluation_draws_nothing_and_moves_nothing(make_toy):
     toy = make_toy()
     _, _, state = start(toy)
-    eval_step = make_eval_step(toy.experiment)
+    eval_step = jax.jit(make_eval_step(toy.experiment, toy.config.train))
     first, second = (
         eval_step(state.params, state.model_state, batch) for batch in [toy.experiment.eval_data[0]] * 2
     )

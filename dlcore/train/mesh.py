@@ -1,0 +1,175 @@
+"""Where things stand: a mesh of devices, and what of a state and of a batch each of them holds."""
+
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from dlcore.config import setting
+
+DATA, MODEL = "data", "model"
+
+Rules: TypeAlias = Mapping[str, tuple[str | None, ...]]
+"""By a regular expression on a parameter's path, the mesh axis (or None) of each of its dimensions."""
+
+
+@dataclass
+class MeshConfig:
+    """How the devices share the work."""
+
+    data: int | None = setting(
+        None, "Shares of a batch; none: all devices that `model` leaves.", least=1, may_change=True
+    )
+    model: int = setting(1, "Devices over which a rule can split parameters.", least=1, may_change=True)
+    parameters: Literal["replicated", "sharded", "by_rules"] = setting(
+        "replicated",
+        "Each device holds all parameters, or a share of the data axis (FSDP), or what the experiment's rules say.",
+        may_change=True,
+    )
+
+
+def make_mesh(config: MeshConfig) -> Mesh:
+    """The devices as a grid of ``data`` x ``model``; one process may leave devices idle.
+
+    Raises:
+        ValueError: there are not so many devices, or several processes would leave some idle.
+    """
+    devices = jax.devices()
+    data = config.data or len(devices) // config.model
+    used = data * config.model
+    if not 0 < used <= len(devices) or (used < len(devices) and jax.process_count() > 1):
+        raise ValueError(
+            f"--config.mesh.data: got {config.data or 'none'} with --config.mesh.model={config.model}, expected a "
+            f"product of {len(devices)}, the number of devices"
+        )
+    return jax.make_mesh(
+        (data, config.model), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2, devices=devices[:used]
+    )
+
+
+def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: Rules) -> Any:
+    """What is split of each parameter: a tree of PartitionSpecs.
+
+    ``replicated``: nothing. ``sharded``: the largest dimension that the data axis divides. ``by_rules``: what the
+    first rule says whose expression is found (``re.search``) in the parameter's path, such as
+    ``encoder/lstm/recurrent_kernel``.
+
+    Raises:
+        ValueError: a rule that matches no parameter, a parameter that no rule matches, or a rule that does not
+            fit its parameter's shape or the mesh.
+
+    >>> mesh = jax.make_mesh((1, 1), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
+    >>> params = {"lstm": {"recurrent_kernel": np.zeros((4, 16)), "bias": np.zeros(16)}}
+    >>> rules = {"recurrent_kernel": (None, "model"), ".*": ()}
+    >>> tuple(parameter_specs(params, mesh, MeshConfig(parameters="by_rules"), rules)["lstm"]["recurrent_kernel"])
+    (None, 'model')
+    """
+    if config.parameters == "replicated":
+        return jax.tree.map(lambda _: PartitionSpec(), params)
+    if config.parameters == "sharded":
+        return jax.tree.map(lambda leaf: _largest_split(leaf.shape, mesh.shape[DATA]), params)
+    unused = set(rules)
+
+    def spec(path: tuple[Any, ...], leaf: Any) -> PartitionSpec:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        found = next((rule for rule in rules if re.search(rule, name)), None)
+        if found is None:
+            raise ValueError(
+                f'sharding_rules: got none for the parameter {name} {leaf.shape}; add one, or ".*": () at the end'
+            )
+        unused.discard(found)
+        _check_rule(found, rules[found], name, leaf.shape, mesh)
+        return PartitionSpec(*rules[found])
+
+    specs = jax.tree_util.tree_map_with_path(spec, params)
+    if unused:
+        raise ValueError(
+            f"sharding_rules: got {min(unused)!r}, which no parameter is left for; mend it or leave it away"
+        )
+    return specs
+
+
+def _check_rule(
+    rule: str, axes: tuple[str | None, ...], name: str, shape: tuple[int, ...], mesh: Mesh
+) -> None:
+    fits = len(axes) <= len(shape) and all(
+        axis is None or (axis in mesh.shape and size % mesh.shape[axis] == 0)
+        for axis, size in zip(axes, shape, strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"sharding_rules: got {axes} from {rule!r} for {name} {shape}, expected at most {len(shape)} of "
+            f"'{DATA}', '{MODEL}' or None, each dividing its dimension on the mesh {dict(mesh.shape)}"
+        )
+
+
+def _largest_split(shape: tuple[int, ...], shares: int) -> PartitionSpec:
+    divisible = [axis for axis, size in enumerate(shape) if size % shares == 0]
+    if not divisible:
+        return PartitionSpec()  # a small leaf: everywhere
+    largest = max(divisible, key=lambda axis: shape[axis])
+    return PartitionSpec(*[None] * largest, DATA)
+
+
+def state_shardings(state: Any, mesh: Mesh, specs: Any, optimizer: optax.GradientTransformation) -> Any:
+    """The sharding of every leaf of a (abstract) `TrainState`: what follows a parameter is split as it is."""
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    split = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs, is_leaf=_is_spec)
+    replicated: Callable[[Any], Any] = lambda tree: jax.tree.map(lambda _: everywhere, tree)
+    return replicated(state).replace(
+        params=split,
+        average=None if state.average is None else split,
+        opt_state=optax.tree.map_params(
+            optimizer,
+            lambda _, sharding: sharding,
+            state.opt_state,
+            split,
+            transform_non_params=lambda _: everywhere,
+        ),
+    )
+
+
+def _is_spec(leaf: Any) -> bool:
+    return isinstance(leaf, PartitionSpec)
+
+
+def own_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:
+    """The rows ``[start, stop)`` of a batch that this process has to load.
+
+    Raises:
+        ValueError: the data axis does not divide the batch, or this process's devices hold rows that are no
+            neighbours.
+    """
+    if batch_size % mesh.shape[DATA]:
+        raise ValueError(
+            f"batch_size: got {batch_size}, expected a multiple of {mesh.shape[DATA]}, the shares of the mesh's "
+            "data axis"
+        )
+    shares = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
+    spans = sorted({share[0].indices(batch_size)[:2] for share in shares if share is not None})
+    if any(stop != start for (_, stop), (start, _) in itertools.pairwise(spans)):
+        raise ValueError(f"mesh: got a process that holds the rows {spans}, expected neighbours")
+    return spans[0][0], spans[-1][1]
+
+
+def batch_sharding(mesh: Mesh, *, stacked: bool = False) -> NamedSharding:
+    """Batches are split along their first axis; along the second where steps are stacked in front."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * stacked, DATA))
+
+
+def place(batch: Mapping[str, Any], mesh: Mesh, *, stacked: bool = False) -> Mapping[str, Any]:
+    """A batch on its devices, made of the rows that each process loaded (`own_rows`)."""
+    sharding = batch_sharding(mesh, stacked=stacked)
+    if jax.process_count() == 1:
+        return jax.device_put(dict(batch), sharding)
+    with jax.transfer_guard_host_to_device("allow"):  # which takes this function for an accident
+        return {
+            name: jax.make_array_from_process_local_data(sharding, np.asarray(array))
+            for name, array in batch.items()
+        }

@@ -1,0 +1,95 @@
+"""A run's rows: to the log for later, to the progress report for now."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from dlcore.train.engine import Engine
+from dlcore.train.evaluation import evaluate, read_sums
+from dlcore.train.experiment import Metrics
+from dlcore.train.logging import MetricsLog, ProgressReport
+from dlcore.train.optimizer import make_schedule
+from dlcore.train.speed import Speed
+from dlcore.train.state import TrainState
+
+
+class Recorder(contextlib.ExitStack):
+    """Writes training rows one call late, so that the devices work meanwhile, and evaluations at once.
+
+    A context manager; of several processes, the first one writes and speaks.
+
+    Args:
+        engine: of the run.
+        folder: the run's.
+        start: the step that the run goes on from.
+        alive: called for every batch of an evaluation.
+    """
+
+    def __init__(self, engine: Engine, folder: Path, start: int, alive: Callable[[], None]):
+        super().__init__()
+        self.engine, self.alive = engine, alive
+        self._log = self._progress = None
+        if jax.process_index() == 0:
+            self._log = self.enter_context(MetricsLog(folder, start))
+            self._progress = self.enter_context(ProgressReport(start, int(engine.config.train.steps)))
+        self.speed = Speed()
+        optimizer = engine.config.optimizer
+        self._schedule = jax.jit(make_schedule(optimizer, int(engine.config.train.steps)))
+        self._unwritten: tuple[int, Metrics] | None = None
+
+    def training(self, step: int, state: TrainState) -> TrainState:
+        """Takes the training metrics since the last row, for `write`; the state's begin anew."""
+        self._unwritten = step, state.metrics
+        return self.engine.with_zero_metrics(state)
+
+    def write(self) -> None:
+        """Writes the row that was taken, if any, for whose metrics it waits."""
+        if self._unwritten is None:
+            return
+        step, metrics = self._unwritten
+        self._unwritten = None
+        values, rates = read_sums(metrics), self.speed.row()
+        row = {f"train/{name}": value for name, value in values.items()}
+        row["train/learning_rate"] = self.learning_rate(step)
+        best = self.engine.experiment.best
+        shown = next(name for name in ("loss", best, *values) if name in values)
+        self._say(
+            step,
+            row,
+            {shown: values[shown], "steps/s": rates["steps_per_second"]},
+            clock={f"train/{name}": value for name, value in rates.items()},
+        )
+
+    def _say(
+        self,
+        step: int,
+        row: Mapping[str, float],
+        shown: Mapping[str, float],
+        clock: Mapping[str, float] | None = None,
+    ) -> None:
+        if self._log and self._progress:
+            self._log.write(step, row, clock)
+            self._progress.report(step, shown)
+
+    def count(self, steps: int, counts: tuple[int, int], flops: float) -> None:
+        """Counts a call: its steps, its examples and frames, its operations."""
+        self.speed.add(steps, counts, flops)
+        if self._progress:
+            self._progress.advance(steps)
+
+    def learning_rate(self, step: int) -> float:
+        """Of the update that led to ``step``."""
+        return float(jax.device_get(self._schedule(jax.device_put(np.int32(step - 1)))))
+
+    def evaluation(self, step: int, state: TrainState) -> dict[str, float]:
+        """Evaluates on the whole set and logs it."""
+        self.write()
+        with self.speed.paused():
+            values = evaluate(self.engine, state, self.alive)
+            best = self.engine.experiment.best
+            row = {f"eval/{name}": value for name, value in values.items()}
+            self._say(step, row, {f"eval {best}": values[best]})
+        return values

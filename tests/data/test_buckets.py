@@ -1,0 +1,203 @@
+"""Batches of sequences of like length, as a function of the step."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from dlcore import streams
+from dlcore.data import BucketedBatches, rows_of
+
+LENGTHS = np.array([2, 9, 3, 4, 7, 4, 12, 5, 8, 1, 4, 10, 3, 6, 2, 8, 2, 4, 11])
+EXAMPLES, STEPS = len(LENGTHS), 12
+
+
+def make_arrays():
+    """Every valid number is its example's, and the padding is 0."""
+    valid = np.arange(STEPS) < LENGTHS[:, None]
+    inputs = np.where(valid[..., None], np.arange(1, EXAMPLES + 1)[:, None, None] + np.array([0, 0.5]), 0)
+    return {
+        "inputs": inputs.astype(np.float32),
+        "targets": np.where(valid, np.arange(EXAMPLES)[:, None], -1),
+        "lengths": LENGTHS,
+        "labels": np.arange(EXAMPLES),
+        "weights": np.arange(EXAMPLES * 3).reshape(EXAMPLES, 3),
+    }
+
+
+def make_data(batch_size=2, boundaries=(4, 8), seed=0, transform=None):
+    return BucketedBatches(make_arrays(), batch_size, seed, boundaries, transform)
+
+
+def add_noise(batch, generator):
+    return {**batch, "inputs": batch["inputs"] + generator.normal(size=batch["inputs"].shape)}
+
+
+def reference(data, boundaries, steps):
+    """The bucket and the examples of the first steps: one after the other, with nothing but loops."""
+    buckets = [[] for _ in boundaries]
+    for example, length in enumerate(LENGTHS):
+        buckets[next(i for i, end in enumerate(boundaries) if length <= end)].append(example)
+    cycle_size = -(-EXAMPLES // data.batch_size)
+
+    def stream(bucket):
+        seed = int(streams.generator(data.seed, "bucket", bucket).integers(2**63))
+        epoch = 0
+        while True:
+            for place in streams.generator(seed, "order", epoch).permutation(len(buckets[bucket])):
+                yield buckets[bucket][place]
+            epoch += 1
+
+    examples = [stream(bucket) for bucket in range(len(buckets))]
+    given, batches, cycle = [0] * len(buckets), [], 0
+    while len(batches) < steps:
+        turns, covered, total = [], 0, 0
+        for bucket, members in enumerate(buckets):
+            before = total
+            covered += len(members)
+            total = Fraction((cycle + 1) * cycle_size * covered, EXAMPLES).__floor__()
+            turns += [bucket] * (total - before - given[bucket])
+            given[bucket] = total - before
+        for bucket in streams.generator(data.seed, "buckets", cycle).permutation(turns):
+            batches.append((bucket, [next(examples[bucket]) for _ in range(data.batch_size)]))
+        cycle += 1
+    return batches[:steps]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+@pytest.mark.parametrize("seed", [0, 7])
+def test_batches_are_those_of_a_plain_loop(batch_size, seed):
+    data = make_data(batch_size, (4, 8), seed)
+    arrays = make_arrays()
+    assert data.boundaries == (4, 8, 12)
+    for step, (bucket, examples) in enumerate(reference(data, (4, 8, 12), 150)):
+        batch, end = data[step], data.boundaries[bucket]
+        assert batch["labels"].tolist() == examples
+        np.testing.assert_array_equal(batch["inputs"], arrays["inputs"][examples][:, :end])
+        np.testing.assert_array_equal(batch["targets"], arrays["targets"][examples][:, :end])
+        np.testing.assert_array_equal(batch["lengths"], LENGTHS[examples])
+        np.testing.assert_array_equal(batch["weights"], arrays["weights"][examples])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
+def test_every_example_is_seen_once_in_each_pass_of_its_bucket(batch_size):
+    data = make_data(batch_size)
+    seen = {end: [] for end in data.boundaries}
+    for step in range(400):
+        batch = data[step]
+        end = batch["inputs"].shape[1]
+        assert (batch["lengths"] <= end).all()
+        seen[end] += batch["labels"].tolist()
+    for low, high in zip((0, *data.boundaries), data.boundaries, strict=False):
+        members = np.flatnonzero((low < LENGTHS) & (high >= LENGTHS))
+        passes = np.array(seen[high][: len(seen[high]) // len(members) * len(members)]).reshape(
+            -1, len(members)
+        )
+        np.testing.assert_array_equal(np.sort(passes), np.tile(members, (len(passes), 1)))
+        assert len(np.unique(passes, axis=0)) > 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
+def test_a_bucket_has_its_share_to_within_one_batch_at_the_end_of_every_cycle(batch_size):
+    data = make_data(batch_size)
+    cycle_size, members = -(-EXAMPLES // batch_size), {4: 10, 8: 5, 12: 4}
+    given = dict.fromkeys(members, 0)
+    for step in range(100 * cycle_size):
+        given[data[step]["inputs"].shape[1]] += 1
+        if (step + 1) % cycle_size == 0:
+            for end, count in given.items():
+                assert abs(count - Fraction((step + 1) * members[end], EXAMPLES)) < 1
+
+
+def test_buckets_are_mixed_and_cycles_differ():
+    data = make_data(1)
+    orders = [[data[cycle * EXAMPLES + i]["inputs"].shape[1] for i in range(EXAMPLES)] for cycle in range(9)]
+    assert len(set(map(tuple, orders))) == 9
+    assert all(sorted(order) == [4] * 10 + [8] * 5 + [12] * 4 for order in orders)
+
+
+@pytest.mark.parametrize("transform", [None, add_noise])
+def test_a_step_has_the_same_batch_in_whatever_order_steps_are_asked_for(transform):
+    forwards, backwards = make_data(transform=transform), make_data(transform=transform)
+    expected = [forwards[step] for step in range(60)]
+    for step in reversed(range(60)):
+        for name, array in backwards[step].items():
+            np.testing.assert_array_equal(array, expected[step][name])
+
+
+@pytest.mark.parametrize("transform", [None, add_noise])
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_the_rows_of_all_processes_are_the_batch(transform, processes):
+    data = make_data(4, transform=transform)
+    each = 4 // processes
+    for step in range(30):
+        parts = [rows_of(data, step, each * process, each * (process + 1)) for process in range(processes)]
+        for name, array in data[step].items():
+            whole = np.concatenate([part[name] for part in parts])
+            assert whole.dtype == array.dtype
+            np.testing.assert_array_equal(whole, array)
+    with pytest.raises(ValueError, match="rows: got 0 to 5"):
+        data.rows(0, 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("boundaries", "batch_size", "expected"),
+    [
+        ((4, 8), 4, (4, 8, 12)),
+        ((), 4, (12,)),
+        ((16, 32), 4, (12,)),  # none ends behind T
+        ((2, 4, 12), 4, (2, 4, 12)),
+        ((1, 4, 12), 4, (4, 12)),  # too few rows go into the next bucket
+        ((4, 8), 5, (4, 12)),  # and the longest into the one before
+        ((4, 8, 11), 2, (4, 8, 12)),
+        ((4, 8), 11, (12,)),
+        ((1, 2, 3), 19, (12,)),
+    ],
+)
+def test_a_bucket_has_at_least_a_batch_of_rows(boundaries, batch_size, expected):
+    data = make_data(batch_size, boundaries)
+    assert data.boundaries == expected
+    assert {data[step]["inputs"].shape[1] for step in range(200)} == set(expected)
+
+
+def test_no_bucket_is_longer_than_the_longest_row_needs():
+    arrays = {"inputs": np.zeros((6, 50, 1)), "lengths": np.array([3, 3, 3, 3, 3, 15])}
+    assert BucketedBatches(arrays, 2, 0, (4, 16, 32)).boundaries == (16,)
+    assert BucketedBatches({**arrays, "lengths": np.full(6, 3)}, 2, 0, (4, 16)).boundaries == (4,)
+
+
+def test_a_set_says_how_many_examples_it_has_and_how_many_a_batch():
+    data = make_data(3)
+    assert (data.examples, data.batch_size) == (EXAMPLES, 3)
+
+
+def test_named_fields_are_cut_and_no_others():
+    arrays = {"tokens": np.zeros((4, 6)), "scores": np.zeros((4, 6)), "lengths": np.array([1, 2, 2, 1])}
+    batch = BucketedBatches(arrays, 2, 0, (2,), fields=("tokens",))[0]
+    assert (batch["tokens"].shape, batch["scores"].shape) == ((2, 2), (2, 6))
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        ({}, {"boundaries": (8, 4)}, r"boundaries: got \(8, 4\), expected whole numbers from 1 upwards"),
+        ({}, {"boundaries": (4, 4)}, "boundaries: got"),
+        ({}, {"boundaries": (0, 4)}, "boundaries: got"),
+        ({}, {"boundaries": (-4,)}, "boundaries: got"),
+        ({}, {"batch_size": 0}, "batch_size: got 0, expected 1 to 19"),
+        ({}, {"batch_size": 20}, "batch_size: got 20, expected 1 to 19"),
+        ({"lengths": LENGTHS + 1}, {}, "lengths: got .* values 2 to 13, expected one of 0 to 12"),
+        ({"lengths": LENGTHS - 2}, {}, "lengths: got .* values -1 to 10"),
+        ({"lengths": LENGTHS[:, None]}, {}, r"lengths: got shape \(19, 1\)"),
+        ({"lengths": None}, {}, "lengths: got none beside inputs, targets, labels, weights"),
+        ({"inputs": None}, {}, r"fields: got \{'inputs': None\}"),
+        ({"inputs": np.zeros(19)}, {}, r"fields: got \{'inputs': \(19,\)\}"),
+        ({}, {"fields": ("inputs", "weights")}, "fields: got .* with one T"),
+        ({}, {"fields": ()}, r"fields: got \{\}"),
+        ({"labels": np.zeros(3)}, {}, "arrays: got fields of lengths"),
+    ],
+)
+def test_what_cannot_be_is_refused(change, arguments, message):
+    arrays = {name: array for name, array in {**make_arrays(), **change}.items() if array is not None}
+    with pytest.raises(ValueError, match=message):
+        BucketedBatches(arrays, **{"batch_size": 2, "seed": 0, "boundaries": (4, 8), **arguments})

@@ -1,0 +1,123 @@
+"""Two processes of two devices each do what one process of four does."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dlcore import distributed
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+def environments(processes, devices):
+    coordinator = f"127.0.0.1:{free_port()}"
+    for number in range(processes):
+        variables = {"JAX_NUM_CPU_DEVICES": str(devices)}
+        if processes > 1:
+            variables |= {
+                distributed.COORDINATOR: coordinator,
+                distributed.COUNT: str(processes),
+                distributed.NUMBER: str(number),
+            }
+        yield {**os.environ, **variables}
+
+
+def run(module, arguments, processes, devices):
+    """The last lines of stdout of so many processes that run together."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    running = [
+        subprocess.Popen(
+            command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for env in environments(processes, devices)
+    ]
+    said = [process.communicate(timeout=240) for process in running]
+    assert [process.returncode for process in running] == [0] * processes, said
+    return [out.splitlines()[-1] for out, _ in said]
+
+
+def params_of(path):
+    with np.load(path) as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("mesh", [(4, 1, "replicated"), (4, 1, "sharded"), (2, 2, "by_rules")], ids=str)
+def test_two_processes_equal_one(tmp_path, mesh):
+    program = "tests.two_processes"
+    (one,) = map(json.loads, run(program, [tmp_path / "one", 12, *mesh], 1, 4))
+    two = [json.loads(line) for line in run(program, [tmp_path / "two", 12, *mesh], 2, 2)]
+    assert one["rows"] == [0, 8]
+    assert [result["rows"] for result in two] == [[0, 4], [4, 8]]
+    assert {result["devices"] for result in [one, *two]} == {4}
+    expected = params_of(tmp_path / "one" / "params_0.npz")
+    for number, result in enumerate(two):
+        assert result["loss"] == pytest.approx(one["loss"], rel=1e-6)
+        for name, leaf in params_of(tmp_path / "two" / f"params_{number}.npz").items():
+            np.testing.assert_allclose(leaf, expected[name], rtol=1e-6, atol=1e-7, err_msg=name)
+    tables = [(tmp_path / part / "metrics.csv").read_text().splitlines() for part in ("one", "two")]
+    assert [line.rsplit(",", 1)[0] for line in tables[0]] == [line.rsplit(",", 1)[0] for line in tables[1]]
+
+
+def test_a_run_of_two_processes_goes_on_as_one_and_back(tmp_path):
+    program, mesh = "tests.two_processes", (4, 1, "sharded")
+    (whole,) = run(program, [tmp_path / "whole", 12, *mesh], 1, 4)
+    run(program, [tmp_path / "parts", 4, *mesh], 2, 2)
+    run(program, [tmp_path / "parts", 8, *mesh], 1, 4)
+    parts = run(program, [tmp_path / "parts", 12, *mesh], 2, 2)
+    assert json.loads(parts[0])["loss"] == pytest.approx(json.loads(whole)["loss"], rel=1e-6)
+
+
+def test_preemption_of_one_process_stops_both_behind_the_same_step(tmp_path):
+    arguments = [sys.executable, "-m", "tests.sequence_toy", f"--workdir={tmp_path / 'run'}"]
+    arguments += ["--config.train.steps=1000000", "--config.train.log_every=20", "--config.mesh.data=4"]
+    said = [tmp_path / f"{number}.txt" for number in (0, 1)]
+    running = [
+        subprocess.Popen(arguments, cwd=ROOT, env=env, stdout=path.open("w"), stderr=subprocess.STDOUT)
+        for path, env in zip(said, environments(2, 2), strict=True)
+    ]
+    try:
+        deadline = time.monotonic() + 120
+        while "step 40/" not in said[0].read_text():
+            assert time.monotonic() < deadline, said[0].read_text()
+            assert all(process.poll() is None for process in running), [path.read_text() for path in said]
+            time.sleep(0.05)
+        running[1].send_signal(signal.SIGTERM)
+        codes = [process.wait(60) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    texts = [path.read_text() for path in said]
+    assert codes == [75, 75], texts
+    steps = {text.split("after step ")[1].split(";")[0] for text in texts}
+    assert len(steps) == 1
+    saved = [int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdigit()]
+    assert max(saved) == int(steps.pop())
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {distributed.COUNT: "2"}, {distributed.COUNT: "2", distributed.NUMBER: "2"}]
+)
+def test_variables_that_say_nothing_useful_are_named(monkeypatch, variables):
+    monkeypatch.setenv(distributed.COORDINATOR, "127.0.0.1:1")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(
+        ValueError, match=r"DLCORE_COORDINATOR: got 127\.0\.0\.1:1 with DLCORE_NUM_PROCESSES="
+    ):
+        distributed.initialise("auto")
+    with pytest.raises(ValueError, match="--distributed: got 'maybe', expected auto, on or off"):
+        distributed.initialise("maybe")

@@ -1,0 +1,44 @@
+"""Run by test_distributed.py, as one process of one or two: trains the sequence toy and says what came of it.
+
+python -m tests.two_processes FOLDER STEPS DATA MODEL PARAMETERS
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import dlcore as dl
+from dlcore import distributed
+from dlcore.train import loop
+from tests import sequence_toy
+
+
+def main(folder: str, steps: str, data: str, model: str, parameters: str) -> None:
+    distributed.initialise("auto")
+    config = sequence_toy.Config()
+    config.train.steps = int(steps)
+    config.mesh = dl.MeshConfig(int(data), int(model), parameters)
+    path = Path(folder)
+    path.mkdir(exist_ok=True)
+    trained = loop.train(sequence_toy.experiment(config), config, path)
+    params, model_state = loop.model_on_host(trained.engine, trained.state)
+    np.savez(
+        path / f"params_{jax.process_index()}.npz",
+        **{
+            jax.tree_util.keystr(key): leaf
+            for key, leaf in jax.tree_util.tree_leaves_with_path((params, model_state))
+        },
+    )
+    print(
+        json.dumps({"rows": trained.engine._rows, "devices": jax.device_count(), **trained.evaluation}),
+        flush=True,
+    )
+    os._exit(0)  # the barrier at exit is for jobs, not for tests
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
