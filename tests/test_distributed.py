@@ -55,7 +55,15 @@ def params_of(path):
         return dict(file)
 
 
-@pytest.mark.parametrize("mesh", [(4, 1, "replicated"), (4, 1, "sharded"), (2, 2, "by_rules")], ids=str)
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        (2, 2, "by_rules"),
+        pytest.param((4, 1, "sharded"), marks=pytest.mark.slow),
+        pytest.param((4, 1, "replicated"), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_two_processes_equal_one(tmp_path, mesh):
     program = "tests.two_processes"
     (one,) = map(json.loads, run(program, [tmp_path / "one", 12, *mesh], 1, 4))
@@ -72,6 +80,7 @@ def test_two_processes_equal_one(tmp_path, mesh):
     assert [line.rsplit(",", 1)[0] for line in tables[0]] == [line.rsplit(",", 1)[0] for line in tables[1]]
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_as_one_and_back(tmp_path):
     program, mesh = "tests.two_processes", (4, 1, "sharded")
     (whole,) = run(program, [tmp_path / "whole", 12, *mesh], 1, 4)

@@ -49,7 +49,7 @@ def assert_close(first, second):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), first, second)
 
 
-@pytest.fixture(scope="module", params=["lstm", "bigru"])
+@pytest.fixture(scope="module", params=["lstm", pytest.param("bigru", marks=pytest.mark.slow)])
 def alone(request):
     """The run on one device."""
     engine = engine_of(ONE, request.param, average_decay=0.9)
