@@ -21,7 +21,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import app, flags
+from absl import app, flags, logging
 
 KILLS = flags.DEFINE_integer("kills", 100, "How many.", lower_bound=1)
 SIGNAL = flags.DEFINE_enum("signal", "KILL", ["KILL", "TERM"], "Which signal.")
@@ -30,7 +30,7 @@ SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
 ROOT = Path(__file__).parent.parent
 OFTEN = ["--config.train.log_every=2", "--config.train.eval_every=4", "--config.checkpoint.every=3"]
 EXPERIMENTS = {
-    "digits": ["experiments.digits", "--config.features=4,8", "--config.train.eval_batch_size=100"],
+    "digits": ["experiments.digits", "--config.features=4,8", "--config.optimizer.warmup_steps=5"],
     "lstm": ["tests.sequence_toy", "--config.cell=lstm"],
     "bigru": ["tests.sequence_toy", "--config.cell=bigru"],
 }
@@ -38,6 +38,7 @@ WITHIN = 30
 
 
 def main(_: list[str]) -> None:
+    logging.set_verbosity(logging.WARNING)
     moments = kill(KILLS.value, signal.Signals[f"SIG{SIGNAL.value}"], SEED.value)
     print("result:", json.dumps(moments))
 

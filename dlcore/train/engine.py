@@ -93,6 +93,11 @@ class Engine:
         """The state at step 0, made where it belongs by one compiled program."""
         return jax.jit(self._first_state, out_shardings=self._shardings)(self.batch(range(1)))
 
+    @property
+    def shares(self) -> int:
+        """How many such parts as this process loads make a whole batch."""
+        return self._batch_size // (self._rows[1] - self._rows[0])
+
     def host_batch(self, step: int) -> Batch:
         """The rows of one step's batch that this process has to load."""
         data = self.experiment.train_data

@@ -141,7 +141,7 @@ def prepared(engine: Engine, start: int) -> Generator[Work]:
     def make(steps: range) -> Work:
         batches = [engine.host_batch(step) for step in steps]
         counts = [speed.count(batch) for batch in batches]
-        examples, frames = map(sum, zip(*counts, strict=True))
+        examples, frames = (engine.shares * sum(column) for column in zip(*counts, strict=True))
         return Work(steps, engine.placed(batches), (examples, frames))
 
     return read_ahead(make, call_steps(start, engine.config), config.read_ahead, config.read_workers)
