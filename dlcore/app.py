@@ -1,6 +1,7 @@
 """The command line of every experiment: flags -> Config -> a mode, in a run's folder."""
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -45,6 +46,8 @@ def run(
     _define_flags(config_class(), presets)
 
     def main(_: list[str]) -> None:
+        if FLAGS.verbosity < 0:  # what Orbax logs at length is raised, too, and then said in a line
+            logging.get_absl_logger().addFilter(lambda record: "/orbax/" not in record.pathname)
         signal.signal(signal.SIGTERM, _stop_early)
         signal.signal(signal.SIGUSR1, _stop_early)
         with contextlib.ExitStack() as stack:
@@ -93,6 +96,12 @@ def _result(mode: Mode, this_run: Run) -> Mapping[str, Any]:
         raises = this_run.config.train.on_nan == "raise"
         if isinstance(error, CheckpointError) or (isinstance(error, NonFiniteError) and not raises):
             print("error:", error, file=sys.stderr)
+        elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(
+                f"error: the disk is full ({error}); every checkpoint in {this_run.folder} is whole; free space and "
+                "start again",
+                file=sys.stderr,
+            )
         else:
             traceback.print_exc()
         _exit(FAILED)

@@ -38,6 +38,9 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
 class CheckpointError(OSError):
     """A checkpoint could not be written; ``errno`` says why, and the message what is still there."""
 
+    def __str__(self) -> str:
+        return self.strerror or ""
+
 
 class Checkpoints:
     """The checkpoints in a folder, one a step; a context manager that waits for the last write.

@@ -27,8 +27,6 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, step: int):
-        from tensorboardX import SummaryWriter
-
         self._path = folder / "metrics.csv"
         rows = [row for row in read_metrics(self._path) if row[0] <= step]
         partial = self._path.with_suffix(".partial")
@@ -37,7 +35,7 @@ class MetricsLog:
         os.replace(partial, self._path)
         self._file = self._path.open("a", newline="")
         self._rows = csv.writer(self._file, lineterminator="\n")
-        self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+        self._events = Events(folder, step)
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -50,8 +48,39 @@ class MetricsLog:
         """One step's numbers, on disk when this returns; those of the ``clock`` go to TensorBoard alone."""
         self._rows.writerows([step, name, repr(value)] for name, value in values.items())
         self._file.flush()
-        for name, value in {**values, **(clock or {})}.items():
-            self._events.add_scalar(name, value, step)
+        self._events.write(step, {**values, **(clock or {})})
+
+
+class Events:
+    """TensorBoard's file, written at once: tensorboardX's ``SummaryWriter`` writes in a thread, which a full disk ends,
+    and then waits for it for ever.
+
+    Args:
+        folder: where the file goes.
+        step: from which the run goes on; TensorBoard forgets what files before this one have of later steps.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        self._event = Event
+        self._file = EventsWriter(str(folder / "events"))
+        if step:
+            self._put(step + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        from tensorboardX.summary import scalar
+
+        for name, value in values.items():
+            self._put(step, summary=scalar(name, value))
+        self._file.flush()
+
+    def _put(self, step: int, **content: Any) -> None:
+        self._file.write_event(self._event(wall_time=time.time(), step=step, **content))
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def read_metrics(path: Path) -> list[tuple[int, str, float]]:

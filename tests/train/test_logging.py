@@ -1,6 +1,10 @@
 """metrics.csv, and what a person sees."""
 
+import subprocess
+import sys
+
 import pytest
+from tensorboardX.proto.event_pb2 import Event
 
 from dlcore.train.logging import MetricsLog, ProgressReport, read_metrics
 
@@ -51,3 +55,39 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
     assert lines[0].startswith("step 5/10  loss 0.25  ")
     assert lines[1].startswith("step 10/10  eval accuracy 0.5  ")
     assert all(line.endswith("s left") for line in lines)
+
+
+def test_a_disk_that_takes_no_more_is_an_error_at_once(tmp_path):
+    """No thread that dies of it, for which the run would wait."""
+    program = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from dlcore.train.logging import MetricsLog\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "with MetricsLog(Path(sys.argv[1]), 0) as log:\n"
+        "    for step in range(1, 10_000):\n"
+        "        log.write(step, {'train/loss': 0.5}, {f'train/{number}': 1.0 for number in range(10)})\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert finished.returncode == 1
+    assert "OSError: [Errno 27]" in finished.stderr
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert [step for step, _, _ in rows] == list(range(1, len(rows) + 1))
+
+
+def test_tensorboard_reads_what_was_written(tmp_path):
+    with MetricsLog(tmp_path, 4) as log:
+        log.write(5, {"train/loss": 0.25}, {"train/steps_per_second": 10.0})
+    (path,) = tmp_path.glob("events.out.tfevents.*")
+    content, events = path.read_bytes(), []
+    while content:  # length, its checksum, the event, its checksum
+        size = int.from_bytes(content[:8], "little")
+        events.append(Event.FromString(content[12 : 12 + size]))
+        content = content[16 + size :]
+    values = {
+        value.tag: (event.step, value.simple_value) for event in events for value in event.summary.value
+    }
+    assert values == {"train/loss": (5, 0.25), "train/steps_per_second": (5, 10.0)}
+    assert [event.step for event in events if event.session_log.status] == [5]
