@@ -74,44 +74,36 @@ def train(experiment: Experiment, config: Config, folder: Path, profile: str | N
             raise Interrupted(start, number)
         recorder = stack.enter_context(Recorder(engine, folder, start, watchdog.alive))
         stack.enter_context(contextlib.closing(trace))
-        work = stack.enter_context(contextlib.closing(prepared(engine, start)))
+        works = stack.enter_context(contextlib.closing(prepared(engine, start)))
         stack.enter_context(jax.transfer_guard("disallow"))
-        in_flight: collections.deque[jax.Array] = collections.deque()
+        calls = Calls(engine, folder)
         evaluation = None
 
-        def wait(most: int) -> None:
-            """Lets the devices be at most so many calls behind, and looks at what they have done."""
-            while len(in_flight) > most:
-                if jax.device_get(in_flight.popleft()) >= 0:
-                    raise diagnosed(engine, state, folder)
-
-        while (call := next_call(work, recorder)) is not None:
-            trace.before(call.steps)
-            state, bad_step = run_call(engine, state, call, recorder)
-            step, evaluation = call.steps.stop, None
-            in_flight.append(bad_step)
+        while (work := next_work(works, recorder)) is not None:
+            trace.before(work.steps)
+            state, bad_step = run_call(engine, state, work, recorder)
+            step, evaluation = work.steps.stop, None
             recorder.write()  # the row of the call before: meanwhile the devices work on this one
-            wait(0 if config.train.on_nan == "raise" else IN_FLIGHT)
+            calls.add(bad_step, state)
             trace.after(step, bad_step)
             watchdog.alive()
 
-            number = stop.requested(step) if step < last else 0
+            stopped_by = stop.requested(step) if step < last else 0
             log_due, eval_due, checkpoint_due = (
                 step % every == 0 or step == last for every in cadences(config)
             )
+            if log_due or eval_due or checkpoint_due or stopped_by:
+                calls.wait(state)
             if log_due:
-                wait(0)
                 state = recorder.training(step, state)
             if eval_due:
-                wait(0)
                 evaluation = recorder.evaluation(step, state)
-            if checkpoint_due or number:
-                wait(0)
+            if checkpoint_due or stopped_by:
                 recorder.write()  # on disk before the state that goes on behind it
                 with recorder.speed.paused():
                     checkpoints.save(step, state, evaluation)
-            if number:
-                raise Interrupted(step, number)
+            if stopped_by:
+                raise Interrupted(step, stopped_by)
 
         if evaluation is None:  # the run had ended before this process began
             evaluation = evaluate(engine, state, watchdog.alive)
@@ -147,20 +139,49 @@ def prepared(engine: Engine, start: int) -> Generator[Work]:
     return read_ahead(make, call_steps(start, engine.config), config.read_ahead, config.read_workers)
 
 
-def next_call(work: Iterator[Work], recorder: Recorder) -> Work | None:
+def next_work(works: Iterator[Work], recorder: Recorder) -> Work | None:
     with recorder.speed.waiting_for_data():
-        return next(work, None)
+        return next(works, None)
 
 
 def run_call(
-    engine: Engine, state: TrainState, call: Work, recorder: Recorder
+    engine: Engine, state: TrainState, work: Work, recorder: Recorder
 ) -> tuple[TrainState, jax.Array]:
     """Starts a call on the devices and counts it."""
     compiled_before = engine.compile_seconds
-    program = engine.program(call.batch, len(call.steps))
+    program = engine.program(work.batch, len(work.steps))
     recorder.speed.compiled(engine.compile_seconds - compiled_before)
-    recorder.count(len(call.steps), call.counts, program.flops)
-    return program.call(state, call.batch)
+    recorder.count(len(work.steps), work.counts, program.flops)
+    return program.call(state, work.batch)
+
+
+class Calls:
+    """The calls that the devices have not finished; whoever waits for them sees whether they were finite.
+
+    Args:
+        engine: of the run.
+        folder: the run's, for what is written aside.
+    """
+
+    def __init__(self, engine: Engine, folder: Path):
+        self._engine, self._folder = engine, folder
+        self._most = 0 if engine.config.train.on_nan == "raise" else IN_FLIGHT
+        self._unfinished: collections.deque[jax.Array] = collections.deque()
+
+    def add(self, bad_step: jax.Array, state: TrainState) -> None:
+        """Takes the ``bad_step`` of a call that has begun, behind which ``state`` is; waits for those long before."""
+        self._unfinished.append(bad_step)
+        self.wait(state, self._most)
+
+    def wait(self, state: TrainState, most: int = 0) -> None:
+        """Waits until at most so many are unfinished.
+
+        Raises:
+            NonFiniteError: one of them was not finite.
+        """
+        while len(self._unfinished) > most:
+            if jax.device_get(self._unfinished.popleft()) >= 0:
+                raise diagnosed(self._engine, state, self._folder)
 
 
 def restore(run: Run) -> TrainState:

@@ -28,12 +28,12 @@ def poisoned(monkeypatch):
     """NaN in one value of the second layer's kernel before step 37, put there from outside the step."""
     run_call = loop.run_call
 
-    def poisoning(engine, state, call, recorder):
-        if call.steps.start == BAD_STEP:
+    def poisoning(engine, state, work, recorder):
+        if work.steps.start == BAD_STEP:
             kernel = state.params["Dense_0"]["kernel"].at[3, 1].set(jnp.nan)
             dense = {**state.params["Dense_0"], "kernel": kernel}
             state = state.replace(params={**state.params, "Dense_0": dense})
-        return run_call(engine, state, call, recorder)
+        return run_call(engine, state, work, recorder)
 
     monkeypatch.setattr(loop, "run_call", poisoning)
 
