@@ -119,9 +119,9 @@ def _exit(code: int) -> NoReturn:
 
 
 def _stop_early(number: int, _: object) -> None:
-    """Before and behind the training loop nothing has to be saved."""
-    print(f"stopped by {signal.Signals(number).name}", file=sys.stderr)
-    sys.exit(PREEMPTED)
+    """Before and behind the training loop nothing is to be saved; an exception could get lost in JAX's callbacks."""
+    os.write(sys.stderr.fileno(), f"stopped by {signal.Signals(number).name}\n".encode())
+    os._exit(PREEMPTED)
 
 
 def _define_flags(config: Config, presets: Mapping[str, Config]) -> None:

@@ -61,7 +61,15 @@ def kill(kills: int, number: signal.Signals, seed: int) -> dict[str, int]:
 
 
 def start(experiment: str, folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", *EXPERIMENTS[experiment], "--config.train.steps=40", *OFTEN]
+    command = [
+        sys.executable,
+        "-X",
+        "faulthandler",
+        "-m",
+        *EXPERIMENTS[experiment],
+        "--config.train.steps=40",
+        *OFTEN,
+    ]
     with folder.with_suffix(".log").open("w") as log:
         return subprocess.Popen([*command, f"--workdir={folder}"], cwd=ROOT, stdout=log, stderr=log)
 
@@ -83,7 +91,7 @@ def until_the_end(experiment, folder, expected, seconds, number, chance, most):
         moment = at(folder)
         process.send_signal(number)
         began = time.monotonic()
-        code = process.wait(WITHIN)
+        code = ended(process, folder)
         if code == 0 or "result:" in said(folder):  # it had ended, or was in its last step
             break
         if number == signal.SIGTERM and not (code == -number and moment == "imports"):
@@ -95,6 +103,16 @@ def until_the_end(experiment, folder, expected, seconds, number, chance, most):
     differing = [name for name, value in left_by(folder).items() if value != expected[name]]
     assert not differing, (experiment, differing, said(folder))
     return moments
+
+
+def ended(process: subprocess.Popen[bytes], folder: Path) -> int:
+    """The exit code; AssertionError with the tracebacks of all threads where the run does not end."""
+    try:
+        return process.wait(WITHIN)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        process.wait()
+        raise AssertionError(f"not ended within {WITHIN} s: {said(folder)}") from None
 
 
 def strike(process: subprocess.Popen[bytes], folder: Path, seconds: float, chance: random.Random) -> None:
