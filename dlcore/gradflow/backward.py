@@ -1,0 +1,123 @@
+"""Backpropagation through time in one reverse scan that measures what it passes (lecture: BPTT).
+
+    delta_t = d_t + J_{t+1}^T delta_{t+1},    delta_T = d_T,    J_t = ds_t / ds_{t-1}
+    g_k = (ds_k / dtheta)^T delta_k,          sum_k g_k = dL/dtheta
+
+with the derivative of each step alone in ``ds_k / dtheta``. delta_t is how the loss depends on the state after step t
+in every way, directly and through all later states; g_k is the k-th step's share in the gradient. A parameter's whole
+gradient hides that delta vanishes: the last few g_k, which do not vanish, are most of it.
+
+The states are stored and the rest is computed as it goes: memory O(T B n + |theta|), and never T copies of theta.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dlcore.gradflow import scaled
+from dlcore.gradflow.recurrence import (
+    Recurrence,
+    Tree,
+    at,
+    check_states,
+    number_of_steps,
+    own_rows,
+    own_step,
+)
+from dlcore.gradflow.scaled import Scaled
+
+
+class Backward(NamedTuple):
+    """Backpropagation through time, step by step. Logarithms are natural, and -inf where a norm is exactly 0.
+
+    Attributes:
+        log_signal: ``[T + 1, B]``, log |delta_t| over the whole state, row by row.
+        log_gradient: ``[T]``, log |g_k| over all parameters, of the whole batch; entry k - 1, beside its input.
+        log_gradient_of: the same of each parameter alone, ``[T]`` by its path, as in ``{"params/bias": ...}``.
+        gradient: ``sum_k g_k``, what ``jax.grad`` gives; inf or 0 where floats do not reach.
+        zeros: ``[T + 1, B]``, where delta_t is exactly 0, as behind units of a ReLU that are all dead: the signal has
+            ended there, which is something else than to become small.
+    """
+
+    log_signal: jax.Array
+    log_gradient: jax.Array
+    log_gradient_of: dict[str, jax.Array]
+    gradient: Tree
+    zeros: jax.Array
+
+
+def backward(recurrence: Recurrence, states: Tree, direct: Tree) -> Backward:
+    """The signal that comes back through time, and each step's share in the gradient.
+
+    Each row of delta_t is carried as values times a power of two (`scaled`), so that neither T = 1000 steps of a
+    contraction nor of an expansion leave float32. In g_k, rows are summed at the largest one's power.
+
+    Args:
+        recurrence: the step and what it was applied to. In a row's padding nothing happens: its delta stays what it
+            is, plus d_t, and there is no g.
+        states: ``[T + 1, B, ...]`` of `trajectory`.
+        direct: d_t, shaped as the states; of `recurrence.direct`.
+
+    Returns:
+        Norms and gradient, see `Backward`.
+
+    Raises:
+        ValueError, TypeError: shapes do not fit.
+
+    >>> from dlcore.gradflow.recurrence import direct, trajectory
+    >>> toy = lambda weight, state, inputs: weight * state + inputs  # lecture: toy example
+    >>> inputs = jnp.zeros((1000, 1)).at[0].set(1.0)
+    >>> recurrence = Recurrence(toy, jnp.array(0.01), jnp.zeros(1), inputs)
+    >>> states = trajectory(recurrence)
+    >>> flow = backward(recurrence, states, direct(lambda states: states[-1].sum(), states))
+    >>> (flow.log_signal[1] / jnp.log(10)).round(2).tolist()  # 0.01^999
+    [-1998.0]
+    """
+    check_states(recurrence, states, direct)
+    leaves = jax.tree_util.tree_leaves_with_path(recurrence.params)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    steps = number_of_steps(recurrence)
+
+    def body(
+        carry: tuple[Scaled, list[Scaled]], number: jax.Array
+    ) -> tuple[tuple[Scaled, list[Scaled]], Tree]:
+        signal, total = carry
+        shares, signal = pulled(recurrence, at(states, number), signal, number)
+        signal = scaled.add(signal, scaled.from_floats(at(direct, number), 1))
+        total = list(map(scaled.add, total, shares))
+        return (signal, total), (scaled.log_norm(signal), list(map(scaled.log_norm, shares)))
+
+    last = scaled.from_floats(at(direct, steps), 1)
+    none = [scaled.from_floats(jnp.zeros_like(leaf), 0) for _, leaf in leaves]
+    (_, total), (log_signal, logs) = lax.scan(body, (last, none), jnp.arange(steps), reverse=True)
+    log_signal = jnp.concatenate([log_signal, scaled.log_norm(last)[None]])
+    gradient = jax.tree.unflatten(jax.tree.structure(recurrence.params), list(map(scaled.unscaled, total)))
+    named = dict(zip(names, logs, strict=True))
+    return Backward(log_signal, scaled.joint(logs), named, gradient, jnp.isneginf(log_signal))
+
+
+def pulled(
+    recurrence: Recurrence, state: Tree, cotangent: Scaled, number: jax.Array
+) -> tuple[list[Scaled], Scaled]:
+    """One step back: ``(ds_k/dtheta)^T v`` of each parameter, and ``J_k^T v``.
+
+    Args:
+        recurrence: whose step k = ``number`` + 1 it is. state: s_{k-1} ``[B, ...]``.
+        cotangent: v of s_k, exponents ``[*many, B]``: any number of them, for which the step is computed once.
+
+    Returns:
+        A list of the parameters' leaves, exponents ``[*many]``; and the cotangent of s_{k-1}.
+    """
+    own, inputs = own_rows(recurrence, number), at(recurrence.inputs, number)
+    _, pull = jax.vjp(
+        lambda params, state: own_step(recurrence, params, state, inputs, own), recurrence.params, state
+    )
+    for _ in range(cotangent.exponent.ndim - 1):
+        pull = jax.vmap(pull)
+    # Two pulls, as sums over rows need a common scale and the rows themselves their own; of either, the compiler
+    # drops the half that is not used.
+    common = scaled.aligned(cotangent, own)
+    shares = [scaled.scaled(leaf, common.exponent) for leaf in jax.tree.leaves(pull(common.values)[0])]
+    return shares, scaled.scaled(pull(cotangent.values)[1], cotangent.exponent)
