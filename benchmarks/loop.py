@@ -72,7 +72,7 @@ def main() -> None:
             tempfile.TemporaryDirectory() as folder,
             mock.patch.object(ProgressReport, "report", record),
         ):
-            loop.train(experiment, config, Path(folder))
+            loop.train(Engine(experiment, config), Path(folder))
         return (STEPS - FIRST) / (rows[STEPS] - rows[FIRST])
 
     fixed = jax.device_put(experiment.train_data[0])

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -18,14 +19,15 @@ from absl import app, flags, logging
 from dlcore import config as configs
 from dlcore import distributed, modes
 from dlcore import flags as config_flags
-from dlcore.train.engine import check_fit
-from dlcore.train.experiment import Config, Experiment, Mode, Run, check_model, check_schedule, in_steps
+from dlcore.train.experiment import Config, Experiment, check_model
+from dlcore.train.run import Mode, Run
 from dlcore.train.stopping import INTERRUPTED, PREEMPTED, Interrupted
 
 C = TypeVar("C", bound=Config)
 FLAGS = flags.FLAGS
 
 FAILED = 1
+LEADER_SECONDS = 2  # that the others have for their own last words: the first process's end ends them
 
 
 def run(
@@ -46,6 +48,16 @@ def run(
     _define_flags(config_class(), presets)
 
     def main(_: list[str]) -> None:
+        try:
+            run_mode()
+        except KeyboardInterrupt:  # not at the end of a call of the training loop, which is `Interrupted`
+            print(
+                "stopped by Ctrl-C at once; what is saved stays, and the same command goes on",
+                file=sys.stderr,
+            )
+            _exit(INTERRUPTED)
+
+    def run_mode() -> None:
         if FLAGS.verbosity < 0:  # what Orbax logs at length is raised, too, and then said in a line
             logging.get_absl_logger().addFilter(lambda record: "/orbax/" not in record.pathname)
         signal.signal(signal.SIGTERM, _stop_early)
@@ -57,15 +69,13 @@ def run(
                 folder = _folder()
                 config = _config(config_class(), presets, folder)
                 configs.check(config)
+                distributed.check_same(_settings(config, folder))
                 built = experiment(config)
-                mode = _mode(built)
+                mode, this_run = _mode(built), Run(built, config, folder, FLAGS.checkpoint, FLAGS.profile)
                 with config_flags.one_line_errors(config, " (--verbosity=1 shows where)"):
-                    check_schedule(in_steps(config, built))
                     check_model(built)
-                this_run = Run(built, config, folder, FLAGS.checkpoint, FLAGS.profile)
+                    _ = this_run.engine.abstract_state  # mesh, sharding rules and batch size fit each other
                 if FLAGS.mode == "train":
-                    with config_flags.one_line_errors(config, " (--verbosity=1 shows where)"):
-                        check_fit(built, in_steps(config, built))
                     stack.enter_context(modes.claimed_folder(this_run))
             result = _result(mode, this_run)
         if jax.process_index() == 0:
@@ -84,9 +94,6 @@ def _result(mode: Mode, this_run: Run) -> Mapping[str, Any]:
     except Interrupted as stop:
         print(f"{stop}; to go on: --workdir={this_run.folder}", file=sys.stderr)
         _exit(stop.exit_code)
-    except KeyboardInterrupt:
-        print(f"stopped before the first step; to go on: --workdir={this_run.folder}", file=sys.stderr)
-        _exit(INTERRUPTED)
     except Exception as error:
         mistake = config_flags.with_flag(error, this_run.config)
         if mistake:
@@ -115,6 +122,8 @@ def _exit(code: int) -> NoReturn:
     """
     sys.stdout.flush()
     sys.stderr.flush()
+    if jax.process_count() > 1 and jax.process_index() == 0:
+        time.sleep(LEADER_SECONDS)
     os._exit(code)
 
 
@@ -186,6 +195,19 @@ def _config(config: C, presets: Mapping[str, C], folder: Path) -> C:
             config, folder / modes.CONFIG, "--workdir" if FLAGS.workdir else "--run"
         )
     return config_flags.given(config, FLAGS)
+
+
+def _settings(config: Config, folder: Path) -> dict[str, str]:
+    """What has to be the same in every process of a job, by flag."""
+    own = {
+        "--mode": FLAGS.mode,
+        "--workdir": folder,
+        "--checkpoint": FLAGS.checkpoint,
+        "--profile": FLAGS.profile,
+    }
+    return {name: str(value) for name, value in own.items()} | {
+        leaf.flag: leaf.text for leaf in configs.leaves(config)
+    }
 
 
 def _mode(experiment: Experiment) -> Mode:

@@ -116,16 +116,6 @@ def in_steps(config: C, *, batch_size: int | None, examples: int | None) -> C:
     return configs.replace(config, found)
 
 
-def is_longer(new: int | Duration, old: int | Duration) -> bool:
-    """Whether a duration grew; durations of different units do not compare, so that is False.
-
-    >>> is_longer(300, Duration("200steps")), is_longer(Duration("5epochs"), 4)
-    (True, False)
-    """
-    (new_number, new_unit), (old_number, old_unit) = _number_and_unit(new), _number_and_unit(old)
-    return new_unit == old_unit and new_number > old_number
-
-
 def _check_number(text: str, number: Fraction, unit: str) -> None:
     if number <= 0:
         raise ValueError(f"duration: got {text!r}, expected a number > 0")
@@ -175,7 +165,7 @@ def _to_steps(
     if unit == "steps":
         return int(number)
     if unit == "%":
-        length = _known(steps, f"{got} steps, epochs or examples; % is of the run's length, not known here")
+        length = _known(steps, f"{got} steps, epochs or examples; % is of the run's length, not of itself")
         return max(1, math.floor(Fraction(number * length, 100) + Fraction(1, 2)))
     batch_size = _known(batch_size, f"{got} steps; the batch size is not known")
     if unit == "epochs":

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import json
 import math
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,14 +14,17 @@ from jax.experimental import multihost_utils
 
 from dlcore import config as configs
 from dlcore import figures, flags
-from dlcore.durations import is_longer
-from dlcore.train.experiment import Run, in_steps
+from dlcore.files import written_whole
+from dlcore.train import damage
+from dlcore.train.experiment import in_steps
+from dlcore.train.run import Run
 
 # What imports Orbax (dlcore.train.loop) is imported when a mode runs: `import dlcore` stays fast.
 
 CONFIG = "config.json"
 RESULT = "result.json"
 LOCK = ".lock"
+FOLDERS = (damage.FOLDER, "events", "figures")
 
 
 def train(run: Run) -> Mapping[str, Any]:
@@ -31,17 +33,18 @@ def train(run: Run) -> Mapping[str, Any]:
 
     finished = _finished(run)
     if finished is not None:
-        print("finished already; a larger --config.train.steps trains it on", file=sys.stderr)
+        if jax.process_index() == 0:
+            print("finished already; a larger --config.train.steps trains it on", file=sys.stderr)
         return finished
     if jax.process_index() == 0:
         print(f"run folder: {run.folder}", file=sys.stderr)
-    trained = loop.train(run.experiment, run.config, run.folder, run.profile)
+    trained = loop.train(run.engine, run.folder, run.profile)
     result = {
         **trained.evaluation,
         "steps": int(trained.state.step),
         "seconds": round(trained.seconds, 2),
     }
-    model = loop.model_on_host(trained.engine, trained.state)
+    model = loop.model_on_host(run.engine, trained.state)
     if jax.process_index() == 0:
         for path in _draw(run, *model):
             print(f"figure: {path}", file=sys.stderr)
@@ -52,13 +55,11 @@ def train(run: Run) -> Mapping[str, Any]:
 def evaluate(run: Run) -> Mapping[str, Any]:
     """``--mode=evaluate``: a checkpoint's evaluation on the whole set; writes nothing."""
     from dlcore.train import loop
-    from dlcore.train.engine import Engine
     from dlcore.train.evaluation import evaluate
 
-    engine = Engine(run.experiment, in_steps(run.config, run.experiment))
     with flags.one_line_errors(run.config):
-        state = loop.restore_model(run, engine)
-    return {**evaluate(engine, state), "steps": int(state.step)}
+        state = loop.restore_model(run)
+    return {**evaluate(run.engine, state), "steps": int(state.step)}
 
 
 @contextlib.contextmanager
@@ -68,7 +69,7 @@ def claimed_folder(run: Run) -> Iterator[None]:
     Raises:
         ValueError: the folder holds a run with other settings (see `config.setting` for those that may differ), or
             something that is no run.
-        NotADirectoryError: there is a file in its place.
+        NotADirectoryError: there is a file in the place of the folder or of one in it.
         BlockingIOError: another process trains in it.
     """
     if jax.process_index() > 0:  # the first process has the lock, for all of them
@@ -93,11 +94,19 @@ def claimed_folder(run: Run) -> Iterator[None]:
 
 def check_folder(run: Run) -> None:
     """Raises as `claimed_folder` does where the folder is not for this run."""
+    from dlcore.train.logging import read_metrics
+
     path = run.folder / CONFIG
-    if run.folder.exists() and not run.folder.is_dir():
-        raise NotADirectoryError(f"{run.folder}: got a file, expected a folder for the run; choose another")
+    for folder in (run.folder, *(run.folder / name for name in FOLDERS)):
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(
+                f"{folder}: got a file, expected a folder of the run; move it elsewhere, or choose another --run name"
+            )
     if path.is_file():
-        _check_same(run, flags.read_file(run.config, path, "config.json"))
+        stored = flags.read_file(run.config, path, "config.json")
+        if damage.steps(run.folder / damage.FOLDER):  # else nothing is lost with other settings
+            _check_same(run, stored)
+        read_metrics(run.folder / "metrics.csv")
     elif run.folder.exists() and {entry.name for entry in run.folder.iterdir()} - {LOCK}:
         raise ValueError(
             f"{run.folder}: holds files but no {CONFIG}, so it is no run's folder; choose another"
@@ -106,13 +115,12 @@ def check_folder(run: Run) -> None:
 
 def _check_same(run: Run, stored: Any) -> None:
     """ValueError unless the run may go on behind what was trained with the ``stored`` config."""
-    pairs = zip(configs.leaves(stored), configs.leaves(run.config), strict=True)
+    before, now = (configs.leaves(in_steps(config, run.experiment)) for config in (stored, run.config))
+    shown = zip(configs.leaves(stored), configs.leaves(run.config), strict=True)
     other = [
         f"{new.flag}={new.text} (was {old.text})"
-        for old, new in pairs
-        if new.value != old.value
-        and not new.may_change
-        and not (new.may_grow and is_longer(new.value, old.value))
+        for (old, new), old_steps, new_steps in zip(shown, before, now, strict=True)
+        if new.value != old.value and not _may_differ(old_steps, new_steps)
     ]
     if other:
         raise ValueError(
@@ -127,13 +135,20 @@ def _check_same(run: Run, stored: Any) -> None:
         )
 
 
+def _may_differ(old: configs.Leaf, new: configs.Leaf) -> bool:
+    """Whether a run may go on with the new value, both with durations as steps."""
+    return new.may_change or new.value == old.value or (new.may_grow and new.value > old.value)
+
+
 def _finished(run: Run) -> Mapping[str, Any] | None:
-    """The result of a run that is at its last step already; a damaged one is made anew."""
+    """The result of a run that is at its last step already, and whose last checkpoint is whole."""
     try:
         result = json.loads((run.folder / RESULT).read_text())
-        return result if result["steps"] == in_steps(run.config, run.experiment).train.steps else None
+        last = result["steps"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
+        return None  # none yet, or a damaged one, which is made anew
+    whole = damage.newest_whole(run.folder / damage.FOLDER)
+    return result if last == run.engine.config.train.steps == whole else None
 
 
 def _draw(run: Run, params: Any, model_state: Any) -> Iterator[Path]:
@@ -163,7 +178,5 @@ def to_json(values: Mapping[str, Any], indent: int | None = None) -> str:
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a file whole or not at all, whatever kills the process meanwhile."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(to_json(values, indent=2) + "\n")
-    os.replace(partial, path)
+    with written_whole(path) as file:
+        file.write(to_json(values, indent=2) + "\n")

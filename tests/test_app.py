@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dlcore.train import loop
-from dlcore.train.experiment import Run
+from dlcore.train.run import Run
 from tests import toy
 
 ROOT = Path(__file__).parent.parent
@@ -117,13 +117,13 @@ def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
     assert evaluated["steps"] == step
 
 
-def test_a_checkpoint_that_cannot_be_written_ends_the_run(folder, tmp_path):
+def test_a_folder_that_cannot_hold_checkpoints_is_refused(folder, tmp_path):
     (tmp_path / "config.json").write_bytes((folder[0] / "config.json").read_bytes())
     (tmp_path / "checkpoints").touch()
     finished = run(f"--workdir={tmp_path}")
-    assert finished.returncode == 1
-    assert "NotADirectoryError" in finished.stderr
-    assert "result:" not in finished.stdout
+    assert finished.returncode == 2
+    assert "checkpoints: got a file, expected a folder of the run" in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
 
 
 def test_help_lists_every_setting_with_default_bounds_and_meaning():

@@ -117,6 +117,48 @@ def test_preemption_of_one_process_stops_both_behind_the_same_step(tmp_path):
     assert max(saved) == int(steps.pop())
 
 
+def test_processes_with_different_flags_are_refused(tmp_path):
+    command = [sys.executable, "-m", "tests.sequence_toy", f"--workdir={tmp_path / 'run'}"]
+    running = [
+        subprocess.Popen(
+            [*command, *flags], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for flags, env in zip(([], ["--config.seed=1"]), environments(2, 1), strict=True)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in running]
+    assert [process.returncode for process in running] == [2, 2], said
+    for text in said:
+        assert "--config.seed=1: got it in process 1, but --config.seed=0 in process 0" in text
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_process_that_is_left_alone_says_so_and_gives_up(number):
+    program = (
+        "from dlcore import distributed as d\nd.SAY_SECONDS, d.WAIT_SECONDS = 0.2, 2\nd.initialise('on')\n"
+    )
+    env = list(environments(2, 1))[number]
+    began = time.monotonic()
+    finished = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert finished.returncode == 1
+    waiting = f"process {number}: waiting for all 2 processes at {env[distributed.COORDINATOR]}"
+    assert f"{waiting}\nerror: {waiting}: some are missing after 2 s" in finished.stderr
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
+    "coordinator", ["", "node1", "node1:", ":1234", "127.0.0.1:1x", "127.0.0.1:0", "a b:1", "node1:65536"]
+)
+def test_a_coordinator_that_is_no_address_is_named(monkeypatch, coordinator):
+    monkeypatch.setenv(distributed.COORDINATOR, coordinator)
+    monkeypatch.setenv(distributed.COUNT, "2")
+    monkeypatch.setenv(distributed.NUMBER, "0")
+    with pytest.raises(ValueError, match=r"DLCORE_COORDINATOR: got '.*', expected HOST:PORT of process 0"):
+        distributed.initialise("auto")
+
+
 @pytest.mark.parametrize(
     "variables", [{}, {distributed.COUNT: "2"}, {distributed.COUNT: "2", distributed.NUMBER: "2"}]
 )

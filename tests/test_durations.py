@@ -12,7 +12,7 @@ from absl import flags as absl_flags
 from dlcore import config as configs
 from dlcore import flags
 from dlcore.config import setting
-from dlcore.durations import Duration, in_steps, is_longer, to_steps
+from dlcore.durations import Duration, in_steps, to_steps
 
 
 @dataclass
@@ -124,7 +124,7 @@ def test_fractions_are_exact():
         ("5epochs", "examples", "steps or examples; train_data does not say how many `examples` it has"),
         ("5epochs", "batch_size", "steps; the batch size is not known"),
         ("5examples", "batch_size", "steps; the batch size is not known"),
-        ("5%", "steps", "steps, epochs or examples; % is of the run's length, not known here"),
+        ("5%", "steps", "steps, epochs or examples; % is of the run's length, not of itself"),
     ],
 )
 def test_a_number_that_a_unit_needs_may_not_be_missing(duration, unknown, expected):
@@ -192,27 +192,6 @@ def test_plain_text_in_python_becomes_steps():
 def test_errors_name_the_flag(config, message):
     with pytest.raises(ValueError, match="^" + message):
         in_steps(config, batch_size=10, examples=None)
-
-
-@pytest.mark.parametrize(
-    ("new", "old", "longer"),
-    [
-        (300, 200, True),
-        (200, 200, False),
-        (100, 200, False),
-        (Duration("300steps"), 200, True),
-        (300, Duration("200steps"), True),
-        (200, Duration("200steps"), False),
-        (Duration("10epochs"), Duration("9epochs"), True),  # as text it would be less
-        (Duration("9epochs"), Duration("10epochs"), False),
-        (Duration("1.5epochs"), Duration("1epoch"), True),
-        (Duration("10epochs"), 5, False),
-        (Duration("1000examples"), Duration("5epochs"), False),
-        ("10epochs", Duration("9epochs"), True),
-    ],
-)
-def test_longer_is_more_of_the_same_unit(new, old, longer):
-    assert is_longer(new, old) is longer
 
 
 def test_json_and_back_is_the_same_config():

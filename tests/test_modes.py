@@ -5,8 +5,10 @@ import json
 
 import pytest
 
+import dlcore as dl
 from dlcore import modes
-from dlcore.train.experiment import Run
+from dlcore.train import checksums
+from dlcore.train.run import Run
 
 
 def claim(run):
@@ -28,14 +30,55 @@ def test_a_new_folder_gets_its_config(make_toy, tmp_path):
     claim(run)  # the same run again
 
 
+def saved(folder, step):
+    """A whole checkpoint, as far as its checksums go."""
+    checkpoint = folder / "checkpoints" / str(step)
+    checkpoint.mkdir(parents=True)
+    checksums.write(checkpoint)
+    (checkpoint / checksums.COMMITTED).touch()
+
+
 def test_only_the_steps_may_grow(make_toy, tmp_path):
     claim(run_in(make_toy, tmp_path))
+    saved(tmp_path, 6)
     claim(run_in(make_toy, tmp_path, steps=100))
     for wrong in ({"steps": 99}, {"steps": 100, "batch_size": 4}):
         before = (tmp_path / "config.json").read_bytes()
         with pytest.raises(ValueError, match=r"holds a run with other settings: --config\.train"):
             claim(run_in(make_toy, tmp_path, **wrong))
         assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_steps_are_compared_as_steps(make_toy, tmp_path):
+    claim(run_in(make_toy, tmp_path, steps=dl.Duration("4epochs")))  # of 40 examples in batches of 8
+    saved(tmp_path, 6)
+    claim(run_in(make_toy, tmp_path, steps=20))
+    claim(run_in(make_toy, tmp_path, steps=dl.Duration("168examples"), log_every=dl.Duration("3steps")))
+    with pytest.raises(ValueError, match=r"--config\.train\.steps=4epochs \(was 168examples\)"):
+        claim(run_in(make_toy, tmp_path, steps=dl.Duration("4epochs")))
+
+
+def test_a_run_without_a_checkpoint_takes_other_settings(make_toy, tmp_path):
+    claim(run_in(make_toy, tmp_path))
+    claim(run_in(make_toy, tmp_path, batch_size=4))
+    assert json.loads((tmp_path / "config.json").read_text())["train"]["batch_size"] == 4
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "figures", "events"])
+def test_a_file_in_the_place_of_a_folder_is_named(make_toy, tmp_path, name):
+    claim(run_in(make_toy, tmp_path))
+    (tmp_path / name).touch()
+    with pytest.raises(NotADirectoryError, match=f"{name}: got a file, expected a folder of the run"):
+        claim(run_in(make_toy, tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"step,name,value\n1,loss\n", b"step,name,value\n1,loss,\xff\n", None])
+def test_a_damaged_table_is_named(make_toy, tmp_path, content):
+    claim(run_in(make_toy, tmp_path))
+    path = tmp_path / "metrics.csv"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"metrics\.csv: got a .*, "):
+        claim(run_in(make_toy, tmp_path))
 
 
 def test_what_is_no_run_is_left_alone(make_toy, tmp_path):
@@ -59,6 +102,7 @@ def test_a_schedule_that_ends_does_not_grow(make_toy, tmp_path):
     run = run_in(make_toy, tmp_path)
     run.config.optimizer.schedule = "cosine"
     claim(run)
+    saved(tmp_path, 6)
     run.config.train.steps += 1
     with pytest.raises(ValueError, match=r"--config\.train\.steps: got 13 \(was 12\) with a cosine schedule"):
         claim(run)
@@ -76,4 +120,8 @@ def test_a_result_that_is_damaged_or_of_fewer_steps_is_made_anew(make_toy, tmp_p
     (tmp_path / "result.json").write_text(content)
     assert modes._finished(run) is None
     (tmp_path / "result.json").write_text('{"steps": 12}')
+    assert modes._finished(run) is None  # without its last checkpoint
+    saved(tmp_path, 12)
     assert modes._finished(run) == {"steps": 12}
+    (tmp_path / "checkpoints" / "12" / checksums.NAME).unlink()
+    assert modes._finished(run) is None

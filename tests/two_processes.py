@@ -14,6 +14,8 @@ import numpy as np
 import dlcore as dl
 from dlcore import distributed
 from dlcore.train import loop
+from dlcore.train.engine import Engine
+from dlcore.trees import leaves
 from tests import sequence_toy
 
 
@@ -24,17 +26,12 @@ def main(folder: str, steps: str, data: str, model: str, parameters: str) -> Non
     config.mesh = dl.MeshConfig(int(data), int(model), parameters)
     path = Path(folder)
     path.mkdir(exist_ok=True)
-    trained = loop.train(sequence_toy.experiment(config), config, path)
-    params, model_state = loop.model_on_host(trained.engine, trained.state)
-    np.savez(
-        path / f"params_{jax.process_index()}.npz",
-        **{
-            jax.tree_util.keystr(key): leaf
-            for key, leaf in jax.tree_util.tree_leaves_with_path((params, model_state))
-        },
-    )
+    engine = Engine(sequence_toy.experiment(config), config)
+    trained = loop.train(engine, path)
+    model = loop.model_on_host(engine, trained.state)
+    np.savez(path / f"params_{jax.process_index()}.npz", **leaves(model))
     print(
-        json.dumps({"rows": trained.engine._rows, "devices": jax.device_count(), **trained.evaluation}),
+        json.dumps({"rows": engine._rows, "devices": jax.device_count(), **trained.evaluation}),
         flush=True,
     )
     os._exit(0)  # the barrier at exit is for jobs, not for tests

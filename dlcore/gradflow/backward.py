@@ -27,6 +27,7 @@ from dlcore.gradflow.recurrence import (
     own_step,
 )
 from dlcore.gradflow.scaled import Scaled
+from dlcore.trees import leaves
 
 
 class Backward(NamedTuple):
@@ -76,8 +77,7 @@ def backward(recurrence: Recurrence, states: Tree, direct: Tree) -> Backward:
     [-1998.0]
     """
     check_states(recurrence, states, direct)
-    leaves = jax.tree_util.tree_leaves_with_path(recurrence.params)
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    params = leaves(recurrence.params)
     steps = number_of_steps(recurrence)
 
     def body(
@@ -90,11 +90,11 @@ def backward(recurrence: Recurrence, states: Tree, direct: Tree) -> Backward:
         return (signal, total), (scaled.log_norm(signal), list(map(scaled.log_norm, shares)))
 
     last = scaled.from_floats(at(direct, steps), 1)
-    none = [scaled.from_floats(jnp.zeros_like(leaf), 0) for _, leaf in leaves]
+    none = [scaled.from_floats(jnp.zeros_like(leaf), 0) for leaf in params.values()]
     (_, total), (log_signal, logs) = lax.scan(body, (last, none), jnp.arange(steps), reverse=True)
     log_signal = jnp.concatenate([log_signal, scaled.log_norm(last)[None]])
     gradient = jax.tree.unflatten(jax.tree.structure(recurrence.params), list(map(scaled.unscaled, total)))
-    named = dict(zip(names, logs, strict=True))
+    named = dict(zip(params, logs, strict=True))
     return Backward(log_signal, scaled.joint(logs), named, gradient, jnp.isneginf(log_signal))
 
 

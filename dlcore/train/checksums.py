@@ -1,11 +1,12 @@
 """Checksums of a checkpoint's files: whether it is whole is known before anything is read from it."""
 
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from dlcore.files import PARTIAL, written_whole
 
 NAME = "checksums.json"
 
@@ -23,12 +24,8 @@ def write(folder: Path) -> None:
         OSError: the disk is full, or a file cannot be read.
     """
     sums = {path.relative_to(folder).as_posix(): _sum(path) for path in _files(folder)}
-    partial = folder / f"{NAME}.partial"
-    with partial.open("w") as file:
+    with written_whole(folder / NAME) as file:
         json.dump(sums, file, indent=0)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, folder / NAME)
 
 
 def damage(folder: Path) -> str | None:
@@ -76,7 +73,7 @@ def _is_sum(value: Any) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    ours = (NAME, f"{NAME}.partial")
+    ours = (NAME, NAME + PARTIAL)
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in ours)
 
 

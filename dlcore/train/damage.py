@@ -9,7 +9,7 @@ import jax
 
 from dlcore.train import checksums
 
-ASIDE = "damaged_checkpoints"
+FOLDER, ASIDE = "checkpoints", "damaged_checkpoints"  # in a run's folder
 
 
 def steps(folder: Path) -> list[int]:

@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from dlcore.data.pipeline import rows_of
 from dlcore.train import mesh as meshes
-from dlcore.train.experiment import Batch, Config, Experiment, Metrics
+from dlcore.train.experiment import Batch, Config, Experiment, Metrics, in_steps
 from dlcore.train.flops import count_flops
 from dlcore.train.optimizer import make_optimizer
 from dlcore.train.state import TrainState, first_state
@@ -38,13 +38,18 @@ class Engine:
 
     Args:
         experiment: one that `experiment.check_model` let pass.
-        config: its config, whose durations are steps.
+        config: its config.
+
+    Attributes:
+        config: the config with every duration as steps.
 
     Raises:
-        ValueError: mesh, sharding rules, batch size or micro-batches do not fit each other.
+        ValueError: a duration that the data cannot tell in steps; settings, mesh, sharding rules, batch size or
+            micro-batches that do not fit each other.
     """
 
     def __init__(self, experiment: Experiment, config: Config):
+        config = in_steps(config, experiment)
         self.experiment, self.config = experiment, config
         self.mesh = meshes.make_mesh(config.mesh)
         self.optimizer = make_optimizer(config.optimizer, int(config.train.steps))
@@ -190,11 +195,6 @@ class Engine:
     def everywhere(self, tree: Any) -> Any:
         """A copy of which every process holds the whole, for instance to draw it."""
         return jax.jit(lambda tree: tree, out_shardings=self._everywhere)(tree)
-
-
-def check_fit(experiment: Experiment, config: Config) -> None:
-    """Raises where mesh, sharding rules, batch size and micro-batches do not fit each other; computes nothing."""
-    Engine(experiment, config).abstract_state  # noqa: B018
 
 
 def call_steps(start: int, config: Config) -> Iterator[range]:

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 import chex
@@ -17,10 +16,12 @@ from dlcore.data.pipeline import ByStep
 from dlcore.durations import Duration
 from dlcore.metrics import Metric
 from dlcore.train.mesh import MeshConfig, Rules
-from dlcore.train.optimizer import OptimizerConfig, make_schedule
+from dlcore.train.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from dlcore.train.run import Mode
 
 C = TypeVar("C", bound="Config")
 
@@ -178,29 +179,6 @@ class Experiment:
         return cls(init=init, loss=apply_loss, **fields)
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run of an experiment: what a mode gets.
-
-    Attributes:
-        experiment: the built experiment.
-        config: its whole config, checked.
-        folder: the run's folder.
-        checkpoint: which state a mode restores: a step, ``"newest"`` or ``"best"``.
-        profile: steps whose trace is written, as ``"FIRST-LAST"``.
-    """
-
-    experiment: Experiment
-    config: Any
-    folder: Path
-    checkpoint: int | Literal["newest", "best"] = "newest"
-    profile: str | None = None
-
-
-Mode: TypeAlias = Callable[[Run], Mapping[str, Any]]
-"""What ``--mode=NAME`` calls; the last line of stdout is what it returns."""
-
-
 def in_steps(config: C, experiment: Experiment) -> C:
     """The config with every duration as a number of steps; ValueError where the data does not say what it takes."""
     data = experiment.train_data
@@ -209,11 +187,6 @@ def in_steps(config: C, experiment: Experiment) -> C:
         batch_size=getattr(data, "batch_size", config.train.batch_size),
         examples=getattr(data, "examples", None),
     )
-
-
-def check_schedule(config: Config) -> None:
-    """ValueError where the warm-up is longer than the run; durations are steps already."""
-    make_schedule(config.optimizer, int(config.train.steps))
 
 
 def check_model(experiment: Experiment) -> None:

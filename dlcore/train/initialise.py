@@ -9,6 +9,7 @@ import jax
 
 from dlcore.train import checksums, damage, reading
 from dlcore.train.experiment import ModelState, Params
+from dlcore.trees import leaves
 
 PARTS = ("params", "model_state")
 SHOWN = 5  # paths in a list for people, before the rest is only counted
@@ -62,12 +63,14 @@ def initialised(
     Raises:
         ValueError: there is no whole checkpoint, nothing in it fits, or an entry of the map is of no use.
     """
+    if not str(path):
+        raise ValueError("init_from: got an empty text, expected a run's folder, or none")
     folder = checkpoint_folder(Path(path).expanduser())
     tree = reading.stored_tree(folder)
     stored = {part: tree[part] for part in PARTS if part in tree}
-    there = {name: reading.shape(leaf) for name, leaf in reading.leaves(stored).items()}
+    there = {name: reading.shape(leaf) for name, leaf in leaves(stored).items()}
     ours = {"params": params, "model_state": model_state}
-    here = reading.leaves(ours)
+    here = leaves(ours)
     sources = _sources(there, here, mapping)
 
     shared = [new for new in here if new in sources]
@@ -106,7 +109,7 @@ def checkpoint_folder(path: Path) -> Path:
                 f"init_from: got {path}, which is damaged ({problem}); choose another checkpoint"
             )
         return path
-    folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
+    folder = path / damage.FOLDER if (path / damage.FOLDER).is_dir() else path
     if not damage.steps(folder):
         raise ValueError(
             f"init_from: got {path}, expected a run's folder, its checkpoints folder or one checkpoint in it"
@@ -159,9 +162,9 @@ def _below(path: str, prefix: str) -> bool:
 
 def _values(folder: Path, stored: Any, wanted: dict[str, Any]) -> dict[str, Any]:
     """The checkpoint's values of the ``wanted`` paths, typed and placed as the leaves there; no others are read."""
-    paths, structure = list(reading.leaves(stored)), jax.tree.structure(stored)
+    paths, structure = list(leaves(stored)), jax.tree.structure(stored)
     target = jax.tree.unflatten(structure, [wanted.get(path) for path in paths])
-    return reading.leaves(reading.read_leaves(folder, target))
+    return leaves(reading.read_leaves(folder, target))
 
 
 def _some(paths: Iterable[str]) -> str:

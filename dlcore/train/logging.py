@@ -1,7 +1,6 @@
 """Where a run's numbers go: metrics.csv and TensorBoard for the machine, a bar or lines for the person."""
 
 import csv
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dlcore.files import written_whole
 
 COLUMNS = ["step", "name", "value"]
 
@@ -29,10 +30,8 @@ class MetricsLog:
     def __init__(self, folder: Path, step: int):
         self._path = folder / "metrics.csv"
         rows = [row for row in read_metrics(self._path) if row[0] <= step]
-        partial = self._path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
+        with written_whole(self._path) as file:
             csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
-        os.replace(partial, self._path)
         self._file = self._path.open("a", newline="")
         self._rows = csv.writer(self._file, lineterminator="\n")
         self._events = Events(folder, step)
@@ -90,13 +89,14 @@ def read_metrics(path: Path) -> list[tuple[int, str, float]]:
     """
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        rows = list(csv.reader(file))[1:]
-        file.seek(0)
-        whole = rows if file.read().endswith("\n") else rows[:-1]
+    if not path.is_file():
+        raise ValueError(f"{path}: got a folder, expected the table of the run's metrics; move it elsewhere")
     try:
+        text = path.read_text()
+        rows = list(csv.reader(text.splitlines()))[1:]
+        whole = rows if text.endswith("\n") else rows[:-1]
         return [(int(step), name, float(value)) for step, name, value in whole]
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise ValueError(
             f"{path}: got a row that is no step,name,value ({error}); mend the file, or move it elsewhere"
         ) from None
@@ -111,8 +111,8 @@ class ProgressReport:
     """
 
     def __init__(self, step: int, steps: int):
-        self._first, self._steps, self._began = step, steps, time.monotonic()
-        self._compiling = True
+        self._first, self._steps = step, steps
+        self._began: float | None = None  # when the first call was on its way: compiled before
         self._values: dict[str, float] = {}
         self._bar = Progress(
             TextColumn("training"),
@@ -134,6 +134,7 @@ class ProgressReport:
         self._bar.stop()
 
     def advance(self, steps: int = 1) -> None:
+        self._began = self._began or time.monotonic()
         self._bar.advance(self._task, steps)
 
     def report(self, step: int, values: Mapping[str, float]) -> None:
@@ -141,11 +142,10 @@ class ProgressReport:
         self._values.update(values)
         self._bar.update(self._task, values=_text(self._values))
         if self._bar.disable:
-            seconds = (time.monotonic() - self._began) * (self._steps - step) / max(step - self._first, 1)
+            now = time.monotonic()
+            seconds = (now - (self._began or now)) * (self._steps - step) / max(step - self._first, 1)
             line = f"step {step}/{self._steps}  {_text(values)}  {seconds:.0f} s left"
             print(line, file=sys.stderr, flush=True)
-        if self._compiling:  # which is not to count in what is left
-            self._first, self._began, self._compiling = step, time.monotonic(), False
 
 
 def _text(values: Mapping[str, float]) -> str:

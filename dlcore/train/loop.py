@@ -11,28 +11,28 @@ from typing import NamedTuple
 import jax
 
 from dlcore.data.pipeline import read_ahead
-from dlcore.train import speed
+from dlcore.train import damage, speed
 from dlcore.train.checkpoint import Checkpoints
 from dlcore.train.engine import Engine, cadences, call_steps
 from dlcore.train.evaluation import evaluate
-from dlcore.train.experiment import Batch, Config, Experiment, ModelState, Params, Run, in_steps
+from dlcore.train.experiment import Batch, ModelState, Params
 from dlcore.train.initialise import initialised
 from dlcore.train.nonfinite import diagnosed
 from dlcore.train.profile import Trace
 from dlcore.train.recorder import Recorder
-from dlcore.train.state import TrainState
+from dlcore.train.run import Run
+from dlcore.train.state import NONE_BAD, TrainState
 from dlcore.train.stopping import Interrupted, StopSignals, Watchdog
 
 IN_FLIGHT = 2  # calls that the devices may be behind the loop
 
 
 class Trained(NamedTuple):
-    """What a finished run leaves: the last state, its evaluation, how long this process trained, and with what."""
+    """What a finished run leaves: the last state, its evaluation, how long this process trained."""
 
     state: TrainState
     evaluation: Mapping[str, float]
     seconds: float
-    engine: Engine
 
 
 class Work(NamedTuple):
@@ -43,7 +43,7 @@ class Work(NamedTuple):
     counts: tuple[int, int]
 
 
-def train(experiment: Experiment, config: Config, folder: Path, profile: str | None = None) -> Trained:
+def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
     """Trains to ``config.train.steps``, from the newest whole checkpoint in ``folder`` where there is one.
 
     Writes ``metrics.csv``, TensorBoard events and ``checkpoints/`` into the folder. The result is the
@@ -51,8 +51,7 @@ def train(experiment: Experiment, config: Config, folder: Path, profile: str | N
     is one that `experiment.check_model` let pass.
 
     Args:
-        experiment: what is trained.
-        config: its config.
+        engine: the experiment's, on its mesh.
         folder: the run's.
         profile: steps to trace, as ``"FIRST-LAST"``.
 
@@ -61,13 +60,12 @@ def train(experiment: Experiment, config: Config, folder: Path, profile: str | N
         NonFiniteError: a loss, gradient or update was not finite.
         CheckpointError: a checkpoint could not be written, for instance on a full disk.
     """
-    began, config = time.monotonic(), in_steps(config, experiment)
-    last = int(config.train.steps)
-    engine, trace = Engine(experiment, config), Trace(folder, profile)
+    began, config = time.monotonic(), engine.config
+    last, trace = int(config.train.steps), Trace(folder, profile)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopSignals(config.checkpoint.grace))
         watchdog = stack.enter_context(Watchdog(config.train.patience))
-        checkpoints = stack.enter_context(open_checkpoints(experiment, config, folder))
+        checkpoints = stack.enter_context(open_checkpoints(engine, folder))
         state = begin(engine, checkpoints)
         start = int(state.step)
         if number := stop.requested(start):
@@ -107,7 +105,7 @@ def train(experiment: Experiment, config: Config, folder: Path, profile: str | N
 
         if evaluation is None:  # the run had ended before this process began
             evaluation = evaluate(engine, state, watchdog.alive)
-    return Trained(state, evaluation, time.monotonic() - began, engine)
+    return Trained(state, evaluation, time.monotonic() - began)
 
 
 def begin(engine: Engine, checkpoints: Checkpoints) -> TrainState:
@@ -119,7 +117,7 @@ def begin(engine: Engine, checkpoints: Checkpoints) -> TrainState:
     if config.init_from is None:
         return state
     params, model_state, report = initialised(
-        state.params, state.model_state, Path(config.init_from).expanduser(), config.init_map
+        state.params, state.model_state, config.init_from, config.init_map
     )
     print(report.text(), file=sys.stderr)
     average = None if state.average is None else jax.tree.map(lambda leaf: leaf.copy(), params)
@@ -180,22 +178,21 @@ class Calls:
             NonFiniteError: one of them was not finite.
         """
         while len(self._unfinished) > most:
-            if jax.device_get(self._unfinished.popleft()) >= 0:
+            if jax.device_get(self._unfinished.popleft()) != NONE_BAD:
                 raise diagnosed(self._engine, state, self._folder)
 
 
 def restore(run: Run) -> TrainState:
     """The whole state of the checkpoint that the run names; FileNotFoundError where there is none."""
-    engine = Engine(run.experiment, in_steps(run.config, run.experiment))
-    with open_checkpoints(run.experiment, run.config, run.folder) as checkpoints:
-        return checkpoints.restore(engine.abstract_state, checkpoints.step(run.checkpoint))
+    with open_checkpoints(run.engine, run.folder) as checkpoints:
+        return checkpoints.restore(run.engine.abstract_state, checkpoints.step(run.checkpoint))
 
 
-def restore_model(run: Run, engine: Engine) -> TrainState:
+def restore_model(run: Run) -> TrainState:
     """The state of the checkpoint that the run names, without the optimizer's part and the metrics."""
-    whole = engine.abstract_state
+    whole = run.engine.abstract_state
     wanted = {name: getattr(whole, name) for name in ("step", "params", "model_state", "average")}
-    with open_checkpoints(run.experiment, run.config, run.folder) as checkpoints:
+    with open_checkpoints(run.engine, run.folder) as checkpoints:
         found = checkpoints.restore_model(wanted, checkpoints.step(run.checkpoint))
     return whole.replace(opt_state=None, metrics={}, **found)  # type: ignore[attr-defined]
 
@@ -205,6 +202,9 @@ def model_on_host(engine: Engine, state: TrainState) -> tuple[Params, ModelState
     return jax.device_get(engine.everywhere((state.evaluated_params, state.model_state)))
 
 
-def open_checkpoints(experiment: Experiment, config: Config, folder: Path) -> Checkpoints:
+def open_checkpoints(engine: Engine, folder: Path) -> Checkpoints:
     """The checkpoints in a run's folder."""
-    return Checkpoints(folder / "checkpoints", config.checkpoint, experiment.best, experiment.lower_is_better)
+    experiment = engine.experiment
+    return Checkpoints(
+        folder / damage.FOLDER, engine.config.checkpoint, experiment.best, experiment.lower_is_better
+    )

@@ -12,6 +12,7 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dlcore.config import setting
+from dlcore.trees import leaves
 
 DATA, MODEL = "data", "model"
 
@@ -46,7 +47,8 @@ def make_mesh(config: MeshConfig) -> Mesh:
     if not 0 < used <= len(devices) or (used < len(devices) and jax.process_count() > 1):
         raise ValueError(
             f"--config.mesh.data: got {config.data or 'none'} with --config.mesh.model={config.model}, expected a "
-            f"product of {len(devices)}, the number of devices"
+            f"product of {'' if jax.process_count() > 1 else 'at most '}{len(devices)}, the number of devices; a run "
+            "may go on with another mesh, and JAX_NUM_CPU_DEVICES=N in the environment makes N devices of a CPU"
         )
     return jax.make_mesh(
         (data, config.model), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2, devices=devices[:used]
@@ -74,39 +76,56 @@ def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: Rules) -
         return jax.tree.map(lambda _: PartitionSpec(), params)
     if config.parameters == "sharded":
         return jax.tree.map(lambda leaf: _largest_split(leaf.shape, mesh.shape[DATA]), params)
-    unused = set(rules)
-
-    def spec(path: tuple[Any, ...], leaf: Any) -> PartitionSpec:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        found = next((rule for rule in rules if re.search(rule, name)), None)
-        if found is None:
-            raise ValueError(
-                f'sharding_rules: got none for the parameter {name} {leaf.shape}; add one, or ".*": () at the end'
-            )
-        unused.discard(found)
-        _check_rule(found, rules[found], name, leaf.shape, mesh)
-        return PartitionSpec(*rules[found])
-
-    specs = jax.tree_util.tree_map_with_path(spec, params)
-    if unused:
+    if not rules:
         raise ValueError(
-            f"sharding_rules: got {min(unused)!r}, which no parameter is left for; mend it or leave it away"
+            "--config.mesh.parameters: got by_rules, but the experiment has no sharding_rules; expected replicated "
+            "or sharded"
         )
-    return specs
+    named = leaves(params)
+    found = {name: _rule(rules, name, leaf.shape) for name, leaf in named.items()}
+    for rule in rules:
+        if rule not in found.values():
+            raise ValueError(
+                f"sharding_rules: got {rule!r}, which no parameter is left for; mend it or leave it away"
+            )
+    specs = [_spec(rule, rules[rule], name, named[name].shape, mesh) for name, rule in found.items()]
+    return jax.tree.unflatten(jax.tree.structure(params), specs)
 
 
-def _check_rule(
+def _rule(rules: Rules, name: str, shape: tuple[int, ...]) -> str:
+    """The first rule whose expression is found in a parameter's path."""
+    for rule in rules:
+        try:
+            if re.search(rule, name):
+                return rule
+        except re.error as error:
+            raise ValueError(
+                f"sharding_rules: got {rule!r}, expected a regular expression ({error})"
+            ) from None
+    raise ValueError(
+        f'sharding_rules: got none for the parameter {name} {shape}; add one, or ".*": () at the end'
+    )
+
+
+def _spec(
     rule: str, axes: tuple[str | None, ...], name: str, shape: tuple[int, ...], mesh: Mesh
-) -> None:
-    fits = len(axes) <= len(shape) and all(
-        axis is None or (axis in mesh.shape and size % mesh.shape[axis] == 0)
-        for axis, size in zip(axes, shape, strict=False)
+) -> PartitionSpec:
+    used = [axis for axis in axes if axis is not None]
+    fits = (
+        not isinstance(axes, str)
+        and len(axes) <= len(shape)
+        and len(used) == len(set(used))
+        and all(
+            axis is None or (axis in mesh.shape and size % mesh.shape[axis] == 0)
+            for axis, size in zip(axes, shape, strict=False)
+        )
     )
     if not fits:
         raise ValueError(
-            f"sharding_rules: got {axes} from {rule!r} for {name} {shape}, expected at most {len(shape)} of "
-            f"'{DATA}', '{MODEL}' or None, each dividing its dimension on the mesh {dict(mesh.shape)}"
+            f"sharding_rules: got {axes!r} from {rule!r} for {name} {shape}, expected a tuple of at most {len(shape)} "
+            f"of '{DATA}', '{MODEL}' (each once) and None, each dividing its dimension on the mesh {dict(mesh.shape)}"
         )
+    return PartitionSpec(*axes)
 
 
 def _largest_split(shape: tuple[int, ...], shares: int) -> PartitionSpec:

@@ -11,9 +11,11 @@ import numpy as np
 from jax.extend import core
 
 from dlcore import streams
+from dlcore.train import damage
 from dlcore.train.engine import Engine
 from dlcore.train.state import TrainState
 from dlcore.train.step import make_gradient
+from dlcore.trees import leaves
 
 Bad = Callable[[Any], jax.Array]
 
@@ -40,11 +42,17 @@ def diagnosed(engine: Engine, state: TrainState, folder: Path) -> NonFiniteError
         reason = origin(engine, jax.device_get(engine.everywhere(state)), batch)
     aside = folder / "nonfinite" / f"step_{step}"
     _keep(aside, state, batch, reason)
-    return NonFiniteError(
-        step,
-        f"{reason}; batch and state are in {aside}, every checkpoint is of before; "
-        "a smaller --config.optimizer.learning_rate or a --config.optimizer.clip_norm may mend it, "
-        "--config.train.on_nan=skip leaves such updates away",
+    saved = max(damage.steps(folder / damage.FOLDER), default=None)
+    newest = "there was no checkpoint yet" if saved is None else f"the newest checkpoint is of step {saved}"
+    return NonFiniteError(step, f"{reason}; batch and state are in {aside}; {newest}; {_advice(reason)}")
+
+
+def _advice(reason: str) -> str:
+    if reason.startswith("batch/"):
+        return "mend the data"
+    return (
+        "in another run (--run), a smaller --config.optimizer.learning_rate or a --config.optimizer.clip_norm may mend "
+        "it, and --config.train.on_nan=skip leaves such updates away"
     )
 
 
@@ -67,12 +75,11 @@ def origin(engine: Engine, state: TrainState, batch: Any) -> str:
 
 
 def _first_bad_leaf(tree: Any) -> str | None:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    for name, leaf in leaves(tree).items():
         if not jnp.issubdtype(leaf.dtype, jnp.inexact):
             continue
         bad = ~np.isfinite(np.asarray(leaf, np.float64))
         if bad.any():
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
             kind = "NaN" if np.isnan(np.asarray(leaf, np.float64)).any() else "Inf"
             where = f", first at {tuple(map(int, np.argwhere(bad)[0]))}" if bad.ndim else ""
             return f"{name} {leaf.shape} has {kind} in {bad.sum()} of {bad.size} values{where}"

@@ -9,6 +9,11 @@ from jax.typing import DTypeLike
 from dlcore.train.experiment import Batch, LossFunction, Metrics, ModelState, Params
 
 
+def in_precision(loss: LossFunction, precision: str) -> LossFunction:
+    """The loss function as ``--config.train.precision`` wants it."""
+    return loss if precision == "float32" else computing_in(loss, precision)
+
+
 def computing_in(loss: LossFunction, dtype: DTypeLike) -> LossFunction:
     """The loss function whose model computes in ``dtype``: parameters and inputs are cast on their way in.
 

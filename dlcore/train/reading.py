@@ -8,21 +8,13 @@ from typing import Any, TypeAlias, TypeVar
 import jax
 import orbax.checkpoint as ocp
 
+from dlcore.trees import leaves
+
 Tree = TypeVar("Tree")
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 """The shape of every array in a tree by its path, as ``params/dense/kernel``."""
 
 STATE = "default"  # what Orbax calls the one thing in a checkpoint, in which it keeps the state
-
-
-def leaves(tree: Any) -> dict[str, Any]:
-    """The leaves of a tree by their paths.
-
-    >>> leaves({"dense": {"kernel": 1.0, "bias": None}, "gates": (2.0, 3.0)})
-    {'dense/kernel': 1.0, 'gates/0': 2.0, 'gates/1': 3.0}
-    """
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
 
 
 def shape(leaf: Any) -> tuple[int, ...]:

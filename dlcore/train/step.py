@@ -11,8 +11,8 @@ from dlcore import streams
 from dlcore.metrics import Average
 from dlcore.train.experiment import Batch, Experiment, LossFunction, Metrics, ModelState, Params, TrainConfig
 from dlcore.train.optimizer import clip_metrics
-from dlcore.train.precision import computing_in
-from dlcore.train.state import TrainState
+from dlcore.train.precision import in_precision
+from dlcore.train.state import NONE_BAD, TrainState
 
 Step: TypeAlias = Callable[[TrainState, Batch], TrainState]
 EvalStep: TypeAlias = Callable[[Params, ModelState, Batch], Metrics]
@@ -54,8 +54,7 @@ def make_train_step(
 
 def make_gradient(loss: LossFunction, config: TrainConfig) -> Gradient:
     """``gradient(params, model_state, batch, rng) -> dL/dw, L, model_state, metrics`` as the config wants it."""
-    if config.precision == "bfloat16":
-        loss = computing_in(loss, jnp.bfloat16)
+    loss = in_precision(loss, config.precision)
 
     def training(
         params: Params, model_state: ModelState, batch: Batch, rng: jax.Array
@@ -140,11 +139,11 @@ def _advanced(
 
     Then nothing of it is taken: the run stays at the state before, which can be looked into, or skips the step.
     """
-    moves = finite & (state.bad_step < 0)
+    moves = finite & (state.bad_step == NONE_BAD)
     measured = _where(moves, measured, optax.tree.zeros_like(measured))
     if skips:
         measured[NONFINITE] = Average.of(~finite)
-    bad_step = jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step)
+    bad_step = jnp.where(finite | (state.bad_step != NONE_BAD), state.bad_step, state.step)
     return _where(moves, updated, state).replace(
         step=state.step + (1 if skips else moves),
         bad_step=state.bad_step if skips else bad_step,
@@ -158,7 +157,7 @@ def _where(condition: jax.Array, first: Any, second: Any) -> Any:
 
 def make_eval_step(experiment: Experiment, config: TrainConfig) -> EvalStep:
     """The evaluation of one batch: ``eval_step(params, model_state, batch) -> metrics``, pure."""
-    loss = computing_in(experiment.loss, jnp.bfloat16) if config.precision == "bfloat16" else experiment.loss
+    loss = in_precision(experiment.loss, config.precision)
 
     def eval_step(params: Params, model_state: ModelState, batch: Batch) -> Metrics:
         # Evaluation draws nothing; the key only fills the argument.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dlcore.train import loop
+from dlcore.train.engine import Engine
 from dlcore.train.experiment import check_model
 from experiments import cifar10
 
@@ -24,7 +25,7 @@ def test_it_trains_and_draws(folder, tmp_path):
     experiment = cifar10.experiment(config)
     check_model(experiment)
     (tmp_path / "run").mkdir()
-    trained = loop.train(experiment, config, tmp_path / "run")
+    trained = loop.train(Engine(experiment, config), tmp_path / "run")
     assert np.isfinite(trained.evaluation["loss"])
     figures = experiment.figures(trained.state.params, trained.state.model_state)
     assert figures["confusion_matrix"].axes[0].get_title().split()[2] == "4"

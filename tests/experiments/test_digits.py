@@ -3,6 +3,7 @@
 import pytest
 
 from dlcore.train import loop
+from dlcore.train.engine import Engine
 from dlcore.train.experiment import check_model
 from experiments import digits
 
@@ -12,7 +13,7 @@ def train(folder, **settings):
     for name, value in settings.items():
         setattr(config.train, name, value)
     experiment = digits.experiment(config)
-    return experiment, loop.train(experiment, config, folder)
+    return experiment, loop.train(Engine(experiment, config), folder)
 
 
 def test_a_short_run_learns_and_its_figures_are_drawn(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 import dlcore as dl
 from dlcore.train import loop
+from dlcore.train.engine import Engine
 from dlcore.train.experiment import check_model
 from experiments import vowels
 
@@ -18,7 +19,7 @@ def train(folder, **settings):
     for name, value in settings.items():
         setattr(config.train, name, value)
     experiment = vowels.experiment(config)
-    return experiment, loop.train(experiment, config, folder)
+    return experiment, loop.train(Engine(experiment, config), folder)
 
 
 def options(name):

@@ -92,14 +92,14 @@ def test_parameters_stand_where_the_mesh_says():
 def test_a_checkpoint_goes_onto_any_mesh(tmp_path):
     saved_on = engine_of(MESHES["fully sharded"])
     state = trained(saved_on, steps=3)
-    with loop.open_checkpoints(saved_on.experiment, saved_on.config, tmp_path) as checkpoints:
+    with loop.open_checkpoints(saved_on, tmp_path) as checkpoints:
         checkpoints.save(3, state, None)
     expected = trained(saved_on, jax.tree.map(lambda leaf: leaf.copy(), state), steps=1)
     for mesh in (
         MESHES["fully sharded"], MESHES["data and model"], dl.MeshConfig(data=2), dl.MeshConfig(data=2, model=2), ONE,
     ):  # fmt: skip
         engine = engine_of(mesh)
-        with loop.open_checkpoints(engine.experiment, engine.config, tmp_path) as checkpoints:
+        with loop.open_checkpoints(engine, tmp_path) as checkpoints:
             restored = checkpoints.restore(engine.abstract_state, checkpoints.newest_good())
         assert_same_bits(jax.device_get(restored), jax.device_get(state))
         assert type(restored.opt_state) is type(state.opt_state)
@@ -131,7 +131,7 @@ def test_the_loop_runs_on_a_mesh_resumes_on_another_and_logs_the_same(tmp_path):
         config = image_toy.Config()
         config.train.steps, config.mesh = steps, mesh
         folder.mkdir(exist_ok=True)
-        return loop.train(image_toy.experiment(config), config, folder)
+        return loop.train(Engine(image_toy.experiment(config), config), folder)
 
     whole = run(tmp_path / "whole", ONE, 12)
     run(tmp_path / "parts", dl.MeshConfig(data=8), 6)
@@ -157,7 +157,7 @@ def test_an_evaluation_set_that_the_mesh_does_not_divide_is_filled_and_masked():
 
 def test_bad_meshes_are_named():
     with pytest.raises(
-        ValueError, match=r"mesh\.data: got 3 with --config\.mesh\.model=4, expected a product of 8"
+        ValueError, match=r"mesh\.data: got 3 with --config\.mesh\.model=4, expected a product of at most 8"
     ):
         meshes.make_mesh(dl.MeshConfig(data=3, model=4))
     with pytest.raises(ValueError, match=r"mesh\.data: got none with --config\.mesh\.model=9"):

@@ -11,7 +11,8 @@ from flax import linen as nn
 import dlcore as dl
 from dlcore.metrics import Average
 from dlcore.train import loop
-from dlcore.train.experiment import check_model, check_schedule, in_steps
+from dlcore.train.engine import Engine
+from dlcore.train.experiment import check_model, in_steps
 
 
 def test_an_unknown_deciding_metric_is_refused(make_toy):
@@ -66,11 +67,11 @@ def test_durations_are_steps_of_the_experiments_own_data(make_toy):
         in_steps(toy.config, silent)
 
 
-def test_settings_that_do_not_go_together_are_refused():
-    config = dl.Config()
-    config.optimizer.warmup_steps = config.train.steps + 1
-    with pytest.raises(ValueError, match="warmup_steps: got 1001"):
-        check_schedule(config)
+def test_settings_that_do_not_go_together_are_refused(make_toy):
+    toy = make_toy()
+    toy.config.optimizer.warmup_steps = 13
+    with pytest.raises(ValueError, match="warmup_steps: got 13"):
+        Engine(toy.experiment, toy.config)
 
 
 def test_from_flax_passes_lengths_and_keeps_what_is_no_parameter(make_toy):
@@ -118,6 +119,6 @@ def test_a_model_in_plain_jax_trains(tmp_path):
         lower_is_better=True,
     )
     config = dl.Config(train=dl.TrainConfig(steps=300), optimizer=dl.OptimizerConfig("sgd", 0.1))
-    trained = loop.train(experiment, config, tmp_path)
+    trained = loop.train(Engine(experiment, config), tmp_path)
     np.testing.assert_allclose(trained.state.params["weights"], [1, -2, 0.5], atol=1e-4)
     assert trained.evaluation["loss"] < 1e-6

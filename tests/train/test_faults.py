@@ -14,6 +14,7 @@ import pytest
 
 from dlcore.train import checksums, loop
 from dlcore.train.checkpoint import CheckpointError
+from dlcore.train.engine import Engine
 from dlcore.train.stopping import Watchdog
 
 ROOT = Path(__file__).parent.parent.parent
@@ -158,10 +159,10 @@ def test_a_full_disk_ends_the_run_and_keeps_the_last_good_checkpoint(make_toy, t
         CheckpointError,
         match=r"the disk is full .*: step 12 was not saved, the last good checkpoint is of step 6",
     ):
-        loop.train(toy.experiment, toy.config, tmp_path)
+        loop.train(Engine(toy.experiment, toy.config), tmp_path)
     assert newest(tmp_path) == 6
     monkeypatch.undo()
-    assert int(loop.train(toy.experiment, toy.config, tmp_path).state.step) == 24
+    assert int(loop.train(Engine(toy.experiment, toy.config), tmp_path).state.step) == 24
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over_and_the_run_ends_with_the_same_bits(
@@ -170,12 +171,12 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_the_run_ends_with_the_sa
     for name in ("whole", "damaged"):
         (tmp_path / name).mkdir()
         toy = make_toy(steps=12)
-        finished = loop.train(toy.experiment, toy.config, tmp_path / name)
+        finished = loop.train(Engine(toy.experiment, toy.config), tmp_path / name)
     victim = max(
         (tmp_path / "damaged" / "checkpoints" / "12").rglob("*"), key=lambda path: path.stat().st_size
     )
     victim.write_bytes(victim.read_bytes()[:-7])
-    again = loop.train(toy.experiment, toy.config, tmp_path / "damaged")
+    again = loop.train(Engine(toy.experiment, toy.config), tmp_path / "damaged")
     assert again.evaluation == finished.evaluation
     assert (tmp_path / "damaged" / "metrics.csv").read_bytes() == (
         tmp_path / "whole" / "metrics.csv"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from dlcore.train import loop
-from dlcore.train.experiment import Run
+from dlcore.train.engine import Engine
 from dlcore.train.logging import read_metrics
+from dlcore.train.run import Run
 
 
 def assert_same_bits(first, second):
@@ -24,7 +25,7 @@ def whole(make_toy, tmp_path):
     """A run of 12 steps in one go, and its folder."""
     toy = make_toy()
     (tmp_path / "whole").mkdir()
-    return loop.train(toy.experiment, toy.config, tmp_path / "whole"), tmp_path / "whole"
+    return loop.train(Engine(toy.experiment, toy.config), tmp_path / "whole"), tmp_path / "whole"
 
 
 def test_longer_after_the_end_equals_one_go(make_toy, tmp_path, whole):
@@ -32,7 +33,7 @@ def test_longer_after_the_end_equals_one_go(make_toy, tmp_path, whole):
     halves.mkdir()
     for steps in (6, 12):
         toy = make_toy(steps=steps)
-        finished = loop.train(toy.experiment, toy.config, halves)
+        finished = loop.train(Engine(toy.experiment, toy.config), halves)
     assert_same_bits(finished.state, whole[0].state)
     assert (halves / "metrics.csv").read_bytes() == (whole[1] / "metrics.csv").read_bytes()
     assert finished.evaluation == whole[0].evaluation
@@ -56,10 +57,10 @@ def test_interrupted_anywhere_and_started_again_equals_one_go(make_toy, tmp_path
     )
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(loop.Interrupted, match="stopped by Ctrl-C after step") as stopped:
-        loop.train(stopping, toy.config, folder)
+        loop.train(Engine(stopping, toy.config), folder)
     assert signal.getsignal(signal.SIGINT) is handler
     assert stopped.value.step < 12
-    finished = loop.train(toy.experiment, toy.config, folder)
+    finished = loop.train(Engine(toy.experiment, toy.config), folder)
     assert_same_bits(finished.state, whole[0].state)
     assert (folder / "metrics.csv").read_bytes() == (whole[1] / "metrics.csv").read_bytes()
 
@@ -67,7 +68,8 @@ def test_interrupted_anywhere_and_started_again_equals_one_go(make_toy, tmp_path
 def test_the_step_is_compiled_once(make_toy, tmp_path):
     for last in (8, 12):  # from the beginning, and from a restored state
         toy = make_toy(steps=last)
-        engine = loop.train(toy.experiment, toy.config, tmp_path).engine
+        engine = Engine(toy.experiment, toy.config)
+        loop.train(engine, tmp_path)
         assert len(engine._programs) == 1
         assert engine._eval_step._cache_size() == 1
 
@@ -75,7 +77,7 @@ def test_the_step_is_compiled_once(make_toy, tmp_path):
 def test_the_last_evaluation_is_of_the_last_state_and_best_stays(make_toy, tmp_path):
     toy = make_toy(steps=12, eval_every=3)
     toy.config.checkpoint.every, toy.config.checkpoint.keep = 3, 1
-    finished = loop.train(toy.experiment, toy.config, tmp_path)
+    finished = loop.train(Engine(toy.experiment, toy.config), tmp_path)
     scores = {
         step: value for step, name, value in read_metrics(tmp_path / "metrics.csv") if name == "eval/accuracy"
     }
@@ -93,9 +95,9 @@ def test_the_metrics_are_those_of_all_steps_since_the_last_row(make_toy, tmp_pat
     toy = make_toy(log_every=1)
     (tmp_path / "each").mkdir()
     (tmp_path / "all").mkdir()
-    loop.train(toy.experiment, toy.config, tmp_path / "each")
+    loop.train(Engine(toy.experiment, toy.config), tmp_path / "each")
     toy = make_toy(log_every=12)
-    loop.train(toy.experiment, toy.config, tmp_path / "all")
+    loop.train(Engine(toy.experiment, toy.config), tmp_path / "all")
     each, all_ = (
         [
             value

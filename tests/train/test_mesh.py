@@ -58,8 +58,14 @@ def test_fully_sharded_splits_the_largest_dimension_that_can_be_split():
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({}, "sharding_rules: got none for the parameter dense/kernel .8, 3.; add one"),
-        ({"lstm": ()}, "sharding_rules: got none for the parameter dense/kernel"),
+        ({}, "--config.mesh.parameters: got by_rules, but the experiment has no sharding_rules"),
+        ({"lstm": ()}, "sharding_rules: got none for the parameter dense/kernel .8, 3.; add one"),
+        ({"(": ()}, r"sharding_rules: got '\(', expected a regular expression \(missing"),
+        (
+            {"kernel": "model", ".*": ()},
+            "got 'model' from 'kernel' for dense/kernel .8, 3., expected a tuple of",
+        ),
+        ({"kernel": ("data", "data"), ".*": ()}, "got .'data', 'data'. from 'kernel' .* .each once."),
         ({"gru": (), ".*": ()}, "sharding_rules: got 'gru', which no parameter is left for"),
         ({".*": (), "lstm": ()}, "sharding_rules: got 'lstm', which no parameter is left for"),
         (
@@ -70,7 +76,7 @@ def test_fully_sharded_splits_the_largest_dimension_that_can_be_split():
             {"dense": (None, "model"), ".*": ()},
             "each dividing its dimension on the mesh {'data': 4, 'model': 2}",
         ),
-        ({"bias": (None, "model"), ".*": ()}, "for lstm/bias .32,., expected at most 1 of"),
+        ({"bias": (None, "model"), ".*": ()}, "for lstm/bias .32,., expected a tuple of at most 1 of"),
     ],
 )
 def test_rules_that_do_not_fit_are_named(rules, message):

@@ -44,7 +44,7 @@ def test_nan_in_a_parameter_stops_the_run_names_it_and_keeps_good_checkpoints(
     experiment, config = sequence_run()
     monkeypatch.setattr(jax, "transfer_guard", lambda _: jax.transfer_guard_device_to_device("allow"))
     with pytest.raises(NonFiniteError) as stopped:
-        loop.train(experiment, config, tmp_path)
+        loop.train(Engine(experiment, config), tmp_path)
     message = str(stopped.value)
     assert message.startswith(
         "step 37: params/Dense_0/kernel (8, 3) has NaN in 1 of 24 values, first at (3, 1)"
@@ -59,12 +59,13 @@ def test_nan_in_a_parameter_stops_the_run_names_it_and_keeps_good_checkpoints(
     assert (aside / "state").is_dir()
     assert (aside / "reason.txt").read_text().startswith("params/Dense_0/kernel")
     monkeypatch.undo()
-    with loop.open_checkpoints(experiment, config, tmp_path) as checkpoints:
+    engine = Engine(experiment, config)
+    with loop.open_checkpoints(engine, tmp_path) as checkpoints:
         newest = checkpoints.newest_good()
         state = checkpoints.restore(Engine(experiment, config).abstract_state, newest)
     assert newest == 30
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
-    finished = loop.train(experiment, config, tmp_path)  # without the poison it goes on
+    finished = loop.train(Engine(experiment, config), tmp_path)  # without the poison it goes on
     assert int(finished.state.step) == 60
 
 
@@ -88,7 +89,7 @@ def test_a_bad_batch_is_named(tmp_path, steps_per_call):
     with pytest.raises(
         NonFiniteError, match=r"step 13: batch/inputs \(8, 9, 2\) has NaN in .* before the step"
     ):
-        loop.train(exploding(experiment, 13), config, tmp_path)
+        loop.train(Engine(exploding(experiment, 13), config), tmp_path)
 
 
 def test_raise_stops_behind_that_very_step(tmp_path):
@@ -103,14 +104,14 @@ def test_raise_stops_behind_that_very_step(tmp_path):
             return exploding(experiment, 13).train_data[step]
 
     with pytest.raises(NonFiniteError, match="step 13"):
-        loop.train(dataclasses.replace(experiment, train_data=Recorded()), config, tmp_path)
+        loop.train(Engine(dataclasses.replace(experiment, train_data=Recorded()), config), tmp_path)
     assert max(read) <= 13 + config.train.read_ahead + 1
 
 
 def test_skip_leaves_the_update_away_and_counts_it(tmp_path):
     experiment, config = sequence_run(on_nan="skip")
     config.train.steps = 20
-    finished = loop.train(exploding(experiment, 13), config, tmp_path)
+    finished = loop.train(Engine(exploding(experiment, 13), config), tmp_path)
     assert int(finished.state.step) == 20
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(finished.state.params))
     fractions = {
@@ -140,7 +141,7 @@ def test_the_operation_and_its_layer_are_named_where_all_leaves_are_finite(tmp_p
     with pytest.raises(
         NonFiniteError, match=r"step 0: gradient|step 0: loss .* first made by log in .*penalty"
     ):
-        loop.train(dataclasses.replace(toy.experiment, loss=loss), toy.config, tmp_path)
+        loop.train(Engine(dataclasses.replace(toy.experiment, loss=loss), toy.config), tmp_path)
 
 
 @pytest.mark.parametrize(

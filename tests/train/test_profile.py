@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from dlcore.train import loop
+from dlcore.train.engine import Engine
 
 
 def test_the_steps_are_traced_and_no_others(make_toy, tmp_path, monkeypatch):
@@ -20,13 +21,13 @@ def test_the_steps_are_traced_and_no_others(make_toy, tmp_path, monkeypatch):
         )[1],
     )
     toy = make_toy()
-    loop.train(toy.experiment, toy.config, tmp_path, profile="5-6")
+    loop.train(Engine(toy.experiment, toy.config), tmp_path, profile="5-6")
     assert calls == [1, 2, 3, 4, "start", 5, 6, "stop", 7, 8, 9, 10, 11, 12]
 
 
 def test_it_writes_a_trace_even_if_the_run_ends_before(make_toy, tmp_path):
     toy = make_toy()
-    loop.train(toy.experiment, toy.config, tmp_path, profile="11-100")
+    loop.train(Engine(toy.experiment, toy.config), tmp_path, profile="11-100")
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
@@ -34,4 +35,4 @@ def test_it_writes_a_trace_even_if_the_run_ends_before(make_toy, tmp_path):
 def test_a_range_that_is_none_is_named(make_toy, tmp_path, steps):
     toy = make_toy()
     with pytest.raises(ValueError, match=f"--profile: got '{steps}', expected the first and last step"):
-        loop.train(toy.experiment, toy.config, tmp_path, profile=steps)
+        loop.train(Engine(toy.experiment, toy.config), tmp_path, profile=steps)

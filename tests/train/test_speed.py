@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dlcore.train import loop, speed
+from dlcore.train.engine import Engine
 from dlcore.train.logging import MetricsLog
 from tests import sequence_toy
 
@@ -80,7 +81,7 @@ def test_a_run_reports_where_its_time_goes_and_keeps_it_out_of_the_table(tmp_pat
             time.sleep(0.05)
             return slow.train_data[step]
 
-    loop.train(dataclasses.replace(slow, train_data=SlowData()), config, tmp_path)
+    loop.train(Engine(dataclasses.replace(slow, train_data=SlowData()), config), tmp_path)
     rows = [clock for clock in clocks if clock]
     assert len(rows) == 4
     last = rows[-1]
