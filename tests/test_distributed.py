@@ -60,7 +60,6 @@ def params_of(path):
     [
         (2, 2, "by_rules"),
         pytest.param((4, 1, "sharded"), marks=pytest.mark.slow),
-        pytest.param((4, 1, "replicated"), marks=pytest.mark.slow),
     ],
     ids=str,
 )
