@@ -98,6 +98,33 @@ def backward(recurrence: Recurrence, states: Tree, direct: Tree) -> Backward:
     return Backward(log_signal, scaled.joint(logs), named, gradient, jnp.isneginf(log_signal))
 
 
+def signal(recurrence: Recurrence, states: Tree, direct: Tree) -> Scaled:
+    """delta_t itself, ``[T + 1, B]`` rows of values shaped as the states, each times its power of two.
+
+    The values alone are the signal's direction, wherever its size is.
+
+    Args, Raises: as `backward`.
+
+    >>> from dlcore.gradflow.recurrence import direct, trajectory
+    >>> halving = Recurrence(lambda w, s, x: w * s + x, jnp.array(0.5), jnp.zeros(1), jnp.ones((2, 1)))
+    >>> states = trajectory(halving)
+    >>> delta = signal(halving, states, direct(lambda states: states[-1].sum(), states))
+    >>> scaled.unscaled(delta).tolist()
+    [[0.25], [0.5], [1.0]]
+    """
+    check_states(recurrence, states, direct)
+    steps = number_of_steps(recurrence)
+
+    def body(delta: Scaled, number: jax.Array) -> tuple[Scaled, Scaled]:
+        _, delta = pulled(recurrence, at(states, number), delta, number)
+        delta = scaled.add(delta, scaled.from_floats(at(direct, number), 1))
+        return delta, delta
+
+    last = scaled.from_floats(at(direct, steps), 1)
+    _, before = lax.scan(body, last, jnp.arange(steps), reverse=True)
+    return jax.tree.map(lambda rest, end: jnp.concatenate([rest, end[None]]), before, last)
+
+
 def pulled(
     recurrence: Recurrence, state: Tree, cotangent: Scaled, number: jax.Array
 ) -> tuple[list[Scaled], Scaled]:

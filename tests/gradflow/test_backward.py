@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore.gradflow.backward import backward
+from dlcore.gradflow import scaled
+from dlcore.gradflow.backward import backward, signal
 from dlcore.gradflow.recurrence import Recurrence, trajectory
 from tests import reference
 from tests.gradflow.recurrences import (
@@ -51,6 +52,7 @@ def test_signal_and_shares_are_those_of_a_plain_loop(kind, lengths):
         nothing = jax.tree.map(jnp.zeros_like, system.initial_state)
         shares, deltas = map(stacked, of_copies([system.params] * 6, [nothing] * 7))
         close(jnp.exp(flow.log_signal), jax.vmap(jax.vmap(norm))(deltas), 1e-12)
+        close(scaled.unscaled(measure(signal, system, everywhere)), deltas, 1e-12)
         close(jnp.exp(flow.log_gradient), jax.vmap(norm)(shares), 1e-12)
         close(flow.gradient, jax.tree.map(lambda leaf: leaf.sum(axis=0), shares), 1e-12)
         for path, leaf in jax.tree_util.tree_leaves_with_path(shares):

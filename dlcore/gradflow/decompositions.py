@@ -1,0 +1,93 @@
+"""QR and singular values, one matrix after the other.
+
+On a CPU of few cores two batched decompositions at the same time wait for each other's threads, and never end (JAX
+0.10); so those here stay unbatched under ``jax.vmap``, which makes a loop of them.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.custom_jvp
+def qr(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """``A = Q R`` of each matrix: ``[*batch, n, k] -> [*batch, n, k], [*batch, k, k]`` for ``n >= k``.
+
+    Differentiable once, in either mode, where R is invertible (Walter & Lehmann 2010, arXiv 1001.1654): with
+    ``X = dA R^-1`` and ``C = Q^T X``, ``dR = (C - S) R`` and ``dQ = Q S + X - Q C``, where S is the antisymmetric
+    matrix with C's strictly lower part.
+
+    >>> q, r = qr(jnp.array([[[3.0], [4.0]]]))
+    >>> abs(r).tolist()
+    [[[5.0]]]
+    """
+    if matrix.ndim > 2:
+        return jax.vmap(qr)(matrix)
+    return _qr(matrix)
+
+
+@qr.defjvp
+def _qr_jvp(
+    primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    q, r = qr(*primals)
+    (change,) = tangents
+    scaled = change @ inverse_upper(r)
+    along = jnp.swapaxes(q, -1, -2) @ scaled
+    below = jnp.tril(along, -1)
+    turn = below - jnp.swapaxes(below, -1, -2)
+    return (q, r), (q @ turn + scaled - q @ along, (along - turn) @ r)
+
+
+def inverse_upper(matrix: jax.Array) -> jax.Array:
+    """The inverse of upper triangular matrices ``[*batch, k, k]``."""
+    return jax.vmap(inverse_upper)(matrix) if matrix.ndim > 2 else _inverse_upper(matrix)
+
+
+def singular_values(matrix: jax.Array) -> jax.Array:
+    """Of each matrix, largest first: ``[*batch, n, m] -> [*batch, min(n, m)]``; NaN where an entry is not finite.
+
+    >>> singular_values(jnp.diag(jnp.array([2.0, -3.0]))).round(4).tolist()
+    [3.0, 2.0]
+    """
+    return jax.vmap(singular_values)(matrix) if matrix.ndim > 2 else _singular_values(matrix)
+
+
+def singular_vectors(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Left and right ones of ``A = U diag(s) V^T``, as columns: ``[*batch, k, k] -> U, V``; NaN as above."""
+    return jax.vmap(singular_vectors)(matrix) if matrix.ndim > 2 else _singular_vectors(matrix)
+
+
+@jax.custom_batching.sequential_vmap
+def _qr(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    q, r = jnp.linalg.qr(matrix)
+    return q, r
+
+
+@jax.custom_batching.sequential_vmap
+def _inverse_upper(matrix: jax.Array) -> jax.Array:
+    return jax.scipy.linalg.solve_triangular(matrix, jnp.eye(len(matrix), dtype=matrix.dtype))
+
+
+@jax.custom_batching.sequential_vmap
+def _singular_values(matrix: jax.Array) -> jax.Array:
+    sound = jnp.isfinite(matrix).all()
+    values = jnp.linalg.svd(jnp.where(sound, matrix, 0), compute_uv=False)
+    return jnp.where(sound, values, jnp.nan)
+
+
+@jax.custom_batching.sequential_vmap
+def _singular_vectors(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    sound = jnp.isfinite(matrix).all()
+    left, _, right = jnp.linalg.svd(jnp.where(sound, matrix, 0))
+    return jnp.where(sound, left, jnp.nan), jnp.where(sound, right.T, jnp.nan)
+
+
+def schur(matrix: jax.Array) -> jax.Array:
+    """The upper triangular T of ``A = Z T Z^H``, complex: ``[*batch, n, n]``, A's eigenvalues on its diagonal."""
+    return jax.vmap(schur)(matrix) if matrix.ndim > 2 else _schur(matrix)
+
+
+@jax.custom_batching.sequential_vmap
+def _schur(matrix: jax.Array) -> jax.Array:
+    triangle, _ = jax.scipy.linalg.schur(matrix, output="complex")
+    return triangle

@@ -1,0 +1,90 @@
+"""Recurrences whose products of Jacobians and Lyapunov exponents are known, or come from plain loops of matrices."""
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+
+from dlcore.gradflow.recurrence import Recurrence, trajectory
+from tests.gradflow.recurrences import of_cell
+
+
+def linear(matrix, steps):
+    """``s_t = W s_{t-1}``, J = W."""
+    matrix = jnp.asarray(matrix)
+    state = jnp.zeros((1, len(matrix)), matrix.dtype)  # J is the same everywhere, and 0 does not overflow
+    return Recurrence(lambda w, s, x: s @ w.T, matrix, state, jnp.zeros((steps, 1, 0)))
+
+
+def switched(matrices, steps):
+    """``s_t = W_{t mod period} s_{t-1}``: the input says which."""
+    matrices = jnp.asarray(matrices)
+    state = jnp.zeros((1, matrices.shape[1]), matrices.dtype)
+    inputs = (jnp.arange(steps) % len(matrices))[:, None]
+    return Recurrence(lambda w, s, x: jnp.einsum("bij,bj->bi", w[x], s), matrices, state, inputs)
+
+
+def driven(cell, steps, batch=1, scale=1.0, dtype="float32", features=3, key=0):
+    """A cell with random inputs, whose recurrent kernel ``scale`` multiplies."""
+    of_inputs, of_params = jax.random.split(jax.random.key(key))
+    inputs = jax.random.normal(of_inputs, (steps, batch, features), dtype)
+    step, params, state = of_cell(cell, inputs[0], of_params)
+    params = {**params, "recurrent_kernel": scale * params["recurrent_kernel"]}
+    params, state = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, state))
+    return Recurrence(step, params, state, inputs)
+
+
+def autonomous(gain, size=32, steps=400, key=0):
+    """``h_t = tanh(g W h_{t-1})`` with random Gaussian W: chaotic where g > 1 (Sompolinsky et al. 1988)."""
+    of_kernel, of_state = jax.random.split(jax.random.key(key))
+    kernel = gain * jax.random.normal(of_kernel, (size, size)) / size**0.5
+    step = lambda w, h, x: jnp.tanh(h @ w)
+    return Recurrence(step, kernel, jax.random.normal(of_state, (1, size)), jnp.zeros((steps, 1, 0)))
+
+
+def min_gru(steps, rates, batch=2):
+    """minGRU: gate and candidate see the input alone, so that ``J = diag(1 - z_t)``; and all ``log(1 - z_t)``."""
+    size = len(rates)
+    inputs = jax.random.normal(jax.random.key(2), (steps, batch, size), jnp.asarray(rates).dtype)
+
+    def gate(bias, inputs):
+        return jax.nn.sigmoid(bias + 0.3 * inputs)
+
+    def step(bias, state, inputs):
+        z = gate(bias, inputs)
+        return (1 - z) * state + z * jnp.tanh(inputs)
+
+    bias = jnp.asarray(rates)
+    state = jnp.zeros((batch, size), bias.dtype)
+    return Recurrence(step, bias, state, inputs), np.log1p(-np.asarray(gate(bias, inputs)))
+
+
+def matrices(recurrence):
+    """All Jacobians ``[T, B, n, n]`` from `jax.jacrev` of each row alone; with the carry's leaves side by side."""
+    states = trajectory(recurrence)
+    like = jax.tree.map(lambda leaf: leaf[0, 0], states)
+    _, unravel = jax.flatten_util.ravel_pytree(like)
+
+    def after(vector, inputs):
+        state = jax.tree.map(lambda leaf: leaf[None], unravel(vector))
+        stepped = recurrence.step(recurrence.params, state, inputs[None])
+        return jax.flatten_util.ravel_pytree(stepped)[0]
+
+    steps, batch = recurrence.inputs.shape[:2]
+    rows = [
+        [
+            jax.flatten_util.ravel_pytree(jax.tree.map(lambda leaf, t=t, b=b: leaf[t, b], states))[0]
+            for b in range(batch)
+        ]
+        for t in range(steps)
+    ]
+    vectors = jnp.stack([jnp.stack(row) for row in rows])
+    return np.asarray(jax.jit(jax.vmap(jax.vmap(jax.jacrev(after))))(vectors, recurrence.inputs))
+
+
+def products(jacobians, length):
+    """``d s_L / d s_{L-l}`` of one row's ``[T, n, n]`` for l = 0 .. L, by multiplication."""
+    result = [np.eye(jacobians.shape[1])]
+    for number in reversed(range(length)):
+        result.append(result[-1] @ jacobians[number])
+    return result
