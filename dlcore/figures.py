@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 COLOURS = {"train": "#7a8ba3", "eval": "#c1440e"}
 
 
+def blank(width: float, height: float) -> "Figure":
+    """An empty figure of this size in inches."""
+    from matplotlib.figure import Figure  # late: `import dlcore` loads no plotting package
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
 def learning_curves(rows: Sequence[tuple[int, str, float]], best: str) -> "Figure":
     """Loss, the deciding metric, and the gradient's norm before and after clipping, over the steps.
 
@@ -25,7 +32,7 @@ def learning_curves(rows: Sequence[tuple[int, str, float]], best: str) -> "Figur
         rows: (step, name, value) as `train.logging.read_metrics` gives them.
         best: the evaluation metric that decides.
     """
-    figure = _figure(12, 3.6)
+    figure = blank(12, 3.6)
     panels = figure.subplots(1, 3)
     for axes, metric in zip(panels, ("loss", best), strict=False):
         for part, label in (("train", "training batches"), ("eval", "evaluation set")):
@@ -53,7 +60,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, names: Sequenc
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (labels, predictions), 1)
     mistakes = counts - np.diag(np.diag(counts))
-    figure = _figure(6.4, 6)
+    figure = blank(6.4, 6)
     axes = figure.subplots()
     axes.imshow(mistakes, cmap="Oranges", vmax=max(mistakes.max() * 1.5, 1))
     for (row, column), count in np.ndenumerate(counts):
@@ -102,7 +109,7 @@ def filters(kernel: np.ndarray) -> "Figure":
     limit = np.abs(weights).max()
     columns = min(weights.shape[-1], 8)
     rows = -(-weights.shape[-1] // columns)
-    figure = _figure(1.1 * columns + 1.4, 1.2 * rows + 0.8)
+    figure = blank(1.1 * columns + 1.4, 1.2 * rows + 0.8)
     panels = figure.subplots(rows, columns, squeeze=False)
     for number, axes in enumerate(panels.flat):
         axes.set_axis_off()
@@ -121,7 +128,7 @@ def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> "Figure":
         image: ``[H, W, C]``, of which the first channel is shown.
         maps: name -> ``[H', W', K]``, in the order of the network.
     """
-    figure = _figure(3.2 * (len(maps) + 1), 3.6)
+    figure = blank(3.2 * (len(maps) + 1), 3.6)
     panels = figure.subplots(1, len(maps) + 1, squeeze=False)[0]
     panels[0].imshow(image[..., 0], cmap="gray")
     panels[0].set_title(f"input, {image.shape[0]} x {image.shape[1]}", fontsize=10)
@@ -150,7 +157,7 @@ def worst_mistakes(
     shown = wrong[np.argsort(truth[wrong])][:count]
     columns = 6
     rows = max(-(-len(shown) // columns), 1)
-    figure = _figure(1.7 * columns, 2.1 * rows + 0.5)
+    figure = blank(1.7 * columns, 2.1 * rows + 0.5)
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
@@ -249,12 +256,6 @@ def number_row(axes: "Axes", left: float, top: float, grids: Mapping[str, Any], 
         # A title is as wide as its longest line, in cells.
         left += max(np.shape(values)[-1], 0.2 * max(map(len, title.split("\n")))) + 1
         options = {}
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure  # late: `import dlcore` loads no plotting package
-
-    return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
 def _curve(axes: "Axes", rows: Sequence[tuple[int, str, float]], name: str, label: str, colour: str) -> None:

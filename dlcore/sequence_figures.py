@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dlcore.figures import COLOURS
+from dlcore.figures import COLOURS, blank
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,9 +43,7 @@ def _ranges(shortest: int, longest: int, width: int) -> list[str]:
 
 
 def _draw(counts: np.ndarray, rights: np.ndarray, names: list[str], unit: str) -> "Figure":
-    from matplotlib.figure import Figure  # late: `import dlcore` loads no plotting package
-
-    figure = Figure(figsize=(max(6.4, 0.8 * len(names)), 5.2), layout="constrained", dpi=120)
+    figure = blank(max(6.4, 0.8 * len(names)), 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True)
     places, total = np.arange(len(names)), rights.sum() / counts.sum()
     seen = counts > 0

@@ -1,0 +1,116 @@
+"""Figures of the state that a recurrence carries: its Lyapunov exponents, and the gates that keep it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dlcore.figures import blank
+from dlcore.gradflow.figures import PALETTE, finish, line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def spectra(
+    exponents: Mapping[str, ArrayLike], gains: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None
+) -> "Figure":
+    """Lyapunov exponents against their place in the spectrum: above 0 gradients explode in that direction.
+
+    Args:
+        exponents: by name ``[n]`` nats a step, of `lyapunov.spectrum`.
+        gains: by name the recurrent gains ``[m]`` and the largest exponents ``[m]`` there, for an inset.
+    """
+    figure = blank(8, 4.8)
+    axes = figure.subplots()
+    for number, (name, values) in enumerate(exponents.items()):
+        ordered = -np.sort(-np.asarray(values, float))
+        places = (np.arange(len(ordered)) + 0.5) / len(ordered)
+        largest = f"{name}: largest {ordered[0]:+.3g}" if len(ordered) else name
+        line(axes, places, ordered, PALETTE[number % len(PALETTE)], largest)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set(xlabel="i / n", ylabel="nats a step", title="Lyapunov exponents", xlim=(0, 1))
+    finish(axes)
+    if gains:
+        axes.set_xlim(0, 1.9)
+        axes.set_xticks([0, 0.5, 1])
+        _gain_inset(axes.inset_axes((0.62, 0.12, 0.36, 0.5)), gains)
+    return figure
+
+
+def gates(statistics: Mapping[str, Any], keeping: str, half_life: float) -> "Figure":
+    """What the gates of a cell do, unit by unit, and how little their own forgetting says of the gradient's.
+
+    Units are sorted by the half-life that the keeping gate alone would give them, the longest at the top: ln 2 over
+    minus the mean of its logarithm.
+
+    Args:
+        statistics: by the gate's name ``mean``, ``open``, ``closed`` and ``mean_log``, each ``[T, H]``; of
+            `gates.statistics`.
+        keeping: the name of the gate that multiplies the old state, ``"forget"`` of an LSTM, ``"update"`` of a GRU.
+        half_life: in steps, what it truly is: ``ln 2 / -lambda_1``; inf where nothing decays.
+    """
+    rates = _mean_over_time(statistics[keeping].mean_log)
+    with np.errstate(divide="ignore"):
+        alone = np.log(2) / -np.minimum(rates, 0)
+    order = np.argsort(-alone)
+    count = len(statistics)
+    figure = blank(3.4 * (count + 2), 4)
+    panels = figure.subplots(1, count + 2, width_ratios=[1.2] * count + [1, 1.2])
+    for axes, (name, gate) in zip(panels, statistics.items(), strict=False):
+        units = np.asarray(gate.mean, float)[:, order].T
+        shown = axes.imshow(units, aspect="auto", cmap="RdBu_r", vmin=0, vmax=1, interpolation="nearest")
+        axes.set(xlabel="t", ylabel="unit" if axes is panels[0] else "", title=f"{name} gate")
+    figure.colorbar(shown, ax=panels[:count].tolist(), label="closed 0, open 1")
+    _saturation(panels[-2], statistics)
+    _half_lives(panels[-1], alone[order], half_life)
+    return figure
+
+
+def _gain_inset(inset: "Axes", gains: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> None:
+    for number, (name, (gain, largest)) in enumerate(gains.items()):
+        values = np.asarray(largest, float)
+        line(inset, np.asarray(gain, float), values, PALETTE[number % len(PALETTE)], name)
+    inset.axhline(0, color="black", linewidth=0.8)
+    inset.set_title("largest exponent", fontsize=9)
+    inset.set_xlabel("recurrent gain", fontsize=9)
+    finish(inset)
+
+
+def _saturation(axes: "Axes", statistics: Mapping[str, Any]) -> None:
+    """The share of open and of closed gates among all units and steps."""
+    places = np.arange(len(statistics))
+    opened, closed = (
+        np.array([_mean_over_time(getattr(gate, side)).mean() for gate in statistics.values()])
+        for side in ("open", "closed")
+    )
+    axes.bar(places, opened, color="#b2182b", label="open: > .95")
+    axes.bar(places, -closed, color="#2166ac", label="closed: < .05")
+    for place, up, down in zip(places, opened, closed, strict=True):
+        axes.annotate(f"{up:.0%}", (place, up), (0, 2), textcoords="offset points", ha="center", fontsize=8)
+        axes.annotate(
+            f"{down:.0%}", (place, -down), (0, -10), textcoords="offset points", ha="center", fontsize=8
+        )
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xticks(places, list(statistics))
+    axes.set(ylim=(-1.15, 1.15), title="saturated share", yticks=[])
+    finish(axes)
+
+
+def _half_lives(axes: "Axes", alone: np.ndarray, half_life: float) -> None:
+    known = np.isfinite(alone) & (alone > 0)
+    axes.plot(alone[known], np.flatnonzero(known), ".", color=PALETTE[1], label="of each unit's gate alone")
+    if np.isfinite(half_life):
+        axes.axvline(half_life, color=PALETTE[0], label=f"of the gradient: {half_life:.3g}")
+    else:
+        axes.plot([], [], color=PALETTE[0], label="the gradient does not decay")
+    axes.set(xscale="log", ylim=(len(alone) - 0.5, -0.5), xlabel="steps", title="half-life")
+    finish(axes)
+
+
+def _mean_over_time(values: ArrayLike) -> np.ndarray:
+    """``[T, H] -> [H]`` over the steps that some row has."""
+    array = np.asarray(values, float)
+    return array[~np.isnan(array).all(axis=1)].mean(axis=0)

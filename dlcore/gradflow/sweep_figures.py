@@ -1,0 +1,104 @@
+"""Figures of many configurations: how far gradients reach by scale and lag, and whether that decides a task."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dlcore.figures import blank
+from dlcore.gradflow.figures import PALETTE, colour_map, finish, log10
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = 4
+
+
+class Grid(NamedTuple):
+    """One panel of a `heatmap`.
+
+    Attributes:
+        scales: ``[S]``, increasing. lags: ``[L]``, increasing.
+        log_norms: ``[S, L]``, natural logarithms of |ds_T/ds_{T-lag}|.
+        exponents: ``[S]``, the largest Lyapunov exponents, nats a step.
+    """
+
+    scales: ArrayLike
+    lags: ArrayLike
+    log_norms: ArrayLike
+    exponents: ArrayLike
+
+
+def heatmap(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Figure":
+    """Where gradients vanish (blue), stay (white) and explode (red), by scale and lag; a panel a cell.
+
+    The dashed line is where the largest Lyapunov exponent changes its sign. All panels have the same colours.
+
+    Args:
+        grids: by the cell's name. scale: what the scales are.
+    """
+    values = {name: log10(grid.log_norms) for name, grid in grids.items()}
+    limit = max((np.abs(array[np.isfinite(array)]).max(initial=1) for array in values.values()), default=1)
+    columns = min(max(len(grids), 1), COLUMNS)
+    rows = -(-max(len(grids), 1) // columns)
+    figure = blank(3.4 * columns + 1.4, 3.8 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=False, sharey=False)
+    for axes in panels.flat[len(grids) :]:
+        axes.set_axis_off()
+    for axes, (name, grid) in zip(panels.flat, grids.items(), strict=False):
+        scales, lags = np.asarray(grid.scales, float), np.asarray(grid.lags, float)
+        shown = colour_map(axes, lags, scales, values[name], limits=(-limit, limit), cmap="RdBu_r")
+        if len(scales) > 2 and scales.min() > 0:
+            axes.set_yscale("log")
+        _mark_sign_changes(axes, scales, np.asarray(grid.exponents, float))
+        axes.set(xlabel="lag in steps", ylabel=scale if axes in panels[:, 0] else "", title=name)
+    if grids:
+        figure.colorbar(shown, ax=panels, label="log10 |ds_T / ds_{T-lag}|")
+    return figure
+
+
+def success(
+    measured: Mapping[str, tuple[ArrayLike, ArrayLike]], chance: float | None = None, name: str = "accuracy"
+) -> "Figure":
+    """Whether a task was learned against how far gradients reached before training, in lengths of the task.
+
+    Args:
+        measured: by the cell's name half-lives at initialisation over T ``[m]``, and what training reached ``[m]``. An
+            infinite half-life stands at the right edge, one that is not known is left out.
+        chance: what guessing reaches.
+        name: of what training reached.
+    """
+    figure = blank(7, 4.8)
+    axes = figure.subplots()
+    pairs = {
+        key: (np.asarray(ratios, float), np.asarray(reached, float))
+        for key, (ratios, reached) in measured.items()
+    }
+    for number, (key, (ratios, reached)) in enumerate(pairs.items()):
+        colour, some, endless = PALETTE[number % len(PALETTE)], np.isfinite(ratios), np.isposinf(ratios)
+        label = f"{key}, {endless.sum()} without decay at the right" if endless.any() else key
+        axes.plot(ratios[some], reached[some], "o", color=colour, alpha=0.8, label=label)
+        edge = np.full(endless.sum(), 0.99)
+        axes.plot(edge, reached[endless], ">", color=colour, transform=axes.get_yaxis_transform())
+    axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
+    if chance is not None:
+        axes.axhline(chance, color="#7a8ba3", linestyle="--", label=f"chance: {chance:g}")
+    axes.set(xlabel="half-life at initialisation / T", ylabel=name, xscale="log")
+    axes.set_title("does the gradient reach as far as the task?")
+    finish(axes)
+    return figure
+
+
+def _mark_sign_changes(axes: "Axes", scales: np.ndarray, exponents: np.ndarray) -> None:
+    """Dashed lines where exponents pass 0, interpolated between neighbouring scales."""
+    before, after = exponents[:-1], exponents[1:]
+    label: str | None = "largest exponent 0"
+    for number in np.flatnonzero(np.sign(before) * np.sign(after) < 0):
+        share = before[number] / (before[number] - after[number])
+        place = scales[number] + share * (scales[number + 1] - scales[number])
+        axes.axhline(place, color="black", linestyle="--", linewidth=1, label=label)
+        label = None
+    if label is None:
+        axes.legend(loc="lower left", fontsize=8)

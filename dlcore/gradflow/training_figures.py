@@ -1,0 +1,100 @@
+"""Figures of gradients in training: what clipping does to their norm, and why a step without it goes astray."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dlcore.figures import blank
+from dlcore.gradflow.figures import LOST, PALETTE, colour_map, finish, log10
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def clipping(steps: ArrayLike, before: ArrayLike, after: ArrayLike, threshold: float) -> "Figure":
+    """The gradient's norm before and after clipping, with a stroke at the bottom for every step that was clipped.
+
+    Red strokes at the top are norms that are not finite, which no clipping mends; crosses norms of exactly 0.
+
+    Args:
+        steps: ``[N]``. before, after: ``[N]`` global norms (no logarithms). threshold: of the clipping.
+    """
+    steps, before, after = (np.asarray(array, float) for array in (steps, before, after))
+    sound, positive = np.isfinite(before), before > 0
+    clipped, lost, zero = sound & (before > threshold), ~sound, sound & ~positive
+    figure = blank(8, 4.8)
+    axes = figure.subplots()
+    for norms, label, colour in ((before, "as computed", "#7a8ba3"), (after, "after clipping", PALETTE[0])):
+        axes.plot(steps, np.where(np.isfinite(norms) & (norms > 0), norms, np.nan), color=colour, label=label)
+    axes.axhline(threshold, color="black", linestyle="--", linewidth=0.9, label=f"threshold {threshold:g}")
+    share = f"clipped: {clipped.sum()} of {len(steps)} steps"
+    for where, height, marker, colour, label in (
+        (clipped, 0.02, "|", PALETTE[1], share),
+        (
+            lost,
+            0.98,
+            "|",
+            LOST,
+            f"not finite: {lost.sum()}, first in step {steps[lost].min(initial=np.inf):g}",
+        ),
+        (zero, 0.06, "x", "#7a8ba3", f"exactly 0: {zero.sum()}"),
+    ):
+        if where.any():
+            place: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "linestyle": "none"}
+            heights = np.full(where.sum(), height)
+            axes.plot(steps[where], heights, marker=marker, color=colour, markersize=7, label=label, **place)
+    axes.set(xlabel="step", ylabel="global norm", yscale="log", title="gradient clipping")
+    finish(axes)
+    return figure
+
+
+def cliff(
+    weights: ArrayLike,
+    biases: ArrayLike,
+    loss: ArrayLike,
+    log_gradient_norm: ArrayLike,
+    paths: Mapping[str, ArrayLike],
+) -> "Figure":
+    """A loss with a cliff, the gradient's norm on it, and where descent goes with and without clipping.
+
+    (Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063, figure 6.) The cross is the last point of a path in the picture
+    that a step throws out of it.
+
+    Args:
+        weights: ``[W]``. biases: ``[B]``. loss, log_gradient_norm: ``[W, B]`` of `cliff.surface`, the second one the
+            natural logarithm.
+        paths: by name the points ``[N, 2]`` of a descent, (w, b).
+    """
+    x, y = np.asarray(weights, float), np.asarray(biases, float)
+    with np.errstate(divide="ignore"):
+        surfaces = {
+            "loss": np.log10(np.asarray(loss, float)).T,
+            "gradient's norm": log10(log_gradient_norm).T,
+        }
+    figure = blank(12, 4.8)
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, (name, surface) in zip(panels, surfaces.items(), strict=True):
+        shown = colour_map(axes, x, y, surface, cmap="viridis")
+        figure.colorbar(shown, ax=axes, label=f"log10 of the {name}", extend="min")
+        for (path, points), colour in zip(paths.items(), ("#ffffff", "#ff7f50", "#ffd700"), strict=False):
+            _path(axes, np.asarray(points, float), path, colour, (x, y))
+        axes.set(xlabel="w", ylabel="b", title=name)
+        axes.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
+    panels[0].legend(loc="lower left", fontsize=9, facecolor="#404040", labelcolor="white")
+    return figure
+
+
+def _path(
+    axes: "Axes", points: np.ndarray, label: str, colour: str, sides: tuple[np.ndarray, np.ndarray]
+) -> None:
+    inside = np.ones(len(points), bool)
+    for coordinate, side in zip(points.T, sides, strict=True):
+        inside &= (coordinate >= side.min()) & (coordinate <= side.max())
+    leaves = bool(len(points)) and not inside.all()
+    axes.plot(*points.T, "o-", color=colour, markersize=3, linewidth=1, label=label + " (leaves)" * leaves)
+    if leaves and inside.any():
+        last = np.flatnonzero(inside)[-1]
+        axes.plot(*points[last], "x", color=colour, markersize=9, markeredgewidth=2)
