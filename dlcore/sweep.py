@@ -1,0 +1,144 @@
+"""Many configurations as one vectorised program, and a table with which a sweep that was stopped goes on.
+
+A sweep has few shapes and many numbers: a recurrent scale, a bias, a seed change no shape. So these are arguments of
+a program that is compiled once for each `Group`, vectorised over configurations, and shared out over the devices.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from dlcore.config import to_text
+from dlcore.sweep_table import Progress, Row, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Tree: TypeAlias = Any
+
+AXIS = "configurations"
+
+
+class Group(NamedTuple):
+    """Configurations that one compiled program measures.
+
+    Attributes:
+        measure: ``measure(shared, own) -> {name: scalar}`` of one configuration, pure.
+        settings: what is compiled in, such as a cell and a length: columns of the table.
+        shared: what several configurations have in common, such as a seed: their columns of the table, and the pytree
+            of arrays that is `measure`'s first argument, and which they share in memory, too.
+        own: the numbers of each configuration beside that: columns of the table, and `measure`'s second argument.
+        bytes_each: about how much memory a configuration takes.
+    """
+
+    measure: Callable[[Tree, dict[str, jax.Array]], Mapping[str, jax.Array]]
+    settings: Mapping[str, Any]
+    shared: Sequence[tuple[Mapping[str, Any], Tree]]
+    own: Sequence[Mapping[str, float]]
+    bytes_each: int
+
+    def points(self, labels: Mapping[str, Any]) -> list[Row]:
+        """All configurations with these shared columns, as the table has them, without what is measured."""
+        rows = [{**self.settings, **labels, **numbers} for numbers in self.own]
+        return [{name: to_text(value) for name, value in row.items()} for row in rows]
+
+
+class Sweep(NamedTuple):
+    """What is measured, and what is made of it.
+
+    Attributes:
+        groups: all configurations.
+        settings: the table's columns that tell them apart; of one that has no such setting it is empty.
+        measures: its further columns, the names that every `Group.measure` returns.
+        figures: ``figures(rows) -> {name: matplotlib figure}``, of the table's rows.
+    """
+
+    groups: Sequence[Group]
+    settings: Sequence[str]
+    measures: Sequence[str]
+    figures: Callable[[list[Row]], Mapping[str, "Figure"]] = lambda rows: {}
+
+
+def run(sweep: Sweep, path: Path, memory: float | None = None) -> list[Row]:
+    """Measures what the table does not have yet, and returns its rows of this sweep in their order.
+
+    Each batch's rows are on the disk when the next batch begins. The same configurations in the same batches give the
+    same bytes.
+
+    Args:
+        sweep: what to measure.
+        path: the table, CSV with a row a configuration and measures with six digits.
+        memory: bytes that a batch may take; None: half of what is free.
+
+    Raises:
+        ValueError: the file is no table of these columns. BlockingIOError: another process writes to it.
+    """
+    memory = free_memory() / 2 if memory is None else memory
+    points = [point for group in sweep.groups for labels, _ in group.shared for point in group.points(labels)]
+    with Table(path, sweep.settings, sweep.measures) as table, Progress(points, table) as progress:
+        for group in sweep.groups:
+            _fill(group, table, progress, memory)
+        return [table[point] for point in points]
+
+
+def batch_size(configurations: int, devices: int, bytes_each: int, memory: float) -> int:
+    """How many configurations are measured at a time: in as few batches as memory allows, all of the same size.
+
+    Args:
+        configurations: how many there are. devices: of which their number is a multiple.
+        bytes_each: of one. memory: bytes for all; one configuration a device is measured in any case.
+
+    >>> batch_size(64, 1, 10**6, 40e6), batch_size(64, 8, 10**6, 40e6), batch_size(3, 2, 10**6, 1e3)
+    (32, 32, 2)
+    """
+    fitting = max(int(memory // (bytes_each * devices)), 1)  # on each device
+    each = -(-configurations // devices)
+    batches = -(-each // fitting)
+    return devices * -(-each // batches)
+
+
+def free_memory() -> float:
+    """Bytes that are free on all of the process' devices, or in the machine where these do not say."""
+    statistics = [device.memory_stats() or {} for device in jax.local_devices()]
+    if all("bytes_limit" in known for known in statistics):
+        return sum(known["bytes_limit"] - known["bytes_in_use"] for known in statistics)
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # not on Linux
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+
+
+def _fill(group: Group, table: Table, progress: Progress, memory: float) -> None:
+    devices = jax.local_devices()
+    mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+    program = _program(group, mesh)
+    size = batch_size(len(group.own), mesh.size, group.bytes_each, memory)
+    for labels, shared in group.shared:
+        points = group.points(labels)
+        missing = [number for number, point in enumerate(points) if point not in table]
+        for start in range(0, len(missing), size):
+            batch = missing[start : start + size]
+            measured = jax.device_get(
+                program(shared, _stacked([group.own[number] for number in batch], size))
+            )
+            table.append([points[number] for number in batch], measured)
+            progress.advance(len(batch), {**group.settings, **labels})
+
+
+def _program(group: Group, mesh: Mesh) -> Callable[[Tree, dict[str, np.ndarray]], Mapping[str, jax.Array]]:
+    everywhere, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (AXIS,)))
+    return jax.jit(
+        jax.vmap(group.measure, in_axes=(None, 0)), in_shardings=(everywhere, split), out_shardings=split
+    )
+
+
+def _stacked(numbers: Sequence[Mapping[str, float]], size: int) -> dict[str, np.ndarray]:
+    """By name ``[size]``, filled up with the last ones."""
+    filled = [*numbers, *[numbers[-1]] * (size - len(numbers))]
+    return {name: np.array([row[name] for row in filled], np.float32) for name in filled[0]}
