@@ -1,5 +1,8 @@
 """Recurrent layers on recurrent layers (lecture: deep RNN)."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -75,16 +78,37 @@ class DeepRecurrent(nn.Module):
         )
         carries = jax.tree.map(lambda array: array[None], carry)
         if self.layers > 1:
-            upper = nn.scan(
-                _Between,
-                variable_axes={"params": 0, "batch_stats": 0},
-                split_rngs={"params": True, "dropout": True},
-                in_axes=(0, nn.broadcast),
-                length=self.layers - 1,
-            )(self._layer(), self.norm, self.dropout, self.residual, train, name="upper")
-            outputs, above = upper(outputs, jax.tree.map(lambda array: array[1:], initial_carry), lengths)
+            above_carry = jax.tree.map(lambda array: array[1:], initial_carry)
+            above, outputs = self.run_upper(outputs, lengths, above_carry, train)
             carries = jax.tree.map(lambda *parts: jnp.concatenate(parts), carries, above)
         return carries, outputs
+
+    def run_upper(
+        self, outputs: jax.Array, lengths: jax.Array | None, initial_carry: Carry, train: bool
+    ) -> tuple[Carry, jax.Array]:
+        """The layers above the first, scanned: compiled once."""
+        upper = nn.scan(
+            _Between,
+            variable_axes={"params": 0, "batch_stats": 0},
+            split_rngs={"params": True, "dropout": True},
+            in_axes=(0, nn.broadcast),
+            length=self.layers - 1,
+        )(self._layer(), self.norm, self.dropout, self.residual, train, name="upper")
+        outputs, carries = upper(outputs, initial_carry, lengths)
+        return carries, outputs
+
+    @nn.nowrap
+    def upper_layers(self) -> list[Callable[..., tuple[jax.Array, Carry]]]:
+        """The layers above the first one by one, as `run_upper` runs them without dropout.
+
+        Each takes ``outputs, initial_carry, lengths`` and returns its outputs and its carry.
+        """
+        between = _Between(self._layer(), self.norm, self.dropout, self.residual, False, parent=None)
+        of_upper = {name: tree["upper"] for name, tree in self.variables.items() if "upper" in tree}
+        return [
+            functools.partial(between.apply, jax.tree.map(lambda leaf, number=number: leaf[number], of_upper))
+            for number in range(self.layers - 1)
+        ]
 
     @nn.nowrap
     def hidden(self, carry: Carry) -> jax.Array:

@@ -36,7 +36,27 @@ MERGES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 }
 
 
-class Recurrent(nn.Module):
+class RunsCells(nn.Module):
+    """A layer that runs cells over sequences, all of them through one method.
+
+    Whoever wants to know what the cells of a model go through listens there (`flax.linen.intercept_methods`), as
+    `gradflow.chains` does.
+    """
+
+    def run_cell(
+        self,
+        cell: nn.RNNCellBase,
+        inputs: jax.Array,
+        lengths: jax.Array | None,
+        initial_carry: Carry | None,
+        loop: Loop,
+        train: bool | None,
+    ) -> tuple[Carry, jax.Array]:
+        """A bound cell over a sequence: see `run_cell`."""
+        return run_cell(cell, inputs, lengths, initial_carry, loop, train)
+
+
+class Recurrent(RunsCells):
     """A cell over a sequence (lecture: unrolled RNN): ``carry, outputs = layer(inputs, lengths, initial_carry)``.
 
     Attributes:
@@ -82,7 +102,7 @@ class Recurrent(nn.Module):
             ValueError, TypeError: something does not fit; the message says what was expected.
         """
         loop = make_loop(self.reverse, self.unroll, self.time_chunk, self.truncate)
-        return run_cell(self.cell, inputs, lengths, initial_carry, loop, train)
+        return self.run_cell(self.cell, inputs, lengths, initial_carry, loop, train)
 
     def step(self, carry: Carry, inputs: jax.Array, *, train: bool | None = None) -> tuple[Carry, jax.Array]:
         """One step with the same parameters: ``[*batch, F]`` -> carry, ``[*batch, H]``."""
@@ -99,7 +119,7 @@ class Recurrent(nn.Module):
         return carries.initial_carry(self.cell, _step_shape(self.cell, inputs))
 
 
-class Bidirectional(nn.Module):
+class Bidirectional(RunsCells):
     """Two cells over a sequence, one from each end (Schuster & Paliwal 1997; lecture: bidirectional RNN).
 
     The carry is ``(forward's, backward's)``. Either cell begins at its own end of each row.
@@ -137,7 +157,7 @@ class Bidirectional(nn.Module):
             )
         both, outputs = zip(
             *(
-                run_cell(cell, inputs, lengths, carry, self._loop(reverse), train)
+                self.run_cell(cell, inputs, lengths, carry, self._loop(reverse), train)
                 for cell, carry, reverse in (
                     (self.forward, initial_carry[0], False),
                     (self.backward, initial_carry[1], True),

@@ -69,10 +69,9 @@ class Events:
             self._put(step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        from tensorboardX.summary import scalar
-
-        for name, value in values.items():
-            self._put(step, summary=scalar(name, value))
+        self._put(
+            step, summary={"value": [{"tag": name, "simple_value": value} for name, value in values.items()]}
+        )
         self._file.flush()
 
     def _put(self, step: int, **content: Any) -> None:

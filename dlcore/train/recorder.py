@@ -36,8 +36,7 @@ class Recorder(contextlib.ExitStack):
             self._log = self.enter_context(MetricsLog(folder, start))
             self._progress = self.enter_context(ProgressReport(start, int(engine.config.train.steps)))
         self.speed = Speed()
-        optimizer = engine.config.optimizer
-        self._schedule = jax.jit(make_schedule(optimizer, int(engine.config.train.steps)))
+        self._learning_rates = _learning_rates(engine)
         self._unwritten: tuple[int, Metrics] | None = None
 
     def training(self, step: int, state: TrainState) -> TrainState:
@@ -53,7 +52,7 @@ class Recorder(contextlib.ExitStack):
         self._unwritten = None
         values, rates = read_sums(metrics), self.speed.row()
         row = {f"train/{name}": value for name, value in values.items()}
-        row["train/learning_rate"] = self.learning_rate(step)
+        row["train/learning_rate"] = self._learning_rates[step]
         best = self.engine.experiment.best
         shown = next(name for name in ("loss", best, *values) if name in values)
         self._say(
@@ -80,10 +79,6 @@ class Recorder(contextlib.ExitStack):
         if self._progress:
             self._progress.advance(steps)
 
-    def learning_rate(self, step: int) -> float:
-        """Of the update that led to ``step``."""
-        return float(jax.device_get(self._schedule(jax.device_put(np.int32(step - 1)))))
-
     def evaluation(self, step: int, state: TrainState) -> dict[str, float]:
         """Evaluates on the whole set and logs it."""
         self.write()
@@ -93,3 +88,12 @@ class Recorder(contextlib.ExitStack):
             row = {f"eval/{name}": value for name, value in values.items()}
             self._say(step, row, {f"eval {best}": values[best]})
         return values
+
+
+def _learning_rates(engine: Engine) -> dict[int, float]:
+    """Of the updates that lead to the steps whose rows are written, all at once."""
+    config = engine.config
+    last, every = int(config.train.steps), int(config.train.log_every)
+    steps = np.unique([*range(every, last + 1, every), last])
+    schedule = jax.jit(jax.vmap(make_schedule(config.optimizer, last)))
+    return dict(zip(steps.tolist(), jax.device_get(schedule(steps - 1)).tolist(), strict=True))
