@@ -12,7 +12,15 @@ from dlcore.durations import Duration
 from dlcore.layers.attention import BahdanauAttention, LuongAttention, attend
 from dlcore.layers.attention_decoder import AttentionDecoder
 from dlcore.layers.beam_search import beam_search
-from dlcore.layers.cells import CELLS, GRUCell, IdentityRNNCell, LSTMCell, ResidualRNNCell, RNNCell
+from dlcore.layers.cells import (
+    CELLS,
+    GRUCell,
+    IdentityRNNCell,
+    LSTMCell,
+    ResidualRNNCell,
+    RNNCell,
+    make_cell,
+)
 from dlcore.layers.conv import Conv, flatten
 from dlcore.layers.conv_cells import ConvGRUCell, ConvLSTMCell
 from dlcore.layers.decode import generate, greedy, sample
@@ -82,6 +90,7 @@ __all__ = [
     "greedy",
     "last_over_time",
     "losses",
+    "make_cell",
     "max_over_time",
     "max_pool",
     "mean_over_time",

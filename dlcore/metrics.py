@@ -33,9 +33,12 @@ class Average(NamedTuple):
 
     @classmethod
     def of(cls, values: jax.Array, mask: jax.Array | None = None) -> "Average":
-        """The average of ``values [...]`` where ``mask [...]`` holds; masked entries may be NaN."""
+        """The average of ``values [B, ...]`` where the mask holds; masked entries may be NaN.
+
+        The mask is ``[B]``, of whole rows, or says more of them, up to the shape of the values.
+        """
         values = jnp.asarray(values, jnp.float32)
-        valid = jnp.ones(values.shape, bool) if mask is None else mask
+        valid = jnp.ones(values.shape, bool) if mask is None else widened(mask, values.shape)
         return cls(jnp.where(valid, values, 0).sum(), valid.sum().astype(jnp.float32))
 
     def value(self) -> jax.Array:
@@ -44,5 +47,10 @@ class Average(NamedTuple):
 
 
 def accuracy(logits: jax.Array, labels: jax.Array, mask: jax.Array | None = None) -> Average:
-    """The share of rows whose largest logit ``[B, C]`` stands at the label ``[B]``."""
+    """The share of labels ``[B, ...]`` at which the largest of the logits ``[B, ..., C]`` stands."""
     return Average.of(jnp.argmax(logits, axis=-1) == labels, mask)
+
+
+def widened(mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """A mask ``[B]``, or of more dimensions, for values of this shape ``[B, ...]``."""
+    return jnp.broadcast_to(mask.reshape(mask.shape + (1,) * (len(shape) - mask.ndim)), shape)

@@ -1,4 +1,4 @@
-"""Figures of models that read sequences of different lengths; arrays in, a matplotlib ``Figure`` out."""
+"""Figures of models that read sequences; arrays in, a matplotlib ``Figure`` out."""
 
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,59 @@ def accuracy_by_length(
     bars = (lengths - shortest) // width
     counts, rights = np.bincount(bars), np.bincount(bars, right)
     return _draw(counts, rights, _ranges(shortest, lengths.max(), width), unit)
+
+
+def predicted_against_true(targets: np.ndarray, predictions: np.ndarray) -> "Figure":
+    """What a regression said against what was true: on the diagonal it is right, on the flat line it knows the mean.
+
+    Args:
+        targets, predictions: ``[N]`` numbers.
+
+    Raises:
+        ValueError: no number, or fields of different shapes.
+    """
+    targets, predictions = np.asarray(targets), np.asarray(predictions)
+    if not targets.size or targets.ndim != 1 or targets.shape != predictions.shape:
+        raise ValueError(
+            f"predictions: got shape {predictions.shape} for targets of shape {targets.shape}, expected [N] of both "
+            "with N at least 1"
+        )
+    error, variance = ((targets - predictions) ** 2).mean(), targets.var()
+    figure = blank(6, 5.6)
+    axes = figure.subplots()
+    ends = [targets.min(), targets.max()]
+    axes.plot(ends, ends, color=COLOURS["train"], label="right")
+    axes.plot(ends, [targets.mean()] * 2, "--", color=COLOURS["train"], label=f"the mean: {variance:.4f}")
+    axes.plot(targets, predictions, ".", color=COLOURS["eval"], markersize=3, label=f"the model: {error:.4f}")
+    axes.set(xlabel="true", ylabel="said", title=f"mean squared error {error:.2g} of {len(targets)}")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    return figure
+
+
+def accuracy_by_place(right: np.ndarray, chance: float) -> "Figure":
+    """Which of the places of an answer are right, a bar each, beside what guessing gives.
+
+    Args:
+        right: ``[N, places]`` booleans. chance: the share that a guess has.
+
+    Raises:
+        ValueError: no answer, or no place.
+    """
+    right = np.asarray(right, bool)
+    if right.ndim != 2 or not right.size:
+        raise ValueError(f"right: got shape {right.shape}, expected [N, places] with at least one of both")
+    figure = blank(max(6.4, 0.4 * right.shape[1]), 4)
+    axes = figure.subplots()
+    bars = axes.bar(range(1, right.shape[1] + 1), right.mean(axis=0), color=COLOURS["eval"])
+    axes.bar_label(bars, fmt="{:.1%}", fontsize=8)
+    axes.axhline(chance, color=COLOURS["train"], linestyle="--", label=f"guessing: {chance:.1%}")
+    axes.set(xlabel="place in the answer", ylabel="accuracy", ylim=(0, 1.08))
+    axes.set_title(f"{right.mean():.2%} of places right, {right.all(axis=1).mean():.2%} of answers")
+    axes.set_xticks(range(1, right.shape[1] + 1))
+    axes.grid(alpha=0.25, axis="y")
+    axes.legend(frameon=False, loc="lower right")
+    return figure
 
 
 def _ranges(shortest: int, longest: int, width: int) -> list[str]:

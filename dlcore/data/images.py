@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from dlcore import streams
 from dlcore.data.arrays import Batch, Transform
 
 Split: TypeAlias = tuple[Batch, Batch]
@@ -94,6 +95,37 @@ def cifar10(folder: str | Path | None) -> Split:
     parts = [_read_cifar(Path(folder).expanduser() / name) for name in (*names, "test_batch.bin")]
     train = {field: np.concatenate([part[field] for part in parts[:-1]]) for field in parts[0]}
     return train, parts[-1]
+
+
+def as_sequences(
+    images: np.ndarray, *, rows: bool = False, permuted: bool = False, shrink: int = 1
+) -> np.ndarray:
+    """Images as a recurrent network reads them, from the upper left to the lower right: ``[N, T, F]``.
+
+    Args:
+        images: ``[N, H, W, C]``.
+        rows: a step is a row, T = H and F = W * C; otherwise a pixel, T = H * W and F = C.
+        permuted: the pixels of every image in one and the same disorder, so that neighbours are far apart (Le, Jaitly &
+            Hinton 2015, arXiv 1504.00941).
+        shrink: before all that, the mean of so many by so many pixels becomes one.
+
+    Raises:
+        ValueError: the sides of the images are no multiples of ``shrink``.
+
+    >>> as_sequences(np.arange(6.0).reshape(1, 2, 3, 1), rows=True).tolist()
+    [[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]]
+    """
+    count, height, width, channels = images.shape
+    if height % shrink or width % shrink:
+        raise ValueError(
+            f"shrink: got {shrink} for images of {height} x {width} pixels, expected a divisor of both"
+        )
+    height, width = height // shrink, width // shrink
+    pixels = images.reshape(count, height, shrink, width, shrink, channels).mean(axis=(2, 4))
+    pixels = pixels.reshape(count, height * width, channels)
+    if permuted:
+        pixels = pixels[:, streams.generator(0, "permutation").permutation(height * width)]
+    return pixels.reshape(count, height, width * channels) if rows else pixels
 
 
 def random_flips(batch: Batch, generator: np.random.Generator) -> Batch:

@@ -328,3 +328,29 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "gru": GRUCell,
 }
 """Cells by the names that flags give them."""
+
+
+def make_cell(name: str, features: int, forget_bias: float | None = None) -> Cell:
+    """A cell by its name in `CELLS`, as flags give it.
+
+    Args:
+        name: of `CELLS`.
+        features: H, the width of the state.
+        forget_bias: where the LSTM's forget gate starts; None leaves it where it is.
+
+    Raises:
+        ValueError: another cell than the LSTM gets a forget bias, or there is no such cell.
+
+    >>> make_cell("lstm", 8, forget_bias=4.0).forget_bias
+    4.0
+    """
+    if name not in CELLS:
+        raise ValueError(f"cell: got {name!r}, expected one of {', '.join(CELLS)}")
+    if forget_bias is None:
+        return CELLS[name](features)
+    if name != "lstm":
+        raise ValueError(
+            f"forget_bias: got {forget_bias} for the cell {name!r}, expected none; of these cells lstm alone "
+            "has a forget gate"
+        )
+    return LSTMCell(features, forget_bias=forget_bias)

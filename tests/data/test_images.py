@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from dlcore.data import cifar10, mnist, mnist5k, random_flips, random_shifts, uci_digits
+from dlcore.data import as_sequences, cifar10, mnist, mnist5k, random_flips, random_shifts, uci_digits
 
 
 def test_uci_digits_are_split_by_writer():
@@ -169,3 +169,34 @@ def test_flips_mirror_some_images_and_leave_the_others():
     assert sum(same) + sum(mirrored) == 64
     assert 16 < sum(same) < 48
     np.testing.assert_array_equal(flipped["labels"], np.arange(64))
+
+
+def test_images_are_read_pixel_by_pixel_or_row_by_row():
+    images = np.random.default_rng(0).random((2, 4, 6, 3), np.float32)
+    pixels, rows = as_sequences(images), as_sequences(images, rows=True)
+    assert (pixels.shape, rows.shape) == ((2, 24, 3), (2, 4, 18))
+    for row, column in np.ndindex(4, 6):
+        np.testing.assert_array_equal(pixels[:, 6 * row + column], images[:, row, column])
+    for row in range(4):
+        np.testing.assert_array_equal(rows[:, row], images[:, row].reshape(2, 18))
+
+
+def test_one_disorder_for_all_images():
+    images = np.random.default_rng(0).random((5, 4, 6, 1), np.float32)
+    pixels, permuted = as_sequences(images), as_sequences(images, permuted=True)
+    places = [pixels[0, :, 0].tolist().index(value) for value in permuted[0, :, 0].tolist()]
+    assert sorted(places) == list(range(24))
+    assert places != sorted(places)
+    np.testing.assert_array_equal(permuted, pixels[:, places])
+    np.testing.assert_array_equal(as_sequences(images, permuted=True), permuted)  # nothing new is drawn
+    np.testing.assert_array_equal(as_sequences(images, permuted=True, rows=True), permuted.reshape(5, 4, 6))
+
+
+def test_images_shrink_to_the_means_of_their_tiles():
+    images = np.random.default_rng(0).random((2, 4, 6, 1), np.float32)
+    small = as_sequences(images, rows=True, shrink=2)
+    for row, column in np.ndindex(2, 3):
+        tile = images[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        np.testing.assert_allclose(small[:, row, column], tile.mean(axis=(1, 2, 3)), rtol=1e-6)
+    with pytest.raises(ValueError, match="shrink: got 3 for images of 4 x 6 pixels"):
+        as_sequences(images, shrink=3)

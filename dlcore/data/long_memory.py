@@ -1,0 +1,139 @@
+"""Synthetic tasks of long memory: sequences that a random generator makes, of which a few places decide the answer.
+
+A task is a function ``task(generator, examples, ...) -> batch``; `SyntheticBatches` trains on it without end,
+`held_out` makes the finite set on which it is evaluated. Symbols are integers; a model makes them one-hot.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from dlcore import streams
+from dlcore.data.arrays import Batch, check_batch_size
+
+Task: TypeAlias = Callable[[np.random.Generator, int], Batch]
+"""``task(generator, examples) -> batch``, of which the fields are ``[examples, ...]``."""
+
+COPIED, BLANK, DELIMITER = (
+    10,
+    8,
+    9,
+)  # of `copy_memory`: how many symbols are kept in mind; those that part them
+ORDERS = ("XX", "XY", "YX", "YY")  # the classes of `temporal_order`
+SYMBOLS = 6  # of `temporal_order`: X, Y, and four that mean nothing
+
+
+@dataclass(frozen=True)
+class SyntheticBatches:
+    """An endless training set that is made when it is asked for: batch ``n`` is a function of (seed, n).
+
+    No example comes again, so that there is nothing to learn by heart.
+
+    Args:
+        task: makes a batch; for instance ``functools.partial(adding, length=100)``.
+        batch_size: examples in a batch.
+        seed: of the batches.
+
+    Raises:
+        ValueError: a batch size below 1.
+
+    >>> data = SyntheticBatches(lambda generator, examples: {"inputs": generator.random(examples)}, 3, seed=0)
+    >>> data[7]["inputs"].shape, (data[7]["inputs"] == data[7]["inputs"]).all()
+    ((3,), np.True_)
+    """
+
+    task: Task
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_batch_size(self.batch_size, None)
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of one step: every field as ``[batch_size, ...]``."""
+        return self.task(streams.generator(self.seed, "synthetic", step), self.batch_size)
+
+
+def held_out(task: Task, examples: int) -> Batch:
+    """The examples on which a task is evaluated: the same for every seed of a run, and none that it trains on."""
+    return task(streams.generator(0, "held out"), examples)
+
+
+def adding(generator: np.random.Generator, examples: int, length: int) -> Batch:
+    """The adding problem: the sum of the two numbers of a sequence that are marked.
+
+    A step holds a number, uniform in [0, 1), and a marker, which is 1 at one place of the first half and at one of the
+    second, else 0. Who always says 1 has the squared error 1/6 = 0.1667, the variance of the sum.
+
+    Source: Hochreiter & Schmidhuber 1997, experiment 4, in the form of Le, Jaitly & Hinton 2015, arXiv 1504.00941.
+
+    Returns:
+        ``inputs`` float32 ``[examples, length, 2]``, ``targets`` float32 ``[examples]``.
+
+    Raises:
+        ValueError: a length below 2, which has no halves.
+    """
+    _check_least("length", length, 2, "one place in each half")
+    numbers = generator.random((examples, length), np.float32)
+    marked = np.stack(
+        [generator.integers(0, length // 2, examples), generator.integers(length // 2, length, examples)],
+        axis=1,
+    )
+    markers = np.zeros_like(numbers)
+    np.put_along_axis(markers, marked, 1, axis=1)
+    targets = np.take_along_axis(numbers, marked, axis=1).sum(axis=1)
+    return {"inputs": np.stack([numbers, markers], axis=-1), "targets": targets}
+
+
+def copy_memory(generator: np.random.Generator, examples: int, delay: int) -> Batch:
+    """The copy task: ten symbols, a long wait, and then the same ten again.
+
+    With T the delay, the input is ten of the symbols 0..7, T - 1 blanks (8), the delimiter (9), and ten blanks; the
+    answer is T + 10 blanks and then the ten. Who remembers nothing has the loss 10 ln 8 / (T + 20).
+
+    Source: Arjovsky, Shah & Bengio 2016, arXiv 1511.06464.
+
+    Returns:
+        ``inputs`` int32 ``[examples, T + 20]`` in 0..9, ``labels`` int32 ``[examples, T + 20]`` in 0..8.
+
+    Raises:
+        ValueError: a delay below 1.
+    """
+    _check_least("delay", delay, 1, "the delimiter")
+    symbols = generator.integers(0, BLANK, (examples, COPIED), np.int32)
+    inputs = np.full((examples, delay + 2 * COPIED), BLANK, np.int32)
+    labels = inputs.copy()
+    inputs[:, :COPIED] = labels[:, -COPIED:] = symbols
+    inputs[:, -COPIED - 1] = DELIMITER
+    return {"inputs": inputs, "labels": labels}
+
+
+def temporal_order(generator: np.random.Generator, examples: int, length: int) -> Batch:
+    """The temporal order problem: which of X and Y came first, and which second, among symbols that mean nothing?
+
+    With L the length, one of X (0) and Y (1) stands at a place in [L/10, 2L/10), one in [5L/10, 6L/10), and one of
+    the distractors 2..5 everywhere else. The classes are those of `ORDERS`.
+
+    Source: Hochreiter & Schmidhuber 1997, task 6a, as Pascanu, Mikolov & Bengio 2013 (arXiv 1211.5063) have it, whose
+    published program fixes these places.
+
+    Returns:
+        ``inputs`` int32 ``[examples, L]``, ``labels`` int32 ``[examples]`` in 0..3.
+
+    Raises:
+        ValueError: a length below 10.
+    """
+    _check_least("length", length, 10, "a tenth of it for each symbol")
+    tenth = length // 10
+    places = generator.integers(0, tenth, (examples, 2)) + np.array([tenth, length // 2])
+    order = generator.integers(0, 2, (examples, 2), np.int32)
+    inputs = generator.integers(2, SYMBOLS, (examples, length), np.int32)
+    np.put_along_axis(inputs, places, order, axis=1)
+    return {"inputs": inputs, "labels": 2 * order[:, 0] + order[:, 1]}
+
+
+def _check_least(name: str, value: int, least: int, room: str) -> None:
+    if value < least:
+        raise ValueError(f"{name}: got {value}, expected at least {least}, so that there is room for {room}")

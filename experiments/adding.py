@@ -1,0 +1,94 @@
+"""Which two numbers of a hundred were marked, and what is their sum?  The adding problem, on synthetic sequences.
+
+    launch/local experiments.adding
+    launch/local experiments.adding --config.cell=rnn         # or identity, residual, lstm
+
+Source: Hochreiter & Schmidhuber 1997; Le, Jaitly & Hinton 2015, arXiv 1504.00941.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+import dlcore as dl
+from dlcore.sequence_figures import predicted_against_true
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass
+class Config(dl.Config):
+    cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting("gru", "Of dl.CELLS.")
+    features: int = dl.setting(64, "Units.", least=1)
+    forget_bias: float | None = dl.setting(None, "Where the lstm's forget gate starts; none is 1.")
+    length: int = dl.setting(100, "Steps of a sequence.", least=2)
+    test_examples: int = dl.setting(1000, "Sequences that are held out.", least=1)
+    train: dl.TrainConfig = field(
+        default_factory=lambda: dl.TrainConfig(steps=6000, batch_size=32, log_every=100, eval_every=500)
+    )
+    optimizer: dl.OptimizerConfig = field(
+        default_factory=lambda: dl.OptimizerConfig("adam", 1e-3, clip_norm=1.0)
+    )
+    checkpoint: dl.CheckpointConfig = field(default_factory=lambda: dl.CheckpointConfig(every=2000))
+
+
+class Model(nn.Module):
+    cell: str
+    features: int
+    forget_bias: float | None
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+        layer = dl.Recurrent(dl.make_cell(self.cell, self.features, self.forget_bias))
+        carry, _ = layer(inputs)
+        return nn.Dense(1)(layer.hidden(carry))[:, 0]
+
+
+def loss(outputs: jax.Array, batch: Mapping[str, jax.Array]) -> Any:
+    """Mean squared error; ``accuracy`` is the share of errors below 0.04, which is when the source calls it right."""
+    value, metrics = dl.losses.regression(outputs, batch)
+    right = jnp.abs(outputs - batch["targets"]) < 0.04
+    return value, {**metrics, "accuracy": dl.metrics.Average.of(right, batch.get("mask"))}
+
+
+def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state: Any) -> dict[str, "Figure"]:
+    said = model.apply({"params": params}, test["inputs"], train=False)
+    return {"predicted_against_true": predicted_against_true(test["targets"], np.asarray(said))}
+
+
+def experiment(config: Config) -> dl.Experiment:
+    task = partial(dl.data.adding, length=config.length)
+    test = dl.data.held_out(task, config.test_examples)
+    model = Model(config.cell, config.features, config.forget_bias)
+    return dl.Experiment.from_flax(
+        model,
+        loss=loss,
+        train_data=dl.data.SyntheticBatches(task, config.train.batch_size, config.seed),
+        eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
+        figures=partial(figures, model, test),
+    )
+
+
+if __name__ == "__main__":
+    paper = Config(
+        cell="identity",
+        features=100,
+        length=150,
+        test_examples=10_000,
+        train=dl.TrainConfig(steps=1_000_000, batch_size=16, log_every=1000, eval_every=10_000),
+        optimizer=dl.OptimizerConfig("sgd", 0.01, clip_norm=100.0),
+        checkpoint=dl.CheckpointConfig(every=10_000),
+    )
+    clipping = Config(
+        cell="identity",
+        train=dl.TrainConfig(steps=8000, batch_size=32, log_every=100, eval_every=500),
+        optimizer=dl.OptimizerConfig("sgd", 0.01, clip_norm=1.0),
+    )
+    dl.run(Config, experiment, presets={"paper": paper, "clipping": clipping})

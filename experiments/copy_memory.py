@@ -1,0 +1,91 @@
+"""Ten symbols, a long wait, and the same ten again: the copy task, on synthetic sequences.
+
+    launch/local experiments.copy_memory
+
+Source: Arjovsky, Shah & Bengio 2016, arXiv 1511.06464; a forget bias as long as the wait, ln T: Tallec & Ollivier 2018,
+arXiv 1804.11188.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+import dlcore as dl
+from dlcore.data.long_memory import BLANK, COPIED, DELIMITER
+from dlcore.sequence_figures import accuracy_by_place
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass
+class Config(dl.Config):
+    cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting("gru", "Of dl.CELLS.")
+    features: int = dl.setting(128, "Units.", least=1)
+    forget_bias: float | None = dl.setting(None, "Where the lstm's forget gate starts; none is 1.")
+    delay: int = dl.setting(50, "T, the steps from the last symbol to its copy.", least=1)
+    test_examples: int = dl.setting(1000, "Sequences that are held out.", least=1)
+    train: dl.TrainConfig = field(
+        default_factory=lambda: dl.TrainConfig(steps=10_000, batch_size=32, log_every=100, eval_every=500)
+    )
+    optimizer: dl.OptimizerConfig = field(
+        default_factory=lambda: dl.OptimizerConfig("adam", 2e-3, clip_norm=1.0)
+    )
+    checkpoint: dl.CheckpointConfig = field(default_factory=lambda: dl.CheckpointConfig(every=2000))
+
+
+class Model(nn.Module):
+    cell: str
+    features: int
+    forget_bias: float | None
+
+    @nn.compact
+    def __call__(self, symbols: jax.Array, *, train: bool) -> jax.Array:
+        layer = dl.Recurrent(dl.make_cell(self.cell, self.features, self.forget_bias))
+        _, outputs = layer(jax.nn.one_hot(symbols, DELIMITER + 1))
+        return nn.Dense(BLANK + 1)(outputs)
+
+
+def loss(logits: jax.Array, batch: Mapping[str, jax.Array]) -> Any:
+    """Cross-entropy over all T + 20 symbols; the accuracy is of the ten that had to be remembered."""
+    value, metrics = dl.losses.classification(logits, batch)
+    copied = dl.metrics.accuracy(logits[:, -COPIED:], batch["labels"][:, -COPIED:], batch.get("mask"))
+    return value, {**metrics, "accuracy": copied}
+
+
+def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state: Any) -> dict[str, "Figure"]:
+    said = np.asarray(model.apply({"params": params}, test["inputs"], train=False)).argmax(-1)
+    right = (said == test["labels"])[:, -COPIED:]
+    return {"accuracy_by_place": accuracy_by_place(right, chance=1 / BLANK)}
+
+
+def experiment(config: Config) -> dl.Experiment:
+    task = partial(dl.data.copy_memory, delay=config.delay)
+    test = dl.data.held_out(task, config.test_examples)
+    model = Model(config.cell, config.features, config.forget_bias)
+    return dl.Experiment.from_flax(
+        model,
+        loss=loss,
+        train_data=dl.data.SyntheticBatches(task, config.train.batch_size, config.seed),
+        eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
+        best="loss",
+        lower_is_better=True,
+        figures=partial(figures, model, test),
+    )
+
+
+if __name__ == "__main__":
+    paper = Config(
+        cell="lstm",
+        features=40,
+        delay=100,
+        test_examples=10_000,
+        train=dl.TrainConfig(steps=20_000, batch_size=20, log_every=100, eval_every=500),
+        optimizer=dl.OptimizerConfig("adam", 1e-3, momentum=0.0, clip_norm=1.0),
+    )
+    dl.run(Config, experiment, presets={"paper": paper})

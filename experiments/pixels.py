@@ -1,0 +1,93 @@
+"""Which digit is it, read pixel by pixel or row by row, in order or in a fixed disorder?
+
+    launch/local experiments.pixels
+    launch/local experiments.pixels --config.permuted=true
+    launch/local experiments.pixels --config.data.name=mnist5k --config.reading=rows
+
+Source: Le, Jaitly & Hinton 2015, arXiv 1504.00941; the digits: as in experiments/digits.py.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+import dlcore as dl
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DIGITS = [str(digit) for digit in range(10)]
+
+
+@dataclass
+class DataConfig:
+    name: Literal["uci", "mnist5k", "mnist"] = dl.setting("uci", "Which digits.")
+    folder: str | None = dl.setting(None, "Where MNIST's idx files are; only for mnist.")
+    shrink: int = dl.setting(1, "The mean of so many by so many pixels becomes one.", least=1)
+
+
+@dataclass
+class Config(dl.Config):
+    cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting("gru", "Of dl.CELLS.")
+    features: int = dl.setting(64, "Units.", least=1)
+    forget_bias: float | None = dl.setting(None, "Where the lstm's forget gate starts; none is 1.")
+    reading: Literal["pixels", "rows"] = dl.setting("pixels", "What a step holds: a pixel, or a row of them.")
+    permuted: bool = dl.setting(False, "Pixels in a disorder that is the same for all images.")
+    data: DataConfig = field(default_factory=DataConfig)
+    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=3000))
+    optimizer: dl.OptimizerConfig = field(
+        default_factory=lambda: dl.OptimizerConfig("adam", 1e-3, clip_norm=1.0)
+    )
+
+
+class Model(nn.Module):
+    cell: str
+    features: int
+    forget_bias: float | None
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+        layer = dl.Recurrent(dl.make_cell(self.cell, self.features, self.forget_bias))
+        carry, _ = layer(inputs)
+        return nn.Dense(len(DIGITS))(layer.hidden(carry))
+
+
+def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state: Any) -> dict[str, "Figure"]:
+    said = np.asarray(model.apply({"params": params}, test["inputs"], train=False)).argmax(-1)
+    return {"confusion_matrix": dl.figures.confusion_matrix(test["labels"], said, DIGITS)}
+
+
+def experiment(config: Config) -> dl.Experiment:
+    if config.data.name == "mnist":
+        parts = dl.data.mnist(config.data.folder)
+    else:
+        parts = {"uci": dl.data.uci_digits, "mnist5k": dl.data.mnist5k}[config.data.name]()
+    for part in parts:
+        part["inputs"] = dl.data.as_sequences(
+            part["inputs"], rows=config.reading == "rows", permuted=config.permuted, shrink=config.data.shrink
+        )
+    train, test = parts
+    model = Model(config.cell, config.features, config.forget_bias)
+    return dl.Experiment.from_flax(
+        model,
+        loss=dl.losses.classification,
+        train_data=dl.data.ShuffledBatches(train, config.train.batch_size, config.seed),
+        eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
+        figures=partial(figures, model, test),
+    )
+
+
+if __name__ == "__main__":
+    paper = Config(
+        cell="identity",
+        features=100,
+        data=DataConfig("mnist"),
+        train=dl.TrainConfig(steps=1_000_000, batch_size=16, log_every=1000, eval_every=10_000),
+        optimizer=dl.OptimizerConfig("sgd", 1e-8, clip_norm=1.0),
+        checkpoint=dl.CheckpointConfig(every=10_000),
+    )
+    dl.run(Config, experiment, presets={"paper": paper})

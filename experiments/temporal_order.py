@@ -1,0 +1,79 @@
+"""X or Y first, X or Y second, with noise before, between and behind them?  The temporal order problem, synthetic.
+
+    launch/local experiments.temporal_order
+    launch/local experiments.temporal_order --config.cell=rnn # or identity, residual, lstm
+
+Source: Hochreiter & Schmidhuber 1997, task 6a; Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+import dlcore as dl
+from dlcore.data.long_memory import ORDERS, SYMBOLS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass
+class Config(dl.Config):
+    cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting("gru", "Of dl.CELLS.")
+    features: int = dl.setting(50, "Units.", least=1)
+    forget_bias: float | None = dl.setting(None, "Where the lstm's forget gate starts; none is 1.")
+    length: int = dl.setting(50, "Steps of a sequence.", least=10)
+    test_examples: int = dl.setting(1000, "Sequences that are held out.", least=1)
+    train: dl.TrainConfig = field(
+        default_factory=lambda: dl.TrainConfig(steps=6000, batch_size=20, log_every=100, eval_every=500)
+    )
+    optimizer: dl.OptimizerConfig = field(
+        default_factory=lambda: dl.OptimizerConfig("adam", 1e-3, clip_norm=1.0)
+    )
+    checkpoint: dl.CheckpointConfig = field(default_factory=lambda: dl.CheckpointConfig(every=2000))
+
+
+class Model(nn.Module):
+    cell: str
+    features: int
+    forget_bias: float | None
+
+    @nn.compact
+    def __call__(self, symbols: jax.Array, *, train: bool) -> jax.Array:
+        layer = dl.Recurrent(dl.make_cell(self.cell, self.features, self.forget_bias))
+        carry, _ = layer(jax.nn.one_hot(symbols, SYMBOLS))
+        return nn.Dense(len(ORDERS))(layer.hidden(carry))
+
+
+def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state: Any) -> dict[str, "Figure"]:
+    said = np.asarray(model.apply({"params": params}, test["inputs"], train=False)).argmax(-1)
+    return {"confusion_matrix": dl.figures.confusion_matrix(test["labels"], said, ORDERS)}
+
+
+def experiment(config: Config) -> dl.Experiment:
+    task = partial(dl.data.temporal_order, length=config.length)
+    test = dl.data.held_out(task, config.test_examples)
+    model = Model(config.cell, config.features, config.forget_bias)
+    return dl.Experiment.from_flax(
+        model,
+        loss=dl.losses.classification,
+        train_data=dl.data.SyntheticBatches(task, config.train.batch_size, config.seed),
+        eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
+        figures=partial(figures, model, test),
+    )
+
+
+if __name__ == "__main__":
+    paper = Config(
+        cell="rnn",
+        length=100,
+        test_examples=10_000,
+        train=dl.TrainConfig(steps=1_000_000, batch_size=20, log_every=1000, eval_every=10_000),
+        optimizer=dl.OptimizerConfig("sgd", 0.01, clip_norm=1.0),
+        checkpoint=dl.CheckpointConfig(every=10_000),
+    )
+    dl.run(Config, experiment, presets={"paper": paper})

@@ -1,0 +1,124 @@
+"""Synthetic tasks against their definitions, row by row in plain Python."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dlcore.data import SyntheticBatches, adding, copy_memory, held_out, rows_of, temporal_order
+from dlcore.data.long_memory import ORDERS
+from dlcore.losses import classification
+
+TASKS = {
+    "adding": partial(adding, length=11),
+    "copy": partial(copy_memory, delay=5),
+    "temporal order": partial(temporal_order, length=27),
+}
+
+
+def generator():
+    return np.random.default_rng(0)
+
+
+def test_adding_sums_the_two_marked_numbers_one_of_each_half():
+    batch = adding(generator(), 2000, length=11)
+    assert {name: (array.dtype, array.shape) for name, array in batch.items()} == {
+        "inputs": (np.float32, (2000, 11, 2)),
+        "targets": (np.float32, (2000,)),
+    }
+    seen = set()
+    for steps, target in zip(batch["inputs"].tolist(), batch["targets"].tolist(), strict=True):
+        assert all(0 <= number < 1 and marker in (0, 1) for number, marker in steps)
+        first, second = (place for place, (_, marker) in enumerate(steps) if marker)
+        assert first < 5 <= second
+        assert target == pytest.approx(steps[first][0] + steps[second][0])
+        seen.add((first, second))
+    assert len(seen) == 5 * 6  # every pair of places comes
+
+
+def test_who_always_says_one_has_the_variance_of_the_sum():
+    targets = adding(generator(), 100_000, length=4)["targets"]
+    assert ((targets - 1) ** 2).mean() == pytest.approx(1 / 6, rel=0.02)
+
+
+def test_copying_is_ten_symbols_a_wait_a_delimiter_and_the_answer():
+    delay = 5
+    batch = copy_memory(generator(), 500, delay)
+    assert batch["inputs"].dtype == batch["labels"].dtype == np.int32
+    for inputs, labels in zip(batch["inputs"].tolist(), batch["labels"].tolist(), strict=True):
+        symbols = inputs[:10]
+        assert set(symbols) <= set(range(8))
+        assert inputs == symbols + [8] * (delay - 1) + [9] + [8] * 10
+        assert labels == [8] * (delay + 10) + symbols
+    frequencies = np.bincount(batch["inputs"][:, :10].ravel(), minlength=8) / 5000
+    np.testing.assert_allclose(frequencies, 1 / 8, atol=0.02)
+
+
+@pytest.mark.parametrize("delay", [1, 50])
+def test_who_remembers_nothing_has_the_published_loss(delay):
+    """Certain of the blanks, and eight symbols alike in the answer: 10 ln 8 / (T + 20)."""
+    batch = copy_memory(generator(), 4, delay)
+    symbols = np.where(np.arange(9) < 8, 0.0, -1e9)
+    blank = np.where(np.arange(9) == 8, 0.0, -1e9)
+    logits = np.where((np.arange(delay + 20) >= delay + 10)[:, None], symbols, blank)
+    loss, _ = classification(jnp.tile(jnp.asarray(logits, jnp.float32), (4, 1, 1)), batch)
+    assert float(loss) == pytest.approx(10 * math.log(8) / (delay + 20), rel=1e-6)
+
+
+def test_temporal_order_has_its_two_symbols_at_their_places():
+    batch = temporal_order(generator(), 2000, length=27)
+    seen = set()
+    for symbols, label in zip(batch["inputs"].tolist(), batch["labels"].tolist(), strict=True):
+        first, second = (place for place, symbol in enumerate(symbols) if symbol < 2)
+        assert ORDERS[label] == "XY"[symbols[first]] + "XY"[symbols[second]]
+        assert set(symbols) <= set(range(6))
+        seen.add((first, second))
+    assert seen == {(first, second) for first in (2, 3) for second in (13, 14)}
+    np.testing.assert_allclose(np.bincount(batch["labels"]) / 2000, 1 / 4, atol=0.05)
+    distractors = np.bincount(batch["inputs"].ravel())[2:]
+    np.testing.assert_allclose(distractors / distractors.sum(), 1 / 4, atol=0.02)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_a_batch_is_a_function_of_seed_and_step_alone(task):
+    """In whatever order, from whatever thread, by whatever part it is asked for."""
+    data = SyntheticBatches(task, batch_size=6, seed=3)
+    expected = [data[step] for step in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        again = list(pool.map(SyntheticBatches(task, 6, 3).__getitem__, reversed(range(8))))[::-1]
+    for step, (one, other) in enumerate(zip(expected, again, strict=True)):
+        parts = [rows_of(data, step, start, start + 2) for start in (0, 2, 4)]
+        for name, array in one.items():
+            np.testing.assert_array_equal(array, other[name])
+            np.testing.assert_array_equal(array, np.concatenate([part[name] for part in parts]))
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_steps_seeds_and_the_held_out_set_have_nothing_in_common(task):
+    batches = [SyntheticBatches(task, 20, seed)[step] for seed in (0, 1) for step in range(10)]
+    rows = [row.tobytes() for batch in (*batches, held_out(task, 100)) for row in batch["inputs"]]
+    assert len(set(rows)) == 500
+    np.testing.assert_array_equal(held_out(task, 100)["inputs"], held_out(task, 100)["inputs"])
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: adding(generator(), 1, length=1), "length: got 1, expected at least 2"),
+        (lambda: copy_memory(generator(), 1, delay=0), "delay: got 0, expected at least 1"),
+        (lambda: temporal_order(generator(), 1, length=9), "length: got 9, expected at least 10"),
+        (lambda: SyntheticBatches(TASKS["adding"], 0, seed=0), "batch_size: got 0"),
+    ],
+)
+def test_what_has_no_room_is_refused(make, named):
+    with pytest.raises(ValueError, match=named):
+        make()
+
+
+def test_the_shortest_sequences_have_room_for_all():
+    assert adding(generator(), 3, length=2)["inputs"][..., 1].tolist() == [[1, 1]] * 3
+    assert copy_memory(generator(), 1, delay=1)["inputs"][0, 10:].tolist() == [9] + [8] * 10
+    assert (temporal_order(generator(), 9, length=10)["inputs"][:, [1, 5]] < 2).all()

@@ -1,0 +1,80 @@
+"""The adding problem is learned, and the figure says how well."""
+
+import typing
+
+import jax.numpy as jnp
+import pytest
+
+import dlcore as dl
+from dlcore import config as configs
+from dlcore import flags
+from dlcore.train import loop
+from dlcore.train.engine import Engine
+from dlcore.train.experiment import check_model
+from experiments import adding
+
+CHANCE = 1 / 6
+
+
+def train(folder, **settings):
+    settings = {name.replace("__", "."): value for name, value in settings.items()}
+    config = configs.replace(adding.Config(), settings)
+    experiment = adding.experiment(config)
+    return experiment, loop.train(Engine(experiment, config), folder)
+
+
+def test_a_short_run_learns_and_its_figure_is_drawn(tmp_path):
+    experiment, trained = train(
+        tmp_path,
+        length=8,
+        features=16,
+        train__steps=600,
+        train__steps_per_call=20,
+        optimizer__learning_rate=1e-2,
+    )
+    error = trained.evaluation["mean_squared_error"]
+    assert error == trained.evaluation["loss"] < CHANCE / 10
+    (figure,) = experiment.figures(trained.state.params, trained.state.model_state).values()
+    assert figure.axes[0].get_title() == f"mean squared error {error:.2g} of 1000"
+    figure.savefig(tmp_path / "figure.png")
+
+
+def test_right_is_an_error_below_four_hundredths():
+    batch = {"targets": jnp.array([1.0, 1.0, 1.0, 1.0]), "mask": jnp.array([True, True, True, False])}
+    _, metrics = adding.loss(jnp.array([1.0, 1.03, 0.95, 1.0]), batch)
+    assert float(metrics["accuracy"].value()) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("cell", dl.CELLS)
+def test_every_cell_is_a_flag_and_fits(cell):
+    assert cell in typing.get_args(typing.get_type_hints(adding.Config)["cell"])
+    check_model(adding.experiment(adding.Config(cell=cell, features=3, length=5)))
+
+
+def test_bad_settings_are_refused_with_their_flags():
+    with pytest.raises(ValueError, match=r"^--config.length: got 1, expected an integer >= 2"):
+        configs.check(adding.Config(length=1))
+    config = adding.Config(cell="gru", forget_bias=4.0)
+    with pytest.raises(ValueError, match=r"forget_bias: got 4\.0") as caught:
+        check_model(adding.experiment(config))
+    assert flags.with_flag(caught.value, config).startswith(
+        "--config.forget_bias: got 4.0 for the cell 'gru'"
+    )
+
+
+@pytest.mark.slow
+def test_a_gate_carries_a_hundred_steps(tmp_path):
+    _, trained = train(tmp_path, cell="gru")
+    assert trained.evaluation["mean_squared_error"] < 0.01
+
+
+@pytest.mark.slow
+def test_an_identity_carries_a_hundred_steps(tmp_path):
+    _, trained = train(tmp_path, cell="identity")
+    assert trained.evaluation["mean_squared_error"] < 0.01
+
+
+@pytest.mark.slow
+def test_a_plain_cell_does_not(tmp_path):
+    _, trained = train(tmp_path, cell="rnn")
+    assert trained.evaluation["mean_squared_error"] > 0.15
