@@ -137,12 +137,16 @@ def _define_flags(config: Config, presets: Mapping[str, Config]) -> None:
     program = sys.argv[0]
     names = ", ".join(presets) or "none here"
     for name, default, meaning in (
-        ("mode", "train", "What to do: train, evaluate, or a mode of this experiment's own."),
+        ("mode", "train", "What to do: train, evaluate, gradient_flow, or a mode of this experiment's own."),
         ("preset", None, f"Begin with one of the experiment's whole configs: {names}."),
         ("from_config", None, "Begin with the config.json of a run; the same settings give the same bits."),
         ("run", None, "Name of the run, whose folder is runs/EXPERIMENT/NAME (default: the time of day)."),
         ("workdir", None, "The run's folder itself, instead of --run."),
-        ("checkpoint", "newest", "For every mode but train: newest, best, or a step."),
+        (
+            "checkpoint",
+            "newest",
+            "For other modes than train: newest, best, a step; gradient_flow: also initial, all.",
+        ),
         ("profile", None, "Trace these steps into the run's profile/, such as 100-110."),
         ("distributed", "auto", "Join the job's other processes: auto, on or off."),
     ):
@@ -211,7 +215,12 @@ def _settings(config: Config, folder: Path) -> dict[str, str]:
 
 
 def _mode(experiment: Experiment) -> Mode:
-    known: dict[str, Mode] = {"train": modes.train, "evaluate": modes.evaluate, **experiment.modes}
+    known: dict[str, Mode] = {
+        "train": modes.train,
+        "evaluate": modes.evaluate,
+        "gradient_flow": modes.gradient_flow,
+    }
+    known |= experiment.modes
     if FLAGS.mode not in known:
         raise ValueError(
             f"--mode: got {FLAGS.mode!r}, expected one of {', '.join(known)}"

@@ -25,6 +25,7 @@ CONFIG = "config.json"
 RESULT = "result.json"
 LOCK = ".lock"
 FOLDERS = (damage.FOLDER, "events", "figures")
+MEASURED_ROWS = 16  # of a batch, for gradient flow
 
 
 def train(run: Run) -> Mapping[str, Any]:
@@ -60,6 +61,52 @@ def evaluate(run: Run) -> Mapping[str, Any]:
     with flags.one_line_errors(run.config):
         state = loop.restore_model(run)
     return {**evaluate(run.engine, state), "steps": int(state.step)}
+
+
+def gradient_flow(run: Run) -> Mapping[str, Any]:
+    """``--mode=gradient_flow``: what happens to gradients along every recurrence of the model; leaves a report.
+
+    At ``--checkpoint=initial``, which is also what a run without a checkpoint has; ``newest``, ``best`` or a step; or
+    ``all`` of these one after the other. Measured on the first rows of the first training batch, without dropout.
+    The report is ``gradient_flow/STATE/`` in the run's folder.
+
+    Raises:
+        ValueError: the model has no recurrent layer of dlcore.
+    """
+    from dlcore.gradflow import report
+    from dlcore.gradflow.measure import measuring
+    from dlcore.train import loop
+    from dlcore.train.logging import read_metrics
+
+    batch = {name: field[:MEASURED_ROWS] for name, field in run.experiment.train_data[0].items()}
+
+    def loss(params: Any, model_state: Any) -> jax.Array:
+        return run.experiment.loss(params, model_state, batch, jax.random.key(0), False)[0]
+
+    measure = measuring(loss)
+    with flags.one_line_errors(run.config), contextlib.ExitStack() as stack:
+        if not (run.folder / CONFIG).is_file():
+            stack.enter_context(claimed_folder(run))
+        flows = {}
+        for name, state in loop.states(run):
+            print(f"measuring {name}", file=sys.stderr)
+            flows[name] = measure(*loop.model_on_host(run.engine, state))
+        if not any(flows.values()):
+            raise ValueError(
+                "--mode: got gradient_flow for a model without recurrent layers, expected one with dl.Recurrent, "
+                "dl.Bidirectional or dl.DeepRecurrent"
+            )
+    folder = run.folder / "gradient_flow" / ("all" if len(flows) > 1 else name.replace(" ", "_"))
+    if jax.process_index() == 0:
+        metrics = read_metrics(run.folder / "metrics.csv")
+        for path in report.write(folder, run.folder.name, flows, metrics, run.config.optimizer.clip_norm):
+            print(f"written: {path}", file=sys.stderr)
+    last = list(flows.values())[-1]
+    return {
+        "report": str(folder / report.PAGE),
+        "states": len(flows),
+        **{f"half_life/{flow.name}": flow.half_life for flow in last},
+    }
 
 
 @contextlib.contextmanager

@@ -15,19 +15,22 @@ if TYPE_CHECKING:
 
 
 def spectra(
-    exponents: Mapping[str, ArrayLike], gains: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None
+    exponents: Mapping[str, ArrayLike],
+    gains: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> "Figure":
     """Lyapunov exponents against their place in the spectrum: above 0 gradients explode in that direction.
 
     Args:
         exponents: by name ``[n]`` nats a step, of `lyapunov.spectrum`.
         gains: by name the recurrent gains ``[m]`` and the largest exponents ``[m]`` there, for an inset.
+        sizes: by name how many exponents there are where only the largest are given.
     """
     figure = blank(8, 4.8)
     axes = figure.subplots()
     for number, (name, values) in enumerate(exponents.items()):
         ordered = -np.sort(-np.asarray(values, float))
-        places = (np.arange(len(ordered)) + 0.5) / len(ordered)
+        places = (np.arange(len(ordered)) + 0.5) / (sizes or {}).get(name, len(ordered))
         largest = f"{name}: largest {ordered[0]:+.3g}" if len(ordered) else name
         line(axes, places, ordered, PALETTE[number % len(PALETTE)], largest)
     axes.axhline(0, color="black", linewidth=0.8)

@@ -2,11 +2,12 @@
 
 import collections
 import contextlib
+import dataclasses
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -24,6 +25,7 @@ from dlcore.train.run import Run
 from dlcore.train.state import NONE_BAD, TrainState
 from dlcore.train.stopping import Interrupted, StopSignals, Watchdog
 
+INITIAL = "initial"
 IN_FLIGHT = 2  # calls that the devices may be behind the loop
 
 
@@ -195,6 +197,21 @@ def restore_model(run: Run) -> TrainState:
     with open_checkpoints(run.engine, run.folder) as checkpoints:
         found = checkpoints.restore_model(wanted, checkpoints.step(run.checkpoint))
     return whole.replace(opt_state=None, metrics={}, **found)  # type: ignore[attr-defined]
+
+
+def states(run: Run) -> Iterator[tuple[str, TrainState]]:
+    """The states that the run names, with what to call them: ``initial`` and ``all`` beside those of `restore_model`.
+
+    The newest one of a run without a checkpoint is the initial one.
+    """
+    steps = damage.steps(run.folder / damage.FOLDER)
+    wanted: list[Any] = [INITIAL, *steps] if run.checkpoint == "all" else [run.checkpoint]
+    for checkpoint in wanted:
+        if checkpoint == INITIAL or (checkpoint == "newest" and not steps):
+            yield INITIAL, run.engine.initial_state()
+        else:
+            state = restore_model(dataclasses.replace(run, checkpoint=checkpoint))
+            yield f"step {state.step}", state
 
 
 def model_on_host(engine: Engine, state: TrainState) -> tuple[Params, ModelState]:

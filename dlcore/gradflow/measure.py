@@ -1,0 +1,134 @@
+"""All that is measured of a model's recurrences at once: one compiled program, arrays on the host."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dlcore.gradflow import jacobians, lyapunov, scaled
+from dlcore.gradflow.backward import backward
+from dlcore.gradflow.chains import Chain, chains
+from dlcore.gradflow.lags import covering_lag, log_by_lag, log_gradients
+from dlcore.gradflow.overflow import first_nonfinite
+from dlcore.gradflow.rates import half_life, slope
+from dlcore.gradflow.recurrence import direct, number_of_steps, trajectory
+from dlcore.gradflow.tangents import flatten
+
+LAGS = 128  # that a gradient is divided into, at most: the cost is T times as many derivatives of a step
+TRIANGLE = 64  # steps up to which every pair of times is measured: the cost is the square
+EXPONENTS = 64  # of the spectrum, at most
+
+
+class Flow(NamedTuple):
+    """What happens to gradients along one chain of T steps with a state of n numbers. Logarithms are natural.
+
+    Attributes:
+        name: of the chain.
+        size: n. T is the length of the longest row.
+        log_gain: ``[T + 1]``, how much of a small random change of ``s_{T-l}`` arrives in ``s_T``: the root mean
+            square factor ``|ds_T / ds_{T-l}|_F / sqrt(n)``, by lag l, over rows that are so long.
+        log_signal: ``[T + 1]``, ``|delta_t|`` of the loss, root mean square over rows; t = 0 first.
+        log_gradient: ``[T]``, ``|g_k|``, each step's share in the parameters' gradient.
+        log_by_lag: ``[min(K + 1, T)]``, the gradient by the distance in time over which it learns.
+        log_triangle: ``[T + 1, T + 1]``, the double sum term by term; None of a long chain.
+        exponents: ``[k]``, Lyapunov exponents in nats a step, largest first, of the first row.
+        rate: nats a step of ``log_gain``, fitted.
+        half_life: steps, by the rate.
+        covering_lag: the lag up to which the norms by lag are 90 % of their sum.
+        dead: the share of rows whose signal is exactly 0 at the first step.
+        nonfinite: the first step whose state is not finite in some row; -1 where none is.
+    """
+
+    name: str
+    size: int
+    log_gain: np.ndarray
+    log_signal: np.ndarray
+    log_gradient: np.ndarray
+    log_by_lag: np.ndarray
+    log_triangle: np.ndarray | None
+    exponents: np.ndarray
+    rate: float
+    half_life: float
+    covering_lag: int
+    dead: float
+    nonfinite: int
+
+
+def measuring(loss: Callable[..., jax.Array]) -> Callable[..., list[Flow]]:
+    """A function that measures what happens to gradients along every recurrence of a model.
+
+    It takes the arguments of ``loss``, pytrees of arrays such as parameters and a batch, and gives one `Flow` a chain,
+    in the order in which the model runs them; none where it has no recurrence. One compilation serves all arguments of
+    the same shapes.
+
+    Args:
+        loss: ``loss(*arguments)`` runs the model without dropout and returns a scalar, see `chains.chains`.
+    """
+    names: list[str] = []
+
+    @jax.jit
+    def run(*arguments: Any) -> list[dict[str, jax.Array]]:
+        found = chains(lambda: loss(*arguments))
+        names[:] = [chain.name for chain in found]
+        return [_measured(chain) for chain in found]
+
+    def measure(*arguments: Any) -> list[Flow]:
+        values = jax.device_get(run(*arguments))
+        return [_flow(name, value) for name, value in zip(names, values, strict=True)]
+
+    return measure
+
+
+def _flow(name: str, values: dict[str, np.ndarray]) -> Flow:
+    """Without what lies behind the end of the longest row."""
+    steps = int(values.pop("steps"))
+    plain: dict[str, Any] = {key: array.item() if array.ndim == 0 else array for key, array in values.items()}
+    for key, count in (("log_gain", steps + 1), ("log_signal", steps + 1), ("log_gradient", steps)):
+        plain[key] = plain[key][:count]
+    triangle = plain.pop("log_triangle", None)
+    if triangle is not None:
+        triangle = triangle[: steps + 1, : steps + 1]
+    return Flow(name=name, log_by_lag=plain.pop("log_by_lag")[:steps], log_triangle=triangle, **plain)
+
+
+def _measured(chain: Chain) -> dict[str, jax.Array]:
+    recurrence = chain.recurrence
+    steps, states = number_of_steps(recurrence), trajectory(recurrence)
+    of_loss = direct(chain.loss, states)
+    flow = backward(recurrence, states, of_loss)
+    by_lag = log_by_lag(recurrence, states, of_loss, min(LAGS, steps))
+    size = flatten(recurrence.initial_state).shape[1]
+    log_gain = _over_rows(jacobians.probed(recurrence)) - jnp.log(size) / 2
+    rate = slope(log_gain)
+    first_row = recurrence._replace(
+        initial_state=jax.tree.map(lambda leaf: leaf[:1], recurrence.initial_state),
+        inputs=jax.tree.map(lambda leaf: leaf[:, :1], recurrence.inputs),
+        lengths=None if recurrence.lengths is None else recurrence.lengths[:1],
+    )
+    broken = first_nonfinite(states)
+    measured = {
+        "size": jnp.array(size),
+        "steps": jnp.array(steps) if recurrence.lengths is None else recurrence.lengths.max(),
+        "log_gain": log_gain,
+        "log_signal": _over_rows(flow.log_signal),
+        "log_gradient": flow.log_gradient,
+        "log_by_lag": by_lag,
+        "exponents": lyapunov.spectrum(first_row, min(EXPONENTS, size))[0],
+        "rate": rate,
+        "half_life": half_life(rate),
+        "covering_lag": covering_lag(by_lag),
+        "dead": flow.zeros[0].mean(),
+        "nonfinite": jnp.where((broken >= 0).any(), jnp.where(broken >= 0, broken, steps + 1).min(), -1),
+    }
+    if steps <= TRIANGLE:
+        measured["log_triangle"] = log_gradients(recurrence, states, of_loss)
+    return measured
+
+
+def _over_rows(values: jax.Array) -> jax.Array:
+    """The root mean square over those rows of ``[lags, B]`` that reach so far back: NaN are the others."""
+    there = ~jnp.isnan(values)
+    squares = scaled.joint(list(jnp.where(there, values, -jnp.inf).T))
+    return jnp.where(there.any(axis=1), squares - jnp.log(there.sum(axis=1)) / 2, jnp.nan)
