@@ -1,6 +1,7 @@
 """The command line of every experiment: flags -> Config -> a mode, in a run's folder."""
 
 import contextlib
+import dataclasses
 import errno
 import os
 import re
@@ -70,7 +71,7 @@ def run(
                 config = _config(config_class(), presets, folder)
                 configs.check(config)
                 distributed.check_same(_settings(config, folder))
-                built = experiment(config)
+                built = _monitored(experiment(config), config)
                 mode, this_run = _mode(built), Run(built, config, folder, FLAGS.checkpoint, FLAGS.profile)
                 with config_flags.one_line_errors(config, " (--verbosity=1 shows where)"):
                     check_model(built)
@@ -199,6 +200,15 @@ def _config(config: C, presets: Mapping[str, C], folder: Path) -> C:
             config, folder / modes.CONFIG, "--workdir" if FLAGS.workdir else "--run"
         )
     return config_flags.given(config, FLAGS)
+
+
+def _monitored(experiment: Experiment, config: Config) -> Experiment:
+    """The experiment with a monitor of gradient flow, where the config wants one and it has none of its own."""
+    if config.train.monitor_every is None or experiment.monitor is not None:
+        return experiment
+    from dlcore.gradflow.monitor import monitor
+
+    return dataclasses.replace(experiment, monitor=monitor(modes.measured_loss(experiment)))
 
 
 def _settings(config: Config, folder: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ import fcntl
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from dlcore import config as configs
 from dlcore import figures, flags
 from dlcore.files import written_whole
 from dlcore.train import damage
-from dlcore.train.experiment import in_steps
+from dlcore.train.experiment import Experiment, in_steps
 from dlcore.train.run import Run
 
 # What imports Orbax (dlcore.train.loop) is imported when a mode runs: `import dlcore` stays fast.
@@ -78,12 +78,7 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
     from dlcore.train import loop
     from dlcore.train.logging import read_metrics
 
-    batch = {name: field[:MEASURED_ROWS] for name, field in run.experiment.train_data[0].items()}
-
-    def loss(params: Any, model_state: Any) -> jax.Array:
-        return run.experiment.loss(params, model_state, batch, jax.random.key(0), False)[0]
-
-    measure = measuring(loss)
+    measure = measuring(measured_loss(run.experiment))
     with flags.one_line_errors(run.config), contextlib.ExitStack() as stack:
         if not (run.folder / CONFIG).is_file():
             stack.enter_context(claimed_folder(run))
@@ -107,6 +102,16 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
         "states": len(flows),
         **{f"half_life/{flow.name}": flow.half_life for flow in last},
     }
+
+
+def measured_loss(experiment: Experiment) -> Callable[[Any, Any], jax.Array]:
+    """The loss of which gradient flow is measured: on the first rows of the first training batch, without dropout."""
+    batch = {name: field[:MEASURED_ROWS] for name, field in experiment.train_data[0].items()}
+
+    def loss(params: Any, model_state: Any) -> jax.Array:
+        return experiment.loss(params, model_state, batch, jax.random.key(0), False)[0]
+
+    return loss
 
 
 @contextlib.contextmanager
@@ -201,11 +206,12 @@ def _finished(run: Run) -> Mapping[str, Any] | None:
 def _draw(run: Run, params: Any, model_state: Any) -> Iterator[Path]:
     from dlcore.train.logging import read_metrics
 
-    drawn = {
-        "learning_curves": figures.learning_curves(
-            read_metrics(run.folder / "metrics.csv"), run.experiment.best
-        )
-    }
+    rows = read_metrics(run.folder / "metrics.csv")
+    drawn = {"learning_curves": figures.learning_curves(rows, run.experiment.best)}
+    if any(name.startswith("flow/") for _, name, _ in rows):
+        from dlcore.gradflow.training_figures import lags_in_training
+
+        drawn["gradient_by_lag"] = lags_in_training(rows)
     if run.experiment.figures:
         drawn.update(run.experiment.figures(params, model_state))
     folder = run.folder / "figures"

@@ -145,7 +145,9 @@ BAD = {
     ("--config.optimizer.name=adm",): "expected one of sgd, momentum, adam, adamw",
     ("--config.optimizer.warmup_steps=13",): "--config.optimizer.warmup_steps: got 13, expected at most",
     ("--preset=smal",): "--preset: got 'smal', expected one of small; did you mean 'small'",
-    ("--mode=evaluat",): "--mode: got 'evaluat', expected one of train, evaluate, gradient_flow, greet; did you mean",
+    (
+        "--mode=evaluat",
+    ): "--mode: got 'evaluat', expected one of train, evaluate, gradient_flow, greet; did you mean",
     ("--mode=evaluate",): "has no checkpoint; train first",
     ("--mode=evaluate", "--checkpoint=latest"): "--checkpoint: got 'latest', expected newest, best or a step",
     ("--from_config=nowhere.json",): "--from_config: no file nowhere.json",

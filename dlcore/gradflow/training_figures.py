@@ -1,13 +1,14 @@
 """Figures of gradients in training: what clipping does to their norm, and why a step without it goes astray."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from dlcore.figures import blank
-from dlcore.gradflow.figures import LOST, PALETTE, colour_map, finish, log10
+from dlcore.gradflow.figures import LOST, PALETTE, colour_map, finish, line, log10
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,6 +49,28 @@ def clipping(steps: ArrayLike, before: ArrayLike, after: ArrayLike, threshold: f
             axes.plot(steps[where], heights, marker=marker, color=colour, markersize=7, label=label, **place)
     axes.set(xlabel="step", ylabel="global norm", yscale="log", title="gradient clipping")
     finish(axes)
+    return figure
+
+
+def lags_in_training(rows: Sequence[tuple[int, str, float]]) -> "Figure":
+    """How much a model learns over which distance in time, while it trains: a panel a recurrence, a line a lag.
+
+    Args:
+        rows: (step, name, value) of a run with ``--config.train.monitor_every``, see `monitor.monitor`; others are
+            passed over.
+    """
+    found: dict[str, dict[int, list[tuple[int, float]]]] = {}
+    for step, name, value in rows:
+        if measured := re.fullmatch(r"flow/(.*)/log10_lag_(\d+)", name):
+            found.setdefault(measured[1], {}).setdefault(int(measured[2]), []).append((step, value))
+    figure = blank(max(6.4, 5.2 * len(found)), 4.4)
+    panels = figure.subplots(1, len(found), squeeze=False)[0]
+    for axes, (chain, lags) in zip(panels, found.items(), strict=True):
+        for number, (lag, points) in enumerate(sorted(lags.items())):
+            steps, values = np.array(points).T
+            line(axes, steps, values, PALETTE[number % len(PALETTE)], f"lag {lag}")
+        axes.set(xlabel="training step", ylabel="log10 of the gradient's norm by lag", title=chain)
+        finish(axes)
     return figure
 
 

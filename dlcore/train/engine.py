@@ -201,7 +201,8 @@ def call_steps(start: int, config: Config) -> Iterator[range]:
     """The steps from ``start`` to the run's end, cut into calls.
 
     A call has at most ``steps_per_call`` steps and ends where something is due: a row of the log, an evaluation, a
-    checkpoint. So a run that goes on from the end of a call makes the same calls as one that never stopped.
+    checkpoint, what is monitored. So a run that goes on from the end of a call makes the same calls as one that never
+    stopped.
 
     >>> config = Config()
     >>> config.train.steps, config.train.steps_per_call, config.train.log_every = 120, 40, 50
@@ -216,9 +217,11 @@ def call_steps(start: int, config: Config) -> Iterator[range]:
         start = stop
 
 
-def cadences(config: Config) -> tuple[int, int, int]:
-    """How many steps lie between rows of the log, between evaluations, between checkpoints."""
-    return int(config.train.log_every), int(config.train.eval_every), int(config.checkpoint.every)
+def cadences(config: Config) -> tuple[int, int, int, int]:
+    """How many steps lie between rows of the log, evaluations, checkpoints, and measurements of the monitor."""
+    train = config.train
+    monitor_every = train.monitor_every or train.steps
+    return int(train.log_every), int(train.eval_every), int(config.checkpoint.every), int(monitor_every)
 
 
 def _batch_size(experiment: Experiment) -> int:

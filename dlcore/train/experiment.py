@@ -42,6 +42,9 @@ class TrainConfig:
     eval_batch_size: int = setting(500, "Examples in an evaluation batch.", least=1)
     log_every: int | Duration = setting(50, "Steps between two rows of training metrics.", least=1)
     eval_every: int | Duration = setting(200, "Steps between two evaluations on the whole set.", least=1)
+    monitor_every: int | Duration | None = setting(
+        None, "Steps between two measurements of gradient flow by lag; none measures nothing.", least=1
+    )
     precision: Literal["float32", "bfloat16"] = setting(
         "float32", "What the model computes in; parameters, statistics and the update stay float32."
     )
@@ -121,6 +124,8 @@ class Experiment:
         best: the evaluation metric that decides which checkpoint is the best.
         lower_is_better: whether the best is the smallest, as for a loss.
         figures: ``figures(params, model_state) -> {name: matplotlib figure}``, drawn at the end of a run.
+        monitor: ``monitor(params, model_state) -> {name: number}``, further numbers for the log, every
+            ``--config.train.monitor_every`` steps; None: the gradient's norms by lag, see `gradflow.monitor`.
         modes: further modes of the command line by name.
         sharding_rules: how ``--config.mesh.parameters=by_rules`` splits parameters, see `mesh.parameter_specs`; for
             instance ``{"recurrent_kernel|input_kernel": (None, "model"), ".*": ()}``.
@@ -133,6 +138,7 @@ class Experiment:
     best: str = "accuracy"
     lower_is_better: bool = False
     figures: Callable[[Params, ModelState], Mapping[str, "Figure"]] | None = None
+    monitor: Callable[[Params, ModelState], Mapping[str, float]] | None = None
     modes: Mapping[str, "Mode"] = field(default_factory=dict)
     sharding_rules: Rules = field(default_factory=dict)
 

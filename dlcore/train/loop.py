@@ -89,13 +89,15 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
             watchdog.alive()
 
             stopped_by = stop.requested(step) if step < last else 0
-            log_due, eval_due, checkpoint_due = (
+            log_due, eval_due, checkpoint_due, monitor_due = (
                 step % every == 0 or step == last for every in cadences(config)
             )
-            if log_due or eval_due or checkpoint_due or stopped_by:
+            if log_due or eval_due or checkpoint_due or monitor_due or stopped_by:
                 calls.wait(state)
             if log_due:
                 state = recorder.training(step, state)
+            if monitor_due:
+                recorder.monitored(step, state)
             if eval_due:
                 evaluation = recorder.evaluation(step, state)
             if checkpoint_due or stopped_by:

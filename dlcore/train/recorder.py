@@ -79,6 +79,17 @@ class Recorder(contextlib.ExitStack):
         if self._progress:
             self._progress.advance(steps)
 
+    def monitored(self, step: int, state: TrainState) -> None:
+        """Logs what the experiment's monitor measures, if it has one and the config asks for it."""
+        monitor = self.engine.experiment.monitor
+        if monitor is None or self.engine.config.train.monitor_every is None:
+            return
+        self.write()
+        with self.speed.paused(), jax.transfer_guard("allow"):
+            values = monitor(*self.engine.everywhere((state.params, state.model_state)))
+            if self._log:
+                self._log.write(step, {f"flow/{name}": value for name, value in values.items()})
+
     def evaluation(self, step: int, state: TrainState) -> dict[str, float]:
         """Evaluates on the whole set and logs it."""
         self.write()
