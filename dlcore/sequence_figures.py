@@ -57,7 +57,7 @@ def predicted_against_true(targets: np.ndarray, predictions: np.ndarray) -> "Fig
     axes.plot(ends, ends, color=COLOURS["train"], label="right")
     axes.plot(ends, [targets.mean()] * 2, "--", color=COLOURS["train"], label=f"the mean: {variance:.4f}")
     axes.plot(targets, predictions, ".", color=COLOURS["eval"], markersize=3, label=f"the model: {error:.4f}")
-    axes.set(xlabel="true", ylabel="said", title=f"mean squared error {error:.2g} of {len(targets)}")
+    axes.set(xlabel="true", ylabel="said", title=f"mean squared error {error:.2g} over {len(targets)}")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
     return figure
@@ -80,11 +80,11 @@ def accuracy_by_place(right: np.ndarray, chance: float) -> "Figure":
     bars = axes.bar(range(1, right.shape[1] + 1), right.mean(axis=0), color=COLOURS["eval"])
     axes.bar_label(bars, fmt="{:.1%}", fontsize=8)
     axes.axhline(chance, color=COLOURS["train"], linestyle="--", label=f"guessing: {chance:.1%}")
-    axes.set(xlabel="place in the answer", ylabel="accuracy", ylim=(0, 1.08))
+    axes.set(xlabel="place in the answer", ylabel="accuracy", ylim=(0, 1.25))  # room for the legend
     axes.set_title(f"{right.mean():.2%} of places right, {right.all(axis=1).mean():.2%} of answers")
     axes.set_xticks(range(1, right.shape[1] + 1))
     axes.grid(alpha=0.25, axis="y")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper right")
     return figure
 
 

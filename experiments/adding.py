@@ -28,6 +28,9 @@ class Config(dl.Config):
     cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting("gru", "Of dl.CELLS.")
     features: int = dl.setting(64, "Units.", least=1)
     forget_bias: float | None = dl.setting(None, "Where the lstm's forget gate starts; none is 1.")
+    input_deviation: float | None = dl.setting(
+        None, "Standard deviation that the input kernel starts with; none is the cell's own.", above=0
+    )
     length: int = dl.setting(100, "Steps of a sequence.", least=2)
     test_examples: int = dl.setting(1000, "Sequences that are held out.", least=1)
     train: dl.TrainConfig = field(
@@ -43,10 +46,13 @@ class Model(nn.Module):
     cell: str
     features: int
     forget_bias: float | None
+    input_deviation: float | None
 
     @nn.compact
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-        layer = dl.Recurrent(dl.make_cell(self.cell, self.features, self.forget_bias))
+        scale = self.input_deviation
+        settings = {} if scale is None else {"kernel_init": nn.initializers.normal(scale)}
+        layer = dl.Recurrent(dl.make_cell(self.cell, self.features, self.forget_bias, **settings))
         carry, _ = layer(inputs)
         return nn.Dense(1)(layer.hidden(carry))[:, 0]
 
@@ -66,7 +72,7 @@ def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state:
 def experiment(config: Config) -> dl.Experiment:
     task = partial(dl.data.adding, length=config.length)
     test = dl.data.held_out(task, config.test_examples)
-    model = Model(config.cell, config.features, config.forget_bias)
+    model = Model(config.cell, config.features, config.forget_bias, config.input_deviation)
     return dl.Experiment.from_flax(
         model,
         loss=loss,
@@ -88,6 +94,7 @@ if __name__ == "__main__":
     )
     clipping = Config(
         cell="identity",
+        input_deviation=0.1,
         train=dl.TrainConfig(steps=8000, batch_size=32, log_every=100, eval_every=500),
         optimizer=dl.OptimizerConfig("sgd", 0.01, clip_norm=1.0),
     )

@@ -36,7 +36,7 @@ def test_predictions_stand_above_their_targets(tmp_path):
     figure.savefig(tmp_path / "figure.png")
     (axes,) = figure.axes
     np.testing.assert_array_equal(axes.lines[2].get_xydata(), np.stack([targets, predictions], axis=1))
-    assert axes.get_title() == "mean squared error 0.42 of 3"  # (1/4 + 0 + 1) / 3
+    assert axes.get_title() == "mean squared error 0.42 over 3"  # (1/4 + 0 + 1) / 3
     assert [line.get_label() for line in axes.lines[1:]] == ["the mean: 0.6667", "the model: 0.4167"]
 
 

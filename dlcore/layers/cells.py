@@ -330,13 +330,14 @@ CELLS: dict[str, Callable[..., Cell]] = {
 """Cells by the names that flags give them."""
 
 
-def make_cell(name: str, features: int, forget_bias: float | None = None) -> Cell:
+def make_cell(name: str, features: int, forget_bias: float | None = None, **settings: Any) -> Cell:
     """A cell by its name in `CELLS`, as flags give it.
 
     Args:
         name: of `CELLS`.
         features: H, the width of the state.
         forget_bias: where the LSTM's forget gate starts; None leaves it where it is.
+        **settings: further attributes of the cell.
 
     Raises:
         ValueError: another cell than the LSTM gets a forget bias, or there is no such cell.
@@ -347,10 +348,10 @@ def make_cell(name: str, features: int, forget_bias: float | None = None) -> Cel
     if name not in CELLS:
         raise ValueError(f"cell: got {name!r}, expected one of {', '.join(CELLS)}")
     if forget_bias is None:
-        return CELLS[name](features)
+        return CELLS[name](features, **settings)
     if name != "lstm":
         raise ValueError(
             f"forget_bias: got {forget_bias} for the cell {name!r}, expected none; of these cells lstm alone "
             "has a forget gate"
         )
-    return LSTMCell(features, forget_bias=forget_bias)
+    return LSTMCell(features, forget_bias=forget_bias, **settings)
