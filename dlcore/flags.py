@@ -55,6 +55,22 @@ def define(config: Any, module: str, values: flags.FlagValues) -> None:
             flags.DEFINE(LeafParser(leaf), name, leaf.value, meaning, values, LeafSerializer(), module)
 
 
+def parse(arguments: list[str]) -> list[str]:
+    """absl's parser, with help that exits 0 and mistakes in one line; for ``absl.app.run(..., flags_parser=parse)``."""
+    values = flags.FLAGS
+    if {"--help", "-help", "-h", "--helpshort"} & set(arguments):
+        print(sys.modules["__main__"].__doc__ or "", values.module_help(arguments[0]), sep="\n")
+        sys.exit(0)
+    try:
+        # Warnings only unless the user asks: at absl's own default, INFO, libraries say much.
+        rest = values([arguments[0], "--verbosity=-1", *arguments[1:]])
+        if len(rest) > 1:
+            fail(f"{rest[1]}: no such argument; flags are --name=value, see --help")
+    except flags.Error as error:
+        fail(str(error))
+    return rest
+
+
 def given(config: C, values: flags.FlagValues) -> C:
     """``config`` with every leaf that the user gave on the command line."""
     found = {}

@@ -4,14 +4,17 @@ A sweep has few shapes and many numbers: a recurrent scale, a bias, a seed chang
 a program that is compiled once for each `Group`, vectorised over configurations, and shared out over the devices.
 """
 
+import contextlib
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from dlcore.config import to_text
 from dlcore.sweep_table import Progress, Row, Table
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Tree: TypeAlias = Any
+Measure: TypeAlias = Callable[[Tree, dict[str, jax.Array]], Mapping[str, jax.Array]]
+Program: TypeAlias = Callable[[Tree, dict[str, np.ndarray]], Mapping[str, jax.Array]]
 
 AXIS = "configurations"
 
@@ -28,7 +33,8 @@ class Group(NamedTuple):
     """Configurations that one compiled program measures.
 
     Attributes:
-        measure: ``measure(shared, own) -> {name: scalar}`` of one configuration, pure.
+        measure: ``measure(shared, own) -> {name: scalar}`` of one configuration, pure and hashable: equal ones are
+            compiled once in a process.
         settings: what is compiled in, such as a cell and a length: columns of the table.
         shared: what several configurations have in common, such as a seed: their columns of the table, and the pytree
             of arrays that is `measure`'s first argument, and which they share in memory, too.
@@ -36,14 +42,18 @@ class Group(NamedTuple):
         bytes_each: about how much memory a configuration takes.
     """
 
-    measure: Callable[[Tree, dict[str, jax.Array]], Mapping[str, jax.Array]]
+    measure: Measure
     settings: Mapping[str, Any]
     shared: Sequence[tuple[Mapping[str, Any], Tree]]
     own: Sequence[Mapping[str, float]]
     bytes_each: int
 
-    def points(self, labels: Mapping[str, Any]) -> list[Row]:
-        """All configurations with these shared columns, as the table has them, without what is measured."""
+    def points(self) -> list[Row]:
+        """All configurations as the table has them, without what is measured."""
+        return [point for labels, _ in self.shared for point in self.points_with(labels)]
+
+    def points_with(self, labels: Mapping[str, Any]) -> list[Row]:
+        """Those with these shared columns."""
         rows = [{**self.settings, **labels, **numbers} for numbers in self.own]
         return [{name: to_text(value) for name, value in row.items()} for row in rows]
 
@@ -79,10 +89,19 @@ def run(sweep: Sweep, path: Path, memory: float | None = None) -> list[Row]:
         ValueError: the file is no table of these columns. BlockingIOError: another process writes to it.
     """
     memory = free_memory() / 2 if memory is None else memory
-    points = [point for group in sweep.groups for labels, _ in group.shared for point in group.points(labels)]
-    with Table(path, sweep.settings, sweep.measures) as table, Progress(points, table) as progress:
-        for group in sweep.groups:
-            _fill(group, table, progress, memory)
+    points = [point for group in sweep.groups for point in group.points()]
+    with Table(path, sweep.settings, sweep.measures) as table, contextlib.ExitStack() as stack:
+        progress = stack.enter_context(Progress(points, table))
+        threads = ThreadPoolExecutor(os.cpu_count())  # which compile while others run
+        stack.callback(threads.shutdown, cancel_futures=True)
+        missing = [group for group in sweep.groups if any(point not in table for point in group.points())]
+        sizes = [
+            batch_size(len(group.own), jax.local_device_count(), group.bytes_each, memory)
+            for group in missing
+        ]
+        programs = [threads.submit(_compiled, *job) for job in zip(missing, sizes, strict=True)]
+        for group, size, program in zip(missing, sizes, programs, strict=True):
+            _fill(group, program.result(), size, table, progress)
         return [table[point] for point in points]
 
 
@@ -114,28 +133,35 @@ def free_memory() -> float:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
 
 
-def _fill(group: Group, table: Table, progress: Progress, memory: float) -> None:
-    devices = jax.local_devices()
-    mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
-    program = _program(group, mesh)
-    size = batch_size(len(group.own), mesh.size, group.bytes_each, memory)
+def _fill(group: Group, program: Program, size: int, table: Table, progress: Progress) -> None:
     for labels, shared in group.shared:
-        points = group.points(labels)
+        points = group.points_with(labels)
         missing = [number for number, point in enumerate(points) if point not in table]
         for start in range(0, len(missing), size):
             batch = missing[start : start + size]
-            measured = jax.device_get(
-                program(shared, _stacked([group.own[number] for number in batch], size))
-            )
-            table.append([points[number] for number in batch], measured)
+            measured = program(_arrays(shared), _stacked([group.own[number] for number in batch], size))
+            table.append([points[number] for number in batch], jax.device_get(measured))
             progress.advance(len(batch), {**group.settings, **labels})
 
 
-def _program(group: Group, mesh: Mesh) -> Callable[[Tree, dict[str, np.ndarray]], Mapping[str, jax.Array]]:
+def _compiled(group: Group, size: int) -> Program:
+    """For batches of that size; at once where an equal measure has been compiled for such."""
+    example = _arrays(group.shared[0][1]), _stacked(group.own[:1], size)
+    return _program(group.measure, tuple(jax.local_devices())).lower(*example).compile()
+
+
+@functools.lru_cache
+def _program(measure: Measure, devices: tuple[jax.Device, ...]) -> Any:
+    mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
     everywhere, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (AXIS,)))
     return jax.jit(
-        jax.vmap(group.measure, in_axes=(None, 0)), in_shardings=(everywhere, split), out_shardings=split
+        jax.vmap(measure, in_axes=(None, 0)), in_shardings=(everywhere, split), out_shardings=split
     )
+
+
+def _arrays(tree: Tree) -> Tree:
+    """Python's numbers as arrays, whose dtype does not depend on what they meet."""
+    return jax.tree.map(np.asarray, tree)
 
 
 def _stacked(numbers: Sequence[Mapping[str, float]], size: int) -> dict[str, np.ndarray]:

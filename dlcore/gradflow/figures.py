@@ -135,7 +135,7 @@ def colour_map(
     y: np.ndarray,
     values: np.ndarray,
     where: ArrayLike = True,
-    limits: tuple[float, float] | None = None,
+    norm: Any = None,
     cmap: str = "magma",
 ) -> Any:
     """A cell a number, in grey where it is exactly 0 and in red where it is none; for a colour bar.
@@ -143,17 +143,17 @@ def colour_map(
     Args:
         axes: where to draw. x: ``[W]``, y: ``[H]``, of the cells' middles. values: ``[H, W]``, logarithms.
         where: cells that are there at all, booleans that broadcast to the values.
-        limits: of the colours; None: down to `DECADES` below the largest value.
+        norm: of the colours, matplotlib's; None: linear, down to `DECADES` below the largest value.
     """
-    from matplotlib.colors import ListedColormap
+    from matplotlib.colors import ListedColormap, Normalize
 
     there, finite = np.broadcast_to(where, values.shape), np.isfinite(values)
-    if limits is None:
+    if norm is None:
         high = values[finite & there].max(initial=-np.inf)
         low = values[finite & there].min(initial=np.inf)
-        limits = (max(low, high - DECADES), high) if low < high else (-1.0, 1.0)
+        norm = Normalize(max(low, high - DECADES), high) if low < high else Normalize(-1, 1)
     cells = np.where(finite & there, values, np.nan)
-    shown = axes.pcolormesh(x, y, cells, cmap=cmap, vmin=limits[0], vmax=limits[1], shading="nearest")
+    shown = axes.pcolormesh(x, y, cells, cmap=cmap, norm=norm, shading="nearest")
     zero = np.isneginf(values) & there
     for lost, colour, label in ((zero, ZERO, "exactly 0"), (there & ~finite & ~zero, LOST, "not finite")):
         if lost.any():

@@ -103,6 +103,8 @@ def _saturation(axes: "Axes", statistics: Mapping[str, Any]) -> None:
 
 
 def _half_lives(axes: "Axes", alone: np.ndarray, half_life: float) -> None:
+    from matplotlib.ticker import LogLocator
+
     known = np.isfinite(alone) & (alone > 0)
     axes.plot(alone[known], np.flatnonzero(known), ".", color=PALETTE[1], label="of each unit's gate alone")
     if np.isfinite(half_life):
@@ -110,6 +112,9 @@ def _half_lives(axes: "Axes", alone: np.ndarray, half_life: float) -> None:
     else:
         axes.plot([], [], color=PALETTE[0], label="the gradient does not decay")
     axes.set(xscale="log", ylim=(len(alone) - 0.5, -0.5), xlabel="steps", title="half-life")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     finish(axes)
 
 

@@ -34,13 +34,17 @@ class Grid(NamedTuple):
 def heatmap(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Figure":
     """Where gradients vanish (blue), stay (white) and explode (red), by scale and lag; a panel a cell.
 
-    The dashed line is where the largest Lyapunov exponent changes its sign. All panels have the same colours.
+    The dashed line is where the largest Lyapunov exponent changes its sign. All panels have the same colours, which are
+    logarithmic beyond one decade.
 
     Args:
         grids: by the cell's name. scale: what the scales are.
     """
     values = {name: log10(grid.log_norms) for name, grid in grids.items()}
+    from matplotlib.colors import SymLogNorm
+
     limit = max((np.abs(array[np.isfinite(array)]).max(initial=1) for array in values.values()), default=1)
+    norm = SymLogNorm(1, vmin=-limit, vmax=limit)
     columns = min(max(len(grids), 1), COLUMNS)
     rows = -(-max(len(grids), 1) // columns)
     figure = blank(3.4 * columns + 1.4, 3.8 * rows)
@@ -49,13 +53,13 @@ def heatmap(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Figur
         axes.set_axis_off()
     for axes, (name, grid) in zip(panels.flat, grids.items(), strict=False):
         scales, lags = np.asarray(grid.scales, float), np.asarray(grid.lags, float)
-        shown = colour_map(axes, lags, scales, values[name], limits=(-limit, limit), cmap="RdBu_r")
-        if len(scales) > 2 and scales.min() > 0:
-            axes.set_yscale("log")
+        shown = colour_map(axes, lags, scales, values[name], norm=norm, cmap="RdBu_r")
+        if _is_geometric(scales):
+            axes.set_yscale("log", base=2)
         _mark_sign_changes(axes, scales, np.asarray(grid.exponents, float))
         axes.set(xlabel="lag in steps", ylabel=scale if axes in panels[:, 0] else "", title=name)
     if grids:
-        figure.colorbar(shown, ax=panels, label="log10 |ds_T / ds_{T-lag}|")
+        figure.colorbar(shown, ax=panels, label="log10 |ds_T / ds_{T-lag}|", format="%g")
     return figure
 
 
@@ -91,9 +95,16 @@ def success(
     return figure
 
 
+def _is_geometric(scales: np.ndarray) -> bool:
+    if len(scales) < 3 or scales.min() <= 0:
+        return False
+    ratios = scales[1:] / scales[:-1]
+    return bool(np.allclose(ratios, ratios[0], rtol=0.05))
+
+
 def _mark_sign_changes(axes: "Axes", scales: np.ndarray, exponents: np.ndarray) -> None:
     """Dashed lines where exponents pass 0, interpolated between neighbouring scales."""
-    before, after = exponents[:-1], exponents[1:]
+    before, after = np.nan_to_num(exponents[:-1]), np.nan_to_num(exponents[1:])
     label: str | None = "largest exponent 0"
     for number in np.flatnonzero(np.sign(before) * np.sign(after) < 0):
         share = before[number] / (before[number] - after[number])

@@ -1,0 +1,105 @@
+"""The command line of a sweep: flags -> Config -> a table and its figures, in a run's folder."""
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from absl import app, flags
+
+from dlcore import config as configs
+from dlcore import distributed, modes, sweep
+from dlcore import flags as config_flags
+from dlcore.files import written_whole
+from dlcore.train.stopping import INTERRUPTED
+
+FLAGS = flags.FLAGS
+TABLE = "sweep.csv"
+
+
+@dataclass
+class SweepConfig:
+    """What every sweep can be told; a tuple is all the values that a setting takes."""
+
+    memory: float | None = configs.setting(
+        None, "GiB that a batch of configurations may take; none: half of what is free.", above=0
+    )
+
+
+C = TypeVar("C", bound=SweepConfig)
+
+
+def run(config_class: type[C], plan: Callable[[C], sweep.Sweep]) -> None:
+    """Runs a sweep from its command line; the last line of stdout is ``result: {JSON}``.
+
+    Started again with the same ``--run`` it measures what is not in its table yet; with more values, these.
+
+    Args:
+        config_class: a dataclass derived from `SweepConfig`; each leaf is a flag ``--config.PATH``.
+        plan: ``plan(config) -> Sweep``.
+    """
+    program = sys.argv[0]
+    flags.DEFINE_string("run", None, "Name of the run, whose folder is runs/SWEEP/NAME.", module_name=program)
+    flags.DEFINE_string("workdir", None, "The run's folder itself, instead of --run.", module_name=program)
+    config_flags.define(config_class(), program, FLAGS)
+
+    def main(_: list[str]) -> None:
+        began = time.monotonic()
+        with config_flags.one_line_errors(config_class(), " (--verbosity=1 shows where)"):
+            distributed.keep_compilations()
+            folder = _folder()
+            config = _config(config_class(), folder)
+            planned = plan(config)
+            try:
+                rows = sweep.run(
+                    planned, folder / TABLE, None if config.memory is None else config.memory * 2**30
+                )
+            except KeyboardInterrupt:
+                print(f"stopped by Ctrl-C; to go on: --workdir={folder}", file=sys.stderr)
+                sys.exit(INTERRUPTED)
+        (folder / "figures").mkdir(exist_ok=True)
+        for name, figure in planned.figures(rows).items():
+            path = folder / "figures" / f"{name}.png"
+            figure.savefig(path)
+            print(f"figure: {path}", file=sys.stderr)
+        result = {
+            "configurations": len(rows),
+            "seconds": round(time.monotonic() - began, 2),
+            "folder": str(folder),
+        }
+        print("result:", modes.to_json(result))
+
+    app.run(main, flags_parser=config_flags.parse)
+
+
+def _folder() -> Path:
+    if FLAGS.run and FLAGS.workdir:
+        raise ValueError("--run: got a --workdir too, expected one of them; --workdir is the folder itself")
+    if FLAGS.workdir:
+        return Path(FLAGS.workdir).expanduser()
+    name = FLAGS.run or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"--run: got {name!r}, expected letters, digits and . _ -; a path is --workdir")
+    spec = sys.modules["__main__"].__spec__
+    return Path("runs") / (spec.name if spec else Path(sys.argv[0]).stem).split(".")[-1] / name
+
+
+def _config(config: C, folder: Path) -> C:
+    """What the folder's run had, under the flags given; kept in the folder."""
+    path = folder / modes.CONFIG
+    if path.is_file():
+        config = config_flags.read_file(config, path, "--workdir" if FLAGS.workdir else "--run")
+    elif folder.exists() and any(folder.iterdir()):
+        raise ValueError(
+            f"{folder}: holds files but no {modes.CONFIG}, so it is no run's folder; choose another"
+        )
+    config = config_flags.given(config, FLAGS)
+    configs.check(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as file:
+        file.write(modes.to_json(configs.to_dict(config), indent=2) + "\n")
+    return config

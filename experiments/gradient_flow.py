@@ -1,0 +1,125 @@
+"""How far back do gradients reach?  Cells by recurrent scale, initialisation, length, forget bias, size and seed.
+
+    launch/local experiments.gradient_flow --run=first                        # 256 configurations
+    launch/local experiments.gradient_flow --run=first --config.seeds=0,1,2   # the 512 that are new
+    launch/local experiments.gradient_flow --config.cells=lstm --config.forget_biases=0,1,2,3 --config.scales=1
+
+Each is a cell at its initialisation, whose recurrent kernel a scale multiplies, driven by white noise (synthetic). The
+columns of ``sweep.csv`` are those of `dlcore.gradflow.survey`, the covering lag that of the biases' gradient.
+Source: lecture, gradient flow in simple RNNs; Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063.
+"""
+
+import itertools
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+import dlcore as dl
+from dlcore import sweep_app
+from dlcore.gradflow import survey
+from dlcore.gradflow.recurrence import Recurrence
+from dlcore.gradflow.sweep_figures import Grid, heatmap
+from dlcore.ops.recurrence import Kernels
+from dlcore.sweep import Group, Sweep
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SETTINGS = ("cell", "length", "features", "initialisation", "seed", "forget_bias", "scale")
+INITIALISATIONS: dict[str, dict[str, Any]] = {  # settings of a cell
+    "own": {},
+    "orthogonal": {"recurrent_kernel_init": nn.initializers.orthogonal()},
+    "gaussian": {"recurrent_kernel_init": nn.initializers.variance_scaling(1.0, "fan_in", "normal")},
+    "identity": {"recurrent_kernel_init": lambda key, shape, dtype: jnp.eye(shape[0], dtype=dtype)},
+}
+
+
+@dataclass
+class Config(sweep_app.SweepConfig):
+    cells: tuple[Literal["rnn", "identity", "residual", "lstm", "gru"], ...] = dl.setting(
+        ("rnn", "identity", "gru", "lstm"), "Of dl.CELLS."
+    )
+    scales: tuple[float, ...] = dl.setting(
+        tuple(number / 16 for number in range(1, 65)), "Of the recurrent kernel.", least=0
+    )
+    initialisations: tuple[Literal["own", "orthogonal", "gaussian", "identity"], ...] = dl.setting(
+        ("own",), "Of the recurrent kernel, each gate for itself; own: the cell's."
+    )
+    lengths: tuple[int, ...] = dl.setting((1000,), "T, the steps of a sequence.", least=survey.PARTS)
+    forget_biases: tuple[float, ...] = dl.setting((1.0,), "Of LSTMs.")
+    features: tuple[int, ...] = dl.setting((64,), "Units.", least=1)
+    seeds: tuple[int, ...] = dl.setting((0,), "Of parameters and inputs.", least=0, most=2**31 - 1)
+    inputs: int = dl.setting(8, "Width of the inputs.", least=1)
+    probes: int = dl.setting(8, "Random directions that estimate a norm.", least=1)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The survey of one configuration."""
+
+    cell: str
+    features: int
+    initialisations: tuple[str, ...]
+    probes: int
+
+    def __call__(self, shared: dict[str, Any], own: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        inputs, cell = shared["inputs"][:, None], dl.CELLS[self.cell](self.features)
+        # Of this generator a program is compiled in three quarters of the time.
+        of_params, of_probes = jax.random.split(jax.random.key(shared["seed"], impl="rbg"))
+        state = cell.initialize_carry(of_params, inputs[0].shape)
+        cells = (cell.clone(**INITIALISATIONS[name]) for name in self.initialisations)
+        draw = [partial(cell.init, of_params, state, inputs[0]) for cell in cells]
+        kernels = Kernels(**jax.lax.switch(shared["initialisation"], draw)["params"])
+        bias = jnp.asarray(kernels.bias)
+        if "forget_bias" in own:
+            bias = bias.at[self.features : 2 * self.features].set(own["forget_bias"])
+
+        def step(bias: jax.Array, state: Any, inputs: jax.Array) -> Any:
+            # The scale multiplies h instead of the kernel, which so stays one for all scales.
+            return cell.equations.step(kernels._replace(bias=bias), state, inputs, own["scale"])[0]
+
+        return survey.survey(Recurrence(step, bias, state, inputs), self.probes, of_probes)
+
+
+def figures(rows: list[dict[str, str]]) -> dict[str, "Figure"]:
+    """A heatmap of the first seed, with a panel for each setting of the others."""
+    several = [name for name in SETTINGS if len({row[name] for row in rows} - {""}) > 1]
+    told = ["cell", *(name for name in several if name not in ("cell", "seed", "scale"))]
+    panels: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        if row["seed"] == rows[0]["seed"]:
+            panels.setdefault("  ".join(row[name] for name in told), []).append(row)
+    return {"reach": heatmap({name: grid(panel) for name, panel in panels.items()})}
+
+
+def grid(rows: list[dict[str, str]]) -> Grid:
+    rows = sorted(rows, key=lambda row: float(row["scale"]))
+    column = lambda name: np.array([float(row[name]) for row in rows])
+    lags = np.arange(1, survey.PARTS + 1) * int(rows[0]["length"]) // survey.PARTS
+    norms = np.stack([column(name) for name in survey.NORMS], axis=-1)
+    return Grid(column("scale"), lags, norms * np.log(10), column("lyapunov"))
+
+
+def plan(config: Config) -> Sweep:
+    groups = []
+    for cell, length, features in itertools.product(config.cells, config.lengths, config.features):
+        shared = []
+        for number, seed in itertools.product(range(len(config.initialisations)), config.seeds):
+            labels = {"initialisation": config.initialisations[number], "seed": seed}
+            inputs = np.random.default_rng(seed).standard_normal((length, config.inputs), np.float32)
+            shared.append((labels, {"initialisation": number, "seed": seed, "inputs": inputs}))
+        biases = [{"forget_bias": bias} for bias in config.forget_biases] if cell == "lstm" else [{}]
+        own = [{**bias, "scale": scale} for bias in biases for scale in config.scales]
+        measure = Measure(cell, features, config.initialisations, config.probes)
+        settings = {"cell": cell, "length": length, "features": features}
+        groups.append(Group(measure, settings, shared, own, bytes_each=50 * length * features))
+    return Sweep(groups, SETTINGS, survey.NAMES, figures)
+
+
+if __name__ == "__main__":
+    sweep_app.run(Config, plan)
