@@ -18,7 +18,9 @@ from dlcore.layers.carry import Carry, check_carry
 from dlcore.layers.noise import Noise, check_rate
 from dlcore.ops import recurrence, sizes
 from dlcore.ops.convolution import check_floats
+from dlcore.ops.gru import GATES as GRU_GATES
 from dlcore.ops.gru import Gru
+from dlcore.ops.lstm import GATES as LSTM_GATES
 from dlcore.ops.lstm import Lstm
 from dlcore.ops.recurrence import Equations, Kernels
 from dlcore.ops.rnn import Rnn
@@ -66,6 +68,7 @@ class Cell(nn.RNNCellBase):
     param_dtype: Dtype = jnp.float32
 
     gates: ClassVar[int] = 1
+    gate_names: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         sizes.integer("features", self.features)
@@ -122,6 +125,20 @@ class Cell(nn.RNNCellBase):
         noise = self._noise(train)
         run = recurrence.run if noise is None else noise.sequence
         return run(self.equations, kernels, carry, inputs, lengths, loop)
+
+    def gate_values(self, carry: Carry, inputs: jax.Array) -> dict[str, jax.Array]:
+        """The gates of the step from this carry, without noise, by name, each ``[..., H]``; of a cell without, none.
+
+        >>> cell = LSTMCell(features=3, forget_bias=99.0)
+        >>> carry, inputs = cell.initialize_carry(jax.random.key(0), (2, 5)), jnp.zeros((2, 5))
+        >>> gates, _ = cell.init_with_output(jax.random.key(0), carry, inputs, method="gate_values")
+        >>> {name: gate[0].tolist() for name, gate in gates.items()}
+        {'input': [0.5, 0.5, 0.5], 'forget': [1.0, 1.0, 1.0], 'output': [0.5, 0.5, 0.5]}
+        """
+        kernels, carry, inputs = self._promoted(carry, inputs)
+        if not self.gate_names:
+            return {}
+        return recurrence.gate_values(self.gate_names, kernels, inputs, self.equations.hidden(carry))
 
     def _noise(self, train: bool | None) -> Noise | None:
         """What there is to draw in this call, or to average over; None where nothing is."""
@@ -251,6 +268,11 @@ class LSTMCell(Cell):
 
     Attributes:
         forget_bias: where the forget gate's bias starts (Jozefowicz et al. 2015).
+        chrono: T_max, the longest dependency to be learned: in its place the forget gates' biases start as
+            ``log U(1, T_max - 1)`` and the input gates' as their negatives (Tallec & Ollivier 2018, arXiv 1804.11188).
+
+    Raises:
+        ValueError: chrono is below 3, or given to a cell without biases; or as `Cell`. TypeError: it is no integer.
 
     >>> cell = LSTMCell(features=3)
     >>> carry = cell.initialize_carry(jax.random.key(0), (2, 5))
@@ -260,8 +282,14 @@ class LSTMCell(Cell):
     """
 
     forget_bias: float = 1.0
+    chrono: int | None = None
 
     gates: ClassVar[int] = 4
+    gate_names: ClassVar[tuple[str, ...]] = LSTM_GATES
+
+    def __post_init__(self) -> None:
+        _check_chrono(self.chrono, self.use_bias)
+        super().__post_init__()
 
     @property
     def equations(self) -> Lstm:
@@ -276,6 +304,8 @@ class LSTMCell(Cell):
         )
 
     def _bias_init(self) -> Initializer:
+        if self.chrono is not None:
+            return initializers.chrono(self.bias_init, self.gates, self.chrono, keep=1, write=0)
         return initializers.with_gate(self.bias_init, self.gates, 1, self.forget_bias)
 
 
@@ -290,25 +320,43 @@ class GRUCell(Cell):
     Attributes:
         reset: ``"before"`` the product, as the lecture has it, or ``"after"``, as cuDNN and torch compute it:
             ``g = tanh(x_t W_g + b_g + r * (h_{t-1} U_g + b_Ug))``, with a ``recurrent_bias [H]`` more.
+        chrono: T_max, the longest dependency to be learned: the update gates' biases start as ``log U(1, T_max - 1)``
+            (after Tallec & Ollivier 2018, arXiv 1804.11188); None: as ``bias_init`` says.
     """
 
     reset: Literal["before", "after"] = "before"
+    chrono: int | None = None
 
     gates: ClassVar[int] = 3
+    gate_names: ClassVar[tuple[str, ...]] = GRU_GATES
 
     def __post_init__(self) -> None:
         if self.reset not in ("before", "after"):
             raise ValueError(f'reset: got {self.reset!r}, expected "before" or "after"')
+        _check_chrono(self.chrono, self.use_bias)
         super().__post_init__()
 
     @property
     def equations(self) -> Gru:
         return Gru(self.reset)
 
+    def _bias_init(self) -> Initializer:
+        if self.chrono is not None:
+            return initializers.chrono(self.bias_init, self.gates, self.chrono, keep=0)
+        return super()._bias_init()
+
     def _recurrent_bias(self) -> jax.Array | None:
         if not self.use_bias or self.reset == "before":
             return None
         return self.param("recurrent_bias", self.bias_init, (self.features,), self.param_dtype)
+
+
+def _check_chrono(chrono: int | None, use_bias: bool) -> None:
+    if chrono is None:
+        return
+    sizes.integer("chrono", chrono, 3)
+    if not use_bias:
+        raise ValueError(f"chrono: got {chrono} with use_bias=False, expected a cell with biases, or None")
 
 
 def _diagonal(init: Initializer) -> Initializer:

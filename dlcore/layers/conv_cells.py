@@ -16,6 +16,8 @@ from dlcore.layers.carry import Carry
 from dlcore.layers.conv import window_of
 from dlcore.layers.stepped import WHOLE, SteppedCell, Weights, gru_step, lstm_step
 from dlcore.ops.convolution import correlate_channels
+from dlcore.ops.gru import GATES as GRU_GATES
+from dlcore.ops.lstm import GATES as LSTM_GATES
 
 
 class ConvCell(SteppedCell):
@@ -69,6 +71,7 @@ class ConvLSTMCell(ConvCell):
     forget_bias: float = 1.0
 
     gates: ClassVar[int] = 4
+    gate_names: ClassVar[tuple[str, ...]] = LSTM_GATES
     states: ClassVar[int] = 2
 
     def _bias_init(self) -> Initializer:
@@ -94,6 +97,7 @@ class ConvGRUCell(ConvCell):
     """
 
     gates: ClassVar[int] = 3
+    gate_names: ClassVar[tuple[str, ...]] = GRU_GATES
 
     def _step(self, weights: Weights, carry: Carry, inputs: jax.Array) -> Carry:
         product = functools.partial(self._product, weights, "recurrent")

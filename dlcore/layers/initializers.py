@@ -1,4 +1,4 @@
-"""Initial values of recurrent weights: gate by gate, identity, forget bias."""
+"""Initial values of recurrent weights: gate by gate, identity, forget bias, memories of many lengths."""
 
 from typing import Any
 
@@ -46,5 +46,28 @@ def with_gate(init: Initializer, gates: int, gate: int, value: float) -> Initial
     def bias(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
         width = shape[-1] // gates
         return per_gate(init, gates)(key, shape, dtype).at[gate * width : (gate + 1) * width].set(value)
+
+    return bias
+
+
+def chrono(init: Initializer, gates: int, longest: int, keep: int, write: int | None = None) -> Initializer:
+    """A bias that spreads the units' memories over 1 to ``longest`` steps (Tallec & Ollivier 2018, arXiv 1804.11188)
+
+        b_keep = log u,  u ~ U(1, longest - 1),    b_write = -b_keep
+
+    A gate ``sigma(log u) = 1 - 1 / (1 + u)`` keeps the state for about u steps.
+
+    Args:
+        init: of the other gates' biases. gates: G, of a bias ``[G * H]``.
+        longest: T_max, the longest dependency to be learned, 3 steps or more.
+        keep: the gate that multiplies the old state. write: the one that multiplies the new, if it has its own bias.
+    """
+
+    def bias(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
+        of_gates, of_memory = jax.random.split(key)
+        drawn = per_gate(init, gates)(of_gates, shape, dtype).reshape(gates, -1)
+        memory = jax.random.uniform(of_memory, drawn[keep].shape, minval=1.0, maxval=longest - 1.0)
+        drawn = drawn.at[keep].set(jnp.log(memory).astype(dtype))
+        return (drawn if write is None else drawn.at[write].set(-drawn[keep])).reshape(shape)
 
     return bias

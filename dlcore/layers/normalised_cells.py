@@ -13,6 +13,8 @@ from jax import lax
 from dlcore.layers import initializers
 from dlcore.layers.carry import Carry
 from dlcore.layers.stepped import WHOLE, SteppedCell, Weights, gru_step, lstm_step
+from dlcore.ops.gru import GATES as GRU_GATES
+from dlcore.ops.lstm import GATES as LSTM_GATES
 
 
 class LayerNormCell(SteppedCell):
@@ -69,6 +71,7 @@ class LayerNormLSTMCell(LayerNormCell):
     forget_bias: float = 1.0
 
     gates: ClassVar[int] = 4
+    gate_names: ClassVar[tuple[str, ...]] = LSTM_GATES
     states: ClassVar[int] = 2
 
     def _parameters(self, depth: int) -> dict[str, tuple[Initializer, tuple[int, ...]]]:
@@ -105,6 +108,7 @@ class LayerNormGRUCell(LayerNormCell):
     """
 
     gates: ClassVar[int] = 3
+    gate_names: ClassVar[tuple[str, ...]] = GRU_GATES
 
     def _step(self, weights: Weights, carry: Carry, inputs: jax.Array) -> Carry:
         product = functools.partial(self._product, weights, "recurrent")

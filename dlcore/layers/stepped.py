@@ -14,7 +14,7 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
 from dlcore.layers import initializers
-from dlcore.layers.carry import Carry, check_carry
+from dlcore.layers.carry import Carry, check_carry, hidden_of
 from dlcore.ops import sizes
 from dlcore.ops.convolution import check_floats
 
@@ -45,6 +45,7 @@ class SteppedCell(nn.RNNCellBase):
     param_dtype: Dtype = jnp.float32
 
     gates: ClassVar[int]
+    gate_names: ClassVar[tuple[str, ...]]
     states: ClassVar[int] = 1
     least_features: ClassVar[int] = 1
     layout: ClassVar[str] = "[..., features]"
@@ -84,13 +85,25 @@ class SteppedCell(nn.RNNCellBase):
         Raises:
             ValueError: the carry's or the inputs' shape. TypeError: the inputs are no floating point numbers.
         """
-        check_floats("inputs", inputs)
         check_carry("carry", carry, self, inputs.shape)
+        carry = self._step(*self._promoted(carry, inputs))
+        return carry, hidden_of(carry)
+
+    def gate_values(self, carry: Carry, inputs: jax.Array) -> dict[str, jax.Array]:
+        """The gates of the step from this carry by name, each ``[..., H]``."""
+        weights, carry, inputs = self._promoted(carry, inputs)
+        gates = slice(len(self.gate_names) * self.features)
+        fed_back = self._product(weights, "recurrent", hidden_of(carry), gates)
+        z = self._drive(weights, inputs)[..., gates] + fed_back
+        return dict(zip(self.gate_names, jnp.split(jax.nn.sigmoid(z), len(self.gate_names), -1), strict=True))
+
+    def _promoted(self, carry: Carry, inputs: jax.Array) -> tuple[Weights, Carry, jax.Array]:
+        """Weights, carry and inputs in the dtype that all are computed in."""
+        check_floats("inputs", inputs)
         weights = self._weights(inputs.shape[-1])
         dtype = self.dtype or jnp.result_type(inputs, *weights.values())
         weights, carry, inputs = jax.tree.map(lambda array: array.astype(dtype), (weights, carry, inputs))
-        carry = self._step(weights, carry, inputs)
-        return carry, carry if self.states == 1 else carry[-1]
+        return weights, carry, inputs
 
     @nn.compact
     def _weights(self, depth: int) -> Weights:

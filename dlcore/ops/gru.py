@@ -7,6 +7,9 @@ import jax.numpy as jnp
 
 from dlcore.ops.recurrence import Kernels, dropped, pre_activations, times_transposed
 
+GATES = ("update", "reset")
+"""Names of z and r, in the order of the kernels."""
+
 
 class Saved(NamedTuple):
     """What a step leaves for its differential, each ``[B, H]`` unless said otherwise.

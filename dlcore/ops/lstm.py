@@ -9,6 +9,8 @@ from dlcore.ops.recurrence import Kernels, dropped, pre_activations, times_trans
 
 Carry: TypeAlias = tuple[jax.Array, jax.Array]
 """``(c, h)``, each ``[B, H]``, in flax's order."""
+GATES = ("input", "forget", "output")
+"""Names of i, f and o, in the order of the kernels."""
 
 
 class Saved(NamedTuple):

@@ -11,7 +11,7 @@ derivatives, ``vmap``, rematerialisation and sharding need nothing more.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -46,6 +46,19 @@ def pre_activations(weights: Kernels, inputs: jax.Array, hidden: jax.Array) -> j
     z = times(inputs, weights.input_kernel)
     z = z if weights.recurrent_kernel is None else z + hidden @ weights.recurrent_kernel
     return z if weights.bias is None else z + weights.bias
+
+
+def gate_values(
+    names: Sequence[str], weights: Kernels, inputs: jax.Array, hidden: jax.Array
+) -> dict[str, jax.Array]:
+    """The gates ``sigma(x W + h U + b)`` by name: the first in the order of the kernels, behind which g comes.
+
+    Of the lecture's LSTM i, f and o, of its GRU z and r: ``[..., F], [..., H] -> [..., H]`` each.
+    """
+    width = len(names) * hidden.shape[-1]
+    of_gates = jax.tree.map(lambda kernel: kernel[..., :width], weights._replace(recurrent_bias=None))
+    gates = jnp.split(jax.nn.sigmoid(pre_activations(of_gates, inputs, hidden)), len(names), axis=-1)
+    return dict(zip(names, gates, strict=True))
 
 
 def times(inputs: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -54,10 +54,11 @@ class TrainConfig:
     average_decay: float | None = setting(
         None, "Decay of a moving average of the parameters, which is what is evaluated.", above=0, below=1
     )
-    on_nan: Literal["stop", "skip", "raise"] = setting(
+    on_nan: Literal["stop", "skip", "zero", "raise"] = setting(
         "stop",
-        "After a step that is not finite: stop, with batch and state written aside; skip the update; or raise at "
-        "once, which waits for every step.",
+        "After a step that is not finite: stop, with batch and state written aside; skip the update; zero the "
+        "gradient's bad entries and go by the others, if the loss is finite, else skip; or raise at once, which waits "
+        "for every step.",
     )
     read_ahead: int = setting(
         2, "Calls whose batches are made before they are needed.", least=1, may_change=True

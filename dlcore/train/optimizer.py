@@ -10,6 +10,7 @@ import optax
 from dlcore.config import setting
 from dlcore.durations import Duration
 from dlcore.metrics import Average, Metric
+from dlcore.ops import clipping
 
 
 @dataclass
@@ -84,9 +85,9 @@ def is_decayed(params: optax.Params) -> optax.Params:
 def clip_and_measure(threshold: float | None) -> optax.GradientTransformation:
     """``if ||g|| > threshold: g <- threshold * g / ||g||`` (lecture: gradient clipping), keeping both norms.
 
-    The clipping itself is ``optax.clip_by_global_norm``; None only measures.
+    Unlike ``optax.clip_by_global_norm`` also where the norm's square is no float32 (see `ops.clipping`); None only
+    measures.
     """
-    clip = optax.identity() if threshold is None else optax.clip_by_global_norm(threshold)
 
     def init(params: optax.Params) -> ClipState:
         return ClipState(jnp.zeros(()), jnp.zeros(()))
@@ -94,10 +95,16 @@ def clip_and_measure(threshold: float | None) -> optax.GradientTransformation:
     def update(
         updates: optax.Updates, state: ClipState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, ClipState]:
-        clipped, _ = clip.update(updates, clip.init(updates))
-        return clipped, ClipState(optax.tree.norm(updates), optax.tree.norm(clipped))
+        clipped = updates if threshold is None else clipping.clip(updates, threshold)
+        return clipped, ClipState(clipping.norm(updates), clipping.norm(clipped))
 
     return optax.GradientTransformation(init, update)
+
+
+def passes(gradient: optax.Updates, opt_state: optax.OptState) -> jax.Array:
+    """Whether the gradient is one to go by: behind the clipping, its squares, which Adam sums up, are finite."""
+    clipped_norm = optax.tree.get(opt_state, "clipped_norm")
+    return jnp.isfinite(jnp.square(clipping.norm(gradient) if clipped_norm is None else clipped_norm))
 
 
 def clip_metrics(opt_state: optax.OptState) -> dict[str, Metric]:

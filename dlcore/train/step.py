@@ -9,8 +9,9 @@ import optax
 
 from dlcore import streams
 from dlcore.metrics import Average
+from dlcore.ops import clipping
 from dlcore.train.experiment import Batch, Experiment, LossFunction, Metrics, ModelState, Params, TrainConfig
-from dlcore.train.optimizer import clip_metrics
+from dlcore.train.optimizer import clip_metrics, passes
 from dlcore.train.precision import in_precision
 from dlcore.train.state import NONE_BAD, TrainState
 
@@ -39,15 +40,19 @@ def make_train_step(
     def train_step(state: TrainState, batch: Batch) -> TrainState:
         rng = streams.key(seed, "dropout", state.step)
         grads, loss, model_state, metrics = gradient(state.params, state.model_state, batch, rng)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        usable = zeroed(grads) if config.on_nan == "zero" else grads
+        updates, opt_state = optimizer.update(usable, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         average = moving_average(state.average, params, config.average_decay, state.step)
         updated = state.replace(  # type: ignore[attr-defined]
             params=params, model_state=model_state, opt_state=opt_state, average=average
         )
-        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads) + optax.tree.norm(updates))
+        finite = jnp.isfinite(loss) & passes(usable, opt_state) & jnp.isfinite(clipping.largest(updates))
         measured = {**metrics, **clip_metrics(opt_state)}
-        return _advanced(state, updated, measured, finite, skips=config.on_nan == "skip")
+        counted: Metrics = {}
+        if config.on_nan in ("skip", "zero"):
+            counted[NONFINITE] = Average.of(~(finite & jnp.isfinite(clipping.largest(grads))))
+        return _advanced(state, updated, measured, finite, counted)
 
     return train_step
 
@@ -122,6 +127,11 @@ def _weight(metrics: Metrics) -> jax.Array:
     return loss.weight if isinstance(loss, Average) else jnp.ones(())
 
 
+def zeroed(grads: Params) -> Params:
+    """The gradient with 0 for its entries that are not finite."""
+    return jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(leaf), leaf, 0), grads)
+
+
 def moving_average(
     average: Params | None, params: Params, decay: float | None, step: jax.Array
 ) -> Params | None:
@@ -133,20 +143,19 @@ def moving_average(
 
 
 def _advanced(
-    state: TrainState, updated: TrainState, measured: Metrics, finite: jax.Array, *, skips: bool
+    state: TrainState, updated: TrainState, measured: Metrics, finite: jax.Array, counted: Metrics
 ) -> TrainState:
     """The updated state one step further, unless the step was not finite.
 
-    Then nothing of it is taken: the run stays at the state before, which can be looked into, or skips the step.
+    Then nothing of it is taken: the run stays at the state before, which can be looked into, or, where bad steps are
+    ``counted``, skips the step.
     """
     moves = finite & (state.bad_step == NONE_BAD)
-    measured = _where(moves, measured, optax.tree.zeros_like(measured))
-    if skips:
-        measured[NONFINITE] = Average.of(~finite)
+    measured = {**_where(moves, measured, optax.tree.zeros_like(measured)), **counted}
     bad_step = jnp.where(finite | (state.bad_step != NONE_BAD), state.bad_step, state.step)
     return _where(moves, updated, state).replace(
-        step=state.step + (1 if skips else moves),
-        bad_step=state.bad_step if skips else bad_step,
+        step=state.step + (1 if counted else moves),
+        bad_step=state.bad_step if counted else bad_step,
         metrics=jax.tree.map(jnp.add, state.metrics, measured) if state.metrics else measured,
     )
 

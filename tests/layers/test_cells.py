@@ -176,6 +176,27 @@ def test_forget_gates_begin_open_and_identity_networks_with_the_identity():
     assert params["recurrent_kernel"].tolist() == np.eye(3).tolist()
 
 
+@pytest.mark.parametrize(("cell", "keep", "write"), [(dl.LSTMCell, 1, 0), (dl.GRUCell, 0, None)])
+def test_chrono_spreads_memories_evenly_from_one_step_to_the_longest(cell, keep, write):
+    """``u = exp(b)`` is uniform over (1, T_max - 1): its quantiles are those of 2,000 units."""
+    cell = cell(
+        2000,
+        chrono=784,
+        bias_init=nn.initializers.constant(0.25),
+        recurrent_kernel_init=nn.initializers.zeros,
+    )
+    bias = cell.init(KEY, cell.initialize_carry(KEY, (1,)), jnp.ones(1))["params"]["bias"]
+    gates = np.asarray(bias).reshape(cell.gates, -1)
+    memory = np.sort(np.exp(gates[keep]))
+    np.testing.assert_allclose(memory, np.linspace(1, 783, 2000), atol=0.05 * 782)
+    assert memory.min() >= 0.999
+    assert memory.max() <= 783.1
+    if write is not None:
+        np.testing.assert_array_equal(gates[write], -gates[keep])
+    others = [gate for gate in range(cell.gates) if gate not in (keep, write)]
+    assert (gates[others] == 0.25).all()
+
+
 def test_the_residual_cells_derivative_through_time_is_the_identity():
     layer = dl.Recurrent(dl.ResidualRNNCell(3))
     inputs = jax.random.normal(KEY, (9, 2))
@@ -198,6 +219,13 @@ def test_connections_are_those_of_the_lecture(connections, kept):
     ("make", "error", "message"),
     [
         (lambda: dl.LSTMCell(0), ValueError, "features: got 0, expected an integer >= 1"),
+        (lambda: dl.LSTMCell(3, chrono=2), ValueError, "chrono: got 2, expected an integer >= 3"),
+        (lambda: dl.GRUCell(3, chrono=9.5), TypeError, "chrono: got 9.5, expected an integer"),
+        (
+            lambda: dl.GRUCell(3, chrono=9, use_bias=False),
+            ValueError,
+            "chrono: got 9 with use_bias=False, expected a cell with biases",
+        ),
         (lambda: dl.LSTMCell(2.5), TypeError, r"features: got 2\.5, expected an integer"),
         (
             lambda: dl.GRUCell(2, reset="later"),

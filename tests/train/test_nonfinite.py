@@ -130,6 +130,66 @@ def test_skip_leaves_the_update_away_and_counts_it(tmp_path):
         jax.tree.map(np.testing.assert_array_equal, getattr(before, name), getattr(after, name))
 
 
+def steep(experiment, slope):
+    """The same experiment, in whose gradient ``slope`` stands for one kernel's entry; the loss does not show it."""
+
+    @jax.custom_vjp
+    def hidden(kernel):
+        return jnp.zeros(())
+
+    hidden.defvjp(
+        lambda kernel: (jnp.zeros(()), kernel),
+        lambda kernel, _: (jnp.zeros_like(kernel).at[3, 1].set(slope),),
+    )
+
+    def loss(params, *rest):
+        value, aux = experiment.loss(params, *rest)
+        return value + hidden(params["Dense_0"]["kernel"]), aux
+
+    return dataclasses.replace(experiment, loss=loss)
+
+
+def after_one_step(experiment, config):
+    engine = Engine(experiment, config)
+    batch = engine.batch(range(1))
+    return engine.program(batch, 1).call(engine.initial_state(), batch)[0]
+
+
+@pytest.mark.parametrize("slope", [jnp.inf, jnp.nan])
+def test_zero_goes_by_what_is_finite_of_the_gradient_and_counts_it(slope):
+    experiment, config = sequence_run(on_nan="zero")
+    after, without = (after_one_step(steep(experiment, entry), config) for entry in (slope, 0.0))
+    assert int(after.step) == 1
+    assert np.isclose(after.metrics["nonfinite_fraction"].value(), 1)
+    assert np.isclose(without.metrics["nonfinite_fraction"].value(), 0)
+    ours, theirs = after.params["Dense_0"]["kernel"], without.params["Dense_0"]["kernel"]
+    assert np.isfinite(ours).all()
+    others = np.ones(ours.shape, bool)
+    others[3, 1] = False
+    np.testing.assert_allclose(ours[others], theirs[others], rtol=1e-3)
+
+
+def test_zero_skips_a_step_whose_loss_is_not_finite():
+    experiment, config = sequence_run(on_nan="zero")
+    before = Engine(experiment, config).initial_state()
+    after = after_one_step(exploding(experiment, 0), config)
+    assert int(after.step) == 1
+    assert np.isclose(after.metrics["nonfinite_fraction"].value(), 1)
+    jax.tree.map(np.testing.assert_array_equal, before.params, after.params)
+
+
+def test_a_gradient_whose_square_is_no_float_is_clipped_or_stops_the_run():
+    """Unclipped, it would end in Adam's memory as an infinite square, and no later step would move."""
+    experiment, config = sequence_run()
+    clipped = after_one_step(steep(experiment, 1e25), config)
+    assert int(clipped.step) == 1
+    assert np.isclose(clipped.metrics["gradient_norm"].value(), 1e25, rtol=1e-5)
+    assert np.isclose(clipped.metrics["gradient_norm_clipped"].value(), config.optimizer.clip_norm)
+    config.optimizer.clip_norm = None
+    stopped = after_one_step(steep(experiment, 1e25), config)
+    assert (int(stopped.step), int(stopped.bad_step)) == (0, 0)
+
+
 def test_the_operation_and_its_layer_are_named_where_all_leaves_are_finite(tmp_path, make_toy):
     toy = make_toy()
 

@@ -39,6 +39,22 @@ def test_without_a_threshold_the_gradient_is_measured_and_left():
     assert float(state.norm) == float(state.clipped_norm) == pytest.approx(float(optax.tree.norm(PARAMS)))
 
 
+def test_the_clipped_fraction_is_that_of_a_recount():
+    """Over gradients of all sizes, those among them whose squares are no float32."""
+    generator = np.random.default_rng(0)
+    clip, recount, sums = clip_and_measure(1.0), [], None
+    for _ in range(40):
+        kernel = 10.0 ** generator.uniform(-25, 25) * generator.normal(size=(1, 2))
+        gradient = {"kernel": jnp.float32(kernel), "bias": jnp.zeros(1)}
+        clipped, state = clip.update(gradient, clip.init(gradient))
+        recount.append(np.linalg.norm(np.float64(np.float32(kernel))) > 1)
+        assert np.linalg.norm(clipped["kernel"]) == pytest.approx(1) or not recount[-1]
+        measured = clip_metrics(state)
+        sums = measured if sums is None else jax.tree.map(jnp.add, sums, measured)
+    assert 0.2 < np.mean(recount) < 0.8
+    assert float(sums["clipped_fraction"].value()) == pytest.approx(np.mean(recount))
+
+
 def test_an_optimizer_of_the_users_own_has_no_clip_metrics():
     assert clip_metrics(optax.adam(1e-3).init(PARAMS)) == {}
 
