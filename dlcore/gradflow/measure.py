@@ -1,6 +1,6 @@
 """All that is measured of a model's recurrences at once: one compiled program, arrays on the host."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,10 +10,11 @@ import numpy as np
 from dlcore.gradflow import jacobians, lyapunov, scaled
 from dlcore.gradflow.backward import backward
 from dlcore.gradflow.chains import Chain, chains
+from dlcore.gradflow.gates import Gate, statistics
 from dlcore.gradflow.lags import covering_lag, log_by_lag, log_gradients
 from dlcore.gradflow.overflow import first_nonfinite
 from dlcore.gradflow.rates import half_life, slope
-from dlcore.gradflow.recurrence import direct, number_of_steps, trajectory
+from dlcore.gradflow.recurrence import Tree, direct, number_of_steps, trajectory
 from dlcore.gradflow.tangents import flatten
 
 LAGS = 128  # that a gradient is divided into, at most: the cost is T times as many derivatives of a step
@@ -39,6 +40,7 @@ class Flow(NamedTuple):
         covering_lag: the lag up to which the norms by lag are 90 % of their sum.
         dead: the share of rows whose signal is exactly 0 at the first step.
         nonfinite: the first step whose state is not finite in some row; -1 where none is.
+        gates: of a cell with gates, the statistics of each by its name, `gates.Gate` of ``[T, H]``; else empty.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Flow(NamedTuple):
     covering_lag: int
     dead: float
     nonfinite: int
+    gates: Mapping[str, Gate]
 
 
 def measuring(loss: Callable[..., jax.Array]) -> Callable[..., list[Flow]]:
@@ -69,7 +72,7 @@ def measuring(loss: Callable[..., jax.Array]) -> Callable[..., list[Flow]]:
     names: list[str] = []
 
     @jax.jit
-    def run(*arguments: Any) -> list[dict[str, jax.Array]]:
+    def run(*arguments: Any) -> list[dict[str, Any]]:
         found = chains(lambda: loss(*arguments))
         names[:] = [chain.name for chain in found]
         return [_measured(chain) for chain in found]
@@ -81,19 +84,22 @@ def measuring(loss: Callable[..., jax.Array]) -> Callable[..., list[Flow]]:
     return measure
 
 
-def _flow(name: str, values: dict[str, np.ndarray]) -> Flow:
+def _flow(name: str, values: dict[str, Any]) -> Flow:
     """Without what lies behind the end of the longest row."""
     steps = int(values.pop("steps"))
+    gates = {gate: Gate(*(array[:steps] for array in kind)) for gate, kind in values.pop("gates").items()}
     plain: dict[str, Any] = {key: array.item() if array.ndim == 0 else array for key, array in values.items()}
     for key, count in (("log_gain", steps + 1), ("log_signal", steps + 1), ("log_gradient", steps)):
         plain[key] = plain[key][:count]
     triangle = plain.pop("log_triangle", None)
     if triangle is not None:
         triangle = triangle[: steps + 1, : steps + 1]
-    return Flow(name=name, log_by_lag=plain.pop("log_by_lag")[:steps], log_triangle=triangle, **plain)
+    return Flow(
+        name=name, log_by_lag=plain.pop("log_by_lag")[:steps], log_triangle=triangle, gates=gates, **plain
+    )
 
 
-def _measured(chain: Chain) -> dict[str, jax.Array]:
+def _measured(chain: Chain) -> dict[str, Any]:
     recurrence = chain.recurrence
     steps, states = number_of_steps(recurrence), trajectory(recurrence)
     of_loss = direct(chain.loss, states)
@@ -119,12 +125,21 @@ def _measured(chain: Chain) -> dict[str, jax.Array]:
         "rate": rate,
         "half_life": half_life(rate),
         "covering_lag": covering_lag(by_lag),
+        "gates": _gates(chain, states),
         "dead": flow.zeros[0].mean(),
         "nonfinite": jnp.where((broken >= 0).any(), jnp.where(broken >= 0, broken, steps + 1).min(), -1),
     }
     if steps <= TRIANGLE:
         measured["log_triangle"] = log_gradients(recurrence, states, of_loss)
     return measured
+
+
+def _gates(chain: Chain, states: Tree) -> dict[str, Gate]:
+    recurrence = chain.recurrence
+    try:
+        return statistics(chain.cell, recurrence.params, states, recurrence.inputs, recurrence.lengths)
+    except ValueError:  # a cell without gates
+        return {}
 
 
 def _over_rows(values: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ import numpy as np
 
 from dlcore.files import written_whole
 from dlcore.gradflow import figures, state_figures, training_figures
+from dlcore.gradflow.gates import KEEPING
 from dlcore.gradflow.measure import Flow
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ def _figures(flows: Flows, metrics: Sequence[Row], clip_norm: float | None) -> I
             figure = figures.double_sum(flow.log_triangle, flow.log_by_lag, flow.covering_lag)
             figure.suptitle(flow.name)
             yield f"double_sum_{number}", figure
+        if flow.gates:
+            (keeping,) = set(KEEPING) & flow.gates.keys()
+            figure = state_figures.gates(flow.gates, keeping, flow.half_life)
+            figure.suptitle(flow.name)
+            yield f"gates_{number}", figure
         if len(flows) > 1:
             signals = {state: measured[number].log_signal for state, measured in flows.items()}
             figure = figures.signal(signals, "state")
@@ -172,6 +178,8 @@ CAPTIONS = {
     "explode in that direction.",
     "double_sum": "What the loss at step t teaches through the use of the parameters in step k, and its sum by the "
     "distance t - k.",
+    "gates": "Each gate's mean by unit and step, the saturated shares, and how little the gates alone say of how long "
+    "gradients last.",
     "signal_in_training": "The signal that comes back, at each of the states measured.",
     "clipping": "The gradient's global norm in training, in means between two rows of the log.",
 }

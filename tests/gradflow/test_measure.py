@@ -40,6 +40,7 @@ def test_each_chain_is_measured_to_the_end_of_its_longest_row(measured):
         assert flow.log_gain.shape == flow.log_signal.shape == (8,)
         assert flow.log_gradient.shape == flow.log_by_lag.shape == (7,)
         assert flow.log_triangle.shape == (8, 8)
+        assert {gate.mean.shape for gate in flow.gates.values()} == {(7, flow.size if flow is forward else 3)}
         assert flow.exponents.shape == (flow.size,)
         assert np.isfinite(flow.log_gain).all()
         assert flow.log_gain[0] == pytest.approx(0, abs=1e-6)

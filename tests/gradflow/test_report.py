@@ -13,6 +13,7 @@ import pytest
 
 from dlcore import modes
 from dlcore.gradflow import report
+from dlcore.gradflow.gates import Gate
 from dlcore.gradflow.measure import Flow
 from dlcore.train import loop
 from dlcore.train.run import Run
@@ -27,7 +28,7 @@ def flow(rate=-0.1, steps=200, **fields):
         "name": "encoder/cell", "size": 4, "log_gain": rate * lags, "log_signal": rate * lags[::-1],
         "log_gradient": rate * lags[:0:-1], "log_by_lag": rate * lags[:50], "log_triangle": None,
         "exponents": np.array([rate, 2 * rate]), "rate": rate, "half_life": np.log(2) / -rate if rate < 0 else np.inf,
-        "covering_lag": 22, "dead": 0.0, "nonfinite": -1,
+        "covering_lag": 22, "dead": 0.0, "nonfinite": -1, "gates": {},
     }  # fmt: skip
     return Flow(**(values | fields))
 
@@ -71,7 +72,11 @@ class Page(html.parser.HTMLParser):
 
 
 def test_the_page_holds_everything(tmp_path):
-    flows = {"initial": [flow()], "step 20": [flow(name="a<b", log_triangle=np.zeros((5, 5)))]}
+    gate = Gate(*np.full((4, 200, 3), 0.5))._replace(mean_log=np.full((200, 3), -0.7))
+    flows = {
+        "initial": [flow()],
+        "step 20": [flow(name="a<b", log_triangle=np.zeros((5, 5)), gates={"update": gate})],
+    }
     metrics = [
         (step, f"train/{name}", 0.5) for step in (10, 20) for name in ("clipped_fraction", "gradient_norm")
     ]
@@ -81,7 +86,7 @@ def test_the_page_holds_everything(tmp_path):
     text = (tmp_path / "report" / "report.html").read_text()
     page = Page(text)
     assert page.open == []
-    assert len(page.sources) == len([path for path in paths if path.suffix == ".png"]) == 6
+    assert len(page.sources) == len([path for path in paths if path.suffix == ".png"]) == 7
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert "a&lt;b: gradients fall by 10x every 23 steps" in text
     assert "Clipping was active on 50% of the training steps." in text
@@ -106,7 +111,7 @@ def test_the_mode_measures_at_the_beginning_and_at_every_checkpoint(tmp_path):
     with (tmp_path / "run" / "gradient_flow" / "all" / "summary.csv").open() as file:
         states = [row["state"] for row in csv.DictReader(file)]
     assert list(dict.fromkeys(states)) == ["initial", "step 4", "step 8"]
-    assert modes.gradient_flow(run)["report"].endswith("gradient_flow/step_8/report.html")
+    assert [name for name, _ in loop.states(run)] == ["step 8"]
 
 
 def test_a_model_without_recurrence_is_refused(tmp_path):
