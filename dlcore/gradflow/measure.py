@@ -18,7 +18,7 @@ from dlcore.gradflow.recurrence import Tree, direct, number_of_steps, trajectory
 from dlcore.gradflow.tangents import flatten
 
 LAGS = 128  # that a gradient is divided into, at most: the cost is T times as many derivatives of a step
-TRIANGLE = 64  # steps up to which every pair of times is measured: the cost is the square
+TRIANGLE = 128  # steps up to which every pair of times is measured: the cost is the square
 EXPONENTS = 64  # of the spectrum, at most
 
 

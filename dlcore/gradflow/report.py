@@ -65,6 +65,12 @@ def _figures(flows: Flows, metrics: Sequence[Row], clip_norm: float | None) -> I
         "decay",
         figures.decay({flow.name: flow.log_gain for flow in last}, "rms gain |ds_T / ds_{T-lag}| / √n"),
     )
+    yield (
+        "by_lag",
+        figures.decay(
+            {flow.name: flow.log_by_lag for flow in last}, "the gradient by lag, |Σ_t G[t, t - lag]|"
+        ),
+    )
     yield "signal", figures.signal({flow.name: flow.log_signal for flow in last}, "")
     sizes = {flow.name: flow.size for flow in last}
     yield (
@@ -172,6 +178,7 @@ def _png(figure: "Figure") -> bytes:
 CAPTIONS = {
     "decay": "How much of a small random change of the state is left after so many steps. The slope is the rate, the "
     "triangle the half-life.",
+    "by_lag": "How much the parameters learn over which distance in time.",
     "signal": "What of this loss comes back to the state after each step: its whole derivative, directly and through "
     "all later steps.",
     "lyapunov_exponents": "Mean rates of growth of all directions of the state, of the first row: above 0 gradients "

@@ -63,7 +63,8 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
         CheckpointError: a checkpoint could not be written, for instance on a full disk.
     """
     began, config = time.monotonic(), engine.config
-    last, trace = int(config.train.steps), Trace(folder, profile)
+    last = int(config.train.steps)
+    trace = Trace(folder, profile, last)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopSignals(config.checkpoint.grace))
         watchdog = stack.enter_context(Watchdog(config.train.patience))

@@ -12,14 +12,17 @@ class Trace:
     Args:
         folder: the run's.
         steps: ``"FIRST-LAST"``; None traces nothing.
+        end: the run's last step.
 
     Raises:
-        ValueError: the text is something else.
+        ValueError: the text is something else, or begins behind the end.
     """
 
-    def __init__(self, folder: Path, steps: str | None):
+    def __init__(self, folder: Path, steps: str | None, end: int):
         self._folder, self._on = folder / "profile", False
         self._first, self._last = _read(steps) if steps else (0, 0)
+        if self._first > end:
+            raise ValueError(f"--profile: got {steps!r}, expected steps of the run, which has {end}")
 
     def before(self, steps: range) -> None:
         """To be called before each call of the devices."""

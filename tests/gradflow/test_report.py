@@ -86,7 +86,7 @@ def test_the_page_holds_everything(tmp_path):
     text = (tmp_path / "report" / "report.html").read_text()
     page = Page(text)
     assert page.open == []
-    assert len(page.sources) == len([path for path in paths if path.suffix == ".png"]) == 7
+    assert len(page.sources) == len([path for path in paths if path.suffix == ".png"]) == 8
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert "a&lt;b: gradients fall by 10x every 23 steps" in text
     assert "Clipping was active on 50% of the training steps." in text
