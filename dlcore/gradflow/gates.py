@@ -1,8 +1,10 @@
 """What the gates of a cell do along a trajectory, unit by unit and step by step.
 
-They show which units keep their memory and which let it go; they do not say for how long a gradient lasts. The
-derivative through time goes along the recurrent kernel too, over what each gate sees of h, and there it can die later
-or sooner than the keeping gate alone would have it: `lyapunov.largest` measures all of it.
+They show which units keep their memory and which let it go; they do not say for how long a gradient lasts. A half-life
+from gates alone, ``ln 2 / -mean log f``, is wrong: the derivative through time goes along the recurrent kernel too,
+over what each gate sees of h. An LSTM of 16 units with forget bias 0 and thrice the orthogonal recurrent kernel, on
+random inputs, has 0.8 steps by the mean of all its forget gates and 1.4 by its slowest unit's, where in truth they are
+6.4 (``pytest tests/gradflow/test_gates.py -k half_life``). `lyapunov.largest` measures the true one.
 """
 
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Gates against the cells' equations in NumPy, and what they cannot say: for how long a gradient lasts."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,7 +47,7 @@ def test_statistics_are_those_of_the_equations(name):
         system = problem(cell)
         states = trajectory(system)
         found = jax.device_get(gates.statistics(cell, system.params, states, system.inputs, system.lengths))
-    assert tuple(found) == names
+    assert set(found) == set(names)
     hidden, inputs = np.asarray(jax.tree.leaves(states)[-1]), np.asarray(system.inputs)
     for step in range(6):
         rows = [row for row in range(4) if step < LENGTHS[row]]
@@ -107,16 +105,11 @@ def _of(system):
     return system.params, trajectory(system), system.inputs
 
 
-@functools.cache
-def lives():
-    """Half-lives of an LSTM's gradient, in steps: from its forget gates alone, and the true one."""
-    cell = dl.LSTMCell(16, forget_bias=0.0)
-    system = driven(cell, steps=1000, scale=2.5)
-    found = gates.statistics(cell, *_of(system))
-    rate = gates.keeping(found).mean_log.mean(axis=0).max()
-    return float(half_life(rate)), float(half_life(largest(system)[0]))
-
-
 def test_a_half_life_from_gates_alone_is_wrong():
-    by_gates, true = lives()
-    print(by_gates, true)
+    """An LSTM that keeps through its recurrent kernel what its forget gates, near a half, let go."""
+    cell = dl.LSTMCell(16, forget_bias=0.0)
+    system = driven(cell, steps=1000, scale=3.0)
+    found = gates.statistics(cell, *_of(system))
+    rates = gates.keeping(found).mean_log.mean(axis=0)
+    lives = [half_life(rate) for rate in (rates.mean(), rates.max(), largest(system)[0])]
+    np.testing.assert_allclose(lives, [0.81, 1.44, 6.36], rtol=0.02)
