@@ -1,8 +1,15 @@
 """Which two numbers of a hundred were marked, and what is their sum?  The adding problem, on synthetic sequences.
 
-    launch/local experiments.adding
-    launch/local experiments.adding --config.cell=rnn         # or identity, residual, lstm
+    launch/local experiments.adding                                  # GRU: 0.00013 in 53 s on 2 busy cores
+    launch/local experiments.adding --config.cell=lstm               # 0.00039 in 54 s; identity 0.0055, 22 s
+    launch/local experiments.adding --config.cell=rnn                # 0.073 in 25 s; recurrent_scale=0.5: 0.068
+    launch/local experiments.adding --preset=clipping                # identity, SGD, clipped to 1: 0.045 in 26 s
+    launch/local experiments.adding --preset=clipping --config.optimizer.clip_norm=10   # 0.164; none: NaN
 
+Mean squared errors on 1000 held-out sequences, medians of the seeds 0, 1, 2. Who knows neither number has 1/6 = 0.167,
+who knows one of them 1/12 = 0.083, about as far as the plain cell comes (0.073, 0.079, 0.020). Clipped to 1, SGD ends
+at 0.038 to 0.045, clipped to 10 at 0.133 to 0.170; without clipping the second update was not finite, 3 of 3.
+Not run here: --preset=paper, the identity at 150 steps, SGD and clipping as in the second source.
 Source: Hochreiter & Schmidhuber 1997; Le, Jaitly & Hinton 2015, arXiv 1504.00941.
 """
 
@@ -28,8 +35,9 @@ class Config(dl.Config):
     cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting("gru", "Of dl.CELLS.")
     features: int = dl.setting(64, "Units.", least=1)
     forget_bias: float | None = dl.setting(None, "Where the lstm's forget gate starts; none is 1.")
+    recurrent_scale: float = dl.setting(1.0, "Factor of the recurrent kernel's start.", above=0)
     input_deviation: float | None = dl.setting(
-        None, "Standard deviation that the input kernel starts with; none is the cell's own.", above=0
+        None, "Of the input kernel's start; none is lecun_normal, of the identity 0.001.", above=0
     )
     length: int = dl.setting(100, "Steps of a sequence.", least=2)
     test_examples: int = dl.setting(1000, "Sequences that are held out.", least=1)
@@ -46,13 +54,13 @@ class Model(nn.Module):
     cell: str
     features: int
     forget_bias: float | None
+    recurrent_scale: float
     input_deviation: float | None
 
     @nn.compact
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-        scale = self.input_deviation
-        settings = {} if scale is None else {"kernel_init": nn.initializers.normal(scale)}
-        layer = dl.Recurrent(dl.make_cell(self.cell, self.features, self.forget_bias, **settings))
+        starts = (self.forget_bias, self.recurrent_scale, self.input_deviation)
+        layer = dl.Recurrent(dl.make_cell(self.cell, self.features, *starts))
         carry, _ = layer(inputs)
         return nn.Dense(1)(layer.hidden(carry))[:, 0]
 
@@ -72,7 +80,9 @@ def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state:
 def experiment(config: Config) -> dl.Experiment:
     task = partial(dl.data.adding, length=config.length)
     test = dl.data.held_out(task, config.test_examples)
-    model = Model(config.cell, config.features, config.forget_bias, config.input_deviation)
+    model = Model(
+        config.cell, config.features, config.forget_bias, config.recurrent_scale, config.input_deviation
+    )
     return dl.Experiment.from_flax(
         model,
         loss=loss,

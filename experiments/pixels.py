@@ -1,9 +1,10 @@
 """Which digit is it, read pixel by pixel or row by row, in order or in a fixed disorder?
 
-    launch/local experiments.pixels
-    launch/local experiments.pixels --config.permuted=true
-    launch/local experiments.pixels --config.data.name=mnist5k --config.reading=rows
+    launch/local experiments.pixels                          # 64 pixels of UCI's digits: 0.867 in 39 s on 2 busy cores
+    launch/local experiments.pixels --config.permuted=true --config.cell=identity
+    launch/local experiments.pixels --config.reading=rows --config.data.name=mnist5k
 
+Test accuracy of seed 0 alone; not run here: the other commands, and --preset=paper, the source's 784 pixels of MNIST.
 Source: Le, Jaitly & Hinton 2015, arXiv 1504.00941; the digits: as in experiments/digits.py.
 """
 

@@ -1,8 +1,12 @@
 """X or Y first, X or Y second, with noise before, between and behind them?  The temporal order problem, synthetic.
 
-    launch/local experiments.temporal_order
-    launch/local experiments.temporal_order --config.cell=rnn # or identity, residual, lstm
+    launch/local experiments.temporal_order                           # GRU: 1.000 in 18 s on 2 busy cores
+    launch/local experiments.temporal_order --config.cell=identity    # 1.000 in 10 s; lstm 1.000, 16 s
+    launch/local experiments.temporal_order --config.cell=rnn         # 0.242 in 10 s; recurrent_scale=0.5: 0.259
 
+Accuracies on 1000 held-out sequences of four classes, medians of the seeds 0, 1, 2. The plain cell, which starts
+orthogonal, solved it with one of the seeds (0.238, 0.242, 1.000), and with a scale of 0.5 with none.
+Not run here: --preset=paper, the second source's plain cell at 100 steps with SGD and clipping.
 Source: Hochreiter & Schmidhuber 1997, task 6a; Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063.
 """
 
@@ -26,6 +30,7 @@ class Config(dl.Config):
     cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting("gru", "Of dl.CELLS.")
     features: int = dl.setting(50, "Units.", least=1)
     forget_bias: float | None = dl.setting(None, "Where the lstm's forget gate starts; none is 1.")
+    recurrent_scale: float = dl.setting(1.0, "Factor of the recurrent kernel's start.", above=0)
     length: int = dl.setting(50, "Steps of a sequence.", least=10)
     test_examples: int = dl.setting(1000, "Sequences that are held out.", least=1)
     train: dl.TrainConfig = field(
@@ -41,10 +46,12 @@ class Model(nn.Module):
     cell: str
     features: int
     forget_bias: float | None
+    recurrent_scale: float
 
     @nn.compact
     def __call__(self, symbols: jax.Array, *, train: bool) -> jax.Array:
-        layer = dl.Recurrent(dl.make_cell(self.cell, self.features, self.forget_bias))
+        cell = dl.make_cell(self.cell, self.features, self.forget_bias, self.recurrent_scale)
+        layer = dl.Recurrent(cell)
         carry, _ = layer(jax.nn.one_hot(symbols, SYMBOLS))
         return nn.Dense(len(ORDERS))(layer.hidden(carry))
 
@@ -57,7 +64,7 @@ def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state:
 def experiment(config: Config) -> dl.Experiment:
     task = partial(dl.data.temporal_order, length=config.length)
     test = dl.data.held_out(task, config.test_examples)
-    model = Model(config.cell, config.features, config.forget_bias)
+    model = Model(config.cell, config.features, config.forget_bias, config.recurrent_scale)
     return dl.Experiment.from_flax(
         model,
         loss=dl.losses.classification,

@@ -378,14 +378,23 @@ CELLS: dict[str, Callable[..., Cell]] = {
 """Cells by the names that flags give them."""
 
 
-def make_cell(name: str, features: int, forget_bias: float | None = None, **settings: Any) -> Cell:
-    """A cell by its name in `CELLS`, as flags give it.
+def make_cell(
+    name: str,
+    features: int,
+    forget_bias: float | None = None,
+    recurrent_scale: float = 1.0,
+    input_deviation: float | None = None,
+) -> Cell:
+    """A cell by its name in `CELLS`, and what it starts with, as flags give them.
 
     Args:
         name: of `CELLS`.
         features: H, the width of the state.
         forget_bias: where the LSTM's forget gate starts; None leaves it where it is.
-        **settings: further attributes of the cell.
+        recurrent_scale: by which the recurrent kernel's start, orthogonal or the identity, is multiplied. Below 1 the
+            gradient of the plain cell vanishes from the first step of training on.
+        input_deviation: the standard deviation of the input kernel's start, a normal distribution; None leaves it as
+            it is.
 
     Raises:
         ValueError: another cell than the LSTM gets a forget bias, or there is no such cell.
@@ -395,11 +404,17 @@ def make_cell(name: str, features: int, forget_bias: float | None = None, **sett
     """
     if name not in CELLS:
         raise ValueError(f"cell: got {name!r}, expected one of {', '.join(CELLS)}")
-    if forget_bias is None:
-        return CELLS[name](features, **settings)
-    if name != "lstm":
+    if forget_bias is not None and name != "lstm":
         raise ValueError(
             f"forget_bias: got {forget_bias} for the cell {name!r}, expected none; of these cells lstm alone "
             "has a forget gate"
         )
-    return LSTMCell(features, forget_bias=forget_bias, **settings)
+    settings: dict[str, Any] = {}
+    if forget_bias is not None:
+        settings["forget_bias"] = forget_bias
+    if recurrent_scale != 1:
+        start = initializers.identity if name == "identity" else nn.initializers.orthogonal
+        settings["recurrent_kernel_init"] = start(recurrent_scale)
+    if input_deviation is not None:
+        settings["kernel_init"] = nn.initializers.normal(input_deviation)
+    return CELLS[name](features, **settings)

@@ -55,8 +55,10 @@ def test_bad_settings_are_refused_with_their_flags():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cell", "least", "most"), [("gru", 0.99, 1), ("lstm", 0.99, 1), ("identity", 0.99, 1), ("rnn", 0, 0.5)]
+    ("cell", "scale", "least", "most"),
+    [("gru", 1.0, 0.99, 1), ("lstm", 1.0, 0.99, 1), ("identity", 1.0, 0.99, 1), ("rnn", 0.5, 0, 0.5)],
 )
-def test_gates_and_the_identity_carry_fifty_steps_and_a_plain_cell_does_not(tmp_path, cell, least, most):
-    _, trained = train(tmp_path, cell=cell)
+def test_gates_and_the_identity_carry_fifty_steps(tmp_path, cell, scale, least, most):
+    """And the plain cell does not, whose gradient halves with every step."""
+    _, trained = train(tmp_path, cell=cell, recurrent_scale=scale)
     assert least <= trained.evaluation["accuracy"] <= most
