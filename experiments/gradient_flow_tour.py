@@ -1,0 +1,235 @@
+"""The lecture's gradient flow on one page: every number is measured by dlcore in the networks that the lecture names.
+
+    launch/local experiments.gradient_flow_tour                      # draws runs/gradient_flow_tour/tour.png
+    launch/local experiments.gradient_flow_tour --figure=page.pdf    # elsewhere, in another format
+
+Each example draws its panel, under its docstring as heading, and returns its results. Networks are at their
+initialisation and driven by white noise (synthetic).
+Source: the lecture's RNN part; what its text does not give (widths, lengths, seeds, a threshold) is chosen.
+"""
+
+import json
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import app, flags
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import dlcore as dl
+from dlcore.flags import fail, parse
+from dlcore.gradflow import jacobians, lyapunov, normality, rates
+from dlcore.gradflow.backward import backward
+from dlcore.gradflow.figures import PALETTE, colour_map, finish, line, log10
+from dlcore.gradflow.lags import log_gradients
+from dlcore.gradflow.recurrence import Recurrence, direct, trajectory
+
+FIGURE = flags.DEFINE_string("figure", "runs/gradient_flow_tour/tour.png", "Where the page is drawn.")
+KEY = jax.random.key(0)
+
+
+def toy(panel: Axes) -> dict[str, Any]:
+    """1. The toy example.  h_t = w h_{t-1} + x_t, x_0 = 1: y_1000 = w^999"""
+    measure = jax.jit(lambda w: (trajectory(toy_of(w))[-1, 0], jacobians.log_products(toy_of(w))[:, 0]))
+    results = {}
+    for w, colour in zip((1.01, 0.99, 0.01), PALETTE, strict=False):
+        output, log_norms = measure(w)
+        power = float(log10(log_norms)[999])
+        line(
+            panel, np.arange(1001), log10(log_norms), colour, f"w = {w}: y = {output:.6g}, log10 {power:.4f}"
+        )
+        results[str(w)] = [float(output), power]
+    panel.set(xlabel="lag", ylabel="log10 |dh_1000 / dh_{1000 - lag}|")
+    panel.set_yscale("symlog", linthresh=5)
+    return {"toy": results}
+
+
+def toy_of(w: Any) -> Recurrence:
+    inputs = jnp.zeros((1000, 1)).at[0].set(1.0)
+    return Recurrence(lambda w, h, x: w * h + x, jnp.asarray(w), jnp.zeros(1), inputs)
+
+
+def sum_over_time(panel: Axes) -> dict[str, Any]:
+    """2. Backpropagation through time.  dL/dW is the sum of what every step's use of W gives"""
+    cell, loss = dl.RNNCell(16), lambda states: (states[-1] ** 2).sum()
+
+    @jax.jit
+    def measure(params: Any) -> tuple[Any, ...]:
+        through = lambda params: trajectory(driven(cell, params, 40))
+        back = backward(driven(cell, params, 40), through(params), direct(loss, through(params)))
+        whole = jax.grad(lambda params: loss(through(params)))(params)
+        error = optax.tree.norm(jax.tree.map(jnp.subtract, back.gradient, whole))
+        return back.log_gradient, optax.tree.norm(whole), error
+
+    log_shares, norm, error = measure(scaled_kernel(parameters(cell), 0.5))
+    line(panel, np.arange(1, 41), log10(log_shares), PALETTE[0], "step k's share")
+    panel.axhline(np.log10(norm), color="black", linestyle="--", label=f"the sum: |dL/dW| = {norm:.3g}")
+    panel.set(xlabel="k", ylabel="log10 of the norm")
+    return {"gradient": norm, "sum_error": error, "shares": np.exp(log_shares)[[0, 19, 39]]}
+
+
+def double_sum(panel: Axes) -> dict[str, Any]:
+    """3. The double sum.  log10 |G[t, k]|: the loss of step t, W as used in step k"""
+    cell, loss = dl.RNNCell(16), lambda states: (states[1:] ** 2).sum()
+
+    @jax.jit
+    def measure(params: Any) -> jax.Array:
+        states = trajectory(driven(cell, params, 40))
+        return log_gradients(driven(cell, params, 40), states, direct(loss, states))
+
+    terms, steps = log10(measure(scaled_kernel(parameters(cell), 0.5))), np.arange(1, 41)
+    shown = colour_map(panel, steps, steps, terms[1:, 1:], where=steps <= steps[:, None])
+    panel.figure.colorbar(shown, ax=panel)
+    panel.set(xlabel="k", ylabel="t", aspect="equal")
+    panel.yaxis.set_inverted(True)
+    return {"terms": [terms[40, 40], terms[40, 20]]}
+
+
+def products(panel: Axes) -> dict[str, Any]:
+    """4. Repeated products.  |J_T ... J_{T-lag+1}| and its bound |W_hh|^lag (dotted)"""
+    results = {}
+    for scale, colour in zip((0.5, 1.0, 2.0), PALETTE, strict=False):
+        params = scaled_kernel(parameters(dl.RNNCell(32)), scale)
+        log_norms, exponent = flow(dl.RNNCell(32), params)
+        bound = float(normality.log_bound(params["recurrent_kernel"]))
+        line(panel, np.arange(201), log10(log_norms), colour, f"{scale:g} W_hh: {exponent:+.3f} nats a step")
+        panel.plot([0, 60], [0, 60 * bound / np.log(10)], ":", color=colour)
+        results[f"{scale:g}"] = [exponent, bound]
+    panel.set(xlabel="lag", ylabel="log10 of the norm")
+    return {"products": results}
+
+
+def clipping(panel: Axes) -> dict[str, Any]:
+    """5. Clipping.  (y_1000 - 1)^2 / 2 of the toy example, from w = 1.01"""
+    gradient = jax.jit(jax.grad(lambda w: (w**999 - 1) ** 2 / 2))
+    thrown = 1.01 - 1e-7 * float(gradient(1.01))
+    path = [1.01]
+    for _ in range(200):
+        path.append(path[-1] - 1e-7 * float(np.clip(gradient(path[-1]), -1000, 1000)))
+    line(panel, np.arange(201), np.array(path), PALETTE[1], "g <- 1000 g / |g| where |g| > 1000")
+    panel.plot([], [], color=PALETTE[0], label=f"without: w = {thrown:.4g} after one step")
+    panel.set(xlabel="update", ylabel="w")
+    return {"first_gradient": gradient(1.01), "thrown": thrown, "clipped": path[-1]}
+
+
+def identity(panel: Axes) -> dict[str, Any]:
+    """6. Identity-RNN and residual.  Their gradient does not decay"""
+    cells = {
+        "RNN, tanh": dl.RNNCell(32),
+        "identity-RNN": dl.IdentityRNNCell(32),
+        "h + f(x)": dl.ResidualRNNCell(32),
+        "h + f(x, h)": dl.ResidualRNNCell(32, feedback=True),
+    }
+    return {"identity": decays(panel, {name: (cell, parameters(cell)) for name, cell in cells.items()})}
+
+
+def forgetting(panel: Axes) -> dict[str, Any]:
+    """7. LSTM against RNN.  The more open the forget gate, the longer the memory"""
+    rnn, lstm = dl.RNNCell(32), dl.LSTMCell(32)
+    params = parameters(lstm)
+    systems: dict[str, tuple[Any, Any]] = {"RNN": (rnn, parameters(rnn))}
+    for bias in (0, 1, 2, 3):
+        changed = params["bias"].at[32:64].set(bias)
+        systems[f"LSTM, forget bias {bias}"] = lstm, {**params, "bias": changed}
+    return {"lstm": decays(panel, systems)}
+
+
+def gated(panel: Axes) -> dict[str, Any]:
+    """8. GRU against LSTM.  As initialised, and with z more open"""
+    gru, lstm = dl.GRUCell(32), dl.LSTMCell(32)
+    params = parameters(gru)
+    kept = {**params, "bias": params["bias"].at[:32].set(2)}
+    return {
+        "gru": decays(
+            panel, {"GRU": (gru, params), "LSTM": (lstm, parameters(lstm)), "GRU, z bias 2": (gru, kept)}
+        )
+    }
+
+
+def cost(panel: Axes) -> dict[str, Any]:
+    """9. What they cost.  32 x 100 x 64 inputs to 128 units, forward and back"""
+    inputs = jax.random.normal(KEY, (32, 100, 64))
+    lines, results = [f"{'cell':6}{'parameters':>12}{'ms':>8}"], {}
+    for name in ("rnn", "gru", "lstm"):
+        layer = dl.Recurrent(dl.CELLS[name](128))
+        params = jax.jit(layer.init)(KEY, inputs)
+        count = sum(leaf.size for leaf in jax.tree.leaves(params))
+        gradient = jax.jit(jax.grad(lambda params, layer=layer: (layer.apply(params, inputs)[1] ** 2).sum()))
+        milliseconds = 1000 * min(seconds(partial(gradient, params)) for _ in range(10))
+        lines.append(f"{name:6}{count:>12,}{milliseconds:>8.1f}")
+        results[name] = {"parameters": count, "milliseconds": round(milliseconds, 2)}
+    panel.text(0, 0.9, "\n".join(lines), va="top", family="monospace", fontsize=12, linespacing=1.6)
+    panel.set_axis_off()
+    return {"cost": results}
+
+
+@partial(jax.jit, static_argnums=0)
+def parameters(cell: Any) -> Any:
+    """A cell's, at its initialisation, for 8 inputs."""
+    return cell.init(KEY, cell.initialize_carry(KEY, (1, 8)), jnp.zeros((1, 8)))["params"]
+
+
+def scaled_kernel(params: Any, scale: float) -> Any:
+    return {**params, "recurrent_kernel": scale * params["recurrent_kernel"]}
+
+
+def driven(cell: Any, params: Any, steps: int = 200) -> Recurrence:
+    """A cell over white noise."""
+    inputs, state = jax.random.normal(KEY, (steps, 1, 8)), cell.initialize_carry(KEY, (1, 8))
+    return Recurrence(
+        lambda params, state, x: cell.apply({"params": params}, state, x)[0], params, state, inputs
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def flow(cell: Any, params: Any) -> tuple[jax.Array, jax.Array]:
+    """log |ds_T/ds_{T-lag}| of all lags, and the largest Lyapunov exponent."""
+    recurrence = driven(cell, params)
+    return jacobians.log_products(recurrence)[:, 0], lyapunov.largest(recurrence)[0]
+
+
+def decays(panel: Axes, systems: dict[str, tuple[Any, Any]]) -> dict[str, float]:
+    """A line for each cell with its parameters; their largest Lyapunov exponents."""
+    results = {}
+    for (name, system), colour in zip(systems.items(), PALETTE, strict=False):
+        log_norms, exponent = flow(*system)
+        said = f"half-life {rates.half_life(exponent):.3g}" if exponent < 0 else "no decay"
+        line(panel, np.arange(len(log_norms)), log10(log_norms), colour, f"{name}: {said}")
+        results[name] = float(exponent)
+    panel.set(xlabel="lag", ylabel="log10 |ds_T / ds_{T - lag}|")
+    return results
+
+
+def seconds(function: Any) -> float:
+    began = time.perf_counter()
+    jax.block_until_ready(function())
+    return time.perf_counter() - began
+
+
+def main(_: list[str]) -> None:
+    figure, path = Figure((16, 13), dpi=100, layout="constrained"), Path(FIGURE.value)
+    examples = (toy, sum_over_time, double_sum, products, clipping, identity, forgetting, gated, cost)
+    results: dict[str, Any] = {"figure": str(path)}
+    for example, panel in zip(examples, figure.subplots(3, 3).flat, strict=True):
+        heading, meaning = str(example.__doc__).split(".  ")
+        panel.set_title(f"{heading}\n{meaning}", loc="left", fontsize=10)
+        results |= example(panel)
+        finish(panel)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, format=path.suffix[1:])
+    except (OSError, ValueError) as error:
+        fail(f"--figure: got {str(path)!r} ({error}), expected a file in a folder, with a suffix like .png")
+    print(f"figure: {path}", file=sys.stderr)
+    print("result:", json.dumps(results, default=lambda array: np.asarray(array).tolist()))
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)
