@@ -30,6 +30,7 @@ from dlcore.gradflow.backward import backward
 from dlcore.gradflow.figures import PALETTE, colour_map, finish, line, log10
 from dlcore.gradflow.lags import log_gradients
 from dlcore.gradflow.recurrence import Recurrence, direct, trajectory
+from dlcore.ops.clipping import clip
 
 FIGURE = flags.DEFINE_string("figure", "runs/gradient_flow_tour/tour.png", "Where the page is drawn.")
 KEY = jax.random.key(0)
@@ -112,7 +113,7 @@ def clipping(panel: Axes) -> dict[str, Any]:
     thrown = 1.01 - 1e-7 * float(gradient(1.01))
     path = [1.01]
     for _ in range(200):
-        path.append(path[-1] - 1e-7 * float(np.clip(gradient(path[-1]), -1000, 1000)))
+        path.append(path[-1] - 1e-7 * float(clip(gradient(path[-1]), 1000)))
     line(panel, np.arange(201), np.array(path), PALETTE[1], "g <- 1000 g / |g| where |g| > 1000")
     panel.plot([], [], color=PALETTE[0], label=f"without: w = {thrown:.4g} after one step")
     panel.set(xlabel="update", ylabel="w")
