@@ -26,7 +26,7 @@ def survey(recurrence: Recurrence, probes: int = 8, key: jax.Array | None = None
       `jacobians.probed`), ``slope``: how it changes with the lag, in nats a step, and ``zero_share``: of the lags at
       which it is exactly 0;
     - ``covering_lag``: within it are 90 % of a gradient's norms by lag, of a loss that reads the last state in a
-      random direction, to the recurrence's parameters; T where the gradient is not finite;
+      random direction, to the recurrence's parameters; -1 where a state is not finite;
     - ``first_nonfinite``: the first step whose state is not finite, or -1;
     - ``dead_share``: of the state's numbers that are exactly 0 in all of the second half, as units of a ReLU can be.
 
@@ -47,14 +47,14 @@ def survey(recurrence: Recurrence, probes: int = 8, key: jax.Array | None = None
     exponent = lyapunov.largest(recurrence, key=of_probes)[0]
     towards = jax.random.normal(of_loss, vectors[0].shape, vectors.dtype)
     last = direct(lambda states: flatten(jax.tree.map(lambda leaf: leaf[-1], states))[0] @ towards, states)
-    by_lag = backward(recurrence, states, last).log_gradient[::-1]
+    by_lag, overflow = backward(recurrence, states, last).log_gradient[::-1], first_nonfinite(states)[0]
     return {
         "lyapunov": exponent,
         "half_life": rates.half_life(exponent),
         "slope": rates.slope(log_norms),
-        "covering_lag": covering_lag(by_lag),
+        "covering_lag": jnp.where(overflow < 0, covering_lag(by_lag), -1),
         "zero_share": jnp.isneginf(log_norms).mean(),
-        "first_nonfinite": first_nonfinite(states)[0],
+        "first_nonfinite": overflow,
         "dead_share": (vectors[steps // 2 :] == 0).all(axis=0).mean(),
         **{name: log_norms[(part + 1) * steps // PARTS] / jnp.log(10) for part, name in enumerate(NORMS)},
     }
