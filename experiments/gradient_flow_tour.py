@@ -4,7 +4,8 @@
     launch/local experiments.gradient_flow_tour --figure=page.pdf    # elsewhere, in another format
 
 Each example draws its panel, under its docstring as heading, and returns its results. Networks are at their
-initialisation and driven by white noise (synthetic).
+initialisation and driven by white noise (synthetic). Beside the page stands ``PAGE_cliff``: a loss with a cliff, and
+descents over it with and without clipping (Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063).
 Source: the lecture's RNN part; what its text does not give (widths, lengths, seeds, a threshold) is chosen.
 """
 
@@ -25,7 +26,7 @@ from matplotlib.figure import Figure
 
 import dlcore as dl
 from dlcore.flags import fail, parse
-from dlcore.gradflow import jacobians, lyapunov, normality, rates
+from dlcore.gradflow import cliff, jacobians, lyapunov, normality, rates, training_figures
 from dlcore.gradflow.backward import backward
 from dlcore.gradflow.figures import PALETTE, colour_map, finish, line, log10
 from dlcore.gradflow.lags import log_gradients
@@ -214,6 +215,19 @@ def seconds(function: Any) -> float:
     return time.perf_counter() - began
 
 
+def descents() -> tuple[Figure, dict[str, Any]]:
+    """Over the cliff of a net of one unit, in float64."""
+    with jax.enable_x64(True):
+        weights, biases = jnp.linspace(2, 10, 200), jnp.linspace(-5, -1, 200)
+        surface = jax.jit(cliff.surface)(weights, biases)
+        descend = jax.jit(partial(cliff.descend, learning_rate=0.5, updates=200), static_argnames="clip_norm")
+        start, norms = jnp.array([5.5, -2.6]), {"without clipping": None, "clipped to 1": 1.0}
+        paths = {name: descend(start, clip_norm=norm) for name, norm in norms.items()}
+    points = {name: path.points for name, path in paths.items()}
+    figure = training_figures.cliff(weights, biases, surface.loss, surface.log_gradient_norm, points)
+    return figure, {"descents": {name: path.loss[-1] for name, path in paths.items()}}
+
+
 def main(_: list[str]) -> None:
     figure, path = Figure((16, 13), dpi=100, layout="constrained"), Path(FIGURE.value)
     examples = (toy, sum_over_time, double_sum, products, clipping, identity, forgetting, gated, cost)
@@ -223,12 +237,17 @@ def main(_: list[str]) -> None:
         panel.set_title(f"{heading}\n{meaning}", loc="left", fontsize=10)
         results |= example(panel)
         finish(panel)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format=path.suffix[1:])
-    except (OSError, ValueError) as error:
-        fail(f"--figure: got {str(path)!r} ({error}), expected a file in a folder, with a suffix like .png")
-    print(f"figure: {path}", file=sys.stderr)
+    over_cliff, losses = descents()
+    for drawn, place in ((figure, path), (over_cliff, path.with_name(f"{path.stem}_cliff{path.suffix}"))):
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            drawn.savefig(place, format=place.suffix[1:])
+        except (OSError, ValueError) as error:
+            fail(
+                f"--figure: got {str(path)!r} ({error}), expected a file in a folder, with a suffix like .png"
+            )
+        print(f"figure: {place}", file=sys.stderr)
+    results |= losses
     print("result:", json.dumps(results, default=lambda array: np.asarray(array).tolist()))
 
 

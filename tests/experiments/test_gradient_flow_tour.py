@@ -21,7 +21,9 @@ def results(figure):
     """What the command prints."""
     command = [sys.executable, "-m", "experiments.gradient_flow_tour", f"--figure={figure}"]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=True)
-    assert finished.stderr.splitlines() == [f"figure: {figure}"]
+    beside = figure.with_name("page_cliff.png")
+    assert finished.stderr.splitlines() == [f"figure: {figure}", f"figure: {beside}"]
+    assert beside.read_bytes().startswith(b"\x89PNG")
     return json.loads(finished.stdout.splitlines()[-1].removeprefix("result: "))
 
 
@@ -60,6 +62,13 @@ def test_clipping_saves_the_toy_example(results):
     np.testing.assert_allclose(results["first_gradient"], (y - 1) * 999 * y / 1.01, rtol=1e-3)
     np.testing.assert_allclose(results["thrown"], 1.01 - 1e-7 * results["first_gradient"], rtol=1e-3)
     assert abs(results["clipped"] - 1) < 1e-4
+
+
+def test_clipping_saves_the_descent_over_the_cliff(results):
+    np.testing.assert_allclose(
+        results["descents"]["without clipping"], 0.09, atol=1e-3
+    )  # (1 - 0.7)^2, where all is flat
+    assert results["descents"]["clipped to 1"] < 0.01
 
 
 def test_what_keeps_the_gradient(results):
