@@ -45,10 +45,10 @@ def test_norms_of_all_lags_are_those_of_multiplied_matrices(kind):
         every = systems.matrices(system)
         for row, length in enumerate(LENGTHS):
             products = systems.products(every[:, row], length)
-            np.testing.assert_allclose(spectral[: length + 1, row], logs(products, 2), atol=1e-10)
-            np.testing.assert_allclose(frobenius[: length + 1, row], logs(products, None), atol=1e-10)
+            np.testing.assert_allclose(spectral[: length + 1, row], logs(products, 2), atol=1e-10, rtol=0)
+            np.testing.assert_allclose(frobenius[: length + 1, row], logs(products, None), atol=1e-10, rtol=0)
             expected = [np.linalg.svd(product, compute_uv=False) for product in products]
-            np.testing.assert_allclose(np.exp(values[: length + 1, row]), expected, atol=1e-12)
+            np.testing.assert_allclose(np.exp(values[: length + 1, row]), expected, atol=1e-12, rtol=0)
             for result in (spectral, frobenius, values):
                 assert np.isnan(result[length + 1 :, row]).all()
 
@@ -170,7 +170,7 @@ def test_probes_have_the_slope_and_nearly_the_offset(cell):
     offsets = np.asarray(estimated - exact) / LN10
     assert np.sqrt((offsets**2).mean()) < 0.15
     np.testing.assert_allclose(slope(estimated[0], first=100), slope(exact, first=100), rtol=2e-3)
-    np.testing.assert_allclose(complete, exact, atol=1e-3)
+    np.testing.assert_allclose(complete, exact, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("cell", [dl.RNNCell(256), pytest.param(dl.LSTMCell(128), marks=COSTLY)])
@@ -186,7 +186,7 @@ def test_subspace_iteration_at_256(cell):
             if lag in lags:
                 expected.append(np.log(np.linalg.norm(product, 2)))
         result = jax.jit(lambda: jacobians.subspace(system, lags))()
-        np.testing.assert_allclose(result[:, 0], expected, atol=1e-4)
+        np.testing.assert_allclose(result[:, 0], expected, atol=1e-4, rtol=0)
         assert (result[:, 0] <= np.array(expected) + 1e-10).all()
 
 
@@ -198,7 +198,7 @@ def test_subspace_of_shorter_rows_and_small_states():
         found, expected = jax.jit(
             lambda: (jacobians.subspace(system, lags), jacobians.log_products(system))
         )()
-        np.testing.assert_allclose(found, expected[jnp.array(lags)], atol=1e-10)
+        np.testing.assert_allclose(found, expected[jnp.array(lags)], atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["lstm", *(pytest.param(kind, marks=COSTLY) for kind in ("tanh", "gru"))])

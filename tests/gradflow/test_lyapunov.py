@@ -39,7 +39,7 @@ def log_moduli(matrix):
 def test_linear_maps_have_the_logarithms_of_their_eigenvalues(matrix, bound):
     with jax.enable_x64(True):
         exponents = spectrum(systems.linear(matrix, 1000))[0]
-        np.testing.assert_allclose(exponents, log_moduli(matrix), atol=bound)
+        np.testing.assert_allclose(exponents, log_moduli(matrix), atol=bound, rtol=0)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 1000])
@@ -47,7 +47,7 @@ def test_the_sum_is_the_logarithm_of_the_determinant_at_any_length(steps):
     with jax.enable_x64(True):
         matrix = ginibre()
         exponents = spectrum(systems.linear(matrix, steps), warm_up=0)
-        np.testing.assert_allclose(exponents.sum(), np.linalg.slogdet(matrix)[1], atol=1e-12)
+        np.testing.assert_allclose(exponents.sum(), np.linalg.slogdet(matrix)[1], atol=1e-12, rtol=0)
 
 
 def test_a_period_of_three_maps_has_floquets_multipliers():
@@ -56,7 +56,7 @@ def test_a_period_of_three_maps_has_floquets_multipliers():
         maps = np.stack([ginibre(seed, 6) for seed in range(3)])
         exponents = spectrum(systems.switched(maps, 3000), warm_up=600)[0]
         floquet = log_moduli(maps[2] @ maps[1] @ maps[0]) / 3
-        np.testing.assert_allclose(exponents, floquet, atol=1e-3)
+        np.testing.assert_allclose(exponents, floquet, atol=1e-3, rtol=0)
         assert np.abs(log_moduli(maps[0] @ maps[1] @ maps[2]) / 3 - floquet).max() > 0.01
 
 
@@ -69,14 +69,14 @@ def test_a_net_on_a_period_of_three_has_floquets_multipliers():
         )
         first, second, third = systems.matrices(last)[:, 0]
         exponents = spectrum(system, warm_up=600)[0]
-        np.testing.assert_allclose(exponents, log_moduli(third @ second @ first) / 3, atol=1e-3)
+        np.testing.assert_allclose(exponents, log_moduli(third @ second @ first) / 3, atol=1e-3, rtol=0)
 
 
 def test_min_gru_has_the_mean_of_its_log_gates():
     with jax.enable_x64(True):
-        system, logs = systems.min_gru(1000, np.linspace(-4.0, 3.0, 8))
+        system, logs = systems.min_gru(1000, np.linspace(-2.0, 5.0, 8))
         expected = np.sort(logs[250:].mean(axis=0))[:, ::-1]
-        np.testing.assert_allclose(spectrum(system), expected, atol=1e-12)
+        np.testing.assert_allclose(spectrum(system), expected, atol=1e-12, rtol=0)
 
 
 @functools.cache
@@ -117,8 +117,8 @@ def test_an_lstm_has_exponents_of_its_cell_too():
         exponents, first = jax.jit(lambda: (spectrum(system, warm_up=0), largest(system, warm_up=0)))()
         assert exponents.shape == (1, 10)
         volume = np.linalg.slogdet(systems.matrices(system)[:, 0])[1].mean()
-        np.testing.assert_allclose(exponents.sum(), volume, atol=1e-12)
-        np.testing.assert_allclose(first, exponents[:, 0], atol=0.02)
+        np.testing.assert_allclose(exponents.sum(), volume, atol=1e-12, rtol=0)
+        np.testing.assert_allclose(first, exponents[:, 0], atol=0.02, rtol=0)
 
 
 def test_the_fixed_point_decays_as_its_jacobian_and_strong_coupling_is_chaos():
@@ -132,7 +132,7 @@ def test_qr_every_few_steps_gives_the_same():
         system = systems.driven(dl.GRUCell(6), steps=103, dtype="float64", batch=2)
         expected = spectrum(system, warm_up=20)
         for every in (4, 7):
-            np.testing.assert_allclose(spectrum(system, warm_up=20, every=every), expected, atol=1e-9)
+            np.testing.assert_allclose(spectrum(system, warm_up=20, every=every), expected, atol=1e-9, rtol=0)
 
 
 def test_rows_count_their_own_steps():
@@ -141,7 +141,7 @@ def test_rows_count_their_own_steps():
     exponents = spectrum(padded, warm_up=5)
     for row, length in enumerate((30, 12)):
         own = system._replace(inputs=system.inputs[:length])
-        np.testing.assert_allclose(exponents[row], spectrum(own, warm_up=5)[row], atol=1e-4)
+        np.testing.assert_allclose(exponents[row], spectrum(own, warm_up=5)[row], atol=1e-4, rtol=0)
     assert np.isnan(exponents[2:]).all()
 
 

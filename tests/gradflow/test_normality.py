@@ -22,7 +22,7 @@ LENGTHS = (6, 1, 0, 4)
 def test_norm_bound_is_never_exceeded(scale):
     system = systems.driven(dl.RNNCell(8), steps=40, scale=scale)
     bound = normality.log_bound(system.params["recurrent_kernel"])
-    np.testing.assert_allclose(bound, np.log(scale), atol=1e-5)  # of an orthogonal kernel
+    np.testing.assert_allclose(bound, np.log(scale), atol=1e-5, rtol=0)  # of an orthogonal kernel
     measured = jacobians.log_products(system)[:, 0]
     assert (measured <= np.arange(41) * bound + 1e-4).all()
     assert normality.log_bound(2 * jnp.eye(3), max_slope=0.25) == pytest.approx(np.log(0.5))
@@ -39,9 +39,9 @@ def test_omega_by_matrices():
         pulled = np.linalg.norm(vectors @ systems.matrices(system), axis=-1)[..., 0]
         expected = (pulled / np.linalg.norm(vectors, axis=-1)[..., 0] - 1) ** 2
         own = np.arange(6)[:, None] < np.array(LENGTHS)
-        np.testing.assert_allclose(terms, np.where(own, expected, 0), atol=1e-12)
+        np.testing.assert_allclose(terms, np.where(own, expected, 0), atol=1e-12, rtol=0)
         tiny = jax.tree.map(lambda leaf: 1e-300 * leaf, signal)
-        np.testing.assert_allclose(normality.omega(system, tiny), terms, atol=1e-12)
+        np.testing.assert_allclose(normality.omega(system, tiny), terms, atol=1e-12, rtol=0)
         nothing = jax.tree.map(jnp.zeros_like, signal)
         loss = lambda params: normality.omega(system._replace(params=params), nothing).sum()
         assert loss(system.params) == 0
@@ -61,7 +61,7 @@ def test_omegas_gradient_takes_states_and_signal_as_constants():
         alone = jax.jit(lambda params: normality.omega(apart._replace(params=params), signals).sum())
         jax.test_util.check_grads(alone, (system.params,), order=1, modes=["rev"], rtol=1e-5)
         of_whole, of_alone = jax.jit(jax.grad(whole))(system.params), jax.grad(alone)(system.params)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), of_whole, of_alone)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12, rtol=0), of_whole, of_alone)
 
 
 def test_omega_as_a_term_of_a_loss_keeps_the_signal():
