@@ -82,7 +82,7 @@ def run(
         if jax.process_index() == 0:
             print("result:", modes.to_json({**result, "folder": str(folder)}))
 
-    app.run(main, flags_parser=_parse)
+    app.run(main, flags_parser=config_flags.parse)
 
 
 def _result(mode: Mode, this_run: Run) -> Mapping[str, Any]:
@@ -153,21 +153,6 @@ def _define_flags(config: Config, presets: Mapping[str, Config]) -> None:
     ):
         flags.DEFINE_string(name, default, meaning, module_name=program)
     config_flags.define(config, program, FLAGS)
-
-
-def _parse(arguments: list[str]) -> list[str]:
-    """absl's parser, with help that exits 0 and mistakes in one line."""
-    if {"--help", "-help", "-h", "--helpshort"} & set(arguments):
-        print(sys.modules["__main__"].__doc__ or "", FLAGS.module_help(arguments[0]), sep="\n")
-        sys.exit(0)
-    try:
-        # Warnings only unless the user asks: at absl's own default, INFO, libraries say much.
-        rest = FLAGS([arguments[0], "--verbosity=-1", *arguments[1:]])
-        if len(rest) > 1:
-            config_flags.fail(f"{rest[1]}: no such argument; flags are --name=value, see --help")
-    except flags.Error as error:
-        config_flags.fail(str(error))
-    return rest
 
 
 def _folder() -> Path:
