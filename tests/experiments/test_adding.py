@@ -74,12 +74,7 @@ def test_bad_settings_are_refused_with_their_flags():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "scale", "steps", "least", "most"),
-    [
-        ("gru", 1.0, 2000, 0, 0.01),
-        ("lstm", 1.0, 2000, 0, 0.03),
-        ("identity", 1.0, 6000, 0, 0.05),
-        ("rnn", 0.5, 6000, 0.03, 0.2),
-    ],
+    [("gru", 1.0, 2000, 0, 0.01), ("rnn", 0.5, 2000, 0.03, 0.2)],
 )
 def test_gates_and_the_identity_carry_a_hundred_steps(tmp_path, cell, scale, steps, least, most):
     """And the plain cell does not: it may know one of the numbers, 1/12, or neither, 1/6."""

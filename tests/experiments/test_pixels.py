@@ -67,9 +67,3 @@ def test_bad_settings_are_refused_with_their_flags():
     with pytest.raises(ValueError, match=r"forget_bias: got 1\.0") as caught:
         check_model(pixels.experiment(config))
     assert flags.with_flag(caught.value, config).startswith("--config.forget_bias: got 1.0")
-
-
-@pytest.mark.slow
-def test_the_whole_run_reaches_its_accuracy(tmp_path):
-    _, trained = train(tmp_path)
-    assert trained.evaluation["accuracy"] > 0.8

@@ -56,9 +56,9 @@ def test_bad_settings_are_refused_with_their_flags():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "scale", "least", "most"),
-    [("gru", 1.0, 0.99, 1), ("lstm", 1.0, 0.99, 1), ("identity", 1.0, 0.99, 1), ("rnn", 0.5, 0, 0.5)],
+    [("gru", 1.0, 0.99, 1), ("rnn", 0.5, 0, 0.5)],
 )
-def test_gates_and_the_identity_carry_fifty_steps(tmp_path, cell, scale, least, most):
+def test_gates_carry_fifty_steps(tmp_path, cell, scale, least, most):
     """And the plain cell does not, whose gradient halves with every step."""
     _, trained = train(tmp_path, cell=cell, recurrent_scale=scale)
     assert least <= trained.evaluation["accuracy"] <= most
