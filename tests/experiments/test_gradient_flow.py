@@ -68,7 +68,9 @@ def test_there_is_one_compilation_a_cell(measured):
     assert len(measured[1]) == 4 * 3 * 2
 
 
-@pytest.mark.parametrize("name", ["rnn", "identity", "gru", "lstm"])
+@pytest.mark.parametrize(
+    "name", ["lstm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rnn", "identity", "gru"))]
+)
 def test_it_says_what_a_configuration_says_alone(rows, name):
     for seed, scale in ((0, 1.0), (1, 0.25)):  # where no chaos makes much of rounding
         (row,) = (
@@ -141,6 +143,7 @@ def test_forget_bias_and_initialisation_reach_the_cell():
     assert len(set(exponents)) == 3
 
 
+@pytest.mark.slow
 def test_the_command_sweeps_and_goes_on(tmp_path):
     command = [sys.executable, "-m", "experiments.gradient_flow", f"--workdir={tmp_path / 'run'}"]
     flags = ["--config.cells=rnn", "--config.lengths=16", "--config.features=4", "--config.inputs=2"]
