@@ -55,16 +55,8 @@ def params_of(path):
         return dict(file)
 
 
-@pytest.mark.parametrize(
-    "mesh",
-    [
-        (2, 2, "by_rules"),
-        pytest.param((4, 1, "sharded"), marks=pytest.mark.slow),
-    ],
-    ids=str,
-)
-def test_two_processes_equal_one(tmp_path, mesh):
-    program = "tests.two_processes"
+def test_two_processes_equal_one(tmp_path):
+    program, mesh = "tests.two_processes", (2, 2, "by_rules")
     (one,) = map(json.loads, run(program, [tmp_path / "one", 12, *mesh], 1, 4))
     two = [json.loads(line) for line in run(program, [tmp_path / "two", 12, *mesh], 2, 2)]
     assert one["rows"] == [0, 8]

@@ -72,11 +72,7 @@ def test_bad_settings_are_refused_with_their_flags():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("cell", "scale", "steps", "least", "most"),
-    [("gru", 1.0, 2000, 0, 0.01), ("rnn", 0.5, 2000, 0.03, 0.2)],
-)
-def test_gates_and_the_identity_carry_a_hundred_steps(tmp_path, cell, scale, steps, least, most):
-    """And the plain cell does not: it may know one of the numbers, 1/12, or neither, 1/6."""
-    _, trained = train(tmp_path, cell=cell, recurrent_scale=scale, train__steps=steps)
-    assert least <= trained.evaluation["mean_squared_error"] < most
+def test_a_gru_carries_a_hundred_steps(tmp_path):
+    """Who knows one of the numbers has 1/12, who knows neither 1/6."""
+    _, trained = train(tmp_path, cell="gru", train__steps=2000)
+    assert trained.evaluation["mean_squared_error"] < 0.01

@@ -54,11 +54,7 @@ def test_bad_settings_are_refused_with_their_flags():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("cell", "scale", "least", "most"),
-    [("gru", 1.0, 0.99, 1), ("rnn", 0.5, 0, 0.5)],
-)
-def test_gates_carry_fifty_steps(tmp_path, cell, scale, least, most):
-    """And the plain cell does not, whose gradient halves with every step."""
-    _, trained = train(tmp_path, cell=cell, recurrent_scale=scale)
-    assert least <= trained.evaluation["accuracy"] <= most
+def test_the_plain_cell_does_not_carry_fifty_steps(tmp_path):
+    """Its gradient halves with every step, as its recurrent kernel does."""
+    _, trained = train(tmp_path, cell="rnn", recurrent_scale=0.5, train__steps=3000)
+    assert trained.evaluation["accuracy"] < 0.5

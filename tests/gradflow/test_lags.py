@@ -10,10 +10,11 @@ import pytest
 from dlcore.gradflow.backward import backward
 from dlcore.gradflow.lags import covering_lag, gradients_by_lag, log_by_lag, log_gradients
 from dlcore.gradflow.recurrence import Recurrence, direct, trajectory
-from tests.gradflow.recurrences import CASES, everywhere, measure, norm, recurrence, unrolled
+from tests.gradflow.recurrences import LENGTHS, everywhere, measure, norm, recurrence, unrolled
 
 pytestmark = pytest.mark.slow  # minutes of compilation
 
+CASES = [("tanh", LENGTHS), ("stack", LENGTHS), ("lstm", None)]  # the stack is a GRU on an LSTM
 BOUNDS = {"float32": 2e-5, "float64": 1e-12}
 
 
@@ -52,7 +53,7 @@ def diagonal(copies, lag):
 
 @pytest.mark.parametrize(
     ("kind", "lengths", "dtype"),
-    [*((*case, "float64") for case in CASES), *((*case, "float32") for case in CASES[-2:])],
+    [*((*case, "float64") for case in CASES), *((*case, "float32") for case in CASES[:1])],
 )
 def test_triangle_and_lags_are_the_brute_force_ones(kind, lengths, dtype):
     with jax.enable_x64(dtype == "float64"):

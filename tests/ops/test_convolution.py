@@ -162,7 +162,7 @@ def test_convolution_is_correlation_with_the_filter_rotated():
 
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
 @pytest.mark.parametrize("method", ["direct", "fft"])
-@pytest.mark.parametrize("cases", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cases", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_equals_scipy(mode, method, cases):
     """In one, two and three dimensions; the slow ones are 300 cases of each function."""
     for seed in range(cases):
