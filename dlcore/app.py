@@ -4,13 +4,11 @@ import contextlib
 import dataclasses
 import errno
 import os
-import re
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -156,20 +154,14 @@ def _define_flags(config: Config, presets: Mapping[str, Config]) -> None:
 
 
 def _folder() -> Path:
-    if FLAGS.run and FLAGS.workdir:
-        raise ValueError("--run: got a --workdir too, expected one of them; --workdir is the folder itself")
-    if FLAGS.workdir:
-        return Path(FLAGS.workdir).expanduser()
-    if FLAGS.run is not None and not re.fullmatch(r"\w[\w.-]*", FLAGS.run):
-        raise ValueError(f"--run: got {FLAGS.run!r}, expected letters, digits and . _ -; a path is --workdir")
-    if not FLAGS.run and FLAGS.mode != "train":
-        raise ValueError(f"--run: got none, expected the name of the run to {FLAGS.mode} (or its --workdir)")
-    if not FLAGS.run and jax.process_count() > 1:
-        raise ValueError("--run: got none, expected a name, or --workdir, in a job of several processes")
-    name = FLAGS.run or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    spec = sys.modules["__main__"].__spec__
-    experiment = spec.name if spec else Path(sys.argv[0]).stem
-    return Path("runs") / experiment.split(".")[-1] / name
+    if FLAGS.run is None and not FLAGS.workdir:
+        if FLAGS.mode != "train":
+            raise ValueError(
+                f"--run: got none, expected the name of the run to {FLAGS.mode} (or its --workdir)"
+            )
+        if jax.process_count() > 1:
+            raise ValueError("--run: got none, expected a name, or --workdir, in a job of several processes")
+    return config_flags.run_folder(FLAGS.run, FLAGS.workdir)
 
 
 def _config(config: C, presets: Mapping[str, C], folder: Path) -> C:

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -69,6 +70,23 @@ def parse(arguments: list[str]) -> list[str]:
     except flags.Error as error:
         fail(str(error))
     return rest
+
+
+def run_folder(run: str | None, workdir: str | None) -> Path:
+    """``workdir`` itself, or ``runs/PROGRAM/NAME`` of the name ``run``, in whose place the time of day stands.
+
+    Raises:
+        ValueError: both are given, or a name that is none.
+    """
+    if run and workdir:
+        raise ValueError("--run: got a --workdir too, expected one of them; --workdir is the folder itself")
+    if workdir:
+        return Path(workdir).expanduser()
+    name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") if run is None else run
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"--run: got {run!r}, expected letters, digits and . _ -; a path is --workdir")
+    spec = sys.modules["__main__"].__spec__
+    return Path("runs") / (spec.name if spec else Path(sys.argv[0]).stem).split(".")[-1] / name
 
 
 def given(config: C, values: flags.FlagValues) -> C:

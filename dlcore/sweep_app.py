@@ -1,11 +1,9 @@
 """The command line of a sweep: flags -> Config -> a table and its figures, in a run's folder."""
 
-import re
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,7 +49,7 @@ def run(config_class: type[C], plan: Callable[[C], sweep.Sweep]) -> None:
         began = time.monotonic()
         with config_flags.one_line_errors(config_class(), " (--verbosity=1 shows where)"):
             distributed.keep_compilations()
-            folder = _folder()
+            folder = config_flags.run_folder(FLAGS.run or None, FLAGS.workdir)
             config = _config(config_class(), folder)
             planned = plan(config)
             try:
@@ -74,18 +72,6 @@ def run(config_class: type[C], plan: Callable[[C], sweep.Sweep]) -> None:
         print("result:", modes.to_json(result))
 
     app.run(main, flags_parser=config_flags.parse)
-
-
-def _folder() -> Path:
-    if FLAGS.run and FLAGS.workdir:
-        raise ValueError("--run: got a --workdir too, expected one of them; --workdir is the folder itself")
-    if FLAGS.workdir:
-        return Path(FLAGS.workdir).expanduser()
-    name = FLAGS.run or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(f"--run: got {name!r}, expected letters, digits and . _ -; a path is --workdir")
-    spec = sys.modules["__main__"].__spec__
-    return Path("runs") / (spec.name if spec else Path(sys.argv[0]).stem).split(".")[-1] / name
 
 
 def _config(config: C, folder: Path) -> C:

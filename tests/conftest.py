@@ -68,3 +68,15 @@ def make_toy(seed: int = 0, **train: Any) -> Toy:
 @pytest.fixture(name="make_toy")
 def make_toy_fixture():
     return make_toy
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """Saves a figure, which is when matplotlib finds most mistakes."""
+
+    def save(figure):
+        figure.savefig(tmp_path / "figure.png")
+        assert (tmp_path / "figure.png").stat().st_size > 1000
+        return figure
+
+    return save

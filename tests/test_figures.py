@@ -7,18 +7,6 @@ from matplotlib.figure import Figure
 from dlcore import figures
 
 
-@pytest.fixture
-def drawn(tmp_path):
-    """Saves a figure, which is when matplotlib finds most mistakes."""
-
-    def save(figure):
-        figure.savefig(tmp_path / "figure.png")
-        assert (tmp_path / "figure.png").stat().st_size > 1000
-        return figure
-
-    return save
-
-
 def test_learning_curves_draw_every_row_of_their_metrics(drawn):
     rows = [(step, f"train/{name}", 1.0 / step) for step in (1, 2, 3) for name in ("loss", "accuracy")]
     rows += [(3, "eval/loss", 0.5), (3, "eval/accuracy", 0.5)]

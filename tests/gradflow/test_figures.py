@@ -9,18 +9,6 @@ LN10 = np.log(10)
 LOST = {"zero": -np.inf, "nan": np.nan, "inf": np.inf}
 
 
-@pytest.fixture
-def drawn(tmp_path):
-    """Saves a figure, which is when matplotlib finds most mistakes."""
-
-    def save(figure):
-        figure.savefig(tmp_path / "figure.png")
-        assert (tmp_path / "figure.png").stat().st_size > 1000
-        return figure
-
-    return save
-
-
 def lines(axes):
     """The lines of an axes by the beginning of their label, up to the colon."""
     return {line.get_label().split(":")[0]: line for line in axes.lines}

@@ -3,18 +3,8 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-import pytest
 
 from dlcore.gradflow import state_figures
-
-
-@pytest.fixture
-def drawn(tmp_path):
-    def save(figure):
-        figure.savefig(tmp_path / "figure.png")
-        return figure
-
-    return save
 
 
 def labels(axes):

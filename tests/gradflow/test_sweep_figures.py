@@ -10,15 +10,6 @@ from dlcore.gradflow.sweep_figures import Grid
 LN10 = np.log(10)
 
 
-@pytest.fixture
-def drawn(tmp_path):
-    def save(figure):
-        figure.savefig(tmp_path / "figure.png")
-        return figure
-
-    return save
-
-
 def grid(lost=None):
     scales, lags = np.array([0.5, 1.0, 2.0]), np.array([10, 20, 30, 40])
     log_norms = np.outer(np.log(scales), lags)

@@ -7,15 +7,6 @@ from dlcore.gradflow import training_figures
 from dlcore.gradflow.figures import LOST
 
 
-@pytest.fixture
-def drawn(tmp_path):
-    def save(figure):
-        figure.savefig(tmp_path / "figure.png")
-        return figure
-
-    return save
-
-
 def by_label(axes):
     return {line.get_label(): line for line in axes.lines}
 
