@@ -12,6 +12,7 @@ from dlcore.durations import Duration
 from dlcore.layers.attention import BahdanauAttention, LuongAttention, attend
 from dlcore.layers.attention_decoder import AttentionDecoder
 from dlcore.layers.beam_search import beam_search
+from dlcore.layers.cell_config import CellConfig
 from dlcore.layers.cells import (
     CELLS,
     GRUCell,
@@ -19,7 +20,6 @@ from dlcore.layers.cells import (
     LSTMCell,
     ResidualRNNCell,
     RNNCell,
-    make_cell,
 )
 from dlcore.layers.conv import Conv, flatten
 from dlcore.layers.conv_cells import ConvGRUCell, ConvLSTMCell
@@ -46,6 +46,7 @@ __all__ = [
     "AttentionDecoder",
     "BahdanauAttention",
     "Bidirectional",
+    "CellConfig",
     "CheckpointConfig",
     "Config",
     "Conv",
@@ -90,7 +91,6 @@ __all__ = [
     "greedy",
     "last_over_time",
     "losses",
-    "make_cell",
     "max_over_time",
     "max_pool",
     "mean_over_time",

@@ -16,7 +16,7 @@ Source: Hochreiter & Schmidhuber 1997; Le, Jaitly & Hinton 2015, arXiv 1504.0094
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -31,14 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Config(dl.Config):
-    cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting("gru", "Of dl.CELLS.")
-    features: int = dl.setting(64, "Units.", least=1)
-    forget_bias: float | None = dl.setting(None, "Where the lstm's forget gate starts; none is 1.")
-    recurrent_scale: float = dl.setting(1.0, "Factor of the recurrent kernel's start.", above=0)
-    input_deviation: float | None = dl.setting(
-        None, "Of the input kernel's start; none is lecun_normal, of the identity 0.001.", above=0
-    )
+class Config(dl.CellConfig, dl.Config):
     length: int = dl.setting(100, "Steps of a sequence.", least=2)
     test_examples: int = dl.setting(1000, "Sequences that are held out.", least=1)
     train: dl.TrainConfig = field(
@@ -51,16 +44,11 @@ class Config(dl.Config):
 
 
 class Model(nn.Module):
-    cell: str
-    features: int
-    forget_bias: float | None
-    recurrent_scale: float
-    input_deviation: float | None
+    config: dl.CellConfig
 
     @nn.compact
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-        starts = (self.forget_bias, self.recurrent_scale, self.input_deviation)
-        layer = dl.Recurrent(dl.make_cell(self.cell, self.features, *starts))
+        layer = dl.Recurrent(self.config.make_cell())
         carry, _ = layer(inputs)
         return nn.Dense(1)(layer.hidden(carry))[:, 0]
 
@@ -80,9 +68,7 @@ def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state:
 def experiment(config: Config) -> dl.Experiment:
     task = partial(dl.data.adding, length=config.length)
     test = dl.data.held_out(task, config.test_examples)
-    model = Model(
-        config.cell, config.features, config.forget_bias, config.recurrent_scale, config.input_deviation
-    )
+    model = Model(config)
     return dl.Experiment.from_flax(
         model,
         loss=loss,

@@ -14,7 +14,7 @@ draw it up to ln T.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -22,6 +22,7 @@ from flax import linen as nn
 
 import dlcore as dl
 from dlcore.data.long_memory import BLANK, COPIED, DELIMITER
+from dlcore.layers.cell_config import CellName
 from dlcore.sequence_figures import accuracy_by_place
 
 if TYPE_CHECKING:
@@ -29,10 +30,9 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Config(dl.Config):
-    cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting("lstm", "Of dl.CELLS.")
+class Config(dl.CellConfig, dl.Config):
+    cell: CellName = dl.setting("lstm", "Of dl.CELLS.")
     features: int = dl.setting(128, "Units.", least=1)
-    forget_bias: float | None = dl.setting(None, "Where the lstm's forget gate starts; none is 1.")
     delay: int = dl.setting(50, "T, the steps from the last symbol to its copy.", least=1)
     test_examples: int = dl.setting(1000, "Sequences that are held out.", least=1)
     train: dl.TrainConfig = field(
@@ -45,13 +45,11 @@ class Config(dl.Config):
 
 
 class Model(nn.Module):
-    cell: str
-    features: int
-    forget_bias: float | None
+    config: dl.CellConfig
 
     @nn.compact
     def __call__(self, symbols: jax.Array, *, train: bool) -> jax.Array:
-        layer = dl.Recurrent(dl.make_cell(self.cell, self.features, self.forget_bias))
+        layer = dl.Recurrent(self.config.make_cell())
         _, outputs = layer(jax.nn.one_hot(symbols, DELIMITER + 1))
         return nn.Dense(BLANK + 1)(outputs)
 
@@ -72,7 +70,7 @@ def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state:
 def experiment(config: Config) -> dl.Experiment:
     task = partial(dl.data.copy_memory, delay=config.delay)
     test = dl.data.held_out(task, config.test_examples)
-    model = Model(config.cell, config.features, config.forget_bias)
+    model = Model(config)
     return dl.Experiment.from_flax(
         model,
         loss=loss,

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 import dlcore as dl
 from dlcore import sweep_app
 from dlcore.gradflow import survey
 from dlcore.gradflow.recurrence import Recurrence
 from dlcore.gradflow.sweep_figures import Grid, heatmap
+from dlcore.layers.cell_config import CellName
 from dlcore.ops.recurrence import Kernels
 from dlcore.sweep import Group, Sweep
 
@@ -31,19 +31,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SETTINGS = ("cell", "length", "features", "initialisation", "seed", "forget_bias", "scale")
-INITIALISATIONS: dict[str, dict[str, Any]] = {  # settings of a cell
-    "own": {},
-    "orthogonal": {"recurrent_kernel_init": nn.initializers.orthogonal()},
-    "gaussian": {"recurrent_kernel_init": nn.initializers.variance_scaling(1.0, "fan_in", "normal")},
-    "identity": {"recurrent_kernel_init": lambda key, shape, dtype: jnp.eye(shape[0], dtype=dtype)},
-}
 
 
 @dataclass
 class Config(sweep_app.SweepConfig):
-    cells: tuple[Literal["rnn", "identity", "residual", "lstm", "gru"], ...] = dl.setting(
-        ("rnn", "identity", "gru", "lstm"), "Of dl.CELLS."
-    )
+    cells: tuple[CellName, ...] = dl.setting(("rnn", "identity", "gru", "lstm"), "Of dl.CELLS.")
     scales: tuple[float, ...] = dl.setting(
         tuple(number / 16 for number in range(1, 65)), "Of the recurrent kernel.", least=0
     )
@@ -62,17 +54,20 @@ class Config(sweep_app.SweepConfig):
 class Measure:
     """The survey of one configuration."""
 
-    cell: str
+    cell: CellName
     features: int
-    initialisations: tuple[str, ...]
+    initialisations: tuple[Any, ...]
     probes: int
 
     def __call__(self, shared: dict[str, Any], own: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        inputs, cell = shared["inputs"][:, None], dl.CELLS[self.cell](self.features)
+        inputs = shared["inputs"][:, None]
+        starts = [
+            dl.CellConfig(self.cell, self.features, recurrent_init=name) for name in self.initialisations
+        ]
+        cells = [start.make_cell() for start in starts]
         # Of this generator a program is compiled in three quarters of the time.
         of_params, of_probes = jax.random.split(jax.random.key(shared["seed"], impl="rbg"))
-        state = cell.initialize_carry(of_params, inputs[0].shape)
-        cells = (cell.clone(**INITIALISATIONS[name]) for name in self.initialisations)
+        state = cells[0].initialize_carry(of_params, inputs[0].shape)
         draw = [partial(cell.init, of_params, state, inputs[0]) for cell in cells]
         kernels = Kernels(**jax.lax.switch(shared["initialisation"], draw)["params"])
         bias = jnp.asarray(kernels.bias)
@@ -81,7 +76,7 @@ class Measure:
 
         def step(bias: jax.Array, state: Any, inputs: jax.Array) -> Any:
             # The scale multiplies h instead of the kernel, which so stays one for all scales.
-            return cell.equations.step(kernels._replace(bias=bias), state, inputs, own["scale"])[0]
+            return cells[0].equations.step(kernels._replace(bias=bias), state, inputs, own["scale"])[0]
 
         return survey.survey(Recurrence(step, bias, state, inputs), self.probes, of_probes)
 

@@ -32,10 +32,7 @@ class DataConfig:
 
 
 @dataclass
-class Config(dl.Config):
-    cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting("gru", "Of dl.CELLS.")
-    features: int = dl.setting(64, "Units.", least=1)
-    forget_bias: float | None = dl.setting(None, "Where the lstm's forget gate starts; none is 1.")
+class Config(dl.CellConfig, dl.Config):
     reading: Literal["pixels", "rows"] = dl.setting("pixels", "What a step holds: a pixel, or a row of them.")
     permuted: bool = dl.setting(False, "Pixels in a disorder that is the same for all images.")
     data: DataConfig = field(default_factory=DataConfig)
@@ -46,13 +43,11 @@ class Config(dl.Config):
 
 
 class Model(nn.Module):
-    cell: str
-    features: int
-    forget_bias: float | None
+    config: dl.CellConfig
 
     @nn.compact
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-        layer = dl.Recurrent(dl.make_cell(self.cell, self.features, self.forget_bias))
+        layer = dl.Recurrent(self.config.make_cell())
         carry, _ = layer(inputs)
         return nn.Dense(len(DIGITS))(layer.hidden(carry))
 
@@ -72,7 +67,7 @@ def experiment(config: Config) -> dl.Experiment:
             part["inputs"], rows=config.reading == "rows", permuted=config.permuted, shrink=config.data.shrink
         )
     train, test = parts
-    model = Model(config.cell, config.features, config.forget_bias)
+    model = Model(config)
     return dl.Experiment.from_flax(
         model,
         loss=dl.losses.classification,

@@ -10,7 +10,7 @@ Not run here: --preset=paper, the second source's plain cell at 100 steps with S
 Source: Hochreiter & Schmidhuber 1997, task 6a; Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,17 +20,19 @@ from flax import linen as nn
 
 import dlcore as dl
 from dlcore.data.long_memory import ORDERS, SYMBOLS
+from dlcore.gradflow import regularisers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @dataclass
-class Config(dl.Config):
-    cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting("gru", "Of dl.CELLS.")
+class Config(dl.CellConfig, dl.Config):
     features: int = dl.setting(50, "Units.", least=1)
-    forget_bias: float | None = dl.setting(None, "Where the lstm's forget gate starts; none is 1.")
-    recurrent_scale: float = dl.setting(1.0, "Factor of the recurrent kernel's start.", above=0)
+    remedy: Literal["none", "omega", "flossing"] = dl.setting(
+        "none", "A term of the loss that keeps gradients alive, see dlcore/gradflow/regularisers.py."
+    )
+    remedy_weight: float = dl.setting(1.0, "Of that term.", least=0)
     length: int = dl.setting(50, "Steps of a sequence.", least=10)
     test_examples: int = dl.setting(1000, "Sequences that are held out.", least=1)
     train: dl.TrainConfig = field(
@@ -43,15 +45,11 @@ class Config(dl.Config):
 
 
 class Model(nn.Module):
-    cell: str
-    features: int
-    forget_bias: float | None
-    recurrent_scale: float
+    config: dl.CellConfig
 
     @nn.compact
     def __call__(self, symbols: jax.Array, *, train: bool) -> jax.Array:
-        cell = dl.make_cell(self.cell, self.features, self.forget_bias, self.recurrent_scale)
-        layer = dl.Recurrent(cell)
+        layer = dl.Recurrent(self.config.make_cell())
         carry, _ = layer(jax.nn.one_hot(symbols, SYMBOLS))
         return nn.Dense(len(ORDERS))(layer.hidden(carry))
 
@@ -64,14 +62,18 @@ def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state:
 def experiment(config: Config) -> dl.Experiment:
     task = partial(dl.data.temporal_order, length=config.length)
     test = dl.data.held_out(task, config.test_examples)
-    model = Model(config.cell, config.features, config.forget_bias, config.recurrent_scale)
-    return dl.Experiment.from_flax(
+    model = Model(config)
+    plain = dl.Experiment.from_flax(
         model,
         loss=dl.losses.classification,
         train_data=dl.data.SyntheticBatches(task, config.train.batch_size, config.seed),
         eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
         figures=partial(figures, model, test),
     )
+    if config.remedy == "none":
+        return plain
+    term = {"omega": regularisers.omega, "flossing": regularisers.flossing()}[config.remedy]
+    return replace(plain, loss=regularisers.regularised(plain.loss, term, config.remedy_weight))
 
 
 if __name__ == "__main__":

@@ -111,8 +111,8 @@ def log_norm(numbers: Scaled) -> jax.Array:
     return exponent * LN2_HIGH + (exponent * LN2_LOW + jnp.log(sum(squares)) / 2)
 
 
-def joint(logs: Sequence[jax.Array]) -> jax.Array:
-    """The log norm of several things together from the log norm of each."""
+def joint(logs: Sequence[jax.Array] | jax.Array) -> jax.Array:
+    """The log norm of several things together from the log norm of each, along the first axis."""
     return jax.nn.logsumexp(2 * jnp.stack(logs), axis=0) / 2
 
 

@@ -2,13 +2,15 @@
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from dlcore.gradflow import jacobians, lyapunov, rates
-from dlcore.gradflow.backward import backward
+from dlcore.gradflow import jacobians, lyapunov, rates, scaled
+from dlcore.gradflow.backward import pulled
 from dlcore.gradflow.lags import covering_lag
 from dlcore.gradflow.overflow import first_nonfinite
-from dlcore.gradflow.recurrence import Recurrence, direct, number_of_steps, trajectory
-from dlcore.gradflow.tangents import flatten
+from dlcore.gradflow.recurrence import Recurrence, Tree, at, number_of_steps, trajectory
+from dlcore.gradflow.scaled import Scaled
+from dlcore.gradflow.tangents import flatten, unflatten
 
 PARTS = 16
 NORMS = tuple(f"log10_norm_{part}/{PARTS}" for part in range(1, PARTS + 1))
@@ -42,19 +44,42 @@ def survey(recurrence: Recurrence, probes: int = 8, key: jax.Array | None = None
     if rows != 1:
         raise ValueError(f"recurrence: got {rows} rows, expected 1; survey each row by jax.vmap")
     steps, vectors = number_of_steps(recurrence), jax.vmap(flatten)(states)[:, 0]
-    of_probes, of_loss = jax.random.split(jax.random.key(0) if key is None else key)
-    log_norms = jacobians.probed(recurrence, probes, of_probes)[:, 0]
-    exponent = lyapunov.largest(recurrence, key=of_probes)[0]
-    towards = jax.random.normal(of_loss, vectors[0].shape, vectors.dtype)
-    last = direct(lambda states: flatten(jax.tree.map(lambda leaf: leaf[-1], states))[0] @ towards, states)
-    by_lag, overflow = backward(recurrence, states, last).log_gradient[::-1], first_nonfinite(states)[0]
+    log_norms, log_gradients = _log_norms_back(recurrence, states, probes, key)
+    exponent = lyapunov.largest(recurrence, key=key)[0]
+    overflow = first_nonfinite(states)[0]
     return {
         "lyapunov": exponent,
         "half_life": rates.half_life(exponent),
         "slope": rates.slope(log_norms),
-        "covering_lag": jnp.where(overflow < 0, covering_lag(by_lag), -1),
+        "covering_lag": jnp.where(overflow < 0, covering_lag(log_gradients), -1),
         "zero_share": jnp.isneginf(log_norms).mean(),
         "first_nonfinite": overflow,
         "dead_share": (vectors[steps // 2 :] == 0).all(axis=0).mean(),
         **{name: log_norms[(part + 1) * steps // PARTS] / jnp.log(10) for part, name in enumerate(NORMS)},
     }
+
+
+def _log_norms_back(
+    recurrence: Recurrence, states: Tree, probes: int, key: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """By lag, of ``ds_T/ds_{T-lag}`` ``[T + 1]`` and of the gradients of losses in the probes' directions ``[T]``.
+
+    What `jacobians.probed` and `backward` say, here of the same cotangents: of a further loop over time, compiling
+    takes longer than running it for many configurations.
+    """
+    steps, basis = number_of_steps(recurrence), jacobians.random_basis(recurrence, probes, key)[0].T
+    log_share = jnp.log(len(basis) / basis.shape[1]) / 2
+    finite = jnp.isfinite(jax.vmap(flatten)(states)).all(axis=(1, 2))
+
+    def body(cotangents: Scaled, number: jax.Array) -> tuple[Scaled, tuple[jax.Array, jax.Array]]:
+        shares, (values, exponent) = pulled(recurrence, at(states, number), cotangents, number)
+        sound = finite[number] & finite[number + 1]
+        back = Scaled(jax.tree.map(lambda leaf: jnp.where(sound, leaf, jnp.nan), values), exponent)
+        of_params = jnp.concatenate(list(map(scaled.log_norm, shares)))
+        return back, (scaled.joint(scaled.log_norm(back)), scaled.joint(of_params))
+
+    ends = jax.vmap(lambda vector: unflatten(vector[None], at(states, steps)))(basis)
+    last = scaled.from_floats(ends, 2)
+    _, (of_states, of_params) = lax.scan(body, last, jnp.arange(steps), reverse=True)
+    of_states = jnp.concatenate([scaled.joint(scaled.log_norm(last))[None], of_states[::-1]])
+    return of_states[:, 0] - log_share, of_params[::-1]

@@ -53,6 +53,23 @@ def test_bad_settings_are_refused_with_their_flags():
     )
 
 
+@pytest.mark.parametrize("remedy", ["omega", "flossing"])
+def test_a_remedy_is_a_flag_and_fits(remedy):
+    check_model(temporal_order.experiment(temporal_order.Config(remedy=remedy, features=3, length=12)))
+
+
+@pytest.mark.slow
+def test_a_remedy_lets_the_plain_cell_carry_thirty_steps(tmp_path):
+    settings = {"cell": "rnn", "length": 30, "recurrent_scale": 0.5, "train__steps": 1500}
+    reached = {}
+    for remedy in ("none", "omega"):
+        (tmp_path / remedy).mkdir()
+        _, trained = train(tmp_path / remedy, remedy=remedy, **settings)
+        reached[remedy] = trained.evaluation["accuracy"]
+    assert reached["none"] < 0.5
+    assert reached["omega"] > 0.9
+
+
 @pytest.mark.slow
 def test_the_plain_cell_does_not_carry_fifty_steps(tmp_path):
     """Its gradient halves with every step, as its recurrent kernel does."""

@@ -298,20 +298,3 @@ def test_a_parameter_of_another_width_is_named_by_flax():
     variables = dl.RNNCell(3).init(KEY, jnp.zeros(3), jnp.ones(2))
     with pytest.raises(flax.errors.ScopeParamShapeError, match="input_kernel"):
         dl.RNNCell(3).apply(variables, jnp.zeros(3), jnp.ones(5))
-
-
-def test_a_cell_is_made_by_its_name():
-    for name in dl.CELLS:
-        assert dl.make_cell(name, 3) == dl.CELLS[name](3)
-    assert dl.make_cell("lstm", 3, forget_bias=2.0) == dl.LSTMCell(3, forget_bias=2.0)
-    for name in ("identity", "lstm"):
-        carry = dl.make_cell(name, 3).initialize_carry(KEY, (1, 2))
-        half, whole = (
-            dl.make_cell(name, 3, recurrent_scale=scale).init(KEY, carry, jnp.ones((1, 2)))["params"]
-            for scale in (0.5, 1.0)
-        )
-        np.testing.assert_allclose(half["recurrent_kernel"], whole["recurrent_kernel"] / 2, rtol=1e-6)
-    with pytest.raises(ValueError, match=r"forget_bias: got 0\.0 for the cell 'gru', expected none"):
-        dl.make_cell("gru", 3, forget_bias=0.0)
-    with pytest.raises(ValueError, match="cell: got 'grew', expected one of rnn, identity"):
-        dl.make_cell("grew", 3)

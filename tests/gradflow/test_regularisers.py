@@ -1,0 +1,72 @@
+"""Terms of a loss: added with their weight in training, for every recurrence, and absent from evaluation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+import dlcore as dl
+from dlcore.gradflow import backward, normality
+from dlcore.gradflow.chains import chains
+from dlcore.gradflow.flossing import penalty
+from dlcore.gradflow.recurrence import direct, trajectory
+from dlcore.gradflow.regularisers import flossing, omega, regularised
+
+KEY = jax.random.key(0)
+
+
+class TwoLayers(nn.Module):
+    @nn.compact
+    def __call__(self, inputs, lengths, *, train):
+        _, outputs = dl.Recurrent(dl.RNNCell(4))(inputs, lengths)
+        outputs = nn.Dropout(0.5)(outputs, deterministic=not train)
+        layer = dl.Recurrent(dl.GRUCell(3))
+        carry, _ = layer(outputs, lengths)
+        return nn.Dense(1)(layer.hidden(carry))[:, 0]
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    generator = np.random.default_rng(0)
+    batch = {
+        "inputs": generator.standard_normal((3, 7, 2), np.float32),
+        "lengths": np.array([7, 4, 6]),
+        "targets": generator.standard_normal(3).astype(np.float32),
+    }
+    return dl.Experiment.from_flax(
+        TwoLayers(), loss=dl.losses.regression, train_data=[batch], eval_data=[batch]
+    )
+
+
+@pytest.mark.parametrize("term", [omega, flossing(2, warm_up=1)], ids=["omega", "flossing"])
+def test_the_term_of_every_chain_is_added_in_training(experiment, term):
+    batch = experiment.train_data[0]
+    params, _ = experiment.init(KEY, batch)
+    loss = regularised(experiment.loss, term, weight=0.3)
+
+    @jax.jit
+    def both(params):
+        terms = [term(chain) for chain in chains(lambda: experiment.loss(params, {}, batch, KEY, False)[0])]
+        return loss(params, {}, batch, KEY, True), experiment.loss(params, {}, batch, KEY, True)[0], terms
+
+    (value, (_, metrics)), plain, terms = both(params)
+    assert len(terms) == 2
+    assert min(terms) > 0
+    np.testing.assert_allclose(metrics["regulariser"].value(), sum(terms), rtol=1e-5)
+    np.testing.assert_allclose(value, plain + 0.3 * sum(terms), rtol=1e-5)
+    evaluated, (_, metrics) = loss(params, {}, batch, KEY, False)
+    assert evaluated == experiment.loss(params, {}, batch, KEY, False)[0]
+    assert "regulariser" not in metrics
+
+
+def test_the_terms_are_those_of_their_functions(experiment):
+    batch = experiment.train_data[0]
+    params, _ = experiment.init(KEY, batch)
+    chain = chains(lambda: experiment.loss(params, {}, batch, KEY, False)[0])[0]
+    states = trajectory(chain.recurrence)
+    delta = backward.signal(chain.recurrence, states, direct(chain.loss, states)).values
+    lengths = jnp.array(batch["lengths"])
+    by_row = normality.omega(chain.recurrence, delta).sum(axis=0)
+    np.testing.assert_allclose(omega(chain), by_row.sum() / lengths.sum(), rtol=1e-5)
+    np.testing.assert_allclose(flossing(2)(chain), penalty(chain.recurrence, 2), rtol=1e-6)
