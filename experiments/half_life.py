@@ -1,0 +1,152 @@
+"""Does the half-life of a gradient at initialisation tell what will be learned?  One task, many cells and starts.
+
+    launch/local experiments.half_life --run=order                           # temporal order at 50 steps
+    launch/local experiments.half_life --run=adding --config.task=adding --config.length=100
+    launch/local experiments.half_life --run=copy --config.task=copy_memory --config.cells=lstm
+
+Each configuration is measured at its start and then trained as its experiment has it (`experiments/adding.py`,
+`copy_memory.py`, `temporal_order.py`), all scales of a cell and a seed at once. The columns of ``sweep.csv`` are
+``half_life``, in steps, by the fall of |ds_T/ds_{T-lag}| over all lags on eight sequences, and the ``accuracy`` of
+1000 held-out sequences after training: of four classes, of the ten symbols, or the share of sums that are right.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import dlcore as dl
+from dlcore import sweep_app
+from dlcore.gradflow import jacobians, rates, scaled
+from dlcore.gradflow.chains import chains
+from dlcore.gradflow.sweep_figures import success
+from dlcore.layers.cell_config import CellName
+from dlcore.sweep import Group, Sweep
+from dlcore.train.optimizer import make_optimizer
+from experiments import adding, copy_memory, temporal_order
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SETTINGS = ("task", "cell", "length", "steps", "seed", "forget_bias", "scale")
+MEASURES = ("half_life", "accuracy")
+TASKS: dict[
+    str, tuple[Any, str, float]
+] = {  # the experiment, its setting of the length, what guessing reaches
+    "adding": (adding, "length", 0.0784),  # who always says 1 is right within 0.04 so often
+    "copy_memory": (copy_memory, "delay", 1 / 8),
+    "temporal_order": (temporal_order, "length", 1 / 4),
+}
+ROWS = 8
+
+
+@dataclass
+class Config(sweep_app.SweepConfig):
+    task: Literal["adding", "copy_memory", "temporal_order"] = dl.setting(
+        "temporal_order", "What is learned."
+    )
+    length: int = dl.setting(50, "Its steps; of copy_memory the delay.", least=10)
+    steps: int = dl.setting(3000, "Updates of the parameters.", least=1)
+    cells: tuple[CellName, ...] = dl.setting(("rnn", "identity", "gru", "lstm"), "Of dl.CELLS.")
+    scales: tuple[float, ...] = dl.setting(
+        (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), "Of the recurrent kernel.", least=0
+    )
+    forget_biases: tuple[float, ...] = dl.setting((0.0, 1.0, 2.0, 4.0), "Of LSTMs.")
+    seeds: tuple[int, ...] = dl.setting((0, 1, 2), "Of parameters and data.", least=0, most=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The half-life of one configuration's start, and what it learns."""
+
+    task: str
+    cell: CellName
+    length: int
+    steps: int
+
+    def experiment(self, seed: int = 0) -> tuple[Any, dl.Experiment]:
+        """As its own file has it; on the seed depends its data alone."""
+        module, length, _ = TASKS[self.task]
+        config = module.Config(cell=self.cell, seed=seed, **{length: self.length})
+        config.train = replace(config.train, steps=self.steps, eval_batch_size=config.test_examples)
+        return config, module.experiment(config)
+
+    def __call__(self, shared: dict[str, Any], own: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        config, experiment = self.experiment()
+        optimizer, key = make_optimizer(config.optimizer, self.steps), jax.random.key(shared["seed"])
+        first = jax.tree.map(lambda field: field[0], shared["batches"])
+        params, model_state = experiment.init(key, first)
+        params = started(params, own)
+
+        def loss(params: Any, batch: Any, train: bool) -> Any:
+            value, (_, metrics) = experiment.loss(params, model_state, batch, key, train)
+            return value, metrics
+
+        def update(carry: Any, batch: Any) -> tuple[Any, None]:
+            params, state = carry
+            gradient, _ = jax.grad(loss, has_aux=True)(params, batch, True)
+            updates, state = optimizer.update(gradient, state, params)
+            return (jax.tree.map(jnp.add, params, updates), state), None
+
+        few = jax.tree.map(lambda field: field[:ROWS], first)
+        (chain,) = chains(lambda: loss(params, few, False)[0])
+        (trained, _), _ = jax.lax.scan(update, (params, optimizer.init(params)), shared["batches"])
+        _, metrics = loss(trained, shared["test"], False)
+        return {"half_life": half_life(chain.recurrence), "accuracy": metrics["accuracy"].value()}
+
+
+def started(params: Any, own: dict[str, jax.Array]) -> Any:
+    """The parameters with the configuration's scale and forget bias in place of the cell's."""
+
+    def leaf(path: Any, value: jax.Array) -> jax.Array:
+        name = path[-1].key
+        if name == "recurrent_kernel":
+            return value * own["scale"]
+        if name == "bias" and "forget_bias" in own and path[0].key.startswith("LSTMCell"):
+            features = len(value) // 4
+            return value.at[features : 2 * features].set(own["forget_bias"])
+        return value
+
+    return jax.tree_util.tree_map_with_path(leaf, params)
+
+
+def half_life(recurrence: Any) -> jax.Array:
+    """By the mean square gain over the rows."""
+    gain = scaled.joint(list(jacobians.probed(recurrence).T))
+    return rates.half_life(rates.slope(gain))
+
+
+def figures(rows: list[dict[str, str]]) -> dict[str, "Figure"]:
+    measured: dict[str, Any] = {}
+    for row in rows:
+        ratios, reached = measured.setdefault(row["cell"], ([], []))
+        ratios.append(float(row["half_life"]) / int(row["length"]))
+        reached.append(float(row["accuracy"]))
+    return {"success": success(measured, TASKS[rows[0]["task"]][2])}
+
+
+def plan(config: Config) -> Sweep:
+    groups = []
+    for cell in config.cells:
+        measure = Measure(config.task, cell, config.length, config.steps)
+        shared = [({"seed": seed}, data(measure, seed)) for seed in config.seeds]
+        biases = [{"forget_bias": bias} for bias in config.forget_biases] if cell == "lstm" else [{}]
+        own = [{**bias, "scale": scale} for bias in biases for scale in config.scales]
+        settings = {"task": config.task, "cell": cell, "length": config.length, "steps": config.steps}
+        groups.append(Group(measure, settings, shared, own, bytes_each=2**24))
+    return Sweep(groups, SETTINGS, MEASURES, figures)
+
+
+def data(measure: Measure, seed: int) -> dict[str, Any]:
+    """What the configurations of a seed share: all batches of the training, and the held-out sequences."""
+    _, experiment = measure.experiment(seed)
+    batches = [experiment.train_data[step] for step in range(measure.steps)]
+    (test,) = experiment.eval_data
+    stacked = jax.tree.map(lambda *fields: np.stack(fields), *batches)
+    return {"seed": seed, "batches": stacked, "test": test}
+
+
+if __name__ == "__main__":
+    sweep_app.run(Config, plan)
