@@ -86,7 +86,7 @@ def backward(recurrence: Recurrence, states: Tree, direct: Tree) -> Backward:
         signal, total = carry
         shares, signal = pulled(recurrence, at(states, number), signal, number)
         signal = scaled.add(signal, scaled.from_floats(at(direct, number), 1))
-        total = list(map(scaled.add, total, shares))
+        total = list(map(scaled.accumulated, total, shares))
         return (signal, total), (scaled.log_norm(signal), list(map(scaled.log_norm, shares)))
 
     last = scaled.from_floats(at(direct, steps), 1)

@@ -133,7 +133,7 @@ def _by_lag(recurrence: Recurrence, states: Tree, direct: Tree, lags: int) -> li
     ) -> tuple[tuple[Scaled, list[Scaled]], None]:
         register, total = carry
         shares, register = pulled(recurrence, at(states, number), register, number)
-        return (entering(number, register), list(map(scaled.add, total, shares))), None
+        return (entering(number, register), list(map(scaled.accumulated, total, shares))), None
 
     def empty(leaf: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return jnp.zeros_like(leaf, shape=(lags + 1, *shape))

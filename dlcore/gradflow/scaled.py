@@ -72,9 +72,14 @@ def add(these: Scaled, others: Scaled) -> Scaled:
     >>> float(log_norm(total)[0]) == float(jnp.log(2.0) / 2)
     True
     """
-    exponent = jnp.maximum(these.exponent, others.exponent)
-    parts = [_times_power(part.values, part.exponent - exponent) for part in (these, others)]
-    return scaled(jax.tree.map(jnp.add, *parts), exponent)
+    return scaled(*accumulated(these, others))
+
+
+def accumulated(total: Scaled, more: Scaled) -> Scaled:
+    """`add` for a sum of many, which leaves the values as they come: up to as many times 1 as there were summands."""
+    exponent = jnp.maximum(total.exponent, more.exponent)
+    parts = [_times_power(part.values, part.exponent - exponent) for part in (total, more)]
+    return Scaled(jax.tree.map(jnp.add, *parts), exponent)
 
 
 def aligned(numbers: Scaled, own: jax.Array | None = None) -> Scaled:
