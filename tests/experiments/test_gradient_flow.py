@@ -129,7 +129,7 @@ def test_settings_multiply_where_they_are_ones():
 
 
 def test_forget_bias_and_initialisation_reach_the_cell():
-    names = tuple(gradient_flow.INITIALISATIONS)
+    names = ("own", "orthogonal", "gaussian", "identity")
     measure = jax.jit(gradient_flow.Measure("lstm", 16, names, probes=2))
     shared = {"seed": 0, "inputs": np.random.default_rng(0).standard_normal((200, 3), np.float32)}
 
