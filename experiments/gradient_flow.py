@@ -22,7 +22,7 @@ import dlcore as dl
 from dlcore import sweep_app
 from dlcore.gradflow import survey
 from dlcore.gradflow.recurrence import Recurrence
-from dlcore.gradflow.sweep_figures import Grid, heatmap
+from dlcore.gradflow.sweep_figures import Grid, exponents, heatmap
 from dlcore.layers.cell_config import CellName
 from dlcore.ops.recurrence import Kernels
 from dlcore.sweep import Group, Sweep
@@ -48,6 +48,9 @@ class Config(sweep_app.SweepConfig):
     seeds: tuple[int, ...] = dl.setting((0,), "Of parameters and inputs.", least=0, most=2**31 - 1)
     inputs: int = dl.setting(8, "Width of the inputs.", least=1)
     probes: int = dl.setting(8, "Random directions that estimate a norm.", least=1)
+    exponents: int = dl.setting(
+        1, "Lyapunov exponents; more than one need a QR decomposition a step.", least=1
+    )
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Measure:
     features: int
     initialisations: tuple[Any, ...]
     probes: int
+    exponents: int
 
     def __call__(self, shared: dict[str, Any], own: dict[str, jax.Array]) -> dict[str, jax.Array]:
         inputs = shared["inputs"][:, None]
@@ -78,18 +82,19 @@ class Measure:
             # The scale multiplies h instead of the kernel, which so stays one for all scales.
             return cells[0].equations.step(kernels._replace(bias=bias), state, inputs, own["scale"])[0]
 
-        return survey.survey(Recurrence(step, bias, state, inputs), self.probes, of_probes)
+        return survey.survey(Recurrence(step, bias, state, inputs), self.probes, self.exponents, of_probes)
 
 
 def figures(rows: list[dict[str, str]]) -> dict[str, "Figure"]:
-    """A heatmap of the first seed, with a panel for each setting of the others."""
+    """Of the first seed, a panel or line for each setting of the others."""
     several = [name for name in SETTINGS if len({row[name] for row in rows} - {""}) > 1]
     told = ["cell", *(name for name in several if name not in ("cell", "seed", "scale"))]
     panels: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         if row["seed"] == rows[0]["seed"]:
             panels.setdefault("  ".join(row[name] for name in told), []).append(row)
-    return {"reach": heatmap({name: grid(panel) for name, panel in panels.items()})}
+    grids = {name: grid(panel) for name, panel in panels.items()}
+    return {"reach": heatmap(grids), "exponents": exponents(grids)}
 
 
 def grid(rows: list[dict[str, str]]) -> Grid:
@@ -97,7 +102,8 @@ def grid(rows: list[dict[str, str]]) -> Grid:
     column = lambda name: np.array([float(row[name]) for row in rows])
     lags = np.arange(1, survey.PARTS + 1) * int(rows[0]["length"]) // survey.PARTS
     norms = np.stack([column(name) for name in survey.NORMS], axis=-1)
-    return Grid(column("scale"), lags, norms * np.log(10), column("lyapunov"))
+    spectrum = [column(name) for name in rows[0] if name.startswith("lyapunov")]
+    return Grid(column("scale"), lags, norms * np.log(10), np.stack(spectrum, axis=-1))
 
 
 def plan(config: Config) -> Sweep:
@@ -110,10 +116,10 @@ def plan(config: Config) -> Sweep:
             shared.append((labels, {"initialisation": number, "seed": seed, "inputs": inputs}))
         biases = [{"forget_bias": bias} for bias in config.forget_biases] if cell == "lstm" else [{}]
         own = [{**bias, "scale": scale} for bias in biases for scale in config.scales]
-        measure = Measure(cell, features, config.initialisations, config.probes)
+        measure = Measure(cell, features, config.initialisations, config.probes, config.exponents)
         settings = {"cell": cell, "length": length, "features": features}
         groups.append(Group(measure, settings, shared, own, bytes_each=50 * length * features))
-    return Sweep(groups, SETTINGS, survey.NAMES, figures)
+    return Sweep(groups, SETTINGS, survey.names(config.exponents), figures)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def spectra(
-    exponents: Mapping[str, ArrayLike],
-    gains: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
-    sizes: Mapping[str, int] | None = None,
-) -> "Figure":
+def spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | None = None) -> "Figure":
     """Lyapunov exponents against their place in the spectrum: above 0 gradients explode in that direction.
 
     Args:
         exponents: by name ``[n]`` nats a step, of `lyapunov.spectrum`.
-        gains: by name the recurrent gains ``[m]`` and the largest exponents ``[m]`` there, for an inset.
         sizes: by name how many exponents there are where only the largest are given.
     """
     figure = blank(8, 4.8)
@@ -36,10 +31,6 @@ def spectra(
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(xlabel="i / n", ylabel="nats a step", title="Lyapunov exponents", xlim=(0, 1))
     finish(axes)
-    if gains:
-        axes.set_xlim(0, 1.9)
-        axes.set_xticks([0, 0.5, 1])
-        _gain_inset(axes.inset_axes((0.62, 0.12, 0.36, 0.5)), gains)
     return figure
 
 
@@ -70,16 +61,6 @@ def gates(statistics: Mapping[str, Any], keeping: str, half_life: float) -> "Fig
     _saturation(panels[-2], statistics)
     _half_lives(panels[-1], alone[order], half_life)
     return figure
-
-
-def _gain_inset(inset: "Axes", gains: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> None:
-    for number, (name, (gain, largest)) in enumerate(gains.items()):
-        values = np.asarray(largest, float)
-        line(inset, np.asarray(gain, float), values, PALETTE[number % len(PALETTE)], name)
-    inset.axhline(0, color="black", linewidth=0.8)
-    inset.set_title("largest exponent", fontsize=9)
-    inset.set_xlabel("recurrent gain", fontsize=9)
-    finish(inset)
 
 
 def _saturation(axes: "Axes", statistics: Mapping[str, Any]) -> None:

@@ -20,10 +20,18 @@ NAMES = (
 )
 
 
-def survey(recurrence: Recurrence, probes: int = 8, key: jax.Array | None = None) -> dict[str, jax.Array]:
+def names(exponents: int = 1) -> tuple[str, ...]:
+    """Of what `survey` measures with so many exponents."""
+    return (*NAMES, *(f"lyapunov_{place}" for place in range(2, exponents + 1)))
+
+
+def survey(
+    recurrence: Recurrence, probes: int = 8, exponents: int = 1, key: jax.Array | None = None
+) -> dict[str, jax.Array]:
     """Measures of a single row, scalars by name.
 
-    - ``lyapunov``: lambda_1, nats a step, and ``half_life``, ln 2 / -lambda_1 steps;
+    - ``lyapunov``: lambda_1, nats a step, and ``half_life``, ln 2 / -lambda_1 steps; ``lyapunov_2`` and so on as many
+      as are asked for;
     - ``log10_norm_1/16`` to ``log10_norm_16/16``: log10 |ds_T/ds_{T-lag}|_F at the lags T/16 to T (see
       `jacobians.probed`), ``slope``: how it changes with the lag, in nats a step, and ``zero_share``: of the lags at
       which it is exactly 0;
@@ -34,7 +42,8 @@ def survey(recurrence: Recurrence, probes: int = 8, key: jax.Array | None = None
 
     Args:
         recurrence: of one row, B = 1. Every step's gradient is formed in the size of its parameters: a bias does.
-        probes: random directions for norms. key: of the random directions; None: ``jax.random.key(0)``.
+        probes: random directions for norms. exponents: how many of the spectrum; a single one takes no decompositions.
+        key: of the random directions; None: ``jax.random.key(0)``.
 
     Raises:
         ValueError: more rows than one.
@@ -45,17 +54,18 @@ def survey(recurrence: Recurrence, probes: int = 8, key: jax.Array | None = None
         raise ValueError(f"recurrence: got {rows} rows, expected 1; survey each row by jax.vmap")
     steps, vectors = number_of_steps(recurrence), jax.vmap(flatten)(states)[:, 0]
     log_norms, log_gradients = _log_norms_back(recurrence, states, probes, key)
-    exponent = lyapunov.largest(recurrence, key=key)[0]
+    largest, *others = lyapunov.spectrum(recurrence, exponents, key=key)[0]
     overflow = first_nonfinite(states)[0]
     return {
-        "lyapunov": exponent,
-        "half_life": rates.half_life(exponent),
+        "lyapunov": largest,
+        "half_life": rates.half_life(largest),
         "slope": rates.slope(log_norms),
         "covering_lag": jnp.where(overflow < 0, covering_lag(log_gradients), -1),
         "zero_share": jnp.isneginf(log_norms).mean(),
         "first_nonfinite": overflow,
         "dead_share": (vectors[steps // 2 :] == 0).all(axis=0).mean(),
         **{name: log_norms[(part + 1) * steps // PARTS] / jnp.log(10) for part, name in enumerate(NORMS)},
+        **dict(zip(names(exponents)[len(NAMES) :], others, strict=True)),
     }
 
 

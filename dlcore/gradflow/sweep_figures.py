@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlcore.figures import blank
-from dlcore.gradflow.figures import PALETTE, colour_map, finish, log10
+from dlcore.gradflow.figures import PALETTE, colour_map, finish, line, log10
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,12 +17,12 @@ COLUMNS = 4
 
 
 class Grid(NamedTuple):
-    """One panel of a `heatmap`.
+    """What one kind of network does, by its scale.
 
     Attributes:
         scales: ``[S]``, increasing. lags: ``[L]``, increasing.
         log_norms: ``[S, L]``, natural logarithms of |ds_T/ds_{T-lag}|.
-        exponents: ``[S]``, the largest Lyapunov exponents, nats a step.
+        exponents: ``[S, k]``, Lyapunov exponents, nats a step, the largest first.
     """
 
     scales: ArrayLike
@@ -56,10 +56,30 @@ def heatmap(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Figur
         shown = colour_map(axes, lags, scales, values[name], norm=norm, cmap="RdBu_r")
         if _is_geometric(scales):
             axes.set_yscale("log", base=2)
-        _mark_sign_changes(axes, scales, np.asarray(grid.exponents, float))
+        _mark_sign_changes(axes, scales, np.asarray(grid.exponents, float)[:, 0])
         axes.set(xlabel="lag in steps", ylabel=scale if axes in panels[:, 0] else "", title=name)
     if grids:
         figure.colorbar(shown, ax=panels, label="log10 |ds_T / ds_{T-lag}|", format="%g")
+    return figure
+
+
+def exponents(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Figure":
+    """Lyapunov exponents by scale, the largest as a thick line: above 0 gradients explode in that direction.
+
+    Args:
+        grids: by the cell's name. scale: what the scales are.
+    """
+    figure = blank(7, 4.8)
+    axes = figure.subplots()
+    for number, (name, grid) in enumerate(grids.items()):
+        scales, values = np.asarray(grid.scales, float), np.asarray(grid.exponents, float)
+        colour = PALETTE[number % len(PALETTE)]
+        others = np.where(np.isfinite(values), values, np.nan)[:, 1:]
+        axes.plot(scales, others, color=colour, linewidth=0.5, alpha=0.6)
+        line(axes, scales, values[:, 0], colour, name)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set(xlabel=scale, ylabel="nats a step", title="Lyapunov exponents")
+    finish(axes)
     return figure
 
 

@@ -22,7 +22,7 @@ from tests.test_sweep import compilations
 
 ROOT = Path(__file__).parent.parent.parent
 SCALES = (0.25, 1.0, 3.0)
-CONFIG = Config(scales=SCALES, lengths=(100,), features=(8,), seeds=(0, 1), inputs=3, probes=2)
+CONFIG = Config(scales=SCALES, lengths=(100,), features=(8,), seeds=(0, 1), inputs=3, probes=2, exponents=2)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def alone(name, inputs, seed, scale):
     params = cell.init(of_params, state, inputs[0])["params"]
     fixed = {**params, "recurrent_kernel": scale * params["recurrent_kernel"]}
     step = lambda bias, state, x: cell.apply({"params": {**fixed, "bias": bias}}, state, x)[0]
-    return survey.survey(Recurrence(step, params["bias"], state, inputs), 2, of_probes)
+    return survey.survey(Recurrence(step, params["bias"], state, inputs), 2, 2, of_probes)
 
 
 def test_there_is_one_compilation_a_cell(measured):
@@ -130,7 +130,7 @@ def test_settings_multiply_where_they_are_ones():
 
 def test_forget_bias_and_initialisation_reach_the_cell():
     names = ("own", "orthogonal", "gaussian", "identity")
-    measure = jax.jit(gradient_flow.Measure("lstm", 16, names, probes=2))
+    measure = jax.jit(gradient_flow.Measure("lstm", 16, names, probes=2, exponents=1))
     shared = {"seed": 0, "inputs": np.random.default_rng(0).standard_normal((200, 3), np.float32)}
 
     def measured(number, bias):
@@ -165,4 +165,4 @@ def test_the_command_sweeps_and_goes_on(tmp_path):
     assert errors[0].startswith("configuration 2/2")
     with (tmp_path / "run" / "sweep.csv").open() as file:
         assert [row["scale"] for row in csv.DictReader(file)] == ["0.5", "1.0", "2.0"]
-    assert os.listdir(tmp_path / "run" / "figures") == ["reach.png"]
+    assert sorted(os.listdir(tmp_path / "run" / "figures")) == ["exponents.png", "reach.png"]

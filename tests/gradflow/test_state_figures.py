@@ -21,14 +21,6 @@ def test_exponents_stand_in_their_order(drawn):
     assert labels(axes) == ["gru: largest +0.5", "exactly 0"]
 
 
-def test_the_inset_shows_the_largest_exponent_by_gain(drawn):
-    gains = {"tanh": ([0.5, 1, 2], [-0.7, 0, 0.14]), "gru": ([1.0], [np.nan])}
-    (axes,) = drawn(state_figures.spectra({"tanh": np.zeros(4)}, gains)).axes
-    (inset,) = axes.child_axes
-    np.testing.assert_array_equal(inset.lines[0].get_xydata(), [[0.5, -0.7], [1, 0], [2, 0.14]])
-    assert labels(inset) == ["tanh", "gru", "not finite"]
-
-
 class Gate(NamedTuple):
     mean: Any
     open: Any

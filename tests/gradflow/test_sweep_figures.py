@@ -15,7 +15,7 @@ def grid(lost=None):
     log_norms = np.outer(np.log(scales), lags)
     if lost is not None:
         log_norms[0, 1] = lost
-    return Grid(scales, lags, log_norms, np.log(scales / 1.5))
+    return Grid(scales, lags, log_norms, np.log(scales / 1.5)[:, None])
 
 
 def test_colours_are_centred_at_no_change(drawn):
@@ -47,9 +47,20 @@ def test_lost_cells_have_colours_of_their_own(drawn, lost, colour):
 
 
 def test_many_panels_one_scale_and_nothing_are_drawn(drawn):
-    one = Grid([1.0], [1, 2], [[-np.inf, -np.inf]], [np.nan])
+    one = Grid([1.0], [1, 2], [[-np.inf, -np.inf]], [[np.nan]])
     assert len(drawn(sweep_figures.heatmap({str(n): one for n in range(5)})).axes) == 8 + 1
     drawn(sweep_figures.heatmap({}))
+
+
+def test_exponents_stand_over_their_scales_the_largest_with_the_name(drawn):
+    spectrum = np.array([[-1.0, -2.0], [0.5, -0.5], [1.0, -np.inf]])
+    axes = drawn(sweep_figures.exponents({"tanh": grid()._replace(exponents=spectrum), "gru": grid()})).axes[
+        0
+    ]
+    lines = {line.get_label(): line.get_xydata() for line in axes.lines}
+    np.testing.assert_allclose(lines["tanh"], [[0.5, -1], [1, 0.5], [2, 1]])
+    np.testing.assert_allclose(lines["gru"][:, 1], np.log(np.array([0.5, 1, 2]) / 1.5))
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [-2, -0.5, np.nan])
 
 
 def test_success_stands_over_the_reach(drawn):
