@@ -1,10 +1,14 @@
 """Which digit is it, read pixel by pixel or row by row, in order or in a fixed disorder?
 
-    launch/local experiments.pixels                          # 64 pixels of UCI's digits: 0.867 in 39 s on 2 busy cores
-    launch/local experiments.pixels --config.permuted=true --config.cell=identity
-    launch/local experiments.pixels --config.reading=rows --config.data.name=mnist5k
+    launch/local experiments.pixels                           # 64 pixels of UCI's digits, GRU: 0.863 in 21 s on 2 cores
+    launch/local experiments.pixels --config.permuted=true    # 0.722 in 29 s
+    launch/local experiments.pixels --config.cell=lstm        # 0.899 in 32 s; permuted: 0.744
+    launch/local experiments.pixels --config.reading=rows --config.data.name=mnist5k    # 0.954 in 20 s
 
-Test accuracy of seed 0 alone; not run here: the other commands, and --preset=paper, the source's 784 pixels of MNIST.
+Test accuracies of seed 0. By rows the plain cell has 0.930, the identity 0.919, the LSTM 0.939; pixel by pixel, in
+either order, the identity stays at chance (0.101) with inputs as small as its source has them, which trains for a
+hundred times longer; with --config.input_deviation=0.1 it has 0.736.
+Not run here: --preset=paper, the source's 784 pixels of MNIST.
 Source: Le, Jaitly & Hinton 2015, arXiv 1504.00941; the digits: as in experiments/digits.py.
 """
 

@@ -81,6 +81,7 @@ def test_a_run_of_two_processes_goes_on_as_one_and_back(tmp_path):
     assert json.loads(parts[0])["loss"] == pytest.approx(json.loads(whole)["loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_preemption_of_one_process_stops_both_behind_the_same_step(tmp_path):
     arguments = [sys.executable, "-m", "tests.sequence_toy", f"--workdir={tmp_path / 'run'}"]
     arguments += ["--config.train.steps=1000000", "--config.train.log_every=20", "--config.mesh.data=4"]

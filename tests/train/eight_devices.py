@@ -49,17 +49,19 @@ def assert_close(first, second):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), first, second)
 
 
-@pytest.fixture(scope="module", params=["lstm", pytest.param("bigru", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module")
 def alone(request):
     """The run on one device."""
     engine = engine_of(ONE, request.param, average_decay=0.9)
     return request.param, engine, jax.device_get(engine.initial_state()), trained(engine)
 
 
-@pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES)
+@pytest.mark.parametrize(
+    ("alone", "mesh"), [*(("lstm", name) for name in MESHES), ("bigru", "data and model")], indirect=["alone"]
+)
 def test_a_sharded_run_equals_the_run_on_one_device(alone, mesh):
     cell, one, first, expected = alone
-    engine = engine_of(mesh, cell, average_decay=0.9)
+    engine = engine_of(MESHES[mesh], cell, average_decay=0.9)
     assert_same_bits(first, jax.device_get(engine.initial_state()))
     state = trained(engine)
     for name in ("params", "average", "model_state", "opt_state"):

@@ -46,7 +46,13 @@ def newest(folder):
     return max(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
 
 
-@pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGUSR1, "SIGUSR1")])
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (signal.SIGTERM, "SIGTERM"),
+        pytest.param(signal.SIGUSR1, "SIGUSR1", marks=pytest.mark.slow),
+    ],
+)
 def test_a_preempted_run_saves_and_asks_to_be_started_again(tmp_path, number, name):
     folder = tmp_path / "run"
     with started(folder, *LONG) as process:
@@ -97,6 +103,7 @@ def test_a_long_compilation_ends_in_time(tmp_path):
         assert "stopped by SIGTERM: not at the end of a call after 0 s" in process.stderr.read()
 
 
+@pytest.mark.slow
 def test_a_second_process_in_a_runs_folder_is_refused_and_harms_nothing(tmp_path):
     folder = tmp_path / "run"
     with started(folder, *LONG) as process:
@@ -183,10 +190,3 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_the_run_ends_with_the_sa
     ).read_bytes()
     assert (tmp_path / "damaged" / "damaged_checkpoints" / "12").is_dir()
     assert "moved to" in capsys.readouterr().err
-
-
-def test_a_config_leaf_that_may_change_does_not_refuse_the_run(tmp_path):
-    arguments = [sys.executable, "-m", "tests.sequence_toy", f"--workdir={tmp_path / 'run'}"]
-    for steps, patience in ((3, 100), (6, 200)):
-        flags = [f"--config.train.steps={steps}", f"--config.train.patience={patience}"]
-        subprocess.run([*arguments, *flags], cwd=ROOT, check=True, capture_output=True)

@@ -22,10 +22,10 @@ PARAMS = {
 BY_RULES, SHARDED = MeshConfig(parameters="by_rules"), MeshConfig(parameters="sharded")
 
 
-def test_eight_devices(request):
+@pytest.mark.slow
+def test_eight_devices():
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "8"}
     arguments = [sys.executable, "-m", "pytest", "-n", "0", "-x", "tests/train/eight_devices.py"]
-    arguments += ["--slow"] if request.config.getoption("--slow") else []
     finished = subprocess.run(
         arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
     )
