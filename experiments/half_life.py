@@ -7,8 +7,8 @@
 
 Of the temporal order it does: none of the 13 networks with a half-life below 1.3 steps learned it (accuracy above
 0.9), 10 of the 20 below 2 steps, 58 of 61 beyond. Of the adding problem it does not: GRUs with 1.7 to 3.8 steps get 62
-to 97 % of the sums right, LSTMs with a forget bias of 4, whose gradients hardly decay, 10 to 52 %, and the plain cell is
-at chance with up to 14 steps.
+to 97 % of the sums right, LSTMs with a forget bias of 4, whose gradients hardly decay, 10 to 52 %, and the plain cell
+is at chance with up to 14 steps.
 
 Each configuration is measured at its start and then trained as its experiment has it (`experiments/adding.py`,
 `copy_memory.py`, `temporal_order.py`), all scales of a cell and a seed at once. The columns of ``sweep.csv`` are
