@@ -38,9 +38,8 @@ if TYPE_CHECKING:
 
 SETTINGS = ("task", "cell", "length", "steps", "seed", "forget_bias", "scale")
 MEASURES = ("half_life", "accuracy")
-TASKS: dict[
-    str, tuple[Any, str, float]
-] = {  # the experiment, its setting of the length, what guessing reaches
+# The experiment, its setting of the length, what guessing reaches.
+TASKS: dict[str, tuple[Any, str, float]] = {
     "adding": (adding, "length", 0.0784),  # who always says 1 is right within 0.04 so often
     "copy_memory": (copy_memory, "delay", 1 / 8),
     "temporal_order": (temporal_order, "length", 1 / 4),

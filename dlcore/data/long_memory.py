@@ -16,11 +16,8 @@ from dlcore.data.arrays import Batch, check_batch_size
 Task: TypeAlias = Callable[[np.random.Generator, int], Batch]
 """``task(generator, examples) -> batch``, of which the fields are ``[examples, ...]``."""
 
-COPIED, BLANK, DELIMITER = (
-    10,
-    8,
-    9,
-)  # of `copy_memory`: how many symbols are kept in mind; those that part them
+# Of `copy_memory`: how many symbols are kept in mind, and those that part them.
+COPIED, BLANK, DELIMITER = 10, 8, 9
 ORDERS = ("XX", "XY", "YX", "YY")  # the classes of `temporal_order`
 SYMBOLS = 6  # of `temporal_order`: X, Y, and four that mean nothing
 

@@ -21,10 +21,8 @@ Tree: TypeAlias = Any
 
 LOWEST = -(2**30)
 """The exponent of exactly 0: below all others, and far enough from the end of int32 to be subtracted."""
-LN2_HIGH, LN2_LOW = (
-    355 / 512,
-    -2.1219444005469057e-4,
-)  # ln 2, of which the first part times an integer is exact
+# ln 2, of which the first part times an integer is exact.
+LN2_HIGH, LN2_LOW = 355 / 512, -2.1219444005469057e-4
 
 
 class Scaled(NamedTuple):

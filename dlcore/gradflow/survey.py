@@ -35,8 +35,8 @@ def survey(
     - ``log10_norm_1/16`` to ``log10_norm_16/16``: log10 |ds_T/ds_{T-lag}|_F at the lags T/16 to T (see
       `jacobians.probed`), ``slope``: how it changes with the lag, in nats a step, and ``zero_share``: of the lags at
       which it is exactly 0;
-    - ``covering_lag``: within it are 90 % of a gradient's norms by lag, of a loss that reads the last state in a
-      random direction, to the recurrence's parameters; -1 where a state is not finite;
+    - ``covering_lag``: within it are 90 % of the norms by lag of the parameters' gradients, of losses that read the
+      last state in the probes' directions; -1 where a state is not finite;
     - ``first_nonfinite``: the first step whose state is not finite, or -1;
     - ``dead_share``: of the state's numbers that are exactly 0 in all of the second half, as units of a ReLU can be.
 
@@ -46,7 +46,7 @@ def survey(
         key: of the random directions; None: ``jax.random.key(0)``.
 
     Raises:
-        ValueError: more rows than one.
+        ValueError: more rows than one, or more exponents than the state has numbers.
     """
     states = trajectory(recurrence)
     rows = len(jax.tree.leaves(states)[0][0])
