@@ -26,12 +26,30 @@ CASES = [*((kind, LENGTHS) for kind in KINDS), ("tanh", None), ("lstm", None)]
 
 def recurrence(kind, dtype="float32", steps=6, batch=4, lengths=None, scale=1.0, seed=0, features=3):
     """A `Recurrence` of this kind with random parameters, all of which ``scale`` multiplies, inputs and state."""
-    keys = jax.random.split(jax.random.key(seed), 4)
-    inputs = jax.random.normal(keys[0], (steps, batch, features), dtype)
-    step, params, state = _parts(kind, inputs[0], keys[1])
-    params = jax.tree.map(lambda leaf: scale * _moved(leaf, keys[2]).astype(dtype), params)
-    state = jax.tree.map(lambda leaf: _moved(leaf, keys[3]).astype(dtype), state)
-    return Recurrence(step, params, state, inputs, None if lengths is None else jnp.array(lengths))
+
+    def make():
+        keys = jax.random.split(jax.random.key(seed), 4)
+        inputs = jax.random.normal(keys[0], (steps, batch, features), dtype)
+        step, params, state = _parts(kind, inputs[0], keys[1])
+        params = jax.tree.map(lambda leaf: scale * _moved(leaf, keys[2]).astype(dtype), params)
+        state = jax.tree.map(lambda leaf: _moved(leaf, keys[3]).astype(dtype), state)
+        return Recurrence(step, params, state, inputs)
+
+    return compiled(make)._replace(lengths=None if lengths is None else jnp.asarray(np.array(lengths)))
+
+
+def compiled(make):
+    """The `Recurrence` that ``make()`` returns, its arrays from one program: each operation alone would be one."""
+    steps = []
+
+    @jax.jit
+    def arrays():
+        made = make()
+        steps.append(made.step)
+        return made[1:]
+
+    params, state, inputs, lengths = arrays()
+    return Recurrence(steps[0], params, state, inputs, lengths)
 
 
 def of_cell(cell, inputs, key):
@@ -89,7 +107,7 @@ def unrolled(recurrence, params_of, state, start=0, taps=None):
 
 
 def _rows(own, new, old):
-    return jnp.stack([new[row] if yes else old[row] for row, yes in enumerate(own)])
+    return jnp.where(own.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 def stacked(states):

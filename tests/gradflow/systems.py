@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlcore.gradflow.recurrence import Recurrence, trajectory
-from tests.gradflow.recurrences import of_cell
+from tests.gradflow.recurrences import compiled, of_cell
 
 
 def linear(matrix, steps):
@@ -26,60 +26,64 @@ def switched(matrices, steps):
 
 def driven(cell, steps, batch=1, scale=1.0, dtype="float32", features=3, key=0):
     """A cell with random inputs, whose recurrent kernel ``scale`` multiplies."""
-    of_inputs, of_params = jax.random.split(jax.random.key(key))
-    inputs = jax.random.normal(of_inputs, (steps, batch, features), dtype)
-    step, params, state = of_cell(cell, inputs[0], of_params)
-    params = {**params, "recurrent_kernel": scale * params["recurrent_kernel"]}
-    params, state = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, state))
-    return Recurrence(step, params, state, inputs)
+
+    def make():
+        of_inputs, of_params = jax.random.split(jax.random.key(key))
+        inputs = jax.random.normal(of_inputs, (steps, batch, features), dtype)
+        step, params, state = of_cell(cell, inputs[0], of_params)
+        params = {**params, "recurrent_kernel": scale * params["recurrent_kernel"]}
+        params, state = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, state))
+        return Recurrence(step, params, state, inputs)
+
+    return compiled(make)
 
 
 def autonomous(gain, size=32, steps=400, key=0):
     """``h_t = tanh(g W h_{t-1})`` with random Gaussian W: chaotic where g > 1 (Sompolinsky et al. 1988)."""
-    of_kernel, of_state = jax.random.split(jax.random.key(key))
-    kernel = gain * jax.random.normal(of_kernel, (size, size)) / size**0.5
-    step = lambda w, h, x: jnp.tanh(h @ w)
-    return Recurrence(step, kernel, jax.random.normal(of_state, (1, size)), jnp.zeros((steps, 1, 0)))
+
+    def make():
+        of_kernel, of_state = jax.random.split(jax.random.key(key))
+        kernel = gain * jax.random.normal(of_kernel, (size, size)) / size**0.5
+        step = lambda w, h, x: jnp.tanh(h @ w)
+        return Recurrence(step, kernel, jax.random.normal(of_state, (1, size)), jnp.zeros((steps, 1, 0)))
+
+    return compiled(make)
 
 
 def min_gru(steps, rates, batch=2):
     """minGRU: gate and candidate see the input alone, so that ``J = diag(1 - z_t)``; and all ``log(1 - z_t)``."""
     size = len(rates)
-    inputs = jax.random.normal(jax.random.key(2), (steps, batch, size), jnp.asarray(rates).dtype)
-
-    def gate(bias, inputs):
-        return jax.nn.sigmoid(bias + 0.3 * inputs)
+    inputs = np.random.default_rng(2).normal(size=(steps, batch, size))
 
     def step(bias, state, inputs):
-        z = gate(bias, inputs)
+        z = jax.nn.sigmoid(bias + 0.3 * inputs)
         return (1 - z) * state + z * jnp.tanh(inputs)
 
     bias = jnp.asarray(rates)
     state = jnp.zeros((batch, size), bias.dtype)
-    return Recurrence(step, bias, state, inputs), np.log1p(-np.asarray(gate(bias, inputs)))
+    keeping = 1 / (1 + np.exp(np.asarray(rates) + 0.3 * inputs))  # 1 - z
+    return Recurrence(step, bias, state, jnp.asarray(inputs, bias.dtype)), np.log(keeping)
 
 
 def matrices(recurrence):
     """All Jacobians ``[T, B, n, n]`` from `jax.jacrev` of each row alone; with the carry's leaves side by side."""
-    states = trajectory(recurrence)
-    like = jax.tree.map(lambda leaf: leaf[0, 0], states)
-    _, unravel = jax.flatten_util.ravel_pytree(like)
 
-    def after(vector, inputs):
-        state = jax.tree.map(lambda leaf: leaf[None], unravel(vector))
-        stepped = recurrence.step(recurrence.params, state, inputs[None])
-        return jax.flatten_util.ravel_pytree(stepped)[0]
+    def of_row(state, inputs):
+        vector, unravel = jax.flatten_util.ravel_pytree(state)
 
-    steps, batch = recurrence.inputs.shape[:2]
-    rows = [
-        [
-            jax.flatten_util.ravel_pytree(jax.tree.map(lambda leaf, t=t, b=b: leaf[t, b], states))[0]
-            for b in range(batch)
-        ]
-        for t in range(steps)
-    ]
-    vectors = jnp.stack([jnp.stack(row) for row in rows])
-    return np.asarray(jax.jit(jax.vmap(jax.vmap(jax.jacrev(after))))(vectors, recurrence.inputs))
+        def after(vector):
+            state = jax.tree.map(lambda leaf: leaf[None], unravel(vector))
+            stepped = recurrence.step(recurrence.params, state, inputs[None])
+            return jax.flatten_util.ravel_pytree(stepped)[0]
+
+        return jax.jacrev(after)(vector)
+
+    @jax.jit
+    def of_all():
+        before = jax.tree.map(lambda leaf: leaf[:-1], trajectory(recurrence))
+        return jax.vmap(jax.vmap(of_row))(before, recurrence.inputs)
+
+    return np.asarray(of_all())
 
 
 def products(jacobians, length):

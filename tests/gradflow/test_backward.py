@@ -32,6 +32,19 @@ def flow_of(system, loss=everywhere):
     return measure(backward, system, loss)
 
 
+def in_numpy(trees):
+    """Their leaves, one upon the other."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(trees))
+
+
+def norms(tree, axes):
+    """Of what lies behind the first axes."""
+    squares = [
+        (leaf**2).sum(axis=tuple(range(axes, leaf.ndim))) for leaf in map(np.asarray, jax.tree.leaves(tree))
+    ]
+    return np.sqrt(sum(squares))
+
+
 def close(ours, theirs, bound):
     for mine, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(mine, other, atol=bound * max(1, float(abs(other).max())), rtol=0)
@@ -49,15 +62,16 @@ def test_signal_and_shares_are_those_of_a_plain_loop(kind, lengths):
         def of_copies(copies, taps):
             return everywhere(stacked(unrolled(system, copies.__getitem__, system.initial_state, 0, taps)))
 
-        nothing = jax.tree.map(jnp.zeros_like, system.initial_state)
-        shares, deltas = map(stacked, of_copies([system.params] * 6, [nothing] * 7))
-        close(jnp.exp(flow.log_signal), jax.vmap(jax.vmap(norm))(deltas), 1e-12)
-        close(scaled.unscaled(measure(signal, system, everywhere)), deltas, 1e-12)
-        close(jnp.exp(flow.log_gradient), jax.vmap(norm)(shares), 1e-12)
+        nothing = jax.tree.map(np.zeros_like, system.initial_state)
+        shares, deltas = map(in_numpy, of_copies([system.params] * 6, [nothing] * 7))
+        close(np.exp(flow.log_signal), norms(deltas, 2), 1e-12)
+        of_scaled = lambda *given: scaled.unscaled(signal(*given))
+        close(measure(of_scaled, system, everywhere), deltas, 1e-12)
+        close(np.exp(flow.log_gradient), norms(shares, 1), 1e-12)
         close(flow.gradient, jax.tree.map(lambda leaf: leaf.sum(axis=0), shares), 1e-12)
         for path, leaf in jax.tree_util.tree_leaves_with_path(shares):
             log = flow.log_gradient_of[jax.tree_util.keystr(path, simple=True, separator="/")]
-            close(jnp.exp(log), jax.vmap(norm)(leaf), 1e-12)
+            close(np.exp(log), norms(leaf, 1), 1e-12)
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)
@@ -65,8 +79,11 @@ def test_signal_and_shares_are_those_of_a_plain_loop(kind, lengths):
 def test_gradient_is_that_of_jax(kind, dtype, lengths):
     with jax.enable_x64(dtype == "float64"):
         system = recurrence(kind, dtype, lengths=lengths)
-        gradient = jax.jit(jax.grad(lambda params: everywhere(trajectory(system._replace(params=params)))))
-        close(flow_of(system).gradient, gradient(system.params), BOUNDS[dtype])
+        whole = lambda params: everywhere(trajectory(system._replace(params=params)))
+        ours, expected = jax.jit(
+            lambda params: (flow_of(system._replace(params=params)).gradient, jax.grad(whole)(params))
+        )(system.params)
+        close(ours, jax.device_get(expected), BOUNDS[dtype])
 
 
 def test_signal_is_that_of_autodiff_restarted_from_each_state():
@@ -82,8 +99,8 @@ def test_signal_is_that_of_autodiff_restarted_from_each_state():
 
             return [jax.grad(loss)(state, t) for t, state in enumerate(states)]
 
-        states = unrolled(system, lambda t: system.params, system.initial_state)
-        close(jnp.exp(flow.log_signal), jax.vmap(jax.vmap(norm))(stacked(restarted(states))), 1e-12)
+        states = jax.jit(lambda: unrolled(system, lambda t: system.params, system.initial_state))()
+        close(np.exp(flow.log_signal), norms(in_numpy(restarted(states)), 2), 1e-12)
 
 
 def test_gradient_against_the_complex_step():

@@ -40,13 +40,23 @@ def problem(cell):
     return system._replace(params=params, lengths=jnp.array(LENGTHS))
 
 
+def measured(cell, system):
+    """The states and the statistics of all gates, compiled as one."""
+
+    @jax.jit
+    def run():
+        states = trajectory(system)
+        return states, gates.statistics(cell, system.params, states, system.inputs, system.lengths)
+
+    return run()
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_statistics_are_those_of_the_equations(name):
     cell, pre_activation, names = CELLS[name]
     with jax.enable_x64(True):
         system = problem(cell)
-        states = trajectory(system)
-        found = jax.device_get(gates.statistics(cell, system.params, states, system.inputs, system.lengths))
+        states, found = jax.device_get(measured(cell, system))
     assert set(found) == set(names)
     hidden, inputs = np.asarray(jax.tree.leaves(states)[-1]), np.asarray(system.inputs)
     for step in range(6):
@@ -70,47 +80,48 @@ def test_the_keeping_gate_is_the_derivative_in_the_old_state():
         system = driven(cell, steps=1, dtype="float64")
         cells, hidden = system.initial_state
         after = lambda c: system.step(system.params, (c, hidden), system.inputs[0])[0]
-        of_cells = jax.jit(jax.jacobian(after))(cells)
-        found = gates.statistics(cell, system.params, trajectory(system), system.inputs)
+        of_cells = np.asarray(jax.jit(jax.jacobian(after))(cells))
+        _, found = jax.device_get(measured(cell, system))
         np.testing.assert_allclose(np.diag(of_cells[0, :, 0]), gates.keeping(found).mean[0], rtol=1e-12)
 
 
 def test_of_images_all_pixels_count():
     cell = dl.ConvLSTMCell(2, (3,))
-    inputs = jax.random.normal(jax.random.key(0), (3, 2, 5, 1))
-    carry = cell.initialize_carry(jax.random.key(0), inputs[0].shape)
-    variables = cell.init(jax.random.key(1), carry, inputs[0])
-    step = lambda carry, now: (cell.apply(variables, carry, now)[0],) * 2
-    _, after = jax.lax.scan(step, carry, inputs)
-    states = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), carry, after)
-    found = gates.statistics(cell, variables["params"], states, inputs)
-    before = jax.tree.map(lambda leaf: leaf[1], states)
-    expected = cell.apply(variables, before, inputs[1], method="gate_values")["forget"].mean(axis=(0, 1))
-    np.testing.assert_allclose(gates.keeping(found).mean[1], expected, rtol=1e-5)
+    inputs = np.random.default_rng(0).normal(size=(3, 2, 5, 1)).astype(np.float32)
+
+    @jax.jit
+    def both(inputs):
+        carry = cell.initialize_carry(jax.random.key(0), inputs[0].shape)
+        variables = cell.init(jax.random.key(1), carry, inputs[0])
+        step = lambda carry, now: (cell.apply(variables, carry, now)[0],) * 2
+        _, after = jax.lax.scan(step, carry, inputs)
+        states = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), carry, after)
+        before = jax.tree.map(lambda leaf: leaf[1], states)
+        values = cell.apply(variables, before, inputs[1], method="gate_values")["forget"]
+        return gates.statistics(cell, variables["params"], states, inputs), values
+
+    found, values = jax.device_get(both(inputs))
+    np.testing.assert_allclose(gates.keeping(found).mean[1], values.mean(axis=(0, 1)), rtol=1e-5)
 
 
 def test_where_no_row_is_left_there_is_no_gate():
     cell = dl.GRUCell(5)
     system = recurrence("gru", lengths=(3, 2, 0, 3))
-    found = gates.statistics(cell, system.params, trajectory(system), system.inputs, system.lengths)
+    _, found = jax.device_get(measured(cell, system))
     for part in gates.keeping(found):
         assert np.isnan(part).all(axis=1).tolist() == [False] * 3 + [True] * 3
 
 
 def test_a_cell_without_gates_is_refused():
     with pytest.raises(ValueError, match="cell: got RNNCell, expected a cell of dlcore with gates"):
-        gates.statistics(dl.RNNCell(5), *_of(recurrence("tanh")))
-
-
-def _of(system):
-    return system.params, trajectory(system), system.inputs
+        measured(dl.RNNCell(5), recurrence("tanh"))
 
 
 def test_a_half_life_from_gates_alone_is_wrong():
     """An LSTM that keeps through its recurrent kernel what its forget gates, near a half, let go."""
     cell = dl.LSTMCell(16, forget_bias=0.0)
     system = driven(cell, steps=1000, scale=3.0)
-    found = gates.statistics(cell, *_of(system))
+    (_, found), growth = jax.device_get(jax.jit(lambda: (measured(cell, system), largest(system)))())
     rates = gates.keeping(found).mean_log.mean(axis=0)
-    lives = [half_life(rate) for rate in (rates.mean(), rates.max(), largest(system)[0])]
+    lives = [half_life(rate) for rate in (rates.mean(), rates.max(), growth[0])]
     np.testing.assert_allclose(lives, [0.81, 1.44, 6.36], rtol=0.02)

@@ -33,12 +33,17 @@ def log_moduli(matrix):
     return np.sort(np.log(np.abs(np.linalg.eigvals(matrix))))[::-1]
 
 
+def compiled(measure, system, *arguments, **options):
+    """As one program."""
+    return np.asarray(jax.jit(lambda: measure(system, *arguments, **options))())
+
+
 @pytest.mark.parametrize(
     ("matrix", "bound"), [(symmetric(), 1e-12), (ginibre(), 2e-3)], ids=["symmetric", "Ginibre"]
 )
 def test_linear_maps_have_the_logarithms_of_their_eigenvalues(matrix, bound):
     with jax.enable_x64(True):
-        exponents = spectrum(systems.linear(matrix, 1000))[0]
+        exponents = compiled(spectrum, systems.linear(matrix, 1000))[0]
         np.testing.assert_allclose(exponents, log_moduli(matrix), atol=bound, rtol=0)
 
 
@@ -46,7 +51,7 @@ def test_linear_maps_have_the_logarithms_of_their_eigenvalues(matrix, bound):
 def test_the_sum_is_the_logarithm_of_the_determinant_at_any_length(steps):
     with jax.enable_x64(True):
         matrix = ginibre()
-        exponents = spectrum(systems.linear(matrix, steps), warm_up=0)
+        exponents = compiled(spectrum, systems.linear(matrix, steps), warm_up=0)
         np.testing.assert_allclose(exponents.sum(), np.linalg.slogdet(matrix)[1], atol=1e-12, rtol=0)
 
 
@@ -54,7 +59,7 @@ def test_a_period_of_three_maps_has_floquets_multipliers():
     """And not those of the maps in the opposite order, which is what pushing ``J^T`` forward in time would give."""
     with jax.enable_x64(True):
         maps = np.stack([ginibre(seed, 6) for seed in range(3)])
-        exponents = spectrum(systems.switched(maps, 3000), warm_up=600)[0]
+        exponents = compiled(spectrum, systems.switched(maps, 3000), warm_up=600)[0]
         floquet = log_moduli(maps[2] @ maps[1] @ maps[0]) / 3
         np.testing.assert_allclose(exponents, floquet, atol=1e-3, rtol=0)
         assert np.abs(log_moduli(maps[0] @ maps[1] @ maps[2]) / 3 - floquet).max() > 0.01
@@ -63,12 +68,11 @@ def test_a_period_of_three_maps_has_floquets_multipliers():
 def test_a_net_on_a_period_of_three_has_floquets_multipliers():
     with jax.enable_x64(True):
         system = systems.driven(dl.RNNCell(6), steps=3000, dtype="float64", scale=0.9)
-        system = system._replace(inputs=system.inputs[jnp.arange(3000) % 3])
-        last = system._replace(
-            inputs=system.inputs[-3:], initial_state=jax.tree.map(lambda leaf: leaf[-4], trajectory(system))
-        )
+        system = system._replace(inputs=jnp.asarray(np.asarray(system.inputs)[np.arange(3000) % 3]))
+        inputs, states = np.asarray(system.inputs), np.asarray(trajectory(system))
+        last = system._replace(inputs=jnp.asarray(inputs[-3:]), initial_state=jnp.asarray(states[-4]))
         first, second, third = systems.matrices(last)[:, 0]
-        exponents = spectrum(system, warm_up=600)[0]
+        exponents = compiled(spectrum, system, warm_up=600)[0]
         np.testing.assert_allclose(exponents, log_moduli(third @ second @ first) / 3, atol=1e-3, rtol=0)
 
 
@@ -76,7 +80,7 @@ def test_min_gru_has_the_mean_of_its_log_gates():
     with jax.enable_x64(True):
         system, logs = systems.min_gru(1000, np.linspace(-2.0, 5.0, 8))
         expected = np.sort(logs[250:].mean(axis=0))[:, ::-1]
-        np.testing.assert_allclose(spectrum(system), expected, atol=1e-12, rtol=0)
+        np.testing.assert_allclose(compiled(spectrum, system), expected, atol=1e-12, rtol=0)
 
 
 @functools.cache
@@ -123,34 +127,40 @@ def test_an_lstm_has_exponents_of_its_cell_too():
 
 def test_the_fixed_point_decays_as_its_jacobian_and_strong_coupling_is_chaos():
     quiet = systems.autonomous(0.5)
-    assert largest(quiet)[0] == pytest.approx(log_moduli(quiet.params)[0], abs=5e-3)
-    assert largest(systems.autonomous(3.0))[0] > 0.05
+    measure = jax.jit(lambda kernel: largest(quiet._replace(params=kernel)))
+    assert measure(quiet.params)[0] == pytest.approx(log_moduli(quiet.params)[0], abs=5e-3)
+    assert measure(6 * quiet.params)[0] > 0.05
 
 
 def test_qr_every_few_steps_gives_the_same():
     with jax.enable_x64(True):
         system = systems.driven(dl.GRUCell(6), steps=103, dtype="float64", batch=2)
-        expected = spectrum(system, warm_up=20)
-        for every in (4, 7):
-            np.testing.assert_allclose(spectrum(system, warm_up=20, every=every), expected, atol=1e-9, rtol=0)
+        expected, *found = jax.jit(lambda: [spectrum(system, warm_up=20, every=n) for n in (1, 4, 7)])()
+        for exponents in found:
+            np.testing.assert_allclose(exponents, expected, atol=1e-9, rtol=0)
 
 
 def test_rows_count_their_own_steps():
     system = systems.driven(dl.LSTMCell(4), steps=30, batch=4)
     padded = system._replace(lengths=jnp.array([30, 12, 5, 0]))
-    exponents = spectrum(padded, warm_up=5)
-    for row, length in enumerate((30, 12)):
-        own = system._replace(inputs=system.inputs[:length])
-        np.testing.assert_allclose(exponents[row], spectrum(own, warm_up=5)[row], atol=1e-4, rtol=0)
+
+    @jax.jit
+    def measured():
+        alone = [spectrum(system._replace(inputs=system.inputs[:length]), warm_up=5) for length in (30, 12)]
+        return spectrum(padded, warm_up=5), alone
+
+    exponents, alone = jax.device_get(measured())
+    for row, own in enumerate(alone):
+        np.testing.assert_allclose(exponents[row], own[row], atol=1e-4, rtol=0)
     assert np.isnan(exponents[2:]).all()
 
 
 def test_a_lost_direction_is_minus_infinity_and_an_overflow_nan():
     singular = systems.linear(np.diag([2.0, 0.0]), 10)
-    np.testing.assert_allclose(spectrum(singular, warm_up=5), [[np.log(2), -np.inf]], rtol=1e-5)
+    np.testing.assert_allclose(compiled(spectrum, singular, warm_up=5), [[np.log(2), -np.inf]], rtol=1e-5)
     growing = singular._replace(initial_state=jnp.ones((1, 2)), inputs=jnp.zeros((200, 1, 0)))
-    assert np.isnan(spectrum(growing)).all()
-    assert np.isnan(largest(growing)).all()
+    assert np.isnan(compiled(spectrum, growing)).all()
+    assert np.isnan(compiled(largest, growing)).all()
 
 
 def test_its_derivative():

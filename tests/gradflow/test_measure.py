@@ -23,10 +23,14 @@ class Model(nn.Module):
 @pytest.fixture(scope="module")
 def measured():
     model = Model()
-    params = model.init(jax.random.key(0), INPUTS, LENGTHS)
+    params = jax.jit(model.init)(jax.random.key(0), INPUTS, LENGTHS)
     loss = lambda params: model.apply(params, INPUTS, LENGTHS)
     measure = measuring(loss)
-    return measure(params), jax.grad(loss)(params), measure(jax.tree.map(lambda leaf: 0 * leaf, params))
+    return (
+        measure(params),
+        jax.jit(jax.grad(loss))(params),
+        measure(jax.tree.map(lambda leaf: 0 * leaf, params)),
+    )
 
 
 def test_each_chain_is_measured_to_the_end_of_its_longest_row(measured):

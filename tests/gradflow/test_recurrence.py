@@ -14,8 +14,13 @@ from tests.gradflow.recurrences import CASES, LENGTHS, at_the_end, measure, recu
 @pytest.mark.parametrize(("kind", "lengths"), CASES)
 def test_trajectory_is_the_plain_loop(kind, lengths):
     system = recurrence(kind, lengths=lengths)
-    states = trajectory(system)
-    expected = stacked(unrolled(system, lambda t: system.params, system.initial_state))
+
+    @jax.jit
+    def both():
+        plain = stacked(unrolled(system, lambda t: system.params, system.initial_state))
+        return trajectory(system), plain
+
+    states, expected = both()
     jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=2e-6), states, expected)
 
 
@@ -28,19 +33,23 @@ def test_lstm_is_the_lectures():
             reference.lstm, params, inputs, tuple(map(np.asarray, system.initial_state)), LENGTHS
         )
         for ours, theirs in zip(trajectory(system), final, strict=True):
-            np.testing.assert_allclose(ours[-1], theirs, atol=1e-14)
+            np.testing.assert_allclose(np.asarray(ours)[-1], theirs, atol=1e-14)
 
 
 @pytest.mark.parametrize("lengths", [LENGTHS, (0, 0, 0, 0)])
 def test_nothing_in_the_padding_reaches_states_or_derivatives(lengths):
     clean = recurrence("gru", lengths=lengths)
-    padding = jnp.arange(6)[:, None] >= clean.lengths
-    dirty = clean._replace(inputs=jnp.where(padding[..., None], jnp.nan, clean.inputs))
-    results = []
-    for system in (clean, dirty):
-        results.append((trajectory(system), measure(backward, system, at_the_end)))
+    padding = np.arange(6)[:, None] >= np.array(lengths)
+    dirty = jnp.asarray(np.where(padding[..., None], np.float32(np.nan), clean.inputs))
+    measured = jax.jit(
+        lambda inputs: (
+            trajectory(clean._replace(inputs=inputs)),
+            measure(backward, clean._replace(inputs=inputs), at_the_end),
+        )
+    )
+    results = [jax.device_get(measured(inputs)) for inputs in (clean.inputs, dirty)]
     jax.tree.map(np.testing.assert_array_equal, *results)
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(results[1][1].gradient))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(results[1][1].gradient))
 
 
 def test_no_steps():
@@ -54,10 +63,16 @@ def test_no_steps():
 def test_gradient_of_stacked_states_is_the_direct_one():
     """30 steps and a loss on the last state: one derivative is not 0, though the loss depends on all states."""
     system = recurrence("tanh", steps=30)
-    states = trajectory(system)
-    own = direct(at_the_end, states)
+
+    @jax.jit
+    def derivatives():
+        states = trajectory(system)
+        own = direct(at_the_end, states)
+        return own, backward(system, states, own).zeros
+
+    own, zeros = map(np.asarray, derivatives())
     assert (own != 0).any(axis=(1, 2)).tolist() == [False] * 30 + [True]
-    assert not backward(system, states, own).zeros.any()
+    assert not zeros.any()
 
 
 def test_state_takes_the_dtype_of_the_step():
@@ -68,7 +83,7 @@ def test_state_takes_the_dtype_of_the_step():
 
 
 GOOD = recurrence("lstm")
-STATES = trajectory(GOOD)
+STATES = jax.tree.map(np.asarray, trajectory(GOOD))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Terms of a loss: added with their weight in training, for every recurrence, and absent from evaluation."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
@@ -39,34 +38,46 @@ def experiment():
     )
 
 
+@pytest.fixture(scope="module")
+def params(experiment):
+    return jax.jit(experiment.init)(KEY, experiment.train_data[0])[0]
+
+
 @pytest.mark.parametrize("term", [omega, flossing(2, warm_up=1)], ids=["omega", "flossing"])
-def test_the_term_of_every_chain_is_added_in_training(experiment, term):
+def test_the_term_of_every_chain_is_added_in_training(experiment, params, term):
     batch = experiment.train_data[0]
-    params, _ = experiment.init(KEY, batch)
     loss = regularised(experiment.loss, term, weight=0.3)
 
     @jax.jit
     def both(params):
         terms = [term(chain) for chain in chains(lambda: experiment.loss(params, {}, batch, KEY, False)[0])]
-        return loss(params, {}, batch, KEY, True), experiment.loss(params, {}, batch, KEY, True)[0], terms
+        train, evaluate = (
+            (loss(params, {}, batch, KEY, train), experiment.loss(params, {}, batch, KEY, train)[0])
+            for train in (True, False)
+        )
+        return train, evaluate, terms
 
-    (value, (_, metrics)), plain, terms = both(params)
+    ((value, (_, metrics)), plain), evaluate, terms = both(params)
     assert len(terms) == 2
     assert min(terms) > 0
     np.testing.assert_allclose(metrics["regulariser"].value(), sum(terms), rtol=1e-5)
     np.testing.assert_allclose(value, plain + 0.3 * sum(terms), rtol=1e-5)
-    evaluated, (_, metrics) = loss(params, {}, batch, KEY, False)
-    assert evaluated == experiment.loss(params, {}, batch, KEY, False)[0]
+    (evaluated, (_, metrics)), plain = evaluate
+    assert evaluated == plain
     assert "regulariser" not in metrics
 
 
-def test_the_terms_are_those_of_their_functions(experiment):
+def test_the_terms_are_those_of_their_functions(experiment, params):
     batch = experiment.train_data[0]
-    params, _ = experiment.init(KEY, batch)
-    chain = chains(lambda: experiment.loss(params, {}, batch, KEY, False)[0])[0]
-    states = trajectory(chain.recurrence)
-    delta = backward.signal(chain.recurrence, states, direct(chain.loss, states)).values
-    lengths = jnp.array(batch["lengths"])
-    by_row = normality.omega(chain.recurrence, delta).sum(axis=0)
-    np.testing.assert_allclose(omega(chain), by_row.sum() / lengths.sum(), rtol=1e-5)
-    np.testing.assert_allclose(flossing(2)(chain), penalty(chain.recurrence, 2), rtol=1e-6)
+
+    @jax.jit
+    def both(params):
+        chain = chains(lambda: experiment.loss(params, {}, batch, KEY, False)[0])[0]
+        states = trajectory(chain.recurrence)
+        delta = backward.signal(chain.recurrence, states, direct(chain.loss, states)).values
+        terms = normality.omega(chain.recurrence, delta)
+        return (omega(chain), flossing(2)(chain)), (terms, penalty(chain.recurrence, 2))
+
+    (of_omega, of_flossing), (terms, squares) = jax.device_get(both(params))
+    np.testing.assert_allclose(of_omega, terms.sum() / batch["lengths"].sum(), rtol=1e-5)
+    np.testing.assert_allclose(of_flossing, squares, rtol=1e-6)
