@@ -84,7 +84,7 @@ def test_output_size_equals_counting_and_the_shape_of_the_layer_on_1000_configur
 
 def test_lengths_of_rows_are_the_sizes_of_the_rows_alone():
     for size, window, stride, padding, dilation, remainder in random_cases(300):
-        lengths = np.arange(size + 1)
+        lengths = np.minimum(np.arange(20), size)  # of one shape, for which JAX compiles once
         got = output_lengths(jnp.asarray(lengths), window, stride, [padding], dilation, remainder)
         remainder = "floor" if remainder == "error" else remainder
         expected = [
