@@ -71,7 +71,7 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
     The report is ``gradient_flow/STATE/`` in the run's folder.
 
     Raises:
-        ValueError: the model has no recurrent layer of dlcore.
+        ValueError: the model has no recurrent layer of dlcore, or the folder's run has other settings.
     """
     from dlcore.gradflow import report
     from dlcore.gradflow.measure import measuring
@@ -80,7 +80,9 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
 
     measure = measuring(measured_loss(run.experiment))
     with flags.one_line_errors(run.config), contextlib.ExitStack() as stack:
-        if not (run.folder / CONFIG).is_file():
+        if (run.folder / CONFIG).is_file():
+            check_folder(run)
+        else:
             stack.enter_context(claimed_folder(run))
         flows = {}
         for name, state in loop.states(run):

@@ -24,7 +24,10 @@ class SweepConfig:
     """What every sweep can be told; a tuple is all the values that a setting takes."""
 
     memory: float | None = configs.setting(
-        None, "GiB that a batch of configurations may take; none: half of what is free.", above=0
+        None,
+        "GiB that a batch of configurations may take; none: half of what is free.",
+        above=0,
+        may_change=True,
     )
 
 
@@ -52,6 +55,9 @@ def run(config_class: type[C], plan: Callable[[C], sweep.Sweep]) -> None:
             folder = config_flags.run_folder(FLAGS.run or None, FLAGS.workdir)
             config = _config(config_class(), folder)
             planned = plan(config)
+            folder.mkdir(parents=True, exist_ok=True)
+            with written_whole(folder / modes.CONFIG) as file:
+                file.write(modes.to_json(configs.to_dict(config), indent=2) + "\n")
             try:
                 rows = sweep.run(
                     planned, folder / TABLE, None if config.memory is None else config.memory * 2**30
@@ -75,17 +81,39 @@ def run(config_class: type[C], plan: Callable[[C], sweep.Sweep]) -> None:
 
 
 def _config(config: C, folder: Path) -> C:
-    """What the folder's run had, under the flags given; kept in the folder."""
-    path = folder / modes.CONFIG
+    """What the folder's sweep had, under the flags given."""
+    path, stored = folder / modes.CONFIG, None
     if path.is_file():
-        config = config_flags.read_file(config, path, "--workdir" if FLAGS.workdir else "--run")
+        stored = config = config_flags.read_file(config, path, "--workdir" if FLAGS.workdir else "--run")
     elif folder.exists() and any(folder.iterdir()):
         raise ValueError(
             f"{folder}: holds files but no {modes.CONFIG}, so it is no run's folder; choose another"
         )
     config = config_flags.given(config, FLAGS)
     configs.check(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as file:
-        file.write(modes.to_json(configs.to_dict(config), indent=2) + "\n")
+    _check_values(config)
+    if stored is not None and (folder / TABLE).is_file():
+        _check_same(config, stored, folder)
     return config
+
+
+def _check_values(config: SweepConfig) -> None:
+    """ValueError where a setting has no value, or the same twice."""
+    for leaf in configs.leaves(config):
+        if not isinstance(leaf.value, tuple):
+            continue
+        if not leaf.value:
+            raise ValueError(f"{leaf.flag}: got no value, expected one at least")
+        again = [value for value in leaf.value if leaf.value.count(value) > 1]
+        if again:
+            raise ValueError(f"{leaf.flag}: got {again[0]} twice, expected each value once")
+
+
+def _check_same(config: SweepConfig, stored: SweepConfig, folder: Path) -> None:
+    """ValueError where a setting that has one value for all rows of the table is not that of the table."""
+    for new, old in zip(configs.leaves(config), configs.leaves(stored), strict=True):
+        if new.value != old.value and not isinstance(new.value, tuple) and not new.may_change:
+            raise ValueError(
+                f"{new.flag}: got {new.text} for {folder}, whose table was measured with {old.text}; choose another "
+                "--run name"
+            )

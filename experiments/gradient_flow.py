@@ -37,7 +37,7 @@ SETTINGS = ("cell", "length", "features", "initialisation", "seed", "forget_bias
 class Config(sweep_app.SweepConfig):
     cells: tuple[CellName, ...] = dl.setting(("rnn", "identity", "gru", "lstm"), "Of dl.CELLS.")
     scales: tuple[float, ...] = dl.setting(
-        tuple(number / 16 for number in range(1, 65)), "Of the recurrent kernel.", least=0
+        tuple(number / 16 for number in range(1, 65)), "Of the recurrent kernel.", least=0, most=1e30
     )
     initialisations: tuple[Literal["own", "orthogonal", "gaussian", "identity"], ...] = dl.setting(
         ("own",), "Of the recurrent kernel, each gate for itself; own: the cell's."
@@ -101,12 +101,16 @@ def grid(rows: list[dict[str, str]]) -> Grid:
     rows = sorted(rows, key=lambda row: float(row["scale"]))
     column = lambda name: np.array([float(row[name]) for row in rows])
     lags = np.arange(1, survey.PARTS + 1) * int(rows[0]["length"]) // survey.PARTS
-    norms = np.stack([column(name) for name in survey.NORMS], axis=-1)
+    norms = np.stack([column(name) for name in survey.GAINS], axis=-1)
     spectrum = [column(name) for name in rows[0] if name.startswith("lyapunov")]
     return Grid(column("scale"), lags, norms * np.log(10), np.stack(spectrum, axis=-1))
 
 
 def plan(config: Config) -> Sweep:
+    if config.exponents > min(config.features):
+        raise ValueError(
+            f"exponents: got {config.exponents}, expected at most {min(config.features)}, the smallest of features"
+        )
     groups = []
     for cell, length, features in itertools.product(config.cells, config.lengths, config.features):
         shared = []

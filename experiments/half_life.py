@@ -56,7 +56,7 @@ class Config(sweep_app.SweepConfig):
     steps: int = dl.setting(3000, "Updates of the parameters.", least=1)
     cells: tuple[CellName, ...] = dl.setting(("rnn", "identity", "gru", "lstm"), "Of dl.CELLS.")
     scales: tuple[float, ...] = dl.setting(
-        (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), "Of the recurrent kernel.", least=0
+        (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), "Of the recurrent kernel.", least=0, most=1e30
     )
     forget_biases: tuple[float, ...] = dl.setting((0.0, 1.0, 2.0, 4.0), "Of LSTMs.")
     seeds: tuple[int, ...] = dl.setting((0, 1, 2), "Of parameters and data.", least=0, most=2**31 - 1)

@@ -116,16 +116,18 @@ def log10(logs: ArrayLike) -> np.ndarray:
     return np.asarray(logs, float) / np.log(10)
 
 
-def line(axes: "Axes", x: np.ndarray, values: np.ndarray, colour: str, label: str) -> None:
+def line(
+    axes: "Axes", x: np.ndarray, values: np.ndarray, colour: str, label: str, zero: str = "exactly 0"
+) -> None:
     """A line through what is finite; crosses at the bottom where a number is exactly 0, red ones at the top for none.
 
     Args:
-        axes: where to draw. x, values: ``[N]``, values as logarithms.
+        axes: where to draw. x, values: ``[N]``, values as logarithms. zero: what -inf is.
     """
     few: dict[str, Any] = {"marker": "o", "markersize": 3} if len(x) < 30 else {}
     axes.plot(x, np.where(np.isfinite(values), values, np.nan), color=colour, label=label, **few)
     lost = np.isnan(values) | np.isposinf(values)
-    _mark(axes, x[np.isneginf(values)], 0.02, colour, "exactly 0")
+    _mark(axes, x[np.isneginf(values)], 0.02, colour, zero)
     _mark(axes, x[lost], 0.98, LOST, "not finite")
 
 
@@ -153,16 +155,26 @@ def colour_map(
         low = values[finite & there].min(initial=np.inf)
         norm = Normalize(max(low, high - DECADES), high) if low < high else Normalize(-1, 1)
     cells = np.where(finite & there, values, np.nan)
-    shown = axes.pcolormesh(x, y, cells, cmap=cmap, norm=norm, shading="nearest")
+    x, y = _edges(x), _edges(y)
+    shown = axes.pcolormesh(x, y, cells, cmap=cmap, norm=norm)
     zero = np.isneginf(values) & there
     for lost, colour, label in ((zero, ZERO, "exactly 0"), (there & ~finite & ~zero, LOST, "not finite")):
         if lost.any():
             marked = np.where(lost, 1.0, np.nan)
-            axes.pcolormesh(x, y, marked, cmap=ListedColormap([colour]), shading="nearest")
+            axes.pcolormesh(x, y, marked, cmap=ListedColormap([colour]))
             axes.plot([], [], "s", color=colour, label=label)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper right", fontsize=8)
     return shown
+
+
+def _edges(middles: np.ndarray) -> np.ndarray:
+    """Of cells, ``[N] -> [N + 1]``; a single one is 1 wide."""
+    middles = np.asarray(middles, float)
+    if len(middles) == 1:
+        return middles[0] + np.array([-0.5, 0.5])
+    between = (middles[1:] + middles[:-1]) / 2
+    return np.concatenate([[2 * middles[0] - between[0]], between, [2 * middles[-1] - between[-1]]])
 
 
 def finish(axes: "Axes") -> None:

@@ -29,6 +29,9 @@ def regularised(loss: Loss, term: Term, weight: float) -> Loss:
         loss: of an `Experiment`: ``loss(params, model_state, batch, rng, train) -> loss, (model_state, metrics)``.
         term: `omega`, `flossing`, or one of your own.
         weight: of the term.
+
+    Raises (when the result is traced):
+        ValueError: the model runs no cell through a recurrent layer of dlcore.
     """
 
     def with_term(params: Any, model_state: Any, batch: Any, rng: jax.Array, train: bool) -> Any:
@@ -36,6 +39,11 @@ def regularised(loss: Loss, term: Term, weight: float) -> Loss:
         if not train:
             return value, (new_state, metrics)
         found = chains(lambda: loss(params, model_state, batch, rng, False)[0])
+        if not found:
+            raise ValueError(
+                "loss: got a model without recurrent layers, expected one with dl.Recurrent, dl.Bidirectional or "
+                "dl.DeepRecurrent, through which its cells run"
+            )
         total = sum((term(chain) for chain in found), start=jnp.zeros(()))
         return value + weight * total, (new_state, {**metrics, "regulariser": Average.of(total[None])})
 

@@ -11,12 +11,13 @@ from dlcore.gradflow.overflow import first_nonfinite
 from dlcore.gradflow.recurrence import Recurrence, Tree, at, number_of_steps, trajectory
 from dlcore.gradflow.scaled import Scaled
 from dlcore.gradflow.tangents import flatten, unflatten
+from dlcore.ops import sizes
 
 PARTS = 16
-NORMS = tuple(f"log10_norm_{part}/{PARTS}" for part in range(1, PARTS + 1))
+GAINS = tuple(f"log10_gain_{part}/{PARTS}" for part in range(1, PARTS + 1))
 NAMES = (
     *("lyapunov", "half_life", "slope", "covering_lag", "zero_share", "first_nonfinite", "dead_share"),
-    *NORMS,
+    *GAINS,
 )
 
 
@@ -32,8 +33,9 @@ def survey(
 
     - ``lyapunov``: lambda_1, nats a step, and ``half_life``, ln 2 / -lambda_1 steps; ``lyapunov_2`` and so on as many
       as are asked for;
-    - ``log10_norm_1/16`` to ``log10_norm_16/16``: log10 |ds_T/ds_{T-lag}|_F at the lags T/16 to T (see
-      `jacobians.probed`), ``slope``: how it changes with the lag, in nats a step, and ``zero_share``: of the lags at
+    - ``log10_gain_1/16`` to ``log10_gain_16/16``: log10 |ds_T/ds_{T-lag}|_F / sqrt(n) at the lags T/16 to T, the root
+      mean square factor by which a small random change of the state is larger after so many steps (see
+      `jacobians.probed`); ``slope``: how it changes with the lag, in nats a step, and ``zero_share``: of the lags at
       which it is exactly 0;
     - ``covering_lag``: within it are 90 % of the norms by lag of the parameters' gradients, of losses that read the
       last state in the probes' directions; -1 where a state is not finite;
@@ -41,44 +43,47 @@ def survey(
     - ``dead_share``: of the state's numbers that are exactly 0 in all of the second half, as units of a ReLU can be.
 
     Args:
-        recurrence: of one row, B = 1. Every step's gradient is formed in the size of its parameters: a bias does.
+        recurrence: of one row, B = 1, without ``lengths``: cut the row to its own. Every step's gradient
+            is formed in the size of its parameters: a bias does.
         probes: random directions for norms. exponents: how many of the spectrum; a single one takes no decompositions.
         key: of the random directions; None: ``jax.random.key(0)``.
 
     Raises:
-        ValueError: more rows than one, or more exponents than the state has numbers.
+        ValueError: more rows than one, lengths, probes below 1, or more exponents than the state has numbers.
     """
+    if recurrence.lengths is not None:
+        raise ValueError("lengths: got some, expected None; cut the row to its own steps")
     states = trajectory(recurrence)
     rows = len(jax.tree.leaves(states)[0][0])
     if rows != 1:
         raise ValueError(f"recurrence: got {rows} rows, expected 1; survey each row by jax.vmap")
     steps, vectors = number_of_steps(recurrence), jax.vmap(flatten)(states)[:, 0]
-    log_norms, log_gradients = _log_norms_back(recurrence, states, probes, key)
+    log_gains, log_gradients = _back_in_time(recurrence, states, probes, key)
     largest, *others = lyapunov.spectrum(recurrence, exponents, key=key)[0]
     overflow = first_nonfinite(states)[0]
     return {
         "lyapunov": largest,
         "half_life": rates.half_life(largest),
-        "slope": rates.slope(log_norms),
+        "slope": rates.slope(log_gains),
         "covering_lag": jnp.where(overflow < 0, covering_lag(log_gradients), -1),
-        "zero_share": jnp.isneginf(log_norms).mean(),
+        "zero_share": jnp.isneginf(log_gains).mean(),
         "first_nonfinite": overflow,
         "dead_share": (vectors[steps // 2 :] == 0).all(axis=0).mean(),
-        **{name: log_norms[(part + 1) * steps // PARTS] / jnp.log(10) for part, name in enumerate(NORMS)},
+        **{name: log_gains[(part + 1) * steps // PARTS] / jnp.log(10) for part, name in enumerate(GAINS)},
         **dict(zip(names(exponents)[len(NAMES) :], others, strict=True)),
     }
 
 
-def _log_norms_back(
+def _back_in_time(
     recurrence: Recurrence, states: Tree, probes: int, key: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """By lag, of ``ds_T/ds_{T-lag}`` ``[T + 1]`` and of the gradients of losses in the probes' directions ``[T]``.
+    """Logarithms by lag: the gain ``[T + 1]``, and the gradients' norm of losses in the probes' directions ``[T]``.
 
     What `jacobians.probed` and `backward` say, here of the same cotangents: of a further loop over time, compiling
     takes longer than running it for many configurations.
     """
-    steps, basis = number_of_steps(recurrence), jacobians.random_basis(recurrence, probes, key)[0].T
-    log_share = jnp.log(len(basis) / basis.shape[1]) / 2
+    steps, probes = number_of_steps(recurrence), sizes.integer("probes", probes)
+    basis = jacobians.random_basis(recurrence, probes, key)[0].T
     finite = jnp.isfinite(jax.vmap(flatten)(states)).all(axis=(1, 2))
 
     def body(cotangents: Scaled, number: jax.Array) -> tuple[Scaled, tuple[jax.Array, jax.Array]]:
@@ -92,4 +97,4 @@ def _log_norms_back(
     last = scaled.from_floats(ends, 2)
     _, (of_states, of_params) = lax.scan(body, last, jnp.arange(steps), reverse=True)
     of_states = jnp.concatenate([scaled.joint(scaled.log_norm(last))[None], of_states[::-1]])
-    return of_states[:, 0] - log_share, of_params[::-1]
+    return of_states[:, 0] - jnp.log(len(basis)) / 2, of_params[::-1]

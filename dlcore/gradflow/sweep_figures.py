@@ -21,13 +21,13 @@ class Grid(NamedTuple):
 
     Attributes:
         scales: ``[S]``, increasing. lags: ``[L]``, increasing.
-        log_norms: ``[S, L]``, natural logarithms of |ds_T/ds_{T-lag}|.
+        log_gains: ``[S, L]``, natural logarithms of the gain |ds_T/ds_{T-lag}| / sqrt(n).
         exponents: ``[S, k]``, Lyapunov exponents, nats a step, the largest first.
     """
 
     scales: ArrayLike
     lags: ArrayLike
-    log_norms: ArrayLike
+    log_gains: ArrayLike
     exponents: ArrayLike
 
 
@@ -40,7 +40,7 @@ def heatmap(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Figur
     Args:
         grids: by the cell's name. scale: what the scales are.
     """
-    values = {name: log10(grid.log_norms) for name, grid in grids.items()}
+    values = {name: log10(grid.log_gains) for name, grid in grids.items()}
     from matplotlib.colors import SymLogNorm
 
     limit = max((np.abs(array[np.isfinite(array)]).max(initial=1) for array in values.values()), default=1)
@@ -56,10 +56,12 @@ def heatmap(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Figur
         shown = colour_map(axes, lags, scales, values[name], norm=norm, cmap="RdBu_r")
         if _is_geometric(scales):
             axes.set_yscale("log", base=2)
+        elif len(scales) > 1 and scales[0] >= 0:
+            axes.set_ylim(bottom=max(axes.get_ylim()[0], 0))
         _mark_sign_changes(axes, scales, np.asarray(grid.exponents, float)[:, 0])
         axes.set(xlabel="lag in steps", ylabel=scale if axes in panels[:, 0] else "", title=name)
     if grids:
-        figure.colorbar(shown, ax=panels, label="log10 |ds_T / ds_{T-lag}|", format="%g")
+        figure.colorbar(shown, ax=panels, label="log10 of the rms gain |ds_T / ds_{T-lag}| / √n", format="%g")
     return figure
 
 
@@ -76,7 +78,7 @@ def exponents(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Fig
         colour = PALETTE[number % len(PALETTE)]
         others = np.where(np.isfinite(values), values, np.nan)[:, 1:]
         axes.plot(scales, others, color=colour, linewidth=0.5, alpha=0.6)
-        line(axes, scales, values[:, 0], colour, name)
+        line(axes, scales, values[:, 0], colour, name, zero="-inf: a derivative of exactly 0")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(xlabel=scale, ylabel="nats a step", title="Lyapunov exponents")
     finish(axes)

@@ -53,10 +53,14 @@ class CellConfig:
         """The cell, unbound.
 
         Raises:
-            ValueError: it has no gate for such a bias, or there is no such cell.
+            ValueError: it has no gate for such a bias, two settings say where one starts, or there is no such cell.
         """
         if self.cell not in CELLS:
             raise ValueError(f"cell: got {self.cell!r}, expected one of {', '.join(CELLS)}")
+        if self.chrono is not None and self.forget_bias is not None:
+            raise ValueError(
+                f"chrono: got {self.chrono} and a forget_bias of {self.forget_bias}, expected one of them"
+            )
         settings: dict[str, Any] = {}
         for name, gated in (("forget_bias", ("lstm",)), ("chrono", ("lstm", "gru"))):
             value = getattr(self, name)

@@ -192,7 +192,10 @@ class Checkpoints:
             FileNotFoundError: there is no such checkpoint. ValueError: it means none, or the checkpoint is damaged.
         """
         if not re.fullmatch(r"newest|best|[0-9]+", str(which)):
-            raise ValueError(f"--checkpoint: got {which!r}, expected newest, best or a step")
+            raise ValueError(
+                f"--checkpoint: got {which!r}, expected newest, best or a step; --mode=gradient_flow knows initial "
+                "and all, too"
+            )
         if which == "newest":
             found = damage.newest_whole(self.folder)
         else:

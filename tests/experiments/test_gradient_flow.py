@@ -82,7 +82,7 @@ def test_it_says_what_a_configuration_says_alone(rows, name):
 
 def test_gated_cells_and_tanh_lose_nothing(rows):
     for name in ("rnn", "gru", "lstm"):
-        for measure in ("lyapunov", "slope", *survey.NORMS):
+        for measure in ("lyapunov", "slope", *survey.GAINS):
             assert np.isfinite(numbers(rows, measure, cell=name)).all()
         assert (numbers(rows, "first_nonfinite", cell=name) == -1).all()
 
@@ -90,7 +90,7 @@ def test_gated_cells_and_tanh_lose_nothing(rows):
 def test_the_identity_rnn_overflows_and_dies_and_says_so(rows):
     overflow = numbers(rows, "first_nonfinite", cell="identity", scale=3.0)
     assert ((overflow > 80) & (overflow < 95)).all()  # 3^n 1e-3 passes 3e38
-    assert np.isnan(numbers(rows, "log10_norm_16/16", cell="identity", scale=3.0)).all()
+    assert np.isnan(numbers(rows, "log10_gain_16/16", cell="identity", scale=3.0)).all()
     assert (numbers(rows, "first_nonfinite", cell="identity", scale=1.0) == -1).all()
     assert (numbers(rows, "lyapunov", cell="identity", scale=1.0) <= 0).all()
 
@@ -107,7 +107,7 @@ def test_figures_show_the_first_seed_by_what_differs(rows, tmp_path):
     titles = [axes.get_title() for axes in figure.axes if axes.collections and axes.get_title()]
     assert titles == ["rnn", "identity", "gru", "lstm"]
     shown = figure.axes[0].collections[0].get_array()
-    expected = np.stack([numbers(rows, name, cell="rnn", seed=0) for name in survey.NORMS], axis=-1)
+    expected = np.stack([numbers(rows, name, cell="rnn", seed=0) for name in survey.GAINS], axis=-1)
     np.testing.assert_allclose(shown, expected, rtol=1e-6)
 
 

@@ -1,6 +1,7 @@
 """Terms of a loss: added with their weight in training, for every recurrence, and absent from evaluation."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
@@ -81,3 +82,9 @@ def test_the_terms_are_those_of_their_functions(experiment, params):
     (of_omega, of_flossing), (terms, squares) = jax.device_get(both(params))
     np.testing.assert_allclose(of_omega, terms.sum() / batch["lengths"].sum(), rtol=1e-5)
     np.testing.assert_allclose(of_flossing, squares, rtol=1e-6)
+
+
+def test_a_model_in_which_it_sees_no_recurrence_is_refused():
+    plain = lambda params, model_state, batch, rng, train: (jnp.sum(params**2), (model_state, {}))
+    with pytest.raises(ValueError, match="loss: got a model without recurrent layers"):
+        regularised(plain, omega, 1.0)(jnp.ones(2), {}, {}, KEY, True)

@@ -112,6 +112,9 @@ def test_the_mode_measures_at_the_beginning_and_at_every_checkpoint(tmp_path):
         states = [row["state"] for row in csv.DictReader(file)]
     assert list(dict.fromkeys(states)) == ["initial", "step 4", "step 8"]
     assert [name for name, _ in loop.states(run)] == ["step 8"]
+    other = dataclasses.replace(config, features=5)
+    with pytest.raises(SystemExit):  # the report of another model has no place there
+        modes.gradient_flow(Run(sequence_toy.experiment(other), other, run.folder, checkpoint="initial"))
 
 
 def test_a_model_without_recurrence_is_refused(tmp_path):

@@ -18,7 +18,7 @@ def test_exponents_stand_in_their_order(drawn):
     np.testing.assert_array_equal(spectrum.get_ydata(), [0.5, -0.25, -1.0, np.nan])
     assert lost.get_xdata().tolist() == [0.875]
     assert zero.get_ydata() == [0, 0]
-    assert labels(axes) == ["gru: largest +0.5", "exactly 0"]
+    assert labels(axes) == ["gru: largest +0.5", "-inf: a derivative of exactly 0"]
 
 
 class Gate(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dlcore.gradflow.recurrence import Recurrence
-from dlcore.gradflow.survey import NAMES, NORMS, survey
+from dlcore.gradflow.survey import GAINS, NAMES, names, survey
 from tests.gradflow.recurrences import recurrence
 
 
@@ -30,8 +30,8 @@ def test_a_contraction_is_known_in_every_number():
     np.testing.assert_allclose([found["lyapunov"], found["slope"]], rate, rtol=1e-4)
     np.testing.assert_allclose(found["half_life"], np.log(2) / -rate, rtol=1e-4)
     lags = np.arange(4, 65, 4)
-    expected = (lags * rate + np.log(2) / 2) / np.log(10)  # of two singular values
-    np.testing.assert_allclose([found[name] for name in NORMS], expected, atol=1e-5)
+    expected = lags * rate / np.log(10)
+    np.testing.assert_allclose([found[name] for name in GAINS], expected, atol=1e-5)
     shares = np.cumsum(0.9 ** np.arange(64))
     assert found["covering_lag"] == np.argmax(shares >= 0.9 * shares[-1])
     assert (found["zero_share"], found["first_nonfinite"], found["dead_share"]) == (0, -1, 1)
@@ -40,20 +40,38 @@ def test_a_contraction_is_known_in_every_number():
 def test_what_is_lost_at_once_is_exactly_0():
     found = measured(linear([[0.0, 1.0], [0.0, 0.0]], 16, state=1.0))  # W^2 = 0
     np.testing.assert_allclose(found["zero_share"], 15 / 17)
-    assert (found["lyapunov"], found["half_life"], found["log10_norm_16/16"]) == (-np.inf, 0, -np.inf)
+    assert (found["lyapunov"], found["half_life"], found["log10_gain_16/16"]) == (-np.inf, 0, -np.inf)
     assert found["covering_lag"] <= 1
 
 
 def test_an_overflow_is_said():
     found = measured(linear(np.diag([10.0, 1.0]), 64, state=1.0))
     assert found["first_nonfinite"] == 39  # 10^39
-    assert np.isnan(found["log10_norm_16/16"])
+    assert np.isnan(found["log10_gain_16/16"])
     assert found["covering_lag"] == -1
 
 
 def test_units_that_are_0_are_counted():
     half = linear(np.diag([1.0, 1.0, 0.0, 0.0]), 32, state=1.0)
     assert measured(half)["dead_share"] == 0.5
+
+
+def test_what_is_kept_has_the_gain_one():
+    found = measured(linear(np.eye(7), 32, state=1.0))
+    np.testing.assert_allclose([found[name] for name in GAINS], 0, atol=1e-6)
+
+
+def test_a_spectrum_has_its_names():
+    found = jax.jit(lambda: survey(linear(np.diag([0.9, 0.5, 0.3]), 64), exponents=2))()
+    assert set(found) == set(names(2)) == {*NAMES, "lyapunov_2"}
+    np.testing.assert_allclose([found["lyapunov"], found["lyapunov_2"]], np.log([0.9, 0.5]), rtol=1e-4)
+
+
+def test_what_it_does_not_measure_is_refused():
+    with pytest.raises(ValueError, match="lengths: got some, expected None; cut the row"):
+        survey(linear(np.eye(2), 16)._replace(lengths=jnp.array([9])))
+    with pytest.raises(ValueError, match="probes: got 0"):
+        survey(linear(np.eye(2), 16), probes=0)
 
 
 def test_one_row_at_a_time():

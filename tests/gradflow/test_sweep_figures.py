@@ -12,19 +12,19 @@ LN10 = np.log(10)
 
 def grid(lost=None):
     scales, lags = np.array([0.5, 1.0, 2.0]), np.array([10, 20, 30, 40])
-    log_norms = np.outer(np.log(scales), lags)
+    log_gains = np.outer(np.log(scales), lags)
     if lost is not None:
-        log_norms[0, 1] = lost
-    return Grid(scales, lags, log_norms, np.log(scales / 1.5)[:, None])
+        log_gains[0, 1] = lost
+    return Grid(scales, lags, log_gains, np.log(scales / 1.5)[:, None])
 
 
 def test_colours_are_centred_at_no_change(drawn):
-    figure = drawn(sweep_figures.heatmap({"tanh": grid(), "gru": grid()._replace(log_norms=np.ones((3, 4)))}))
+    figure = drawn(sweep_figures.heatmap({"tanh": grid(), "gru": grid()._replace(log_gains=np.ones((3, 4)))}))
     first, second = figure.axes[:2]
     limit = 40 * np.log10(2)
     for axes in (first, second):
         np.testing.assert_allclose(axes.collections[0].get_clim(), (-limit, limit))
-    np.testing.assert_allclose(first.collections[0].get_array(), grid().log_norms / LN10)
+    np.testing.assert_allclose(first.collections[0].get_array(), grid().log_gains / LN10)
     assert [first.get_title(), second.get_title()] == ["tanh", "gru"]
 
 

@@ -51,5 +51,7 @@ def test_what_fits_no_such_cell_is_refused():
         dl.CellConfig("gru", 3, forget_bias=0.0).make_cell()
     with pytest.raises(ValueError, match=r"chrono: got 9 for the cell 'rnn', .* for lstm and gru"):
         dl.CellConfig("rnn", 3, chrono=9).make_cell()
+    with pytest.raises(ValueError, match=r"chrono: got 9 and a forget_bias of 2.0, expected one of them"):
+        dl.CellConfig("lstm", 3, chrono=9, forget_bias=2.0).make_cell()
     with pytest.raises(ValueError, match="cell: got 'grew', expected one of rnn, identity"):
         dl.CellConfig("grew", 3).make_cell()
