@@ -16,6 +16,7 @@ Each configuration is measured at its start and then trained as its experiment h
 1000 held-out sequences after training: of four classes, of the ten symbols, or the share of sums that are right.
 """
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,7 +37,7 @@ from experiments import adding, copy_memory, temporal_order
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SETTINGS = ("task", "cell", "length", "steps", "seed", "forget_bias", "scale")
+SETTINGS = ("task", "cell", "length", "steps", "seed", "forget_bias", "clip_norm", "scale")
 MEASURES = ("half_life", "accuracy")
 # The experiment, its setting of the length, what guessing reaches.
 TASKS: dict[str, tuple[Any, str, float]] = {
@@ -59,6 +60,7 @@ class Config(sweep_app.SweepConfig):
         (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), "Of the recurrent kernel.", least=0, most=1e30
     )
     forget_biases: tuple[float, ...] = dl.setting((0.0, 1.0, 2.0, 4.0), "Of LSTMs.")
+    clip_norms: tuple[float, ...] = dl.setting((1.0,), "To which gradients are clipped.", above=0)
     seeds: tuple[int, ...] = dl.setting((0, 1, 2), "Of parameters and data.", least=0, most=2**31 - 1)
 
 
@@ -80,7 +82,8 @@ class Measure:
 
     def __call__(self, shared: dict[str, Any], own: dict[str, jax.Array]) -> dict[str, jax.Array]:
         config, experiment = self.experiment()
-        optimizer, key = make_optimizer(config.optimizer, self.steps), jax.random.key(shared["seed"])
+        clipped, key = replace(config.optimizer, clip_norm=own["clip_norm"]), jax.random.key(shared["seed"])
+        optimizer = make_optimizer(clipped, self.steps)
         first = jax.tree.map(lambda field: field[0], shared["batches"])
         params, model_state = experiment.init(key, first)
         params = started(params, own)
@@ -138,7 +141,10 @@ def plan(config: Config) -> Sweep:
         measure = Measure(config.task, cell, config.length, config.steps)
         shared = [({"seed": seed}, data(measure, seed)) for seed in config.seeds]
         biases = [{"forget_bias": bias} for bias in config.forget_biases] if cell == "lstm" else [{}]
-        own = [{**bias, "scale": scale} for bias in biases for scale in config.scales]
+        own = [
+            {**bias, "clip_norm": clip_norm, "scale": scale}
+            for bias, clip_norm, scale in itertools.product(biases, config.clip_norms, config.scales)
+        ]
         settings = {"task": config.task, "cell": cell, "length": config.length, "steps": config.steps}
         groups.append(Group(measure, settings, shared, own, bytes_each=2**24))
     return Sweep(groups, SETTINGS, MEASURES, figures)

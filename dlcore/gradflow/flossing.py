@@ -13,7 +13,8 @@ def penalty(
     """``1/k sum_i lambda_i^2`` of the first k exponents, the mean over rows (Engelken 2023, arXiv 2312.17306).
 
     The paper flosses some hundred steps before training and now and then within it. Differentiable; its gradient
-    stores all T steps of the k directions. Not for ReLUs: a dead unit has the exponent -inf.
+    stores all T steps of the k directions. Where a step loses one of the k directions, as dead ReLUs and a kernel of 0
+    do, an exponent is -inf, and the penalty is not finite.
 
     Args:
         recurrence: what is to keep its gradients. exponents: k, so many directions in which they shall last.

@@ -60,17 +60,12 @@ def write(
 
 def _figures(flows: Flows, metrics: Sequence[Row], clip_norm: float | None) -> Iterator[tuple[str, "Figure"]]:
     """Those that apply, by name."""
-    last = list(flows.values())[-1]
-    yield (
-        "decay",
-        figures.decay({flow.name: flow.log_gain for flow in last}, "rms gain |ds_T / ds_{T-lag}| / √n"),
-    )
-    yield (
-        "by_lag",
-        figures.decay(
-            {flow.name: flow.log_by_lag for flow in last}, "the gradient by lag, |Σ_t G[t, t - lag]|"
-        ),
-    )
+    state, last = list(flows.items())[-1]
+    for name, title, curve in (
+        ("decay", "rms gain |ds_T / ds_{T-lag}| / √n", "log_gain"),
+        ("by_lag", "the gradient by lag, |Σ_t G[t, t - lag]|", "log_by_lag"),
+    ):
+        yield name, figures.decay({flow.name: getattr(flow, curve) for flow in last}, f"{title}, {state}")
     yield "signal", figures.signal({flow.name: flow.log_signal for flow in last}, "")
     sizes = {flow.name: flow.size for flow in last}
     yield (
@@ -94,7 +89,12 @@ def _figures(flows: Flows, metrics: Sequence[Row], clip_norm: float | None) -> I
             yield f"signal_in_training_{number}", figure
     before, after = (_column(metrics, f"train/gradient_norm{name}") for name in ("", "_clipped"))
     if len(before) and clip_norm is not None:
-        yield "clipping", training_figures.clipping(before[:, 0], before[:, 1], after[:, 1], clip_norm)
+        yield (
+            "clipping",
+            training_figures.clipping(
+                before[:, 0], before[:, 1], after[:, 1], clip_norm, "means between log rows"
+            ),
+        )
 
 
 def _column(metrics: Sequence[Row], wanted: str) -> np.ndarray:

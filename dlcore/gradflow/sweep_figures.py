@@ -92,7 +92,7 @@ def success(
 
     Args:
         measured: by the cell's name half-lives at initialisation over T ``[m]``, and what training reached ``[m]``. An
-            infinite half-life stands at the right edge, one that is not known is left out.
+            infinite half-life stands at the right edge; of those that are not known there is the number alone.
         chance: what guessing reaches.
         name: of what training reached.
     """
@@ -105,6 +105,8 @@ def success(
     for number, (key, (ratios, reached)) in enumerate(pairs.items()):
         colour, some, endless = PALETTE[number % len(PALETTE)], np.isfinite(ratios), np.isposinf(ratios)
         label = f"{key}, {endless.sum()} without decay at the right" if endless.any() else key
+        if np.isnan(ratios).any():
+            label += f", {np.isnan(ratios).sum()} not known"
         axes.plot(ratios[some], reached[some], "o", color=colour, alpha=0.8, label=label)
         edge = np.full(endless.sum(), 0.99)
         axes.plot(edge, reached[endless], ">", color=colour, transform=axes.get_yaxis_transform())

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def clipping(steps: ArrayLike, before: ArrayLike, after: ArrayLike, threshold: float) -> "Figure":
+def clipping(
+    steps: ArrayLike, before: ArrayLike, after: ArrayLike, threshold: float, each: str = "steps"
+) -> "Figure":
     """The gradient's norm before and after clipping, with a stroke at the bottom for every step that was clipped.
 
     Red strokes at the top are norms that are not finite, which no clipping mends; crosses norms of exactly 0.
 
     Args:
         steps: ``[N]``. before, after: ``[N]`` global norms (no logarithms). threshold: of the clipping.
+        each: what one of the N is, where it is not a step but, say, a mean over some.
     """
     steps, before, after = (np.asarray(array, float) for array in (steps, before, after))
     sound, positive = np.isfinite(before), before > 0
@@ -31,7 +34,7 @@ def clipping(steps: ArrayLike, before: ArrayLike, after: ArrayLike, threshold: f
     for norms, label, colour in ((before, "as computed", "#7a8ba3"), (after, "after clipping", PALETTE[0])):
         axes.plot(steps, np.where(np.isfinite(norms) & (norms > 0), norms, np.nan), color=colour, label=label)
     axes.axhline(threshold, color="black", linestyle="--", linewidth=0.9, label=f"threshold {threshold:g}")
-    share = f"clipped: {clipped.sum()} of {len(steps)} steps"
+    share = f"clipped: {clipped.sum()} of {len(steps)} {each}"
     for where, height, marker, colour, label in (
         (clipped, 0.02, "|", PALETTE[1], share),
         (

@@ -67,7 +67,7 @@ def test_success_stands_over_the_reach(drawn):
     measured = {"tanh": ([0.02, np.nan], [0.1, 0.2]), "lstm": ([2.0, np.inf], [0.9, 1.0])}
     axes = drawn(sweep_figures.success(measured, chance=0.1)).axes[0]
     lines = {line.get_label(): line for line in axes.lines}
-    assert lines["tanh"].get_xydata().tolist() == [[0.02, 0.1]]
+    assert lines["tanh, 1 not known"].get_xydata().tolist() == [[0.02, 0.1]]
     assert lines["lstm, 1 without decay at the right"].get_xydata().tolist() == [[2.0, 0.9]]
     (edge,) = (line for line in axes.lines if line.get_marker() == ">" and len(line.get_xdata()))
     assert edge.get_ydata().tolist() == [1.0]
