@@ -161,10 +161,14 @@ def check_folder(run: Run) -> None:
         if damage.steps(run.folder / damage.FOLDER):  # else nothing is lost with other settings
             _check_same(run, stored)
         read_metrics(run.folder / "metrics.csv")
-    elif run.folder.exists() and {entry.name for entry in run.folder.iterdir()} - {LOCK}:
-        raise ValueError(
-            f"{run.folder}: holds files but no {CONFIG}, so it is no run's folder; choose another"
-        )
+    else:
+        check_unused(run.folder)
+
+
+def check_unused(folder: Path) -> None:
+    """ValueError where a folder without a config holds something else."""
+    if folder.exists() and {entry.name for entry in folder.iterdir()} - {LOCK}:
+        raise ValueError(f"{folder}: holds files but no {CONFIG}, so it is no run's folder; choose another")
 
 
 def _check_same(run: Run, stored: Any) -> None:

@@ -85,10 +85,8 @@ def _config(config: C, folder: Path) -> C:
     path, stored = folder / modes.CONFIG, None
     if path.is_file():
         stored = config = config_flags.read_file(config, path, "--workdir" if FLAGS.workdir else "--run")
-    elif folder.exists() and any(folder.iterdir()):
-        raise ValueError(
-            f"{folder}: holds files but no {modes.CONFIG}, so it is no run's folder; choose another"
-        )
+    else:
+        modes.check_unused(folder)
     config = config_flags.given(config, FLAGS)
     configs.check(config)
     _check_values(config)

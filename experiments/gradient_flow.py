@@ -101,9 +101,9 @@ def grid(rows: list[dict[str, str]]) -> Grid:
     rows = sorted(rows, key=lambda row: float(row["scale"]))
     column = lambda name: np.array([float(row[name]) for row in rows])
     lags = np.arange(1, survey.PARTS + 1) * int(rows[0]["length"]) // survey.PARTS
-    norms = np.stack([column(name) for name in survey.GAINS], axis=-1)
+    gains = np.stack([column(name) for name in survey.GAINS], axis=-1)
     spectrum = [column(name) for name in rows[0] if name.startswith("lyapunov")]
-    return Grid(column("scale"), lags, norms * np.log(10), np.stack(spectrum, axis=-1))
+    return Grid(column("scale"), lags, gains * np.log(10), np.stack(spectrum, axis=-1))
 
 
 def plan(config: Config) -> Sweep:

@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import optax
 
 import dlcore as dl
 from dlcore import sweep_app
@@ -98,7 +98,7 @@ class Measure:
             params, state = carry
             gradient, _ = jax.grad(loss, has_aux=True)(params, batch, True)
             updates, state = optimizer.update(gradient, state, params)
-            return (jax.tree.map(jnp.add, params, updates), state), None
+            return (optax.apply_updates(params, updates), state), None
 
         few = jax.tree.map(lambda field: field[:ROWS], first)
         (chain,) = chains(lambda: loss(params, few, False)[0])

@@ -21,6 +21,7 @@ ZERO, LOST = "#9a9a9a", "#e00034"
 FLOAT32 = np.log10([np.finfo(np.float32).tiny, np.finfo(np.float32).max])
 DECADES = 16  # that a map's colours span at most, below its largest value
 MOST_LINES = 8
+LOST_DIRECTION = "-inf: a derivative of exactly 0"  # of a Lyapunov exponent
 
 
 def decay(curves: Mapping[str, ArrayLike], title: str = "|ds_T / ds_{T-lag}|") -> "Figure":

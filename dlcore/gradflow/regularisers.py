@@ -1,6 +1,8 @@
 """Terms of a loss that keep gradients alive, for every recurrence in an experiment's model.
 
-experiment = dataclasses.replace(experiment, loss=regularised(experiment.loss, flossing(), weight=0.1))
+With the functions of an `Experiment`:
+
+    experiment = dataclasses.replace(experiment, loss=regularised(experiment.loss, flossing(), weight=0.1))
 """
 
 from collections.abc import Callable

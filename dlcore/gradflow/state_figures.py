@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlcore.figures import blank
-from dlcore.gradflow.figures import PALETTE, finish, line
+from dlcore.gradflow.figures import LOST_DIRECTION, PALETTE, finish, line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,9 +27,7 @@ def spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | None 
         ordered = -np.sort(-np.asarray(values, float))
         places = (np.arange(len(ordered)) + 0.5) / (sizes or {}).get(name, len(ordered))
         largest = f"{name}: largest {ordered[0]:+.3g}" if len(ordered) else name
-        line(
-            axes, places, ordered, PALETTE[number % len(PALETTE)], largest, "-inf: a derivative of exactly 0"
-        )
+        line(axes, places, ordered, PALETTE[number % len(PALETTE)], largest, LOST_DIRECTION)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(xlabel="i / n", ylabel="nats a step", title="Lyapunov exponents", xlim=(0, 1))
     finish(axes)

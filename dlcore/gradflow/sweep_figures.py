@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlcore.figures import blank
-from dlcore.gradflow.figures import PALETTE, colour_map, finish, line, log10
+from dlcore.gradflow.figures import LOST_DIRECTION, PALETTE, colour_map, finish, line, log10
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +78,7 @@ def exponents(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Fig
         colour = PALETTE[number % len(PALETTE)]
         others = np.where(np.isfinite(values), values, np.nan)[:, 1:]
         axes.plot(scales, others, color=colour, linewidth=0.5, alpha=0.6)
-        line(axes, scales, values[:, 0], colour, name, zero="-inf: a derivative of exactly 0")
+        line(axes, scales, values[:, 0], colour, name, LOST_DIRECTION)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(xlabel=scale, ylabel="nats a step", title="Lyapunov exponents")
     finish(axes)
