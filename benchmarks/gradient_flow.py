@@ -20,8 +20,8 @@ import jax.numpy as jnp
 
 import dlcore as dl
 from benchmarks.timing import in_turn, speedup
-from dlcore.gradflow.backward import backward
-from dlcore.gradflow.recurrence import Recurrence, direct, trajectory
+from dlcore.gradflow.measures.backward import backward
+from dlcore.gradflow.measures.recurrence import Recurrence, state_cotangents, trajectory
 
 CELLS = {"tanh": dl.RNNCell, "gru": dl.GRUCell, "lstm": dl.LSTMCell}
 STEPS, ROWS, INPUTS, FEATURES = 1000, 32, 8, 64
@@ -53,13 +53,13 @@ def compiled(cell: Any) -> dict[str, tuple[Callable[[], object], int]]:
     inputs = jax.random.normal(of_inputs, (STEPS, ROWS, INPUTS))
     state = cell.initialize_carry(of_params, inputs[0].shape)
     params = cell.init(of_params, state, inputs[0])
-    towards = jax.random.normal(of_loss, (ROWS, FEATURES))
+    toward = jax.random.normal(of_loss, (ROWS, FEATURES))
 
     def step(params: Any, state: Any, inputs: jax.Array) -> Any:
         return cell.apply(params, state, inputs)[0]
 
     def loss(last: Any) -> jax.Array:
-        return jnp.vdot(jax.tree.leaves(last)[-1], towards)
+        return jnp.vdot(jax.tree.leaves(last)[-1], toward)
 
     def of_states(states: Any) -> jax.Array:
         return loss(jax.tree.map(lambda leaf: leaf[-1], states))
@@ -73,7 +73,7 @@ def compiled(cell: Any) -> dict[str, tuple[Callable[[], object], int]]:
     def measured(params: Any, inputs: jax.Array) -> Any:
         recurrence = Recurrence(step, params, state, inputs)
         states = trajectory(recurrence)
-        return backward(recurrence, states, direct(of_states, states))
+        return backward(recurrence, states, state_cotangents(of_states, states))
 
     found: dict[str, tuple[Callable[[], object], int]] = {}
     for name, function in (("measured", measured), ("last", jax.grad(last)), ("all", jax.grad(every))):

@@ -22,11 +22,11 @@ from unittest import mock
 import jax
 import optax
 
-from dlcore import streams
 from dlcore.train import loop
 from dlcore.train.engine import Engine
 from dlcore.train.experiment import Batch
-from dlcore.train.logging import ProgressReport
+from dlcore.utils.progress import Progress
+from dlcore.utils.rng import stream_key
 from experiments import digits
 
 FIRST, STEPS, ROUNDS = 50, 1550, 9
@@ -44,7 +44,7 @@ def main() -> None:
     @functools.partial(jax.jit, donate_argnums=0)
     def update(carry: Any, batch: Batch) -> Any:
         step, params, model_state, opt_state = carry
-        rng = streams.key(config.seed, "dropout", step)
+        rng = stream_key(config.seed, "dropout", step)
         grads, (model_state, _) = jax.grad(experiment.loss, has_aux=True)(
             params, model_state, batch, rng, True
         )
@@ -65,12 +65,12 @@ def main() -> None:
     def ours(config: digits.Config) -> float:
         rows: dict[int, float] = {}
 
-        def record(_: object, step: int, values: object) -> None:
+        def record(_: object, values: object, step: int) -> None:
             rows.setdefault(step, time.monotonic())  # the first report of a step waits for the device
 
         with (
             tempfile.TemporaryDirectory() as folder,
-            mock.patch.object(ProgressReport, "report", record),
+            mock.patch.object(Progress, "report", record),
         ):
             loop.train(Engine(experiment, config), Path(folder))
         return (STEPS - FIRST) / (rows[STEPS] - rows[FIRST])

@@ -27,7 +27,7 @@ import numpy as np
 from flax import linen as nn
 
 import dlcore as dl
-from dlcore.sequence_figures import predicted_against_true
+from dlcore.plots.sequences import predicted_against_true
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Config(dl.CellConfig, dl.Config):
-    length: int = dl.setting(100, "Steps of a sequence.", least=2)
-    test_examples: int = dl.setting(1000, "Sequences that are held out.", least=1)
+    length: int = dl.setting(100, "Steps of a sequence.", minimum=2)
+    test_examples: int = dl.setting(1000, "Sequences that are held out.", minimum=1)
     train: dl.TrainConfig = field(
         default_factory=lambda: dl.TrainConfig(steps=6000, batch_size=32, log_every=100, eval_every=500)
     )

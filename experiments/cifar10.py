@@ -20,14 +20,14 @@ NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse"
 @dataclass
 class DataConfig:
     folder: str | None = dl.setting(None, "Where CIFAR-10's binary files are.")
-    shifts: int = dl.setting(4, "Training images are moved by up to so many pixels, and mirrored.", least=0)
+    shifts: int = dl.setting(4, "Training images are moved by up to so many pixels, and mirrored.", minimum=0)
 
 
 @dataclass
 class Config(dl.Config):
-    features: tuple[int, ...] = dl.setting((64, 128, 256), "Filters of each residual block.", least=1)
-    dropout: float = dl.setting(0.2, "Behind each residual block.", least=0, below=1)
-    label_smoothing: float = dl.setting(0.1, "Of the training and evaluation loss.", least=0, below=1)
+    features: tuple[int, ...] = dl.setting((64, 128, 256), "Filters of each residual block.", minimum=1)
+    dropout: float = dl.setting(0.2, "Behind each residual block.", minimum=0, below=1)
+    label_smoothing: float = dl.setting(0.1, "Of the training and evaluation loss.", minimum=0, below=1)
     data: DataConfig = field(default_factory=DataConfig)
     train: dl.TrainConfig = field(
         default_factory=lambda: dl.TrainConfig(steps=12_000, batch_size=128, eval_every=1000)

@@ -19,8 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import dlcore as dl
-from dlcore.figures import number_row as row
-from dlcore.flags import fail
+from dlcore.cli.errors import fail
+from dlcore.plots.numbers import number_row as row
 
 FIGURE = flags.DEFINE_string("figure", "runs/convolution_tour/tour.png", "Where the page is drawn.")
 

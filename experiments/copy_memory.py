@@ -25,8 +25,8 @@ from flax import linen as nn
 
 import dlcore as dl
 from dlcore.data.long_memory import BLANK, COPIED, DELIMITER
-from dlcore.layers.cell_config import CellName
-from dlcore.sequence_figures import accuracy_by_place
+from dlcore.layers.recurrent.cell_config import CellName
+from dlcore.plots.sequences import accuracy_by_place
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 @dataclass
 class Config(dl.CellConfig, dl.Config):
     cell: CellName = dl.setting("lstm", "Of dl.CELLS.")
-    features: int = dl.setting(128, "Units.", least=1)
-    delay: int = dl.setting(50, "T, the steps from the last symbol to its copy.", least=1)
-    test_examples: int = dl.setting(1000, "Sequences that are held out.", least=1)
+    features: int = dl.setting(128, "Units.", minimum=1)
+    delay: int = dl.setting(50, "T, the steps from the last symbol to its copy.", minimum=1)
+    test_examples: int = dl.setting(1000, "Sequences that are held out.", minimum=1)
     train: dl.TrainConfig = field(
         default_factory=lambda: dl.TrainConfig(steps=10_000, batch_size=32, log_every=100, eval_every=500)
     )

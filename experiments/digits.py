@@ -22,7 +22,7 @@ import dlcore as dl
 class DataConfig:
     name: Literal["uci", "mnist5k", "mnist"] = dl.setting("uci", "Which digits.")
     folder: str | None = dl.setting(None, "Where MNIST's idx files are; only for mnist.")
-    shifts: int = dl.setting(1, "Training images are moved by up to so many pixels.", least=0)
+    shifts: int = dl.setting(1, "Training images are moved by up to so many pixels.", minimum=0)
 
 
 BLOCKS: dict[str, dict[str, Any]] = {
@@ -38,10 +38,10 @@ class Config(dl.Config):
         "norm",
         "Blocks as in the lecture, with BatchNorm, or of two convolutions with BatchNorm and a shortcut.",
     )
-    features: tuple[int, ...] = dl.setting((32, 64), "Filters of each block of the stack.", least=1)
-    hidden: int = dl.setting(128, "Units of the first fully connected layer.", least=1)
-    dropout: float = dl.setting(0.3, "Dropout before each fully connected layer.", least=0, below=1)
-    label_smoothing: float = dl.setting(0.1, "Of the training and evaluation loss.", least=0, below=1)
+    features: tuple[int, ...] = dl.setting((32, 64), "Filters of each block of the stack.", minimum=1)
+    hidden: int = dl.setting(128, "Units of the first fully connected layer.", minimum=1)
+    dropout: float = dl.setting(0.3, "Dropout before each fully connected layer.", minimum=0, below=1)
+    label_smoothing: float = dl.setting(0.1, "Of the training and evaluation loss.", minimum=0, below=1)
     data: DataConfig = field(default_factory=DataConfig)
     train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=3000))
     optimizer: dl.OptimizerConfig = field(

@@ -4,7 +4,7 @@
     launch/local experiments.gradient_flow_tour --figure=page.pdf    # elsewhere, in another format
 
 Each example draws its panel, under its docstring as heading, and returns its results. Networks are at their
-initialisation and driven by white noise (synthetic). Beside the page stands ``PAGE_cliff``: a loss with a cliff, and
+initialization and driven by white noise (synthetic). Beside the page stands ``PAGE_cliff``: a loss with a cliff, and
 descents over it with and without clipping (Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063).
 Source: the lecture's RNN part; what its text does not give (widths, lengths, seeds, a threshold) is chosen.
 """
@@ -25,12 +25,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import dlcore as dl
-from dlcore.flags import fail, parse
-from dlcore.gradflow import cliff, jacobians, lyapunov, normality, rates, training_figures
-from dlcore.gradflow.backward import backward
-from dlcore.gradflow.figures import PALETTE, colour_map, finish, line, log10
-from dlcore.gradflow.lags import log_gradients
-from dlcore.gradflow.recurrence import Recurrence, direct, trajectory
+from dlcore.cli.command_line import parse_flags
+from dlcore.cli.errors import fail
+from dlcore.gradflow.measures import cliff, jacobians, normality
+from dlcore.gradflow.measures.backward import backward
+from dlcore.gradflow.measures.lags import log_gradients
+from dlcore.gradflow.measures.lyapunov import largest_exponent
+from dlcore.gradflow.measures.recurrence import Recurrence, state_cotangents, trajectory
+from dlcore.gradflow.measures.summary import half_life
+from dlcore.gradflow.report import training_figures
+from dlcore.gradflow.report.drawing import PALETTE, color_map, draw_line, finish_axes, to_log10
 from dlcore.ops.clipping import clip
 
 FIGURE = flags.DEFINE_string("figure", "runs/gradient_flow_tour/tour.png", "Where the page is drawn.")
@@ -41,11 +45,15 @@ def toy(panel: Axes) -> dict[str, Any]:
     """1. The toy example.  h_t = w h_{t-1} + x_t, x_0 = 1: y_1000 = w^999"""
     measure = jax.jit(lambda w: (trajectory(toy_of(w))[-1, 0], jacobians.log_products(toy_of(w))[:, 0]))
     results = {}
-    for w, colour in zip((1.01, 0.99, 0.01), PALETTE, strict=False):
+    for w, color in zip((1.01, 0.99, 0.01), PALETTE, strict=False):
         output, log_norms = measure(w)
-        power = float(log10(log_norms)[999])
-        line(
-            panel, np.arange(1001), log10(log_norms), colour, f"w = {w}: y = {output:.6g}, log10 {power:.4f}"
+        power = float(to_log10(log_norms)[999])
+        draw_line(
+            panel,
+            np.arange(1001),
+            to_log10(log_norms),
+            color,
+            f"w = {w}: y = {output:.6g}, log10 {power:.4f}",
         )
         results[str(w)] = [float(output), power]
     panel.set(xlabel="lag", ylabel="log10 |dh_1000 / dh_{1000 - lag}|")
@@ -65,13 +73,13 @@ def sum_over_time(panel: Axes) -> dict[str, Any]:
     @jax.jit
     def measure(params: Any) -> tuple[Any, ...]:
         through = lambda params: trajectory(driven(cell, params, 40))
-        back = backward(driven(cell, params, 40), through(params), direct(loss, through(params)))
+        back = backward(driven(cell, params, 40), through(params), state_cotangents(loss, through(params)))
         whole = jax.grad(lambda params: loss(through(params)))(params)
         error = optax.tree.norm(jax.tree.map(jnp.subtract, back.gradient, whole))
         return back.log_gradient, optax.tree.norm(whole), error
 
     log_shares, norm, error = measure(scaled_kernel(parameters(cell), 0.5))
-    line(panel, np.arange(1, 41), log10(log_shares), PALETTE[0], "step k's share")
+    draw_line(panel, np.arange(1, 41), to_log10(log_shares), PALETTE[0], "step k's share")
     panel.axhline(np.log10(norm), color="black", linestyle="--", label=f"the sum: |dL/dW| = {norm:.3g}")
     panel.set(xlabel="k", ylabel="log10 of the norm")
     return {"gradient": norm, "sum_error": error, "shares": np.exp(log_shares)[[0, 19, 39]]}
@@ -84,10 +92,10 @@ def double_sum(panel: Axes) -> dict[str, Any]:
     @jax.jit
     def measure(params: Any) -> jax.Array:
         states = trajectory(driven(cell, params, 40))
-        return log_gradients(driven(cell, params, 40), states, direct(loss, states))
+        return log_gradients(driven(cell, params, 40), states, state_cotangents(loss, states))
 
-    terms, steps = log10(measure(scaled_kernel(parameters(cell), 0.5))), np.arange(1, 41)
-    shown = colour_map(panel, steps, steps, terms[1:, 1:], where=steps <= steps[:, None])
+    terms, steps = to_log10(measure(scaled_kernel(parameters(cell), 0.5))), np.arange(1, 41)
+    shown = color_map(panel, steps, steps, terms[1:, 1:], where=steps <= steps[:, None])
     panel.figure.colorbar(shown, ax=panel)
     panel.set(xlabel="k", ylabel="t", aspect="equal")
     panel.yaxis.set_inverted(True)
@@ -97,12 +105,14 @@ def double_sum(panel: Axes) -> dict[str, Any]:
 def products(panel: Axes) -> dict[str, Any]:
     """4. Repeated products.  |J_T ... J_{T-lag+1}| and its bound |W_hh|^lag (dotted)"""
     results = {}
-    for scale, colour in zip((0.5, 1.0, 2.0), PALETTE, strict=False):
+    for scale, color in zip((0.5, 1.0, 2.0), PALETTE, strict=False):
         params = scaled_kernel(parameters(dl.RNNCell(32)), scale)
         log_norms, exponent = flow(dl.RNNCell(32), params)
         bound = float(normality.log_bound(params["recurrent_kernel"]))
-        line(panel, np.arange(201), log10(log_norms), colour, f"{scale:g} W_hh: {exponent:+.3f} nats a step")
-        panel.plot([0, 60], [0, 60 * bound / np.log(10)], ":", color=colour)
+        draw_line(
+            panel, np.arange(201), to_log10(log_norms), color, f"{scale:g} W_hh: {exponent:+.3f} nats a step"
+        )
+        panel.plot([0, 60], [0, 60 * bound / np.log(10)], ":", color=color)
         results[f"{scale:g}"] = [exponent, bound]
     panel.set(xlabel="lag", ylabel="log10 of the norm")
     return {"products": results}
@@ -115,7 +125,7 @@ def clipping(panel: Axes) -> dict[str, Any]:
     path = [1.01]
     for _ in range(200):
         path.append(path[-1] - 1e-7 * float(clip(gradient(path[-1]), 1000)))
-    line(panel, np.arange(201), np.array(path), PALETTE[1], "g <- 1000 g / |g| where |g| > 1000")
+    draw_line(panel, np.arange(201), np.array(path), PALETTE[1], "g <- 1000 g / |g| where |g| > 1000")
     panel.plot([], [], color=PALETTE[0], label=f"without: w = {thrown:.4g} after one step")
     panel.set(xlabel="update", ylabel="w")
     return {"first_gradient": gradient(1.01), "thrown": thrown, "clipped": path[-1]}
@@ -144,7 +154,7 @@ def forgetting(panel: Axes) -> dict[str, Any]:
 
 
 def gated(panel: Axes) -> dict[str, Any]:
-    """8. GRU against LSTM.  As initialised, and with z more open"""
+    """8. GRU against LSTM.  As initialized, and with z more open"""
     gru, lstm = dl.GRUCell(32), dl.LSTMCell(32)
     params = parameters(gru)
     kept = {**params, "bias": params["bias"].at[:32].set(2)}
@@ -174,7 +184,7 @@ def cost(panel: Axes) -> dict[str, Any]:
 
 @partial(jax.jit, static_argnums=0)
 def parameters(cell: Any) -> Any:
-    """A cell's, at its initialisation, for 8 inputs."""
+    """A cell's, at its initialization, for 8 inputs."""
     return cell.init(KEY, cell.initialize_carry(KEY, (1, 8)), jnp.zeros((1, 8)))["params"]
 
 
@@ -194,16 +204,16 @@ def driven(cell: Any, params: Any, steps: int = 200) -> Recurrence:
 def flow(cell: Any, params: Any) -> tuple[jax.Array, jax.Array]:
     """log |ds_T/ds_{T-lag}| of all lags, and the largest Lyapunov exponent."""
     recurrence = driven(cell, params)
-    return jacobians.log_products(recurrence)[:, 0], lyapunov.largest(recurrence)[0]
+    return jacobians.log_products(recurrence)[:, 0], largest_exponent(recurrence)[0]
 
 
 def decays(panel: Axes, systems: dict[str, tuple[Any, Any]]) -> dict[str, float]:
     """A line for each cell with its parameters; their largest Lyapunov exponents."""
     results = {}
-    for (name, system), colour in zip(systems.items(), PALETTE, strict=False):
+    for (name, system), color in zip(systems.items(), PALETTE, strict=False):
         log_norms, exponent = flow(*system)
-        said = f"half-life {rates.half_life(exponent):.3g}" if exponent < 0 else "no decay"
-        line(panel, np.arange(len(log_norms)), log10(log_norms), colour, f"{name}: {said}")
+        said = f"half-life {half_life(exponent):.3g}" if exponent < 0 else "no decay"
+        draw_line(panel, np.arange(len(log_norms)), to_log10(log_norms), color, f"{name}: {said}")
         results[name] = float(exponent)
     panel.set(xlabel="lag", ylabel="log10 |ds_T / ds_{T - lag}|")
     return results
@@ -224,7 +234,7 @@ def descents() -> tuple[Figure, dict[str, Any]]:
         start, norms = jnp.array([5.5, -2.6]), {"without clipping": None, "clipped to 1": 1.0}
         paths = {name: descend(start, clip_norm=norm) for name, norm in norms.items()}
     points = {name: path.points for name, path in paths.items()}
-    figure = training_figures.cliff(weights, biases, surface.loss, surface.log_gradient_norm, points)
+    figure = training_figures.plot_cliff(weights, biases, surface.loss, surface.log_gradient_norm, points)
     return figure, {"descents": {name: path.loss[-1] for name, path in paths.items()}}
 
 
@@ -236,7 +246,7 @@ def main(_: list[str]) -> None:
         heading, meaning = str(example.__doc__).split(".  ")
         panel.set_title(f"{heading}\n{meaning}", loc="left", fontsize=10)
         results |= example(panel)
-        finish(panel)
+        finish_axes(panel)
     over_cliff, losses = descents()
     for drawn, place in ((figure, path), (over_cliff, path.with_name(f"{path.stem}_cliff{path.suffix}"))):
         try:
@@ -252,4 +262,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse)
+    app.run(main, flags_parser=parse_flags)

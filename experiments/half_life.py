@@ -1,4 +1,4 @@
-"""Does the half-life of a gradient at initialisation tell what will be learned?  One task, many cells and starts.
+"""Does the half-life of a gradient at initialization tell what will be learned?  One task, many cells and starts.
 
     launch/local experiments.half_life --run=order    # temporal order at 50 steps: 126 networks in 523 s on 2 cores
     launch/local experiments.half_life --run=adding --config.task=adding --config.length=100 --config.seeds=0,1 \
@@ -27,12 +27,13 @@ import numpy as np
 import optax
 
 import dlcore as dl
-from dlcore import sweep_app
-from dlcore.gradflow import jacobians, rates, scaled
-from dlcore.gradflow.chains import chains
-from dlcore.gradflow.sweep_figures import success
-from dlcore.layers.cell_config import CellName
-from dlcore.sweep import Group, Sweep
+from dlcore.cli.sweep_app import SweepConfig, run_sweep
+from dlcore.gradflow.measures import jacobians, wide_range
+from dlcore.gradflow.measures.summary import half_life, slope
+from dlcore.gradflow.models.find_recurrences import find_recurrences
+from dlcore.gradflow.report.sweep_figures import plot_success
+from dlcore.layers.recurrent.cell_config import CellName
+from dlcore.sweep.plan import Group, Sweep
 from dlcore.train.optimizer import make_optimizer
 from experiments import adding, copy_memory, temporal_order
 
@@ -51,19 +52,19 @@ ROWS = 8
 
 
 @dataclass
-class Config(sweep_app.SweepConfig):
+class Config(SweepConfig):
     task: Literal["adding", "copy_memory", "temporal_order"] = dl.setting(
         "temporal_order", "What is learned."
     )
-    length: int = dl.setting(50, "Its steps; of copy_memory the delay.", least=10)
-    steps: int = dl.setting(3000, "Updates of the parameters.", least=1)
+    length: int = dl.setting(50, "Its steps; of copy_memory the delay.", minimum=10)
+    steps: int = dl.setting(3000, "Updates of the parameters.", minimum=1)
     cells: tuple[CellName, ...] = dl.setting(("rnn", "identity", "gru", "lstm"), "Of dl.CELLS.")
     scales: tuple[float, ...] = dl.setting(
-        (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), "Of the recurrent kernel.", least=0, most=1e30
+        (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), "Of the recurrent kernel.", minimum=0, maximum=1e30
     )
     forget_biases: tuple[float, ...] = dl.setting((0.0, 1.0, 2.0, 4.0), "Of LSTMs.")
     clip_norms: tuple[float, ...] = dl.setting((1.0,), "To which gradients are clipped.", above=0)
-    seeds: tuple[int, ...] = dl.setting((0, 1, 2), "Of parameters and data.", least=0, most=2**31 - 1)
+    seeds: tuple[int, ...] = dl.setting((0, 1, 2), "Of parameters and data.", minimum=0, maximum=2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,10 @@ class Measure:
             return (optax.apply_updates(params, updates), state), None
 
         few = jax.tree.map(lambda field: field[:ROWS], first)
-        (chain,) = chains(lambda: loss(params, few, False)[0])
+        (chain,) = find_recurrences(lambda: loss(params, few, False)[0])
         (trained, _), _ = jax.lax.scan(update, (params, optimizer.init(params)), shared["batches"])
         _, metrics = loss(trained, shared["test"], False)
-        return {"half_life": half_life(chain.recurrence), "accuracy": metrics["accuracy"].value()}
+        return {"half_life": gain_half_life(chain.recurrence), "accuracy": metrics["accuracy"].value()}
 
 
 def started(params: Any, own: dict[str, jax.Array]) -> Any:
@@ -122,10 +123,10 @@ def started(params: Any, own: dict[str, jax.Array]) -> Any:
     return jax.tree_util.tree_map_with_path(leaf, params)
 
 
-def half_life(recurrence: Any) -> jax.Array:
+def gain_half_life(recurrence: Any) -> jax.Array:
     """By the mean square gain over the rows."""
-    gain = scaled.joint(list(jacobians.probed(recurrence).T))
-    return rates.half_life(rates.slope(gain))
+    gain = wide_range.joint_log_norm(list(jacobians.log_products_by_probes(recurrence).T))
+    return half_life(slope(gain))
 
 
 def figures(rows: list[dict[str, str]]) -> dict[str, "Figure"]:
@@ -134,7 +135,7 @@ def figures(rows: list[dict[str, str]]) -> dict[str, "Figure"]:
         ratios, reached = measured.setdefault(row["cell"], ([], []))
         ratios.append(float(row["half_life"]) / int(row["length"]))
         reached.append(float(row["accuracy"]))
-    return {"success": success(measured, TASKS[rows[0]["task"]][2])}
+    return {"success": plot_success(measured, TASKS[rows[0]["task"]][2])}
 
 
 def plan(config: Config) -> Sweep:
@@ -162,4 +163,4 @@ def data(measure: Measure, seed: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sweep_app.run(Config, plan)
+    run_sweep(Config, plan)

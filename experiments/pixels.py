@@ -32,7 +32,7 @@ DIGITS = [str(digit) for digit in range(10)]
 class DataConfig:
     name: Literal["uci", "mnist5k", "mnist"] = dl.setting("uci", "Which digits.")
     folder: str | None = dl.setting(None, "Where MNIST's idx files are; only for mnist.")
-    shrink: int = dl.setting(1, "The mean of so many by so many pixels becomes one.", least=1)
+    shrink: int = dl.setting(1, "The mean of so many by so many pixels becomes one.", minimum=1)
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Model(nn.Module):
 
 def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state: Any) -> dict[str, "Figure"]:
     said = np.asarray(model.apply({"params": params}, test["inputs"], train=False)).argmax(-1)
-    return {"confusion_matrix": dl.figures.confusion_matrix(test["labels"], said, DIGITS)}
+    return {"confusion_matrix": dl.plots.confusion_matrix(test["labels"], said, DIGITS)}
 
 
 def experiment(config: Config) -> dl.Experiment:

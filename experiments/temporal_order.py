@@ -25,7 +25,7 @@ from flax import linen as nn
 
 import dlcore as dl
 from dlcore.data.long_memory import ORDERS, SYMBOLS
-from dlcore.gradflow import regularisers
+from dlcore.gradflow.models import regularizers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Config(dl.CellConfig, dl.Config):
-    features: int = dl.setting(50, "Units.", least=1)
+    features: int = dl.setting(50, "Units.", minimum=1)
     remedy: Literal["none", "omega", "flossing"] = dl.setting(
-        "none", "A term of the loss that keeps gradients alive, see dlcore/gradflow/regularisers.py."
+        "none", "A term of the loss that keeps gradients alive, see dlcore/gradflow/regularizers.py."
     )
-    remedy_weight: float = dl.setting(1.0, "Of that term.", least=0)
-    length: int = dl.setting(50, "Steps of a sequence.", least=10)
-    test_examples: int = dl.setting(1000, "Sequences that are held out.", least=1)
+    remedy_weight: float = dl.setting(1.0, "Of that term.", minimum=0)
+    length: int = dl.setting(50, "Steps of a sequence.", minimum=10)
+    test_examples: int = dl.setting(1000, "Sequences that are held out.", minimum=1)
     train: dl.TrainConfig = field(
         default_factory=lambda: dl.TrainConfig(steps=6000, batch_size=20, log_every=100, eval_every=500)
     )
@@ -61,7 +61,7 @@ class Model(nn.Module):
 
 def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state: Any) -> dict[str, "Figure"]:
     said = np.asarray(model.apply({"params": params}, test["inputs"], train=False)).argmax(-1)
-    return {"confusion_matrix": dl.figures.confusion_matrix(test["labels"], said, ORDERS)}
+    return {"confusion_matrix": dl.plots.confusion_matrix(test["labels"], said, ORDERS)}
 
 
 def experiment(config: Config) -> dl.Experiment:
@@ -77,8 +77,8 @@ def experiment(config: Config) -> dl.Experiment:
     )
     if config.remedy == "none":
         return plain
-    term = {"omega": regularisers.omega, "flossing": regularisers.flossing()}[config.remedy]
-    return replace(plain, loss=regularisers.regularised(plain.loss, term, config.remedy_weight))
+    term = {"omega": regularizers.omega, "flossing": regularizers.flossing()}[config.remedy]
+    return replace(plain, loss=regularizers.regularized(plain.loss, term, config.remedy_weight))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 from flax import linen as nn
 
 import dlcore as dl
-from dlcore.sequence_figures import accuracy_by_length
+from dlcore.plots.sequences import accuracy_by_length
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,13 +31,13 @@ SPEAKERS = [str(number) for number in range(1, 10)]
 class Config(dl.Config):
     cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting("gru", "Of dl.CELLS.")
     direction: Literal["forward", "backward", "both"] = dl.setting("both", "Which way it reads.")
-    features: int = dl.setting(64, "Units of each direction.", least=1)
+    features: int = dl.setting(64, "Units of each direction.", minimum=1)
     pooling: Literal["mean", "last", "max"] = dl.setting(
         "mean", "How the frames become one vector: their mean, the last that was read, or their maximum."
     )
-    dropout: float = dl.setting(0.3, "Before the last layer.", least=0, below=1)
-    noise: float = dl.setting(0.6, "Added to training frames, in standard deviations.", least=0)
-    label_smoothing: float = dl.setting(0.1, "Of the training and evaluation loss.", least=0, below=1)
+    dropout: float = dl.setting(0.3, "Before the last layer.", minimum=0, below=1)
+    noise: float = dl.setting(0.6, "Added to training frames, in standard deviations.", minimum=0)
+    label_smoothing: float = dl.setting(0.1, "Of the training and evaluation loss.", minimum=0, below=1)
     train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=1000))
     optimizer: dl.OptimizerConfig = field(
         default_factory=lambda: dl.OptimizerConfig(
@@ -75,13 +75,13 @@ def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state:
     logits = model.apply({"params": params}, test["inputs"], test["lengths"], train=False)
     said = np.asarray(logits).argmax(-1)
     return {
-        "confusion_matrix": dl.figures.confusion_matrix(test["labels"], said, SPEAKERS),
+        "confusion_matrix": dl.plots.confusion_matrix(test["labels"], said, SPEAKERS),
         "accuracy_by_length": accuracy_by_length(test["lengths"], said == test["labels"], "frames"),
     }
 
 
 def experiment(config: Config) -> dl.Experiment:
-    train, test = dl.data.standardise(*dl.data.japanese_vowels())
+    train, test = dl.data.standardize(*dl.data.japanese_vowels())
     model = Model(config.cell, config.direction, config.features, config.pooling, config.dropout)
     return dl.Experiment.from_flax(
         model,

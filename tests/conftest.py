@@ -9,7 +9,7 @@ CACHE = Path(__file__).parent.parent / ".cache" / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 if "--slow" not in sys.argv:
-    # Most of the time is compilation, and a third less of it without LLVM's optimisation.
+    # Most of the time is compilation, and a third less of it without LLVM's optimization.
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import dataclasses
@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from tests import toy
+from tests.helpers import toy
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

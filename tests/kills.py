@@ -23,16 +23,18 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import app, flags, logging
 
+from tests.helpers.paths import ROOT
+
 KILLS = flags.DEFINE_integer("kills", 100, "How many.", lower_bound=1)
 SIGNAL = flags.DEFINE_enum("signal", "KILL", ["KILL", "TERM"], "Which signal.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
 
-ROOT = Path(__file__).parent.parent
+
 OFTEN = ["--config.train.log_every=2", "--config.train.eval_every=4", "--config.checkpoint.every=3"]
 EXPERIMENTS = {
     "digits": ["experiments.digits", "--config.features=4,8", "--config.optimizer.warmup_steps=5"],
-    "lstm": ["tests.sequence_toy", "--config.cell=lstm"],
-    "bigru": ["tests.sequence_toy", "--config.cell=bigru"],
+    "lstm": ["tests.helpers.sequence_toy", "--config.cell=lstm"],
+    "bigru": ["tests.helpers.sequence_toy", "--config.cell=bigru"],
 }
 WITHIN = 30
 

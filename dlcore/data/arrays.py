@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import jax
 import numpy as np
 
-from dlcore import streams
+from dlcore.utils.rng import stream_generator
 
 Batch: TypeAlias = dict[str, np.ndarray]
 Transform: TypeAlias = Callable[[Batch, np.random.Generator], Batch]
@@ -44,7 +44,7 @@ class ArrayBatches(abc.ABC):
         batch = self._gather(step, 0, self.batch_size)
         if self.transform is None:
             return batch
-        return self.transform(batch, streams.generator(self.seed, "transform", step))
+        return self.transform(batch, stream_generator(self.seed, "transform", step))
 
     def rows(self, step: int, start: int, stop: int) -> Batch:
         """The rows ``start`` to ``stop`` of ``data[step]``, equal to the bit, for a process that needs no others.
@@ -82,7 +82,7 @@ class ShuffledBatches(ArrayBatches):
     ):
         """Takes and refuses what `ArrayBatches` does."""
         super().__init__(arrays, batch_size, seed, transform)
-        # Neighbouring steps share an epoch's order; two are alive where a batch straddles them.
+        # Neighboring steps share an epoch's order; two are alive where a batch straddles them.
         self._order = functools.lru_cache(maxsize=2)(self._shuffle)
 
     def _gather(self, step: int, start: int, stop: int) -> Batch:
@@ -91,7 +91,7 @@ class ShuffledBatches(ArrayBatches):
         return {name: array[rows] for name, array in self.arrays.items()}
 
     def _shuffle(self, epoch: int) -> np.ndarray:
-        return streams.generator(self.seed, "order", int(epoch)).permutation(self.examples)
+        return stream_generator(self.seed, "order", int(epoch)).permutation(self.examples)
 
 
 class PaddedBatches:

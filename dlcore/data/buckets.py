@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dlcore import streams
 from dlcore.data.arrays import ArrayBatches, Batch, ShuffledBatches, Transform
+from dlcore.utils.rng import stream_generator
 
 
 class BucketedBatches(ArrayBatches):
@@ -63,7 +63,7 @@ class BucketedBatches(ArrayBatches):
         """
         super().__init__(arrays, batch_size, seed, transform)
         self.fields, steps = time_fields(self.arrays, fields)
-        lengths = check_lengths(self.arrays, steps)
+        lengths = read_lengths(self.arrays, steps)
         self.boundaries = filled_boundaries(boundaries, lengths, steps, batch_size)
         bucket_of = np.searchsorted(self.boundaries, lengths)
         self._buckets = [
@@ -74,9 +74,7 @@ class BucketedBatches(ArrayBatches):
         ]
         self.batches_per_cycle = -(-self.examples // batch_size)
         self._examples_up_to = np.cumsum([0] + [bucket.examples for bucket in self._buckets])
-        self._plan = functools.lru_cache(maxsize=2)(
-            self._make_plan
-        )  # neighbouring steps share a cycle's plan
+        self._plan = functools.lru_cache(maxsize=2)(self._make_plan)  # neighboring steps share a cycle's plan
 
     def _gather(self, step: int, start: int, stop: int) -> Batch:
         cycle, place = divmod(int(step), self.batches_per_cycle)
@@ -92,7 +90,7 @@ class BucketedBatches(ArrayBatches):
         """Of each batch of a cycle: its bucket, and which of the bucket's own batches it is."""
         begin, end = self._batches_before(cycle), self._batches_before(cycle + 1)
         sorted_buckets = np.repeat(np.arange(len(begin)), end - begin)
-        buckets = streams.generator(self.seed, "buckets", cycle).permutation(sorted_buckets)
+        buckets = stream_generator(self.seed, "buckets", cycle).permutation(sorted_buckets)
         numbers = np.empty_like(buckets)
         # A stable sort finds each bucket's places in the order of time: its own batches come in turn.
         numbers[np.argsort(buckets, kind="stable")] = np.concatenate(list(map(np.arange, begin, end)))
@@ -106,7 +104,7 @@ class BucketedBatches(ArrayBatches):
         return np.diff(cycle * self.batches_per_cycle * self._examples_up_to // self.examples)
 
     def _bucket_seed(self, bucket: int) -> int:
-        return int(streams.generator(self.seed, "bucket", bucket).integers(2**63))
+        return int(stream_generator(self.seed, "bucket", bucket).integers(2**63))
 
 
 def time_fields(
@@ -127,7 +125,7 @@ def time_fields(
     return named, axis[0]
 
 
-def check_lengths(arrays: Mapping[str, np.ndarray], steps: int) -> np.ndarray:
+def read_lengths(arrays: Mapping[str, np.ndarray], steps: int) -> np.ndarray:
     """The field ``lengths``; ValueError where it is missing or has values outside 0..steps."""
     if "lengths" not in arrays:
         raise ValueError(
@@ -157,7 +155,7 @@ def filled_boundaries(
     ends = tuple(map(operator.index, boundaries))
     if any(end >= following for end, following in itertools.pairwise((0, *ends))):
         raise ValueError(
-            f"boundaries: got {ends}, expected whole numbers from 1 upwards; sort them, each once"
+            f"boundaries: got {ends}, expected whole numbers from 1 upward; sort them, each once"
         )
     ends = (*(end for end in ends if end < steps), steps)
     filled, taken = [], 0

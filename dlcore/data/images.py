@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from dlcore import streams
 from dlcore.data.arrays import Batch, Transform
+from dlcore.utils.rng import stream_generator
 
 Split: TypeAlias = tuple[Batch, Batch]
 
@@ -80,7 +80,7 @@ def mnist(folder: str | Path | None) -> Split:
 
 
 def cifar10(folder: str | Path | None) -> Split:
-    """CIFAR-10's 50,000/10,000 colour images of 32 x 32 pixels (Krizhevsky 2009) from its binary files.
+    """CIFAR-10's 50,000/10,000 color images of 32 x 32 pixels (Krizhevsky 2009) from its binary files.
 
     ``folder`` holds ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``: rows of one label byte
     and 3 x 1024 bytes of red, green and blue.
@@ -105,7 +105,7 @@ def as_sequences(
     Args:
         images: ``[N, H, W, C]``.
         rows: a step is a row, T = H and F = W * C; otherwise a pixel, T = H * W and F = C.
-        permuted: the pixels of every image in one and the same disorder, so that neighbours are far apart (Le, Jaitly &
+        permuted: the pixels of every image in one and the same disorder, so that neighbors are far apart (Le, Jaitly &
             Hinton 2015, arXiv 1504.00941).
         shrink: before all that, the mean of so many by so many pixels becomes one.
 
@@ -124,7 +124,7 @@ def as_sequences(
     pixels = images.reshape(count, height, shrink, width, shrink, channels).mean(axis=(2, 4))
     pixels = pixels.reshape(count, height * width, channels)
     if permuted:
-        pixels = pixels[:, streams.generator(0, "permutation").permutation(height * width)]
+        pixels = pixels[:, stream_generator(0, "permutation").permutation(height * width)]
     return pixels.reshape(count, height, width * channels) if rows else pixels
 
 

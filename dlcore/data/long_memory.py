@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from dlcore import streams
 from dlcore.data.arrays import Batch, check_batch_size
+from dlcore.utils.rng import stream_generator
 
 Task: TypeAlias = Callable[[np.random.Generator, int], Batch]
 """``task(generator, examples) -> batch``, of which the fields are ``[examples, ...]``."""
@@ -50,12 +50,12 @@ class SyntheticBatches:
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of one step: every field as ``[batch_size, ...]``."""
-        return self.task(streams.generator(self.seed, "synthetic", step), self.batch_size)
+        return self.task(stream_generator(self.seed, "synthetic", step), self.batch_size)
 
 
 def held_out(task: Task, examples: int) -> Batch:
     """The examples on which a task is evaluated: the same for every seed of a run, and none that it trains on."""
-    return task(streams.generator(0, "held out"), examples)
+    return task(stream_generator(0, "held out"), examples)
 
 
 def adding(generator: np.random.Generator, examples: int, length: int) -> Batch:
@@ -72,7 +72,7 @@ def adding(generator: np.random.Generator, examples: int, length: int) -> Batch:
     Raises:
         ValueError: a length below 2, which has no halves.
     """
-    _check_least("length", length, 2, "one place in each half")
+    _check_minimum("length", length, 2, "one place in each half")
     numbers = generator.random((examples, length), np.float32)
     marked = np.stack(
         [generator.integers(0, length // 2, examples), generator.integers(length // 2, length, examples)],
@@ -98,7 +98,7 @@ def copy_memory(generator: np.random.Generator, examples: int, delay: int) -> Ba
     Raises:
         ValueError: a delay below 1.
     """
-    _check_least("delay", delay, 1, "the delimiter")
+    _check_minimum("delay", delay, 1, "the delimiter")
     symbols = generator.integers(0, BLANK, (examples, COPIED), np.int32)
     inputs = np.full((examples, delay + 2 * COPIED), BLANK, np.int32)
     labels = inputs.copy()
@@ -122,7 +122,7 @@ def temporal_order(generator: np.random.Generator, examples: int, length: int) -
     Raises:
         ValueError: a length below 10.
     """
-    _check_least("length", length, 10, "a tenth of it for each symbol")
+    _check_minimum("length", length, 10, "a tenth of it for each symbol")
     tenth = length // 10
     places = generator.integers(0, tenth, (examples, 2)) + np.array([tenth, length // 2])
     order = generator.integers(0, 2, (examples, 2), np.int32)
@@ -131,6 +131,8 @@ def temporal_order(generator: np.random.Generator, examples: int, length: int) -
     return {"inputs": inputs, "labels": 2 * order[:, 0] + order[:, 1]}
 
 
-def _check_least(name: str, value: int, least: int, room: str) -> None:
-    if value < least:
-        raise ValueError(f"{name}: got {value}, expected at least {least}, so that there is room for {room}")
+def _check_minimum(name: str, value: int, minimum: int, room: str) -> None:
+    if value < minimum:
+        raise ValueError(
+            f"{name}: got {value}, expected at least {minimum}, so that there is room for {room}"
+        )

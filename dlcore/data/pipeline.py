@@ -114,7 +114,7 @@ def rows_of(data: ByStep[Any], step: int, start: int, stop: int) -> Any:
     return load(step, start, stop) if callable(load) else slice_rows(data[step], start, stop)
 
 
-def read_ahead(
+def prefetch(
     make: Callable[[Key], Made], keys: Iterable[Key], depth: int = 2, workers: int = 1
 ) -> Generator[Made, None, None]:
     """``make(key)`` for every key in order, made up to ``depth`` keys before it is asked for.
@@ -132,10 +132,10 @@ def read_ahead(
     Closing the generator cancels what has not begun and waits for what has.
 
     >>> data = [10, 11, 12, 13]
-    >>> list(read_ahead(lambda step: str(data[step]), range(1, 4)))
+    >>> list(prefetch(lambda step: str(data[step]), range(1, 4)))
     ['11', '12', '13']
     """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="read_ahead")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
     waiting: collections.deque[Future[Made]] = collections.deque()
     try:
         for key in keys:

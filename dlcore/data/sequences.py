@@ -27,12 +27,12 @@ def japanese_vowels() -> tuple[Batch, Batch]:
         return _part(file, "train"), _part(file, "test")
 
 
-def standardise(train: Batch, test: Batch) -> tuple[Batch, Batch]:
+def standardize(train: Batch, test: Batch) -> tuple[Batch, Batch]:
     """Both parts on the training part's scale: each feature with mean 0 and standard deviation 1 over its valid steps.
 
     Padding stays 0, which is the mean; a feature that never changes becomes 0.
 
-    >>> train, test = standardise({"inputs": np.array([[[1.0], [3.0]]])}, {"inputs": np.array([[[5.0]]])})
+    >>> train, test = standardize({"inputs": np.array([[[1.0], [3.0]]])}, {"inputs": np.array([[[5.0]]])})
     >>> train["inputs"].ravel().tolist(), test["inputs"].ravel().tolist()
     ([-1.0, 1.0], [3.0])
     """

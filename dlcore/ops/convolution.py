@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from dlcore.ops.direct import correlate_direct
-from dlcore.ops.fourier import correlate_by_fft, fft_is_cheaper
+from dlcore.ops.arrays import check_floats
+from dlcore.ops.direct_convolution import correlate_direct
+from dlcore.ops.fft_convolution import correlate_by_fft, fft_is_cheaper
 from dlcore.ops.sizes import Padding, Remainder, geometry
 
 Mode: TypeAlias = Literal["full", "same", "valid"]
@@ -114,15 +115,6 @@ def correlate_channels(
     if method == "fft" or (method == "auto" and fft_is_cheaper(inputs.shape, kernel.shape, shape)):
         return correlate_by_fft(inputs, kernel, shape, groups)
     return correlate_direct(inputs, kernel.astype(inputs.dtype), shape, groups)
-
-
-def check_floats(name: str, inputs: jax.Array) -> None:
-    """TypeError unless the array holds real floating point numbers."""
-    if not jnp.issubdtype(inputs.dtype, jnp.floating):
-        raise TypeError(
-            f"{name}: got {inputs.dtype}, expected floating point numbers; convert integers with "
-            "astype(float32), scaled as the data asks, and take complex numbers apart"
-        )
 
 
 def check_shapes(inputs: Sequence[int], kernel: Sequence[int], groups: int) -> None:

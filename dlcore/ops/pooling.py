@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore.ops.convolution import check_floats
-from dlcore.ops.direct import MOST_SLICES, pad, window_cells
+from dlcore.ops.arrays import check_floats
+from dlcore.ops.direct_convolution import MAX_SLICES, pad, window_cells
 from dlcore.ops.lengths import check_lengths, time_mask, zero_padding
-from dlcore.ops.sizes import Geometry, Padding, Remainder, geometry, integer, output_lengths, per_dimension
+from dlcore.ops.sizes import Geometry, Padding, Remainder, geometry, output_lengths, per_dimension
+from dlcore.utils.checks import check_integer
 
 Ties: TypeAlias = Literal["first", "split"]
 
@@ -136,7 +137,7 @@ def global_avg_pool(inputs: jax.Array, lengths: jax.Array | None = None) -> jax.
 
 
 def channel_pool(inputs: jax.Array, size: int, kind: Literal["max", "average"] = "max") -> jax.Array:
-    """Pools over neighbouring channels instead of places: ``[..., C]`` -> ``[..., C / size]``.
+    """Pools over neighboring channels instead of places: ``[..., C]`` -> ``[..., C / size]``.
 
     Args:
         inputs: maps of any rank. size: channels in a group, a divisor of C.
@@ -149,7 +150,7 @@ def channel_pool(inputs: jax.Array, size: int, kind: Literal["max", "average"] =
     [[3.0, 2.0]]
     """
     channels = inputs.shape[-1]
-    if integer("size", size) > channels or channels % size:
+    if check_integer("size", size) > channels or channels % size:
         raise ValueError(f"size: got {size} for {channels} channels, expected a divisor of {channels}")
     if kind not in ("max", "average"):
         raise ValueError(f'kind: got {kind!r}, expected "max" or "average"')
@@ -200,7 +201,7 @@ def _maximum(inputs: jax.Array, shape: Geometry, ties: Ties) -> jax.Array:
     padded = pad(inputs, shape, -jnp.inf)
     if ties == "split":  # which jnp.max does, as long as it sees all cells at once
         return jnp.stack(window_cells(padded, shape), axis=-1).max(-1)
-    if math.prod(shape.window) > MOST_SLICES:
+    if math.prod(shape.window) > MAX_SLICES:
         return _reduce_window(padded, shape, -jnp.inf, jax.lax.max)
     # Slices and `where` differentiate into pads and `where`, which XLA fuses; its own windowed reduction goes
     # backward by SelectAndScatter, which makes the gradient of an MNIST network twice as slow on a CPU.
@@ -209,7 +210,7 @@ def _maximum(inputs: jax.Array, shape: Geometry, ties: Ties) -> jax.Array:
 
 def _total(inputs: jax.Array, shape: Geometry) -> jax.Array:
     padded = pad(inputs, shape, 0)
-    if math.prod(shape.window) > MOST_SLICES:
+    if math.prod(shape.window) > MAX_SLICES:
         return _reduce_window(padded, shape, 0.0, jax.lax.add)
     return functools.reduce(jnp.add, window_cells(padded, shape))
 

@@ -7,7 +7,7 @@ A gated cell's step is
 so its differential is ``dz_t = D_t + dh_{t-1} U``, where ``D = x dW + h dU + dx W + db`` of ALL steps is a few
 matrix products outside the loop. `run` states just that differential; its transpose, which JAX derives, is then
 backpropagation through time with the weights' gradient as one product after the loop. Forward mode, second
-derivatives, ``vmap``, rematerialisation and sharding need nothing more.
+derivatives, ``vmap``, rematerialization and sharding need nothing more.
 """
 
 import functools
@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from dlcore.ops.windows import Loop, Tree, walk
+from dlcore.ops.arrays import where_rows
+from dlcore.ops.chunked_scan import Loop, Tree, chunked_scan
 
 
 class Kernels(NamedTuple):
@@ -100,7 +101,7 @@ class Equations(Protocol):
         ...
 
 
-def run(
+def gated_scan(
     equations: Equations,
     weights: Kernels,
     carry: Tree,
@@ -126,10 +127,10 @@ def run(
         carry, outputs = _run(equations, loop, weights, carry, rows, valid)
         return carry, jnp.swapaxes(outputs, 0, 1)
 
-    return walk(window, _varying_as(carry, (weights, inputs, lengths)), inputs, loop)
+    return chunked_scan(window, _varying_as(carry, (weights, inputs, lengths)), inputs, loop)
 
 
-def scan(
+def masked_scan(
     step: Callable[[Tree, jax.Array, Any], tuple[Tree, Any]],
     carry: Tree,
     inputs: jax.Array,
@@ -155,7 +156,7 @@ def scan(
         carry, outputs = lax.scan(body, carry, steps, reverse=loop.reverse, unroll=loop.unroll)
         return carry, jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), outputs)
 
-    return walk(window, _varying_as(carry, (inputs, lengths)), inputs, loop)
+    return chunked_scan(window, _varying_as(carry, (inputs, lengths)), inputs, loop)
 
 
 def _time_major(
@@ -187,11 +188,6 @@ def _varying_as(carry: Tree, others: Tree) -> Tree:
     true = [jnp.ones_like(leaf, shape=(), dtype=bool) for leaf in jax.tree.leaves(others)]
     always = functools.reduce(jnp.logical_and, true)
     return jax.tree.map(lambda array: jnp.where(always, array, array), carry)
-
-
-def where_rows(rows: jax.Array, these: jax.Array, others: jax.Array) -> jax.Array:
-    """``jnp.where`` by row: ``rows [...]`` chooses among arrays ``[..., *features]``."""
-    return jnp.where(rows.reshape(*rows.shape, *[1] * (these.ndim - rows.ndim)), these, others)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))

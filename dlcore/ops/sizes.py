@@ -1,38 +1,28 @@
 """The arithmetic of sizes: how often a window fits, where it lies, how far it sees (lecture: key parameters)."""
 
-import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
+from dlcore.utils.checks import check_integer
+
 Padding: TypeAlias = int | Sequence[int | tuple[int, int]] | Literal["SAME", "VALID", "CAUSAL"]
 Remainder: TypeAlias = Literal["error", "floor", "ceil"]
 
 
-def integer(name: str, value: Any, least: int = 1) -> int:
-    """``value`` as an int; TypeError where it is none, ValueError where it is below ``least``."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: got {value!r}, expected an integer >= {least}") from None
-    if number < least:
-        raise ValueError(f"{name}: got {number}, expected an integer >= {least}")
-    return number
-
-
-def per_dimension(name: str, value: int | Sequence[int], rank: int, least: int = 1) -> tuple[int, ...]:
+def per_dimension(name: str, value: int | Sequence[int], rank: int, minimum: int = 1) -> tuple[int, ...]:
     """``value`` once for each of ``rank`` spatial dimensions: 3 and (3, 3) mean the same at rank 2.
 
     Raises:
-        ValueError: a sequence of another length, or an entry below ``least``. TypeError: no integers.
+        ValueError: a sequence of another length, or an entry below ``minimum``. TypeError: no integers.
     """
     if not isinstance(value, Iterable):
-        return (integer(name, value, least),) * rank
+        return (check_integer(name, value, minimum),) * rank
     if len(value) != rank:
         raise ValueError(f"{name}: got {value}, expected an integer or {rank} of them, one a dimension")
-    return tuple(integer(name, entry, least) for entry in value)
+    return tuple(check_integer(name, entry, minimum) for entry in value)
 
 
 def output_size(
@@ -71,9 +61,9 @@ def output_size(
     ValueError: stride: got 2 for size 6 and kernel_size 3, (6 - 3 + 0) / 2 + 1 = 2.5, expected a whole \
 number; the last 1 of 6 pixels would be dropped: padding=(0, 1) fits, or say remainder="floor" or "ceil"
     """
-    size, kernel_size = integer("size", size), integer(name, kernel_size)
-    stride, dilation = integer("stride", stride), integer("dilation", dilation)
-    before, after = per_dimension("padding", padding, 2, least=0)
+    size, kernel_size = check_integer("size", size), check_integer(name, kernel_size)
+    stride, dilation = check_integer("stride", stride), check_integer("dilation", dilation)
+    before, after = per_dimension("padding", padding, 2, minimum=0)
     if remainder not in ("error", "floor", "ceil"):
         raise ValueError(f'remainder: got {remainder!r}, expected "error", "floor" or "ceil"')
     extent, padded = (kernel_size - 1) * dilation + 1, size + before + after
@@ -127,7 +117,7 @@ def output_lengths(
     if padding in ("SAME", "CAUSAL"):
         return -(-lengths // stride)
     zeros = 0 if padding == "VALID" else _first(padding)
-    before, after = per_dimension("padding", zeros, 2, least=0)
+    before, after = per_dimension("padding", zeros, 2, minimum=0)
     room = lengths + (before + after - extent)
     steps = room // stride
     if remainder == "ceil":
@@ -221,7 +211,7 @@ def resolve_padding(
             f"padding: got {padding}, expected an integer, or an integer or a pair (before, after) for each of "
             f"{rank} dimensions"
         )
-    pairs = (per_dimension("padding", entry, 2, least=0) for entry in each)
+    pairs = (per_dimension("padding", entry, 2, minimum=0) for entry in each)
     return tuple((before, after) for before, after in pairs)
 
 

@@ -11,12 +11,21 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from dlcore.data.pipeline import rows_of
-from dlcore.train import mesh as meshes
-from dlcore.train.experiment import Batch, Config, Experiment, Metrics, in_steps
-from dlcore.train.flops import count_flops
+from dlcore.train.config import Config
+from dlcore.train.experiment import Batch, Experiment, Metrics, config_in_steps
+from dlcore.train.mesh import (
+    DATA,
+    batch_sharding,
+    make_mesh,
+    parameter_specs,
+    place_batch,
+    process_rows,
+    state_shardings,
+)
 from dlcore.train.optimizer import make_optimizer
-from dlcore.train.state import TrainState, first_state
+from dlcore.train.state import TrainState, make_state
 from dlcore.train.step import make_eval_step, make_train_step
+from dlcore.train.telemetry.flops import count_flops
 
 
 class Program(NamedTuple):
@@ -49,18 +58,18 @@ class Engine:
     """
 
     def __init__(self, experiment: Experiment, config: Config):
-        config = in_steps(config, experiment)
+        config = config_in_steps(config, experiment)
         self.experiment, self.config = experiment, config
-        self.mesh = meshes.make_mesh(config.mesh)
+        self.mesh = make_mesh(config.mesh)
         self.optimizer = make_optimizer(config.optimizer, int(config.train.steps))
         self._step = make_train_step(experiment, self.optimizer, config.seed, config.train)
         self._batch_size = _batch_size(experiment)
-        self._rows = meshes.own_rows(self.mesh, self._batch_size)
+        self._rows = process_rows(self.mesh, self._batch_size)
         self._check_micro_batches()
         self._programs: dict[Any, Program] = {}
 
     def _check_micro_batches(self) -> None:
-        parts, shares = self.config.train.micro_batches, self.mesh.shape[meshes.DATA]
+        parts, shares = self.config.train.micro_batches, self.mesh.shape[DATA]
         if self._batch_size % (parts * shares):
             raise ValueError(
                 f"micro_batches: got {parts} for batches of {self._batch_size} on {shares} shares of the data axis, "
@@ -72,8 +81,8 @@ class Engine:
         return NamedSharding(self.mesh, PartitionSpec())
 
     def _first_state(self, batch: Batch) -> TrainState:
-        averaged = self.config.train.average_decay is not None
-        state = first_state(self.experiment, self.optimizer, self.config.seed, batch, averaged=averaged)
+        averaged = self.config.train.ema_decay is not None
+        state = make_state(self.experiment, self.optimizer, self.config.seed, batch, averaged=averaged)
         metrics = jax.eval_shape(self._step, state, batch).metrics
         return state.replace(metrics=optax.tree.zeros_like(metrics))  # type: ignore[attr-defined]
 
@@ -82,8 +91,8 @@ class Engine:
         """The state's shapes, types and shardings, without a value: what a checkpoint is restored as."""
         shapes = jax.eval_shape(self._first_state, self.experiment.train_data[0])
         rules = self.experiment.sharding_rules
-        specs = meshes.parameter_specs(shapes.params, self.mesh, self.config.mesh, rules)
-        shardings = meshes.state_shardings(shapes, self.mesh, specs, self.optimizer)
+        specs = parameter_specs(shapes.params, self.mesh, self.config.mesh, rules)
+        shardings = state_shardings(shapes, self.mesh, specs, self.optimizer)
         return jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             shapes,
@@ -119,7 +128,7 @@ class Engine:
     def placed(self, batches: Sequence[Batch]) -> Batch:
         """`batch` of rows that are loaded already."""
         if len(batches) == 1:
-            return meshes.place(batches[0], self.mesh)
+            return place_batch(batches[0], self.mesh)
         try:
             stacked = jax.tree.map(lambda *fields: np.stack(fields), *map(dict, batches))
         except ValueError as error:
@@ -127,7 +136,7 @@ class Engine:
                 f"steps_per_call: got {len(batches)} steps whose batches differ in shape ({error}), expected 1 where "
                 "batches have several lengths"
             ) from None
-        return meshes.place(stacked, self.mesh, stacked=True)
+        return place_batch(stacked, self.mesh, stacked=True)
 
     def program(self, batch: Batch, count: int) -> Program:
         """The program of ``count`` steps on such a batch, compiled when it is first asked for."""
@@ -153,7 +162,7 @@ class Engine:
 
         jitted = jax.jit(
             call,
-            in_shardings=(self._shardings, meshes.batch_sharding(self.mesh, stacked=count > 1)),
+            in_shardings=(self._shardings, batch_sharding(self.mesh, stacked=count > 1)),
             out_shardings=(self._shardings, self._everywhere),
             donate_argnums=0,
         )
@@ -168,7 +177,7 @@ class Engine:
             in_shardings=(
                 self._shardings.params,
                 self._shardings.model_state,
-                meshes.batch_sharding(self.mesh),
+                batch_sharding(self.mesh),
             ),
             out_shardings=self._everywhere,
         )
@@ -180,9 +189,9 @@ class Engine:
 
     def _eval_batch(self, batch: Batch) -> Batch:
         """A batch that the mesh can share, of which this process keeps its rows."""
-        filled = _filled(batch, self.mesh.shape[meshes.DATA])
-        start, stop = meshes.own_rows(self.mesh, _row_count(filled))
-        return meshes.place({name: field[start:stop] for name, field in filled.items()}, self.mesh)
+        filled = _filled(batch, self.mesh.shape[DATA])
+        start, stop = process_rows(self.mesh, _row_count(filled))
+        return place_batch({name: field[start:stop] for name, field in filled.items()}, self.mesh)
 
     def with_zero_metrics(self, state: TrainState) -> TrainState:
         """The same state with all sums of its metrics at 0."""
@@ -197,7 +206,7 @@ class Engine:
         return jax.jit(lambda tree: tree, out_shardings=self._everywhere)(tree)
 
 
-def call_steps(start: int, config: Config) -> Iterator[range]:
+def split_into_calls(start: int, config: Config) -> Iterator[range]:
     """The steps from ``start`` to the run's end, cut into calls.
 
     A call has at most ``steps_per_call`` steps and ends where something is due: a row of the log, an evaluation, a
@@ -211,13 +220,13 @@ def call_steps(start: int, config: Config) -> Iterator[range]:
     """
     steps, most = int(config.train.steps), config.train.steps_per_call
     while start < steps:
-        due = [(start // every + 1) * every for every in cadences(config)]
+        due = [(start // every + 1) * every for every in intervals(config)]
         stop = min(start + most, steps, *due)
         yield range(start, stop)
         start = stop
 
 
-def cadences(config: Config) -> tuple[int, int, int, int]:
+def intervals(config: Config) -> tuple[int, int, int, int]:
     """How many steps lie between rows of the log, evaluations, checkpoints, and measurements of the monitor."""
     train = config.train
     monitor_every = train.monitor_every or train.steps

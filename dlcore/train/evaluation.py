@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
-from dlcore.metrics import Metric
 from dlcore.train.engine import Engine
+from dlcore.train.metrics import Metric
 from dlcore.train.state import TrainState
 
 

@@ -3,25 +3,22 @@
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import chex
 import flax
 import jax
 from flax import linen as nn
 
-from dlcore import durations
-from dlcore.config import setting
+from dlcore.config import durations
 from dlcore.data.pipeline import ByStep
-from dlcore.durations import Duration
-from dlcore.metrics import Metric
-from dlcore.train.mesh import MeshConfig, Rules
-from dlcore.train.optimizer import OptimizerConfig
+from dlcore.train.config import Config
+from dlcore.train.mesh import ShardingRules
+from dlcore.train.metrics import Metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dlcore.train.run import Mode
 
 C = TypeVar("C", bound="Config")
 
@@ -29,80 +26,8 @@ Params: TypeAlias = chex.ArrayTree
 ModelState: TypeAlias = chex.ArrayTree
 Batch: TypeAlias = Mapping[str, Any]
 Metrics: TypeAlias = dict[str, Metric]
-
-
-@dataclass
-class TrainConfig:
-    """How long a run takes and how often it speaks."""
-
-    steps: int | Duration = setting(
-        1000, "Updates of the parameters in the whole run.", least=1, may_grow=True
-    )
-    batch_size: int = setting(64, "Examples in a training batch.", least=1)
-    eval_batch_size: int = setting(500, "Examples in an evaluation batch.", least=1)
-    log_every: int | Duration = setting(50, "Steps between two rows of training metrics.", least=1)
-    eval_every: int | Duration = setting(200, "Steps between two evaluations on the whole set.", least=1)
-    monitor_every: int | Duration | None = setting(
-        None, "Steps between two measurements of gradient flow by lag; none measures nothing.", least=1
-    )
-    precision: Literal["float32", "bfloat16"] = setting(
-        "float32", "What the model computes in; parameters, statistics and the update stay float32."
-    )
-    micro_batches: int = setting(1, "Parts of a batch, one after the other, whose gradients add up.", least=1)
-    steps_per_call: int = setting(1, "Steps in one call of the device, which pays for tiny models.", least=1)
-    rematerialise: bool = setting(False, "Compute the forward pass again in the backward pass: less memory.")
-    average_decay: float | None = setting(
-        None, "Decay of a moving average of the parameters, which is what is evaluated.", above=0, below=1
-    )
-    on_nan: Literal["stop", "skip", "zero", "raise"] = setting(
-        "stop",
-        "After a step that is not finite: stop, with batch and state written aside; skip the update; zero the "
-        "gradient's bad entries and go by the others, if the loss is finite, else skip; or raise at once, which waits "
-        "for every step.",
-    )
-    read_ahead: int = setting(
-        2, "Calls whose batches are made before they are needed.", least=1, may_change=True
-    )
-    read_workers: int = setting(1, "Threads that make batches.", least=1, may_change=True)
-    patience: float = setting(
-        600,
-        "Seconds that a call may take, beside compiling, before the run ends as stuck.",
-        above=0,
-        may_change=True,
-    )
-
-
-@dataclass
-class CheckpointConfig:
-    """Which states of a run are kept."""
-
-    every: int | Duration = setting(200, "Steps between two checkpoints.", least=1)
-    keep: int = setting(3, "How many of the newest checkpoints stay, beside the best.", least=1)
-    grace: float = setting(
-        25,
-        "Seconds after SIGTERM in which the run saves its state; then it ends with what is saved.",
-        above=0,
-        may_change=True,
-    )
-
-
-@dataclass
-class Config:
-    """What every experiment can be told; an experiment's own Config adds its model's and data's settings."""
-
-    seed: int = setting(
-        0, "Of initialisation, order of the data, augmentation and dropout.", least=0, most=2**31 - 1
-    )
-    init_from: str | None = setting(
-        None, "Begin with the parameters of this run's folder, where paths and shapes agree (fine-tuning)."
-    )
-    init_map: tuple[str, ...] = setting(
-        (), "Of init_from: old=new, the beginnings of parameter paths there and here; old= leaves them out."
-    )
-    train: TrainConfig = field(default_factory=TrainConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    mesh: MeshConfig = field(default_factory=MeshConfig)
+Mode: TypeAlias = Callable[[Any], Mapping[str, Any]]
+"""What ``--mode=NAME`` calls with the `Run`; the last line of stdout is what it returns."""
 
 
 class LossFunction(Protocol):
@@ -140,8 +65,8 @@ class Experiment:
     lower_is_better: bool = False
     figures: Callable[[Params, ModelState], Mapping[str, "Figure"]] | None = None
     monitor: Callable[[Params, ModelState], Mapping[str, float]] | None = None
-    modes: Mapping[str, "Mode"] = field(default_factory=dict)
-    sharding_rules: Rules = field(default_factory=dict)
+    modes: Mapping[str, Mode] = field(default_factory=dict)
+    sharding_rules: ShardingRules = field(default_factory=dict)
 
     @classmethod
     def from_flax(
@@ -186,10 +111,10 @@ class Experiment:
         return cls(init=init, loss=apply_loss, **fields)
 
 
-def in_steps(config: C, experiment: Experiment) -> C:
+def config_in_steps(config: C, experiment: Experiment) -> C:
     """The config with every duration as a number of steps; ValueError where the data does not say what it takes."""
     data = experiment.train_data
-    return durations.in_steps(
+    return durations.resolve_durations(
         config,
         batch_size=getattr(data, "batch_size", config.train.batch_size),
         examples=getattr(data, "examples", None),

@@ -11,19 +11,21 @@ from typing import Any, NamedTuple
 
 import jax
 
-from dlcore.data.pipeline import read_ahead
-from dlcore.train import damage, speed
-from dlcore.train.checkpoint import Checkpoints
-from dlcore.train.engine import Engine, cadences, call_steps
+from dlcore.data.pipeline import prefetch
+from dlcore.train.checkpoints.fine_tune import initialize_from
+from dlcore.train.checkpoints.folder import CHECKPOINTS, saved_steps
+from dlcore.train.checkpoints.manager import Checkpoints
+from dlcore.train.engine import Engine, intervals, split_into_calls
 from dlcore.train.evaluation import evaluate
 from dlcore.train.experiment import Batch, ModelState, Params
-from dlcore.train.initialise import initialised
-from dlcore.train.nonfinite import diagnosed
-from dlcore.train.profile import Trace
-from dlcore.train.recorder import Recorder
+from dlcore.train.faults.nonfinite import diagnose
+from dlcore.train.faults.signals import Interrupted, StopSignals
+from dlcore.train.faults.watchdog import Watchdog
 from dlcore.train.run import Run
 from dlcore.train.state import NONE_BAD, TrainState
-from dlcore.train.stopping import Interrupted, StopSignals, Watchdog
+from dlcore.train.telemetry import speed
+from dlcore.train.telemetry.profile import Trace
+from dlcore.train.telemetry.recorder import Recorder
 
 INITIAL = "initial"
 IN_FLIGHT = 2  # calls that the devices may be behind the loop
@@ -67,15 +69,15 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
     trace = Trace(folder, profile, last)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopSignals(config.checkpoint.grace))
-        watchdog = stack.enter_context(Watchdog(config.train.patience))
+        watchdog = stack.enter_context(Watchdog(config.train.hang_timeout))
         checkpoints = stack.enter_context(open_checkpoints(engine, folder))
-        state = begin(engine, checkpoints)
+        state = restore_or_initialize(engine, checkpoints)
         start = int(state.step)
         if number := stop.requested(start):
             raise Interrupted(start, number)
         recorder = stack.enter_context(Recorder(engine, folder, start, watchdog.alive))
         stack.enter_context(contextlib.closing(trace))
-        works = stack.enter_context(contextlib.closing(prepared(engine, start)))
+        works = stack.enter_context(contextlib.closing(prefetch_calls(engine, start)))
         stack.enter_context(jax.transfer_guard("disallow"))
         calls = Calls(engine, folder)
         evaluation = None
@@ -91,7 +93,7 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
 
             stopped_by = stop.requested(step) if step < last else 0
             log_due, eval_due, checkpoint_due, monitor_due = (
-                step % every == 0 or step == last for every in cadences(config)
+                step % every == 0 or step == last for every in intervals(config)
             )
             if log_due or eval_due or checkpoint_due or monitor_due or stopped_by:
                 calls.wait(state)
@@ -113,7 +115,7 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
     return Trained(state, evaluation, time.monotonic() - began)
 
 
-def begin(engine: Engine, checkpoints: Checkpoints) -> TrainState:
+def restore_or_initialize(engine: Engine, checkpoints: Checkpoints) -> TrainState:
     """The state that the run goes on from: of the newest whole checkpoint, or the first one."""
     newest = checkpoints.newest_good()
     if newest is not None:
@@ -121,7 +123,7 @@ def begin(engine: Engine, checkpoints: Checkpoints) -> TrainState:
     state, config = engine.initial_state(), engine.config
     if config.init_from is None:
         return state
-    params, model_state, report = initialised(
+    params, model_state, report = initialize_from(
         state.params, state.model_state, config.init_from, config.init_map
     )
     print(report.text(), file=sys.stderr)
@@ -129,7 +131,7 @@ def begin(engine: Engine, checkpoints: Checkpoints) -> TrainState:
     return state.replace(params=params, model_state=model_state, average=average)  # type: ignore[attr-defined]
 
 
-def prepared(engine: Engine, start: int) -> Generator[Work]:
+def prefetch_calls(engine: Engine, start: int) -> Generator[Work]:
     """The work of every call from step ``start`` on, made ahead of it by other threads."""
     config = engine.config.train
 
@@ -139,7 +141,7 @@ def prepared(engine: Engine, start: int) -> Generator[Work]:
         examples, frames = (engine.shares * sum(column) for column in zip(*counts, strict=True))
         return Work(steps, engine.placed(batches), (examples, frames))
 
-    return read_ahead(make, call_steps(start, engine.config), config.read_ahead, config.read_workers)
+    return prefetch(make, split_into_calls(start, engine.config), config.prefetch, config.prefetch_workers)
 
 
 def next_work(works: Iterator[Work], recorder: Recorder) -> Work | None:
@@ -184,7 +186,7 @@ class Calls:
         """
         while len(self._unfinished) > most:
             if jax.device_get(self._unfinished.popleft()) != NONE_BAD:
-                raise diagnosed(self._engine, state, self._folder)
+                raise diagnose(self._engine, state, self._folder)
 
 
 def restore(run: Run) -> TrainState:
@@ -202,12 +204,12 @@ def restore_model(run: Run) -> TrainState:
     return whole.replace(opt_state=None, metrics={}, **found)  # type: ignore[attr-defined]
 
 
-def states(run: Run) -> Iterator[tuple[str, TrainState]]:
+def named_states(run: Run) -> Iterator[tuple[str, TrainState]]:
     """The states that the run names, with what to call them: ``initial`` and ``all`` beside those of `restore_model`.
 
     The newest one of a run without a checkpoint is the initial one.
     """
-    steps = damage.steps(run.folder / damage.FOLDER)
+    steps = saved_steps(run.folder / CHECKPOINTS)
     wanted: list[Any] = [INITIAL, *steps] if run.checkpoint == "all" else [run.checkpoint]
     for checkpoint in wanted:
         if checkpoint == INITIAL or (checkpoint == "newest" and not steps):
@@ -226,5 +228,5 @@ def open_checkpoints(engine: Engine, folder: Path) -> Checkpoints:
     """The checkpoints in a run's folder."""
     experiment = engine.experiment
     return Checkpoints(
-        folder / damage.FOLDER, engine.config.checkpoint, experiment.best, experiment.lower_is_better
+        folder / CHECKPOINTS, engine.config.checkpoint, experiment.best, experiment.lower_is_better
     )

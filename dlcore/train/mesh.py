@@ -11,12 +11,12 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from dlcore.config import setting
-from dlcore.trees import leaves
+from dlcore.config.settings import setting
+from dlcore.utils.trees import named_leaves
 
 DATA, MODEL = "data", "model"
 
-Rules: TypeAlias = Mapping[str, tuple[str | None, ...]]
+ShardingRules: TypeAlias = Mapping[str, tuple[str | None, ...]]
 """By a regular expression on a parameter's path, the mesh axis (or None) of each of its dimensions."""
 
 
@@ -25,9 +25,9 @@ class MeshConfig:
     """How the devices share the work."""
 
     data: int | None = setting(
-        None, "Shares of a batch; none: all devices that `model` leaves.", least=1, may_change=True
+        None, "Shares of a batch; none: all devices that `model` leaves.", minimum=1, may_change=True
     )
-    model: int = setting(1, "Devices over which a rule can split parameters.", least=1, may_change=True)
+    model: int = setting(1, "Devices over which a rule can split parameters.", minimum=1, may_change=True)
     parameters: Literal["replicated", "sharded", "by_rules"] = setting(
         "replicated",
         "Each device holds all parameters, or a share of the data axis (FSDP), or what the experiment's rules say.",
@@ -55,7 +55,7 @@ def make_mesh(config: MeshConfig) -> Mesh:
     )
 
 
-def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: Rules) -> Any:
+def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: ShardingRules) -> Any:
     """What is split of each parameter: a tree of PartitionSpecs.
 
     ``replicated``: nothing. ``sharded``: the largest dimension that the data axis divides. ``by_rules``: what the
@@ -81,7 +81,7 @@ def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: Rules) -
             "--config.mesh.parameters: got by_rules, but the experiment has no sharding_rules; expected replicated "
             "or sharded"
         )
-    named = leaves(params)
+    named = named_leaves(params)
     found = {name: _rule(rules, name, leaf.shape) for name, leaf in named.items()}
     for rule in rules:
         if rule not in found.values():
@@ -92,7 +92,7 @@ def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: Rules) -
     return jax.tree.unflatten(jax.tree.structure(params), specs)
 
 
-def _rule(rules: Rules, name: str, shape: tuple[int, ...]) -> str:
+def _rule(rules: ShardingRules, name: str, shape: tuple[int, ...]) -> str:
     """The first rule whose expression is found in a parameter's path."""
     for rule in rules:
         try:
@@ -158,12 +158,12 @@ def _is_spec(leaf: Any) -> bool:
     return isinstance(leaf, PartitionSpec)
 
 
-def own_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:
+def process_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:
     """The rows ``[start, stop)`` of a batch that this process has to load.
 
     Raises:
         ValueError: the data axis does not divide the batch, or this process's devices hold rows that are no
-            neighbours.
+            neighbors.
     """
     if batch_size % mesh.shape[DATA]:
         raise ValueError(
@@ -173,7 +173,7 @@ def own_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:
     shares = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
     spans = sorted({share[0].indices(batch_size)[:2] for share in shares if share is not None})
     if any(stop != start for (_, stop), (start, _) in itertools.pairwise(spans)):
-        raise ValueError(f"mesh: got a process that holds the rows {spans}, expected neighbours")
+        raise ValueError(f"mesh: got a process that holds the rows {spans}, expected neighbors")
     return spans[0][0], spans[-1][1]
 
 
@@ -182,7 +182,7 @@ def batch_sharding(mesh: Mesh, *, stacked: bool = False) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*[None] * stacked, DATA))
 
 
-def place(batch: Mapping[str, Any], mesh: Mesh, *, stacked: bool = False) -> Mapping[str, Any]:
+def place_batch(batch: Mapping[str, Any], mesh: Mesh, *, stacked: bool = False) -> Mapping[str, Any]:
     """A batch on its devices, made of the rows that each process loaded (`own_rows`)."""
     sharding = batch_sharding(mesh, stacked=stacked)
     if jax.process_count() == 1:

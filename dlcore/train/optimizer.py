@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dlcore.config import setting
-from dlcore.durations import Duration
-from dlcore.metrics import Average, Metric
+from dlcore.config.durations import Duration
+from dlcore.config.settings import setting
 from dlcore.ops import clipping
+from dlcore.train.metrics import Average, Metric
 
 
 @dataclass
@@ -18,16 +18,16 @@ class OptimizerConfig:
     """Which update rule, at which step size."""
 
     name: Literal["sgd", "momentum", "adam", "adamw"] = setting("adam", "Update rule.")
-    learning_rate: float = setting(1e-3, "Step size at its peak.", least=0)
+    learning_rate: float = setting(1e-3, "Step size at its peak.", minimum=0)
     schedule: Literal["constant", "cosine", "linear"] = setting(
         "constant", "How the learning rate goes from its peak: it stays, or falls to 0 at the last step."
     )
     warmup_steps: int | Duration = setting(
-        0, "Steps in which the learning rate rises from 0 to its peak.", least=0
+        0, "Steps in which the learning rate rises from 0 to its peak.", minimum=0
     )
-    momentum: float = setting(0.9, "Decay of momentum's running mean (adam's b1).", least=0, below=1)
+    momentum: float = setting(0.9, "Decay of momentum's running mean (adam's b1).", minimum=0, below=1)
     weight_decay: float = setting(
-        0.0, "Weight decay of kernels, not of biases and norms; decoupled for adamw, L2 otherwise.", least=0
+        0.0, "Weight decay of kernels, not of biases and norms; decoupled for adamw, L2 otherwise.", minimum=0
     )
     clip_norm: float | None = setting(
         None, "Clip the gradient to this global norm; none measures it and leaves it.", above=0
@@ -101,7 +101,7 @@ def clip_and_measure(threshold: float | None) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-def passes(gradient: optax.Updates, opt_state: optax.OptState) -> jax.Array:
+def is_usable(gradient: optax.Updates, opt_state: optax.OptState) -> jax.Array:
     """Whether the gradient is one to go by: behind the clipping, its squares, which Adam sums up, are finite."""
     clipped_norm = optax.tree.get(opt_state, "clipped_norm")
     return jnp.isfinite(jnp.square(clipping.norm(gradient) if clipped_norm is None else clipped_norm))

@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from dlcore.train.experiment import Batch, LossFunction, Metrics, ModelState, Params
 
 
-def in_precision(loss: LossFunction, precision: str) -> LossFunction:
+def with_precision(loss: LossFunction, precision: str) -> LossFunction:
     """The loss function as ``--config.train.precision`` wants it."""
     return loss if precision == "float32" else computing_in(loss, precision)
 

@@ -1,10 +1,9 @@
 """One run of an experiment, and the modes that do something with it."""
 
 import functools
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from dlcore.train.engine import Engine
 from dlcore.train.experiment import Experiment
@@ -32,7 +31,3 @@ class Run:
     def engine(self) -> Engine:
         """The experiment's programs, made once."""
         return Engine(self.experiment, self.config)
-
-
-Mode: TypeAlias = Callable[[Run], Mapping[str, Any]]
-"""What ``--mode=NAME`` calls; the last line of stdout is what it returns."""

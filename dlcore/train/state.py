@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dlcore import streams
 from dlcore.train.experiment import Batch, Experiment, Metrics, ModelState, Params
+from dlcore.utils.rng import stream_key
 
 NONE_BAD = -1
 
@@ -41,7 +41,7 @@ class TrainState:
         return self.params if self.average is None else self.average
 
 
-def first_state(
+def make_state(
     experiment: Experiment,
     optimizer: optax.GradientTransformation,
     seed: int,
@@ -54,11 +54,11 @@ def first_state(
     Args:
         experiment: whose ``init`` makes parameters and model state.
         optimizer: whose ``init`` makes the optimizer state.
-        seed: of the initialisation.
+        seed: of the initialization.
         batch: shows ``init`` the shapes.
         averaged: whether a moving average of the parameters is kept, which begins at them.
     """
-    params, model_state = experiment.init(streams.key(seed, "init"), batch)
+    params, model_state = experiment.init(stream_key(seed, "init"), batch)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,

@@ -7,15 +7,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dlcore import streams
-from dlcore.metrics import Average
 from dlcore.ops import clipping
-from dlcore.train.experiment import Batch, Experiment, LossFunction, Metrics, ModelState, Params, TrainConfig
-from dlcore.train.optimizer import clip_metrics, passes
-from dlcore.train.precision import in_precision
+from dlcore.train.config import TrainConfig
+from dlcore.train.experiment import Batch, Experiment, LossFunction, Metrics, ModelState, Params
+from dlcore.train.metrics import Average
+from dlcore.train.optimizer import clip_metrics, is_usable
+from dlcore.train.precision import with_precision
 from dlcore.train.state import NONE_BAD, TrainState
+from dlcore.utils.rng import stream_key
 
-Step: TypeAlias = Callable[[TrainState, Batch], TrainState]
+TrainStep: TypeAlias = Callable[[TrainState, Batch], TrainState]
 EvalStep: TypeAlias = Callable[[Params, ModelState, Batch], Metrics]
 Gradient: TypeAlias = Callable[
     [Params, ModelState, Batch, jax.Array], tuple[Params, jax.Array, ModelState, Metrics]
@@ -26,28 +27,28 @@ NONFINITE = "nonfinite_fraction"
 
 def make_train_step(
     experiment: Experiment, optimizer: optax.GradientTransformation, seed: int, config: TrainConfig
-) -> Step:
+) -> TrainStep:
     """The update ``w <- w - eta dL/dw``: ``train_step(state, batch) -> state``, pure.
 
     Args:
-        experiment: whose loss is minimised.
+        experiment: whose loss is minimized.
         optimizer: an optax chain; it sees one gradient a step, however many micro-batches made it.
         seed: of dropout.
-        config: precision, micro-batches, rematerialisation, moving average, and what follows a step that is not finite.
+        config: precision, micro-batches, rematerialization, moving average, and what follows a step that is not finite.
     """
-    gradient = accumulated(make_gradient(experiment.loss, config), config.micro_batches)
+    gradient = accumulate_gradients(make_gradient(experiment.loss, config), config.micro_batches)
 
     def train_step(state: TrainState, batch: Batch) -> TrainState:
-        rng = streams.key(seed, "dropout", state.step)
+        rng = stream_key(seed, "dropout", state.step)
         grads, loss, model_state, metrics = gradient(state.params, state.model_state, batch, rng)
-        usable = zeroed(grads) if config.on_nan == "zero" else grads
+        usable = zero_nonfinite(grads) if config.on_nan == "zero" else grads
         updates, opt_state = optimizer.update(usable, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        average = moving_average(state.average, params, config.average_decay, state.step)
+        average = moving_average(state.average, params, config.ema_decay, state.step)
         updated = state.replace(  # type: ignore[attr-defined]
             params=params, model_state=model_state, opt_state=opt_state, average=average
         )
-        finite = jnp.isfinite(loss) & passes(usable, opt_state) & jnp.isfinite(clipping.largest(updates))
+        finite = jnp.isfinite(loss) & is_usable(usable, opt_state) & jnp.isfinite(clipping.largest(updates))
         measured = {**metrics, **clip_metrics(opt_state)}
         counted: Metrics = {}
         if config.on_nan in ("skip", "zero"):
@@ -59,16 +60,14 @@ def make_train_step(
 
 def make_gradient(loss: LossFunction, config: TrainConfig) -> Gradient:
     """``gradient(params, model_state, batch, rng) -> dL/dw, L, model_state, metrics`` as the config wants it."""
-    loss = in_precision(loss, config.precision)
+    loss = with_precision(loss, config.precision)
 
     def training(
         params: Params, model_state: ModelState, batch: Batch, rng: jax.Array
     ) -> tuple[jax.Array, Any]:
         return loss(params, model_state, batch, rng, True)
 
-    value_and_grad = jax.value_and_grad(
-        jax.checkpoint(training) if config.rematerialise else training, has_aux=True
-    )
+    value_and_grad = jax.value_and_grad(jax.checkpoint(training) if config.remat else training, has_aux=True)
 
     def gradient(
         params: Params, model_state: ModelState, batch: Batch, rng: jax.Array
@@ -79,7 +78,7 @@ def make_gradient(loss: LossFunction, config: TrainConfig) -> Gradient:
     return gradient
 
 
-def accumulated(gradient: Gradient, micro_batches: int) -> Gradient:
+def accumulate_gradients(gradient: Gradient, micro_batches: int) -> Gradient:
     """The same gradient from so many smaller batches one after the other: less memory, the same mean.
 
     Micro-batch ``k`` of ``K`` holds the rows ``k, k + K, ...``, so that each device keeps its share of each. Where
@@ -127,7 +126,7 @@ def _weight(metrics: Metrics) -> jax.Array:
     return loss.weight if isinstance(loss, Average) else jnp.ones(())
 
 
-def zeroed(grads: Params) -> Params:
+def zero_nonfinite(grads: Params) -> Params:
     """The gradient with 0 for its entries that are not finite."""
     return jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(leaf), leaf, 0), grads)
 
@@ -166,7 +165,7 @@ def _where(condition: jax.Array, first: Any, second: Any) -> Any:
 
 def make_eval_step(experiment: Experiment, config: TrainConfig) -> EvalStep:
     """The evaluation of one batch: ``eval_step(params, model_state, batch) -> metrics``, pure."""
-    loss = in_precision(experiment.loss, config.precision)
+    loss = with_precision(experiment.loss, config.precision)
 
     def eval_step(params: Params, model_state: ModelState, batch: Batch) -> Metrics:
         # Evaluation draws nothing; the key only fills the argument.

@@ -18,10 +18,10 @@ def test_each_epoch_has_every_example_once_in_another_order(batch_size):
 
 
 def test_a_step_has_the_same_batch_in_whatever_order_steps_are_asked_for():
-    forwards, backwards = ShuffledBatches(ARRAYS, 3, seed=1), ShuffledBatches(ARRAYS, 3, seed=1)
+    forwards, backward = ShuffledBatches(ARRAYS, 3, seed=1), ShuffledBatches(ARRAYS, 3, seed=1)
     expected = [forwards[step]["labels"] for step in range(30)]
     for step in reversed(range(30)):
-        np.testing.assert_array_equal(backwards[step]["labels"], expected[step])
+        np.testing.assert_array_equal(backward[step]["labels"], expected[step])
 
 
 def test_fields_of_an_example_stay_together():

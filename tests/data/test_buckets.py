@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from dlcore import streams
 from dlcore.data import BucketedBatches, rows_of
+from dlcore.utils.rng import stream_generator
 
 LENGTHS = np.array([2, 9, 3, 4, 7, 4, 12, 5, 8, 1, 4, 10, 3, 6, 2, 8, 2, 4, 11])
 EXAMPLES, STEPS = len(LENGTHS), 12
@@ -41,10 +41,10 @@ def reference(data, boundaries, steps):
     cycle_size = -(-EXAMPLES // data.batch_size)
 
     def stream(bucket):
-        seed = int(streams.generator(data.seed, "bucket", bucket).integers(2**63))
+        seed = int(stream_generator(data.seed, "bucket", bucket).integers(2**63))
         epoch = 0
         while True:
-            for place in streams.generator(seed, "order", epoch).permutation(len(buckets[bucket])):
+            for place in stream_generator(seed, "order", epoch).permutation(len(buckets[bucket])):
                 yield buckets[bucket][place]
             epoch += 1
 
@@ -58,7 +58,7 @@ def reference(data, boundaries, steps):
             total = Fraction((cycle + 1) * cycle_size * covered, EXAMPLES).__floor__()
             turns += [bucket] * (total - before - given[bucket])
             given[bucket] = total - before
-        for bucket in streams.generator(data.seed, "buckets", cycle).permutation(turns):
+        for bucket in stream_generator(data.seed, "buckets", cycle).permutation(turns):
             batches.append((bucket, [next(examples[bucket]) for _ in range(data.batch_size)]))
         cycle += 1
     return batches[:steps]
@@ -118,10 +118,10 @@ def test_buckets_are_mixed_and_cycles_differ():
 
 @pytest.mark.parametrize("transform", [None, add_noise])
 def test_a_step_has_the_same_batch_in_whatever_order_steps_are_asked_for(transform):
-    forwards, backwards = make_data(transform=transform), make_data(transform=transform)
+    forwards, backward = make_data(transform=transform), make_data(transform=transform)
     expected = [forwards[step] for step in range(60)]
     for step in reversed(range(60)):
-        for name, array in backwards[step].items():
+        for name, array in backward[step].items():
             np.testing.assert_array_equal(array, expected[step][name])
 
 
@@ -180,7 +180,7 @@ def test_named_fields_are_cut_and_no_others():
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
-        ({}, {"boundaries": (8, 4)}, r"boundaries: got \(8, 4\), expected whole numbers from 1 upwards"),
+        ({}, {"boundaries": (8, 4)}, r"boundaries: got \(8, 4\), expected whole numbers from 1 upward"),
         ({}, {"boundaries": (4, 4)}, "boundaries: got"),
         ({}, {"boundaries": (0, 4)}, "boundaries: got"),
         ({}, {"boundaries": (-4,)}, "boundaries: got"),

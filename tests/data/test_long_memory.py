@@ -10,7 +10,7 @@ import pytest
 
 from dlcore.data import SyntheticBatches, adding, copy_memory, held_out, rows_of, temporal_order
 from dlcore.data.long_memory import ORDERS
-from dlcore.losses import classification
+from dlcore.train.losses import classification
 
 TASKS = {
     "adding": partial(adding, length=11),

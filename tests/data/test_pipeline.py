@@ -8,7 +8,7 @@ import grain
 import numpy as np
 import pytest
 
-from dlcore.data import ShuffledBatches, decoded_batches, read_ahead, rows_of
+from dlcore.data import ShuffledBatches, decoded_batches, prefetch, rows_of
 
 
 def decode(number, generator):
@@ -110,7 +110,7 @@ def test_read_ahead_keeps_the_order(depth, workers):
         time.sleep(0.002 * (step % 3))
         return step
 
-    assert list(read_ahead(make, range(3, 20), depth, workers)) == list(range(3, 20))
+    assert list(prefetch(make, range(3, 20), depth, workers)) == list(range(3, 20))
 
 
 def test_batches_do_not_depend_on_the_number_of_workers():
@@ -118,18 +118,18 @@ def test_batches_do_not_depend_on_the_number_of_workers():
         {"labels": np.arange(10)}, 8, 0, lambda batch, generator: {**batch, "noise": generator.normal(size=8)}
     )
     for workers in (1, 2, 4):
-        batches = read_ahead(lambda step: rows_of(data, step, 2, 6), range(20), depth=8, workers=workers)
+        batches = prefetch(lambda step: rows_of(data, step, 2, 6), range(20), depth=8, workers=workers)
         for step, batch in enumerate(batches):
             assert_same_batch(batch, {name: array[2:6] for name, array in data[step].items()})
 
 
 def test_read_ahead_of_no_keys_is_empty():
-    assert list(read_ahead(str, range(4, 4))) == []
+    assert list(prefetch(str, range(4, 4))) == []
 
 
 def test_keys_may_be_ranges_of_steps():
     keys = (range(first, min(first + 3, 8)) for first in range(0, 8, 3))
-    assert list(read_ahead(list, keys)) == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert list(prefetch(list, keys)) == [[0, 1, 2], [3, 4, 5], [6, 7]]
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -146,7 +146,7 @@ def test_read_ahead_takes_and_makes_no_more_keys_than_its_depth(depth, workers):
         made.append(key)
         return key
 
-    results = read_ahead(make, endless(), depth, workers)
+    results = prefetch(make, endless(), depth, workers)
     for count in range(1, 10):
         assert next(results) == count - 1
         assert len(taken) == count + depth
@@ -154,7 +154,7 @@ def test_read_ahead_takes_and_makes_no_more_keys_than_its_depth(depth, workers):
     results.close()
 
 
-def test_what_was_not_begun_is_cancelled_at_the_end():
+def test_what_was_not_begun_is_canceled_at_the_end():
     made, go_on = [], threading.Event()
 
     def make(key):
@@ -163,12 +163,12 @@ def test_what_was_not_begun_is_cancelled_at_the_end():
             go_on.wait(10)
         return key
 
-    results = read_ahead(make, range(100), depth=3)
+    results = prefetch(make, range(100), depth=3)
     assert next(results) == 0
     threading.Timer(0.05, go_on.set).start()
     results.close()
     assert made in ([0], [0, 1])
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read_ahead")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 def test_an_error_in_making_arrives_at_its_key():
@@ -177,11 +177,11 @@ def test_an_error_in_making_arrives_at_its_key():
             raise OSError("disk gone")
         return step
 
-    results = read_ahead(make, range(5))
+    results = prefetch(make, range(5))
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(OSError, match="disk gone"):
         next(results)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read_ahead")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 def test_an_error_in_the_keys_ends_the_threads():
@@ -190,5 +190,5 @@ def test_an_error_in_the_keys_ends_the_threads():
         raise OSError("no more keys")
 
     with pytest.raises(OSError, match="no more keys"):
-        list(read_ahead(str, keys()))
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read_ahead")]
+        list(prefetch(str, keys()))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]

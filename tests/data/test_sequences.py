@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dlcore.data import gaussian_noise, japanese_vowels, standardise
+from dlcore.data import gaussian_noise, japanese_vowels, standardize
 
 
 @pytest.fixture(scope="module", name="parts")
@@ -53,8 +53,8 @@ def test_japanese_vowels_are_the_published_numbers(parts):
     ]
 
 
-def test_standardised_training_frames_have_mean_0_and_deviation_1(parts):
-    train, test = standardise(*parts)
+def test_standardized_training_frames_have_mean_0_and_deviation_1(parts):
+    train, test = standardize(*parts)
     np.testing.assert_allclose(frames(train).mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(frames(train).std(axis=0), 1, rtol=1e-5)
     ours, theirs = frames(parts[0]).astype(float), frames(parts[1]).astype(float)
@@ -66,7 +66,7 @@ def test_standardised_training_frames_have_mean_0_and_deviation_1(parts):
 
 def test_a_feature_that_never_changes_becomes_0():
     part = {"inputs": np.full((2, 3, 1), 5.0, np.float32), "lengths": np.array([3, 1])}
-    train, test = standardise(part, part)
+    train, test = standardize(part, part)
     assert not train["inputs"].any()
     assert not test["inputs"].any()
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 import dlcore as dl
-from dlcore import config as configs
-from dlcore import flags
+from dlcore.cli.errors import name_flag
+from dlcore.config import settings
 from dlcore.train import loop
 from dlcore.train.engine import Engine
 from dlcore.train.experiment import check_model
@@ -19,7 +19,7 @@ CHANCE = 1 / 6
 
 def train(folder, **settings):
     settings = {name.replace("__", "."): value for name, value in settings.items()}
-    config = configs.replace(adding.Config(), settings)
+    config = settings.replace(adding.Config(), settings)
     experiment = adding.experiment(config)
     return experiment, loop.train(Engine(experiment, config), folder)
 
@@ -62,13 +62,11 @@ def test_the_input_kernel_starts_with_its_deviation():
 
 def test_bad_settings_are_refused_with_their_flags():
     with pytest.raises(ValueError, match=r"^--config.length: got 1, expected an integer >= 2"):
-        configs.check(adding.Config(length=1))
+        settings.check(adding.Config(length=1))
     config = adding.Config(cell="gru", forget_bias=4.0)
     with pytest.raises(ValueError, match=r"forget_bias: got 4\.0") as caught:
         check_model(adding.experiment(config))
-    assert flags.with_flag(caught.value, config).startswith(
-        "--config.forget_bias: got 4.0 for the cell 'gru'"
-    )
+    assert name_flag(caught.value, config).startswith("--config.forget_bias: got 4.0 for the cell 'gru'")
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +10,8 @@ import pytest
 from scipy import signal
 
 from experiments import convolution_tour as tour
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 LINES = ("010010", "010010", "010010", "100001", "010010", "001100")
 IMAGE = np.array([list(map(float, line)) for line in LINES])
 VERTICAL, DIAGONAL = np.array([[-1, 1, -1]] * 3), np.array([[1, -1, -1], [-1, 1, -1], [-1, -1, 1]])

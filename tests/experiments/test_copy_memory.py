@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore import config as configs
-from dlcore import flags
+from dlcore.cli.errors import name_flag
+from dlcore.config import settings
 from dlcore.train import loop
 from dlcore.train.engine import Engine
 from dlcore.train.experiment import check_model
@@ -19,7 +19,7 @@ from experiments import copy_memory
 
 def train(folder, **settings):
     settings = {name.replace("__", "."): value for name, value in settings.items()}
-    config = configs.replace(copy_memory.Config(), settings)
+    config = settings.replace(copy_memory.Config(), settings)
     experiment = copy_memory.experiment(config)
     return experiment, loop.train(Engine(experiment, config), folder)
 
@@ -73,13 +73,11 @@ def test_the_forget_bias_is_where_the_forget_gate_starts():
 
 def test_bad_settings_are_refused_with_their_flags():
     with pytest.raises(ValueError, match=r"^--config.delay: got 0, expected an integer >= 1"):
-        configs.check(copy_memory.Config(delay=0))
+        settings.check(copy_memory.Config(delay=0))
     config = copy_memory.Config(cell="residual", forget_bias=1.0)
     with pytest.raises(ValueError, match=r"forget_bias: got 1\.0") as caught:
         check_model(copy_memory.experiment(config))
-    assert flags.with_flag(caught.value, config).startswith(
-        "--config.forget_bias: got 1.0 for the cell 'resid"
-    )
+    assert name_flag(caught.value, config).startswith("--config.forget_bias: got 1.0 for the cell 'resid")
 
 
 @pytest.mark.slow

@@ -6,21 +6,20 @@ import os
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore import sweep
-from dlcore.gradflow import survey
-from dlcore.gradflow.recurrence import Recurrence
+from dlcore.gradflow.measures import summary
+from dlcore.gradflow.measures.recurrence import Recurrence
+from dlcore.sweep import execute
 from experiments import gradient_flow
 from experiments.gradient_flow import Config
-from tests.test_sweep import compilations
+from tests.helpers.paths import ROOT
+from tests.sweep.test_execute import compilations
 
-ROOT = Path(__file__).parent.parent.parent
 SCALES = (0.25, 1.0, 3.0)
 CONFIG = Config(scales=SCALES, lengths=(100,), features=(8,), seeds=(0, 1), inputs=3, probes=2, exponents=2)
 
@@ -33,7 +32,7 @@ def table(tmp_path_factory):
 @pytest.fixture(scope="module")
 def measured(table):
     """How many compilations it took, and the rows."""
-    return compilations(lambda: sweep.run(gradient_flow.plan(CONFIG), table))
+    return compilations(lambda: execute.run(gradient_flow.plan(CONFIG), table))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def alone(name, inputs, seed, scale):
     params = cell.init(of_params, state, inputs[0])["params"]
     fixed = {**params, "recurrent_kernel": scale * params["recurrent_kernel"]}
     step = lambda bias, state, x: cell.apply({"params": {**fixed, "bias": bias}}, state, x)[0]
-    return survey.survey(Recurrence(step, params["bias"], state, inputs), 2, 2, of_probes)
+    return summary.summarize(Recurrence(step, params["bias"], state, inputs), 2, 2, of_probes)
 
 
 def test_there_is_one_compilation_a_cell(measured):
@@ -82,7 +81,7 @@ def test_it_says_what_a_configuration_says_alone(rows, name):
 
 def test_gated_cells_and_tanh_lose_nothing(rows):
     for name in ("rnn", "gru", "lstm"):
-        for measure in ("lyapunov", "slope", *survey.GAINS):
+        for measure in ("lyapunov", "slope", *summary.GAINS):
             assert np.isfinite(numbers(rows, measure, cell=name)).all()
         assert (numbers(rows, "first_nonfinite", cell=name) == -1).all()
 
@@ -96,7 +95,7 @@ def test_the_identity_rnn_overflows_and_dies_and_says_so(rows):
 
 
 def test_a_second_sweep_from_nothing_has_the_same_bytes(rows, table, tmp_path):
-    again = sweep.run(gradient_flow.plan(CONFIG), tmp_path / "sweep.csv")
+    again = execute.run(gradient_flow.plan(CONFIG), tmp_path / "sweep.csv")
     assert again == rows
     assert (tmp_path / "sweep.csv").read_bytes() == table.read_bytes()
 
@@ -107,7 +106,7 @@ def test_figures_show_the_first_seed_by_what_differs(rows, tmp_path):
     titles = [axes.get_title() for axes in figure.axes if axes.collections and axes.get_title()]
     assert titles == ["rnn", "identity", "gru", "lstm"]
     shown = figure.axes[0].collections[0].get_array()
-    expected = np.stack([numbers(rows, name, cell="rnn", seed=0) for name in survey.GAINS], axis=-1)
+    expected = np.stack([numbers(rows, name, cell="rnn", seed=0) for name in summary.GAINS], axis=-1)
     np.testing.assert_allclose(shown, expected, rtol=1e-6)
 
 
@@ -116,7 +115,7 @@ def test_settings_multiply_where_they_are_ones():
         cells=("lstm", "gru"),
         scales=(1.0,),
         forget_biases=(0.0, 2.0),
-        initialisations=("own", "gaussian"),
+        initializations=("own", "gaussian"),
         lengths=(16, 32),
         features=(4, 8),
     )
@@ -128,13 +127,13 @@ def test_settings_multiply_where_they_are_ones():
     assert {point.get("forget_bias") for point in points} == {"0.0", "2.0", None}
 
 
-def test_forget_bias_and_initialisation_reach_the_cell():
+def test_forget_bias_and_initialization_reach_the_cell():
     names = ("own", "orthogonal", "gaussian", "identity")
     measure = jax.jit(gradient_flow.Measure("lstm", 16, names, probes=2, exponents=1))
     shared = {"seed": 0, "inputs": np.random.default_rng(0).standard_normal((200, 3), np.float32)}
 
     def measured(number, bias):
-        return measure({"initialisation": number, **shared}, {"scale": 1.0, "forget_bias": bias})
+        return measure({"initialization": number, **shared}, {"scale": 1.0, "forget_bias": bias})
 
     half_lives = [float(measured(0, bias)["half_life"]) for bias in (0.0, 1.0, 2.0)]
     assert half_lives[0] < half_lives[1] / 2 < half_lives[2] / 4

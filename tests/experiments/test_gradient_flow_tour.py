@@ -3,14 +3,13 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.slow
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from dlcore import sweep
-from dlcore.gradflow.measure import measuring
+from dlcore.sweep import execute
 from experiments import half_life
 from experiments.half_life import Config, Measure
 
@@ -17,7 +16,7 @@ SMALL = {"length": 10, "steps": 3, "seeds": (1,)}
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     config = Config(cells=("lstm",), scales=(0.5, 1.0), forget_biases=(0.0, 2.0), clip_norms=(0.05,), **SMALL)
-    return sweep.run(half_life.plan(config), tmp_path_factory.mktemp("sweep") / "sweep.csv")
+    return execute.run(half_life.plan(config), tmp_path_factory.mktemp("sweep") / "sweep.csv")
 
 
 def test_it_is_what_one_finds_alone(rows):
@@ -29,7 +28,7 @@ def test_it_is_what_one_finds_alone(rows):
     cell["bias"] = cell["bias"].at[50:100].set(2.0)
     few = {name: field[:8] for name, field in experiment.train_data[0].items()}
     loss = lambda params, batch: experiment.loss(params, {}, batch, jax.random.key(0), False)
-    (flow,) = measuring(lambda params: loss(params, few)[0])(params)
+    (flow,) = measure(lambda params: loss(params, few)[0])(params)
 
     optimizer = optax.chain(optax.clip_by_global_norm(0.05), optax.adam(1e-3))
     state = optimizer.init(params)

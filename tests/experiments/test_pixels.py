@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore import config as configs
-from dlcore import flags
+from dlcore.cli.errors import name_flag
 from dlcore.train import loop
 from dlcore.train.engine import Engine
 from dlcore.train.experiment import check_model
@@ -16,7 +15,7 @@ from experiments import pixels
 
 def train(folder, **settings):
     settings = {name.replace("__", "."): value for name, value in settings.items()}
-    config = configs.replace(pixels.Config(), settings)
+    config = settings.replace(pixels.Config(), settings)
     experiment = pixels.experiment(config)
     return experiment, loop.train(Engine(experiment, config), folder)
 
@@ -62,8 +61,8 @@ def test_bad_settings_are_refused_with_their_flags():
     config = pixels.Config(data=pixels.DataConfig(shrink=3))
     with pytest.raises(ValueError, match="shrink: got 3") as caught:
         pixels.experiment(config)
-    assert flags.with_flag(caught.value, config).startswith("--config.data.shrink: got 3 for images of 8 x 8")
+    assert name_flag(caught.value, config).startswith("--config.data.shrink: got 3 for images of 8 x 8")
     config = pixels.Config(forget_bias=1.0)
     with pytest.raises(ValueError, match=r"forget_bias: got 1\.0") as caught:
         check_model(pixels.experiment(config))
-    assert flags.with_flag(caught.value, config).startswith("--config.forget_bias: got 1.0")
+    assert name_flag(caught.value, config).startswith("--config.forget_bias: got 1.0")

@@ -5,8 +5,8 @@ import typing
 import pytest
 
 import dlcore as dl
-from dlcore import config as configs
-from dlcore import flags
+from dlcore.cli.errors import name_flag
+from dlcore.config import settings
 from dlcore.train import loop
 from dlcore.train.engine import Engine
 from dlcore.train.experiment import check_model
@@ -15,7 +15,7 @@ from experiments import temporal_order
 
 def train(folder, **settings):
     settings = {name.replace("__", "."): value for name, value in settings.items()}
-    config = configs.replace(temporal_order.Config(), settings)
+    config = settings.replace(temporal_order.Config(), settings)
     experiment = temporal_order.experiment(config)
     return experiment, loop.train(Engine(experiment, config), folder)
 
@@ -44,13 +44,11 @@ def test_every_cell_is_a_flag_and_fits(cell):
 
 def test_bad_settings_are_refused_with_their_flags():
     with pytest.raises(ValueError, match=r"^--config.length: got 9, expected an integer >= 10"):
-        configs.check(temporal_order.Config(length=9))
+        settings.check(temporal_order.Config(length=9))
     config = temporal_order.Config(cell="rnn", forget_bias=1.0)
     with pytest.raises(ValueError, match=r"forget_bias: got 1\.0") as caught:
         check_model(temporal_order.experiment(config))
-    assert flags.with_flag(caught.value, config).startswith(
-        "--config.forget_bias: got 1.0 for the cell 'rnn'"
-    )
+    assert name_flag(caught.value, config).startswith("--config.forget_bias: got 1.0 for the cell 'rnn'")
 
 
 @pytest.mark.parametrize("remedy", ["omega", "flossing"])

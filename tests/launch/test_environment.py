@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.helpers.paths import ROOT
 
 # Stands for an environment's Python: notes what it is told to install and to run, and does neither.
 STUB = """#!/bin/sh

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import dlcore as dl
+from dlcore.ops.direct_convolution import MAX_SLICES
 from dlcore.ops.lengths import valid_steps
-from dlcore.ops.pooling import MOST_SLICES, max_pool
+from dlcore.ops.pooling import max_pool
 
 
 def by_loops(inputs, window, strides):
@@ -105,7 +106,7 @@ def test_ties_go_to_the_first_or_are_split():
 
 
 def test_large_windows_are_reduced_as_small_ones_are():
-    window = MOST_SLICES + 3
+    window = MAX_SLICES + 3
     inputs = np.random.default_rng(0).integers(0, 9, (2, 3 * window + 1, 2)).astype(np.float32)
     outputs, chosen = by_loops(inputs, (window,), (window,))
     pool = lambda x: max_pool(x, window, remainder="floor")
@@ -178,7 +179,7 @@ def test_global_pools_see_valid_places_only(pool, reduce, trailing):
     np.testing.assert_array_equal(gradient[0], 0)
 
 
-def test_channel_pooling_takes_neighbours():
+def test_channel_pooling_takes_neighbors():
     maps = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 3, 6)), jnp.float32)
     groups = np.asarray(maps).reshape(2, 3, 3, 2, 3)
     np.testing.assert_allclose(dl.channel_pool(maps, 3), groups.max(-1))

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlcore.ops import recurrence
+from dlcore.ops.chunked_scan import Loop
 from dlcore.ops.lstm import Lstm
 from dlcore.ops.recurrence import Kernels
-from dlcore.ops.windows import Loop
 
 TWO_DEVICES = """
 import jax, jax.numpy as jnp, numpy as np
@@ -45,14 +45,16 @@ def test_a_sequence_of_pieces_by_hand_equals_the_whole():
         jax.random.normal(keys[2], (12,)),
     )
     inputs, carry = jax.random.normal(keys[3], (4, 7, 2)), (jnp.ones((4, 3)), jnp.zeros((4, 3)))
-    _, whole = recurrence.run(Lstm(), weights, carry, inputs)
-    middle, first = recurrence.run(Lstm(), weights, carry, inputs[:, :3])
-    _, second = recurrence.run(Lstm(), weights, middle, inputs[:, 3:], loop=Loop(time_chunk=2))
+    _, whole = recurrence.gated_scan(Lstm(), weights, carry, inputs)
+    middle, first = recurrence.gated_scan(Lstm(), weights, carry, inputs[:, :3])
+    _, second = recurrence.gated_scan(Lstm(), weights, middle, inputs[:, 3:], loop=Loop(time_chunk=2))
     np.testing.assert_allclose(whole, jnp.concatenate([first, second], axis=1), rtol=1e-6, atol=1e-7)
 
 
 def test_any_step_knows_the_number_of_its_step_in_every_window():
     inputs = jnp.zeros((1, 7, 1))
     for loop in (Loop(), Loop(time_chunk=3), Loop(truncate=2), Loop(reverse=True, time_chunk=2, truncate=4)):
-        _, numbers = recurrence.scan(lambda carry, x, t: (carry, t + x), jnp.zeros((1, 1)), inputs, loop=loop)
+        _, numbers = recurrence.masked_scan(
+            lambda carry, x, t: (carry, t + x), jnp.zeros((1, 1)), inputs, loop=loop
+        )
         assert numbers[0, :, 0].tolist() == list(range(7))

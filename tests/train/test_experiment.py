@@ -9,10 +9,10 @@ import pytest
 from flax import linen as nn
 
 import dlcore as dl
-from dlcore.metrics import Average
 from dlcore.train import loop
 from dlcore.train.engine import Engine
-from dlcore.train.experiment import check_model, in_steps
+from dlcore.train.experiment import check_model, config_in_steps
+from dlcore.train.metrics import Average
 
 
 def test_an_unknown_deciding_metric_is_refused(make_toy):
@@ -60,11 +60,11 @@ def test_checking_computes_nothing(make_toy):
 def test_durations_are_steps_of_the_experiments_own_data(make_toy):
     toy = make_toy(steps=dl.Duration("2epochs"), eval_every=dl.Duration("50%"))
     assert (toy.config.train.batch_size, toy.config.examples) == (8, 40)
-    config = in_steps(toy.config, toy.experiment)
+    config = config_in_steps(toy.config, toy.experiment)
     assert (config.train.steps, config.train.eval_every) == (10, 5)
     silent = dataclasses.replace(toy.experiment, train_data=[toy.experiment.train_data[0]] * 10)
     with pytest.raises(ValueError, match=r"--config\.train\.steps: got '2epochs'"):
-        in_steps(toy.config, silent)
+        config_in_steps(toy.config, silent)
 
 
 def test_settings_that_do_not_go_together_are_refused(make_toy):

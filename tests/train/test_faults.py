@@ -12,17 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from dlcore.train import checksums, loop
-from dlcore.train.checkpoint import CheckpointError
+from dlcore.train import loop
+from dlcore.train.checkpoints import checksums
+from dlcore.train.checkpoints.checksums import find_damage, write_checksums
+from dlcore.train.checkpoints.manager import CheckpointError
 from dlcore.train.engine import Engine
-from dlcore.train.stopping import Watchdog
+from dlcore.train.faults.watchdog import Watchdog
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 LONG = ("--config.train.steps=1000000", "--config.train.log_every=20", "--config.checkpoint.every=500")
 
 
 @contextlib.contextmanager
-def started(folder: Path, *arguments: str, program: str = "tests.sequence_toy"):
+def started(folder: Path, *arguments: str, program: str = "tests.helpers.sequence_toy"):
     """A run in a process of its own, whose stderr goes to a file beside its folder: a full pipe would stop it."""
     said = folder.with_suffix(".stderr")
     command = [sys.executable, "-m", program, f"--workdir={folder}", *arguments]
@@ -62,7 +64,7 @@ def test_a_preempted_run_saves_and_asks_to_be_started_again(tmp_path, number, na
         said = process.said.read_text()
     step = int(re.search(rf"stopped by {name} after step (\d+); everything up to it is saved", said)[1])
     assert newest(folder) == step
-    assert checksums.damage(folder / "checkpoints" / str(step)) is None
+    assert find_damage(folder / "checkpoints" / str(step)) is None
     with started(folder, *LONG) as process:
         wait_for(process, f"step {step // 20 * 20 + 40}/")
         assert f"step {step // 20 * 20}/" not in process.said.read_text()
@@ -109,7 +111,7 @@ def test_a_second_process_in_a_runs_folder_is_refused_and_harms_nothing(tmp_path
     with started(folder, *LONG) as process:
         wait_for(process, "step 20/")
         second = subprocess.run(
-            [sys.executable, "-m", "tests.sequence_toy", f"--workdir={folder}", *LONG],
+            [sys.executable, "-m", "tests.helpers.sequence_toy", f"--workdir={folder}", *LONG],
             cwd=ROOT, capture_output=True, text=True,
         )  # fmt: skip
         assert second.returncode == 2
@@ -154,7 +156,7 @@ def test_a_watchdog_that_is_left_bites_nobody():
 
 def test_a_full_disk_ends_the_run_and_keeps_the_last_good_checkpoint(make_toy, tmp_path, monkeypatch):
     toy = make_toy(steps=24)
-    write = checksums.write
+    write = write_checksums
 
     def full(folder):
         if folder.name.startswith("12"):

@@ -9,8 +9,8 @@ import pytest
 
 from dlcore.train import loop
 from dlcore.train.engine import Engine
-from dlcore.train.logging import read_metrics
 from dlcore.train.run import Run
+from dlcore.train.telemetry.metrics_log import read_metrics
 
 
 def assert_same_bits(first, second):

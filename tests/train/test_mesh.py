@@ -3,17 +3,15 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
-from dlcore.train import mesh as meshes
-from dlcore.train.mesh import MeshConfig, parameter_specs
+from dlcore.train.mesh import MeshConfig, make_mesh, parameter_specs, process_rows
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 MESH = AbstractMesh((4, 2), ("data", "model"))
 PARAMS = {
     "lstm": {"recurrent_kernel": np.zeros((8, 32)), "bias": np.zeros(32)},
@@ -85,5 +83,5 @@ def test_rules_that_do_not_fit_are_named(rules, message):
 
 
 def test_one_process_has_all_rows():
-    mesh = meshes.make_mesh(MeshConfig())
-    assert meshes.own_rows(mesh, 12 * len(jax.devices())) == (0, 12 * len(jax.devices()))
+    mesh = make_mesh(MeshConfig())
+    assert process_rows(mesh, 12 * len(jax.devices())) == (0, 12 * len(jax.devices()))

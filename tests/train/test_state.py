@@ -17,7 +17,7 @@ def test_two_seeds_begin_differently_and_one_seed_alike(make_toy):
     assert not np.array_equal(kernels[0], kernels[2])
 
 
-@pytest.mark.parametrize("train", [{}, {"average_decay": 0.9, "on_nan": "skip"}])
+@pytest.mark.parametrize("train", [{}, {"ema_decay": 0.9, "on_nan": "skip"}])
 def test_it_has_the_structure_that_a_step_returns(make_toy, train):
     toy = make_toy(**train)
     engine = Engine(toy.experiment, toy.config)

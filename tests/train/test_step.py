@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dlcore import streams
 from dlcore.train.engine import Engine
 from dlcore.train.evaluation import read_sums
 from dlcore.train.step import make_eval_step, make_train_step
+from dlcore.utils.rng import stream_key
 
 
 def start(toy):
@@ -25,7 +25,7 @@ def test_a_step_is_gradient_clipping_and_update(make_toy):
     after = train_step(state, batch)
 
     def loss(params):
-        return toy.experiment.loss(params, before.model_state, batch, streams.key(0, "dropout", 0), True)[0]
+        return toy.experiment.loss(params, before.model_state, batch, stream_key(0, "dropout", 0), True)[0]
 
     @jax.jit
     def by_hand(params):
@@ -46,7 +46,7 @@ def test_metrics_of_steps_add_up(make_toy):
     loss = jax.jit(toy.experiment.loss, static_argnums=4)
     for step in range(3):
         batch = toy.experiment.train_data[step]
-        rng = streams.key(0, "dropout", step)
+        rng = stream_key(0, "dropout", step)
         losses.append(float(loss(state.params, state.model_state, batch, rng, True)[0]))
         state = train_step(state, batch)
     assert np.isclose(read_sums(state.metrics)["loss"], np.mean(losses), rtol=1e-5)
@@ -63,7 +63,7 @@ def test_metrics_of_steps_add_up(make_toy):
 def test_dropout_differs_from_step_to_step_and_batch_statistics_move(make_toy):
     toy = make_toy()
     _, train_step, state = start(toy)
-    batch, key = toy.experiment.train_data[0], streams.key
+    batch, key = toy.experiment.train_data[0], stream_key
     at = lambda step: float(
         toy.experiment.loss(state.params, state.model_state, batch, key(0, "dropout", step), True)[0]
     )

@@ -1,4 +1,4 @@
-"""What a step can be told: micro-batches, precision, moving average, several steps a call, rematerialisation."""
+"""What a step can be told: micro-batches, precision, moving average, several steps a call, rematerialization."""
 
 import dataclasses
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore.train.engine import Engine, call_steps
-from dlcore.train.step import accumulated, make_gradient
-from tests import sequence_toy
+from dlcore.train.engine import Engine, split_into_calls
+from dlcore.train.step import accumulate_gradients, make_gradient
+from tests.helpers import sequence_toy
 
 
 def engine_of(norm=False, dropout=0.0, **train):
@@ -55,12 +55,12 @@ def test_a_gradient_in_parts_is_the_weighted_mean_of_their_gradients():
     expected = jax.tree.map(
         lambda a, b: (weights[0] * a + weights[1] * b) / sum(weights), parts[0][0], parts[1][0]
     )
-    assert_close(accumulated(gradient, 2)(state.params, {}, batch, rng)[0], expected)
+    assert_close(accumulate_gradients(gradient, 2)(state.params, {}, batch, rng)[0], expected)
 
 
 def test_batches_without_a_valid_frame_have_the_gradient_0():
     engine = engine_of()
-    gradient = accumulated(make_gradient(engine.experiment.loss, engine.config.train), 2)
+    gradient = accumulate_gradients(make_gradient(engine.experiment.loss, engine.config.train), 2)
     batch = {**engine.experiment.train_data[0], "lengths": np.zeros(8, np.int32)}
     grads, loss, _, _ = gradient(engine.initial_state().params, {}, batch, jax.random.key(0))
     assert float(loss) == 0
@@ -91,12 +91,12 @@ def test_calls_end_where_something_is_due():
     config = dl.Config()
     config.train = dl.TrainConfig(steps=35, steps_per_call=8, log_every=10, eval_every=15)
     config.checkpoint.every = 100
-    calls = list(call_steps(0, config))
+    calls = list(split_into_calls(0, config))
     assert [(call.start, call.stop) for call in calls] == [
         (0, 8), (8, 10), (10, 15), (15, 20), (20, 28), (28, 30), (30, 35),
     ]  # fmt: skip
     for call in calls:  # going on behind any call gives the same calls
-        assert list(call_steps(call.stop, config)) == calls[calls.index(call) + 1 :]
+        assert list(split_into_calls(call.stop, config)) == calls[calls.index(call) + 1 :]
 
 
 def test_steps_whose_batches_differ_in_shape_cannot_share_a_call():
@@ -110,12 +110,10 @@ def test_steps_whose_batches_differ_in_shape_cannot_share_a_call():
         Engine(experiment, config).batch(range(10))
 
 
-def test_rematerialisation_changes_memory_and_no_gradient():
-    plain, again = (
-        trained(engine_of(norm=True, dropout=0.2, rematerialise=on), steps=3) for on in (False, True)
-    )
+def test_rematerialization_changes_memory_and_no_gradient():
+    plain, again = (trained(engine_of(norm=True, dropout=0.2, remat=on), steps=3) for on in (False, True))
     assert_close(plain.params, again.params)
-    engine = engine_of(rematerialise=True)
+    engine = engine_of(remat=True)
     gradient = make_gradient(engine.experiment.loss, engine.config.train)
     state, batch = engine.initial_state(), engine.experiment.train_data[0]
     program = jax.make_jaxpr(gradient)(state.params, state.model_state, batch, jax.random.key(0))
@@ -123,7 +121,7 @@ def test_rematerialisation_changes_memory_and_no_gradient():
 
 
 def test_the_moving_average_follows_its_recurrence_and_is_what_is_evaluated():
-    engine = engine_of(average_decay=0.8)
+    engine = engine_of(ema_decay=0.8)
     state = engine.initial_state()
     expected = jax.device_get(state.params)
     for step in range(20):

@@ -1,0 +1,66 @@
+"""TODO."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from absl import logging
+
+from dlcore.config.renamed import RENAMED
+from dlcore.config.settings import did_you_mean, leaves, replace
+
+C = TypeVar("C")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The nested config as JSON knows it."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(config: C, values: Mapping[str, Any], source: str) -> C:
+    """A copy of ``config`` with the values that `to_dict` gave; leaves that are not named stay.
+
+    Raises:
+        ValueError: an unknown name (the nearest known one is suggested), a wrong type or bound; the
+            message begins with ``source``.
+    """
+    known = {leaf.path: leaf for leaf in leaves(config)}
+    found = {}
+    for stored_path, value in _flatten(values):
+        path = RENAMED.get(stored_path, stored_path)
+        if path != stored_path:
+            logging.warning("%s: %s is now %s", source, stored_path, path)
+        if path not in known:
+            raise ValueError(f"{source}: no setting {path!r}{did_you_mean(path, known)}")
+        try:
+            found[path] = known[path].checked(tuple(value) if isinstance(value, list) else value)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
+    return replace(config, found)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def read_config(config: C, path: Path, flag: str) -> C:
+    """``config`` with the values of a run's ``config.json``.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: no JSON, unknown settings, values out of bounds.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{flag}: no file {path}; expected the config.json of a run")
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{flag}: {path} is no JSON ({error}); expected the config.json of a run") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{flag}: {path} holds no settings; expected the config.json of a run")
+    return from_dict(config, values, f"{flag}: {path}")

@@ -1,0 +1,86 @@
+"""Every leaf of a Config as an absl flag, and the way back from presets, files and flags to a Config."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from absl import flags
+
+from dlcore.config import settings
+from dlcore.config.renamed import RENAMED
+from dlcore.config.text import to_text
+
+C = TypeVar("C")
+
+
+class LeafParser(flags.ArgumentParser):
+    """Reads a leaf's text by its type and bounds, which also stand in its line of ``--help``."""
+
+    def __init__(self, leaf: settings.Leaf):
+        self.leaf = leaf
+        self.syntactic_help = leaf.expected
+
+    def parse(self, argument: Any) -> Any:
+        return self.leaf.read(argument) if isinstance(argument, str) else argument
+
+    def flag_type(self) -> str:
+        return "setting"
+
+
+class LeafSerializer(flags.ArgumentSerializer):
+    """Writes a leaf's value as the text that `LeafParser` reads."""
+
+    def serialize(self, value: Any) -> str:
+        return to_text(value)
+
+
+def define_flags(config: Any, module: str, values: flags.FlagValues) -> None:
+    """Defines ``--config.PATH`` for every leaf of ``config``, whose values are the defaults.
+
+    Args:
+        config: a nested dataclass of `config.setting` leaves.
+        module: the program, under whose name ``--help`` lists the flags.
+        values: where the flags are defined, usually ``absl.flags.FLAGS``.
+    """
+    for leaf in settings.leaves(config):
+        name = leaf.flag.removeprefix("--")
+        meaning = leaf.help if leaf.value is not None else f"{leaf.help}\n(default: none)"
+        if leaf.hint is bool:
+            flags.DEFINE_boolean(name, leaf.value, meaning, values, module)
+        else:
+            flags.DEFINE(LeafParser(leaf), name, leaf.value, meaning, values, LeafSerializer(), module)
+    define_old_flags(config, values)
+
+
+def define_old_flags(config: Any, values: flags.FlagValues) -> None:
+    """Defines the old name of every renamed setting as an alias, which ``--help`` does not list."""
+    paths = {leaf.path for leaf in settings.leaves(config)}
+    for old, new in RENAMED.items():
+        if new in paths:
+            flags.DEFINE_alias(f"config.{old}", f"config.{new}", values, __name__)
+
+
+def old_flags_given(values: flags.FlagValues) -> Iterator[tuple[str, str]]:
+    """Yields the old and the new name of every renamed flag that the user gave by its old name."""
+    for old, new in RENAMED.items():
+        if f"config.{old}" in values and values[f"config.{old}"].present:
+            yield f"--config.{old}", f"--config.{new}"
+
+
+def with_flags(config: C, values: flags.FlagValues) -> C:
+    """``config`` with every leaf that the user gave on the command line."""
+    found = {}
+    for leaf in settings.leaves(config):
+        flag = values[leaf.flag.removeprefix("--")]
+        if flag.present:
+            found[leaf.path] = flag.value
+    return settings.replace(config, found)
+
+
+def find_preset(presets: Mapping[str, C], name: str) -> C:
+    """The preset of that name; ValueError, with the nearest name, where there is none."""
+    if name not in presets:
+        raise ValueError(
+            f"--preset: got {name!r}, expected one of {', '.join(presets) or '(this experiment has none)'}"
+            + settings.did_you_mean(name, presets)
+        )
+    return presets[name]

@@ -1,0 +1,2 @@
+from . import cliff as cliff
+from . import wide_range as wide_range

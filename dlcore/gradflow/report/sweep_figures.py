@@ -1,0 +1,146 @@
+"""Figures of many configurations: how far gradients reach by scale and lag, and whether that decides a task."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dlcore.gradflow.report.drawing import (
+    LOST_DIRECTION,
+    PALETTE,
+    color_map,
+    draw_line,
+    finish_axes,
+    to_log10,
+)
+from dlcore.plots.canvas import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = 4
+
+
+class Grid(NamedTuple):
+    """What one kind of network does, by its scale.
+
+    Attributes:
+        scales: ``[S]``, increasing. lags: ``[L]``, increasing.
+        log_gains: ``[S, L]``, natural logarithms of the gain |ds_T/ds_{T-lag}| / sqrt(n).
+        exponents: ``[S, k]``, Lyapunov exponents, nats a step, the largest first.
+    """
+
+    scales: ArrayLike
+    lags: ArrayLike
+    log_gains: ArrayLike
+    exponents: ArrayLike
+
+
+def plot_gain_map(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Figure":
+    """Where gradients vanish (blue), stay (white) and explode (red), by scale and lag; a panel a cell.
+
+    The dashed line is where the largest Lyapunov exponent changes its sign. All panels have the same colors, which are
+    logarithmic beyond one decade.
+
+    Args:
+        grids: by the cell's name. scale: what the scales are.
+    """
+    values = {name: to_log10(grid.log_gains) for name, grid in grids.items()}
+    from matplotlib.colors import SymLogNorm
+
+    limit = max((np.abs(array[np.isfinite(array)]).max(initial=1) for array in values.values()), default=1)
+    norm = SymLogNorm(1, vmin=-limit, vmax=limit)
+    columns = min(max(len(grids), 1), COLUMNS)
+    rows = -(-max(len(grids), 1) // columns)
+    figure = new_figure(3.4 * columns + 1.4, 3.8 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=False, sharey=False)
+    for axes in panels.flat[len(grids) :]:
+        axes.set_axis_off()
+    for axes, (name, grid) in zip(panels.flat, grids.items(), strict=False):
+        scales, lags = np.asarray(grid.scales, float), np.asarray(grid.lags, float)
+        shown = color_map(axes, lags, scales, values[name], norm=norm, cmap="RdBu_r")
+        if _is_geometric(scales):
+            axes.set_yscale("log", base=2)
+        elif len(scales) > 1 and scales[0] >= 0:
+            axes.set_ylim(bottom=max(axes.get_ylim()[0], 0))
+        _mark_sign_changes(axes, scales, np.asarray(grid.exponents, float)[:, 0])
+        axes.set(xlabel="lag in steps", ylabel=scale if axes in panels[:, 0] else "", title=name)
+    if grids:
+        figure.colorbar(shown, ax=panels, label="log10 of the rms gain |ds_T / ds_{T-lag}| / √n", format="%g")
+    return figure
+
+
+def plot_exponents(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Figure":
+    """Lyapunov exponents by scale, the largest as a thick line: above 0 gradients explode in that direction.
+
+    Args:
+        grids: by the cell's name. scale: what the scales are.
+    """
+    figure = new_figure(7, 4.8)
+    axes = figure.subplots()
+    for number, (name, grid) in enumerate(grids.items()):
+        scales, values = np.asarray(grid.scales, float), np.asarray(grid.exponents, float)
+        color = PALETTE[number % len(PALETTE)]
+        others = np.where(np.isfinite(values), values, np.nan)[:, 1:]
+        axes.plot(scales, others, color=color, linewidth=0.5, alpha=0.6)
+        draw_line(axes, scales, values[:, 0], color, name, LOST_DIRECTION)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set(xlabel=scale, ylabel="nats a step", title="Lyapunov exponents")
+    finish_axes(axes)
+    return figure
+
+
+def plot_success(
+    measured: Mapping[str, tuple[ArrayLike, ArrayLike]], chance: float | None = None, name: str = "accuracy"
+) -> "Figure":
+    """Whether a task was learned against how far gradients reached before training, in lengths of the task.
+
+    Args:
+        measured: by the cell's name half-lives at initialization over T ``[m]``, and what training reached ``[m]``. An
+            infinite half-life stands at the right edge; of those that are not known there is the number alone.
+        chance: what guessing reaches.
+        name: of what training reached.
+    """
+    figure = new_figure(7, 4.8)
+    axes = figure.subplots()
+    pairs = {
+        key: (np.asarray(ratios, float), np.asarray(reached, float))
+        for key, (ratios, reached) in measured.items()
+    }
+    for number, (key, (ratios, reached)) in enumerate(pairs.items()):
+        color, some, endless = PALETTE[number % len(PALETTE)], np.isfinite(ratios), np.isposinf(ratios)
+        label = f"{key}, {endless.sum()} without decay at the right" if endless.any() else key
+        if np.isnan(ratios).any():
+            label += f", {np.isnan(ratios).sum()} not known"
+        axes.plot(ratios[some], reached[some], "o", color=color, alpha=0.8, label=label)
+        edge = np.full(endless.sum(), 0.99)
+        axes.plot(edge, reached[endless], ">", color=color, transform=axes.get_yaxis_transform())
+    axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
+    if chance is not None:
+        axes.axhline(chance, color="#7a8ba3", linestyle="--", label=f"chance: {chance:g}")
+    axes.set(xlabel="half-life at initialization / T", ylabel=name, xscale="log")
+    axes.set_title("does the gradient reach as far as the task?")
+    finish_axes(axes)
+    return figure
+
+
+def _is_geometric(scales: np.ndarray) -> bool:
+    if len(scales) < 3 or scales.min() <= 0:
+        return False
+    ratios = scales[1:] / scales[:-1]
+    return bool(np.allclose(ratios, ratios[0], rtol=0.05))
+
+
+def _mark_sign_changes(axes: "Axes", scales: np.ndarray, exponents: np.ndarray) -> None:
+    """Dashed lines where exponents pass 0, interpolated between neighboring scales."""
+    before, after = np.nan_to_num(exponents[:-1]), np.nan_to_num(exponents[1:])
+    label: str | None = "largest exponent 0"
+    for number in np.flatnonzero(np.sign(before) * np.sign(after) < 0):
+        share = before[number] / (before[number] - after[number])
+        place = scales[number] + share * (scales[number + 1] - scales[number])
+        axes.axhline(place, color="black", linestyle="--", linewidth=1, label=label)
+        label = None
+    if label is None:
+        axes.legend(loc="lower left", fontsize=8)

@@ -1,0 +1,5 @@
+"""Recurrent parameters from and to torch, flax, haiku and keras."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,110 @@
+"""The convolutional layer (lecture: convolutional layers)."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.typing import Dtype, Initializer
+
+from dlcore.ops import convolution, sizes
+from dlcore.ops.arrays import check_floats
+from dlcore.ops.lengths import check_lengths, zero_padding
+from dlcore.utils.checks import check_integer
+
+
+class Conv(nn.Module):
+    """A convolutional layer: K filters that extend the full depth of their input.
+
+    ``O_k[m] = b_k + sum_{d, i} F_k[i, d] X[m S + i, d]``, with F * F * D1 * K weights and K biases in two
+    dimensions. The number of entries of ``kernel_size`` says how many spatial dimensions there are.
+
+    Attributes:
+        features: K, the number of filters and the depth of the output.
+        kernel_size: F, one entry a spatial dimension; an integer means a square filter over images.
+        strides, padding, dilation, groups, remainder: as in `ops.convolution.correlate_channels`.
+        flip: flips the filters, which makes it the lecture's true convolution.
+        use_bias: whether each filter adds a bias.
+        kernel_init, bias_init, dtype, param_dtype: as in flax.
+
+    >>> layer = Conv(features=2, kernel_size=3)
+    >>> maps, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 6, 6, 1)))
+    >>> maps.shape, sum(leaf.size for leaf in jax.tree.leaves(variables))
+    ((1, 4, 4, 2), 20)
+    """
+
+    features: int
+    kernel_size: int | Sequence[int]
+    strides: int | Sequence[int] = 1
+    padding: sizes.Padding = 0
+    dilation: int | Sequence[int] = 1
+    groups: int = 1
+    remainder: sizes.Remainder = "error"
+    flip: bool = False
+    use_bias: bool = True
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    bias_init: Initializer = nn.initializers.zeros
+    dtype: Dtype | None = None
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
+        """``[B, *spatial, D1]`` -> ``[B, *spatial / S, K]``.
+
+        Args:
+            inputs: sequences, images or volumes.
+            lengths: ``[B]``, how far each row goes in the first spatial dimension. What stands behind its end is
+                taken as 0, and outputs behind `output_lengths` are 0: a row's outputs are those it has alone.
+
+        Raises:
+            ValueError: sizes do not fit. TypeError: the inputs are no floating point numbers.
+        """
+        check_floats("inputs", inputs)
+        window = window_of(self.kernel_size)
+        check_integer("features", self.features)
+        shape = (*window, inputs.shape[-1] // max(self.groups, 1), self.features)
+        convolution.check_shapes(inputs.shape, shape, self.groups)
+        if lengths is not None:
+            check_lengths(lengths, inputs.shape)
+            inputs = zero_padding(inputs, lengths)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        bias = (
+            self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
+        )
+        inputs, kernel, bias = nn.dtypes.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
+        outputs = convolution.correlate_channels(
+            inputs,
+            jnp.flip(kernel, range(len(window))) if self.flip else kernel,
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            remainder=self.remainder,
+        )
+        outputs = outputs if bias is None else outputs + bias
+        return outputs if lengths is None else zero_padding(outputs, self.output_lengths(lengths))
+
+    def output_lengths(self, lengths: jax.Array) -> jax.Array:
+        """How many outputs each row of a padded batch has, ``[B]`` -> ``[B]``."""
+        return sizes.output_lengths(
+            lengths, window_of(self.kernel_size), self.strides, self.padding, self.dilation, self.remainder
+        )
+
+
+def window_of(kernel_size: int | Sequence[int]) -> tuple[int, ...]:
+    """The window that ``kernel_size`` means: an integer is a square one over images."""
+    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else 2
+    if not rank:
+        raise ValueError(
+            f"kernel_size: got {kernel_size}, expected one entry a spatial dimension, at least one"
+        )
+    return sizes.per_dimension("kernel_size", kernel_size, rank)
+
+
+def flatten(maps: jax.Array) -> jax.Array:
+    """Each example's feature maps as one vector: ``[B, ...]`` -> ``[B, product]`` (lecture: flatten).
+
+    >>> flatten(jnp.ones((4, 2, 2, 32))).shape
+    (4, 128)
+    """
+    return maps.reshape(maps.shape[0], -1)

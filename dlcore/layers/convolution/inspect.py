@@ -1,0 +1,55 @@
+"""A look into a trained network of images: what it says of each, and what its stack sees in one."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from dlcore.plots.classification import image_classifier
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def class_probabilities(
+    model: nn.Module, variables: Mapping[str, Any], images: np.ndarray, batch_size: int = 100
+) -> np.ndarray:
+    """The lecture's final probabilities, ``softmax(model(images))``: ``[N, H, W, C]`` -> ``[N, classes]``."""
+
+    def of_one(image: jax.Array) -> jax.Array:
+        return jax.nn.softmax(model.apply(variables, image[None], train=False)[0])
+
+    return np.asarray(jax.lax.map(of_one, images, batch_size=batch_size))
+
+
+def block_maps(
+    model: nn.Module, variables: Mapping[str, Any], image: np.ndarray, stack: str = "stack"
+) -> dict[str, np.ndarray]:
+    """What leaves each block of the model's `ConvStack` for one image: name -> ``[H', W', K]``.
+
+    Args:
+        model: called as ``model(inputs, train=...)``. variables: its parameters and state.
+        image: ``[H, W, C]``.
+        stack: the stack's name in the model.
+    """
+    _, seen = model.apply(variables, image[None], train=False, mutable=["intermediates"])
+    return {name: np.asarray(block["maps"][0][0]) for name, block in seen["intermediates"][stack].items()}
+
+
+def classifier_figures(
+    model: nn.Module, names: Sequence[str], test: Mapping[str, np.ndarray], params: Any, model_state: Any
+) -> dict[str, "Figure"]:
+    """`figures.image_classifier` of a model whose `ConvStack` is called "stack".
+
+    Args:
+        model: called as ``model(inputs, train=...)``. names: of the classes.
+        test: ``inputs [N, H, W, C]`` and ``labels [N]``.
+        params, model_state: as an Experiment's ``figures`` gets them.
+    """
+    variables = {"params": params, **model_state}
+    probabilities = class_probabilities(model, variables, test["inputs"])
+    maps = block_maps(model, variables, test["inputs"][0])
+    kernel = np.asarray(params["stack"]["block_0"]["conv_0"]["kernel"])
+    return image_classifier(test, probabilities, kernel, maps, names)

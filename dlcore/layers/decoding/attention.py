@@ -1,0 +1,174 @@
+"""Attention: where in a memory ``[*batch, S, M]`` of other length to look (`attention_decoder` does the looking)."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import ClassVar, Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+from flax.typing import Dtype, Initializer
+
+from dlcore.ops.arrays import check_floats
+from dlcore.ops.lengths import check_lengths, valid_steps, zero_padding
+from dlcore.utils.checks import check_integer
+
+Scores: TypeAlias = Callable[[jax.Array], jax.Array]
+
+
+def attend(
+    scores: jax.Array, memory: jax.Array, lengths: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """The mean of a memory, weighted by the softmax of scores over the steps that are a row's own:
+
+        w_s = exp(e_s) / sum_{s' < length} exp(e_s'),    c = sum_s w_s m_s
+
+    Args:
+        scores: e, ``[*batch, S]``. memory: m, ``[*batch, S, M]``. lengths: ``[*batch]`` integers; None: all is valid.
+
+    Returns:
+        The context c ``[*batch, M]`` and the weights w ``[*batch, S]``, exactly 0 in padding and in rows of length 0.
+        Nothing in the padding, NaN included, reaches them or a gradient.
+
+    Raises:
+        ValueError, TypeError: shapes or dtypes do not fit.
+
+    >>> memory = jnp.array([[[1.0], [3.0], [jnp.nan]]])
+    >>> context, weights = attend(jnp.zeros((1, 3)), memory, jnp.array([2]))
+    >>> context.tolist(), weights.tolist()
+    ([[2.0]], [[0.5, 0.5, 0.0]])
+    """
+    check_floats("scores", scores)
+    check_memory(memory, lengths)
+    if scores.shape != memory.shape[:-1]:
+        raise ValueError(
+            f"scores: got shape {scores.shape} for a memory of shape {memory.shape}, expected {memory.shape[:-1]}"
+        )
+    weights = masked_softmax(scores, lengths)
+    return weighted_mean(weights, memory if lengths is None else zero_padding(memory, lengths)), weights
+
+
+def masked_softmax(scores: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    """The weights of `attend`."""
+    if lengths is None:
+        return jax.nn.softmax(scores)
+    valid = valid_steps(lengths, scores.shape[-1])
+    # The least number in place of -inf, of which a row of length 0 would make NaN on its way to 0.
+    weights = jax.nn.softmax(jnp.where(valid, scores, jnp.finfo(scores.dtype).min))
+    return jnp.where(valid, weights, jnp.zeros((), weights.dtype))
+
+
+def weighted_mean(weights: jax.Array, memory: jax.Array) -> jax.Array:
+    """``sum_s w_s m_s``: ``[*batch, S], [*batch, S, M] -> [*batch, M]``."""
+    return jnp.einsum("...s,...sm->...m", weights, memory)
+
+
+def check_memory(memory: jax.Array, lengths: jax.Array | None, name: str = "lengths") -> None:
+    """Raises unless it is a memory ``[*batch, S, M]``, and the lengths, which errors call so, are its own."""
+    check_floats("memory", memory)
+    if memory.ndim < 2:
+        raise ValueError(f"memory: got shape {memory.shape}, expected [*batch, S, features]")
+    if lengths is not None:
+        check_lengths(lengths, memory.shape, memory.ndim - 2, name)
+
+
+class Attention(nn.Module):
+    """How well each step of a memory answers a query; use one of those below.
+
+    ``scores = attention(memory [*batch, S, M], width)`` does once what depends on the memory only. Then
+    ``scores(query [*batch, width]) -> [*batch, S]`` is a pure function of arrays, for use in any loop.
+
+    Attributes:
+        kernel_init, dtype, param_dtype: as in flax.
+        attends: whether the decoder asks with its new state, ``"after"`` its cell's step, or ``"before"`` it with the
+            old one; see `AttentionDecoder`.
+    """
+
+    _: dataclasses.KW_ONLY
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    dtype: Dtype | None = None
+    param_dtype: Dtype = jnp.float32
+
+    attends: ClassVar[Literal["after", "before"]] = "after"
+
+    def __call__(self, memory: jax.Array, width: int) -> Scores:
+        raise NotImplementedError
+
+    def _kernel(self, name: str, rows: int, columns: int) -> jax.Array:
+        return self.param(name, self.kernel_init, (rows, columns), self.param_dtype)
+
+
+class LuongAttention(Attention):
+    """Multiplicative attention (Luong, Pham & Manning 2015, arXiv 1508.04025)
+
+        e_s = q . m_s         "dot"
+        e_s = q . (m_s W)     "general", with ``memory_kernel [M, width]``
+
+    Attributes:
+        score: which of them.
+
+    Raises:
+        ValueError: another score, or "dot" where the memory is not as wide as the query.
+
+    >>> attention, memory = LuongAttention(), jnp.array([[[1.0, 0.0], [0.0, 2.0]]])
+    >>> attention.apply({}, memory, 2)(jnp.array([[3.0, 4.0]])).tolist()
+    [[3.0, 8.0]]
+    """
+
+    score: Literal["dot", "general"] = "dot"
+
+    def __post_init__(self) -> None:
+        if self.score not in ("dot", "general"):
+            raise ValueError(f'score: got {self.score!r}, expected "dot" or "general"')
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, memory: jax.Array, width: int) -> Scores:
+        if self.score == "general":
+            kernel = self._kernel("memory_kernel", memory.shape[-1], width)
+            memory, kernel = promote_dtype(memory, kernel, dtype=self.dtype)
+            memory = memory @ kernel
+        elif memory.shape[-1] != width:
+            raise ValueError(
+                f'memory: got {memory.shape[-1]} features for queries of {width}, expected as many for score="dot"; '
+                'score="general" has a kernel between them'
+            )
+        return lambda query: jnp.einsum("...h,...sh->...s", query, memory)
+
+
+class BahdanauAttention(Attention):
+    """Additive attention (Bahdanau, Cho & Bengio 2015, arXiv 1409.0473)
+
+        e_s = tanh(q W + m_s U) . v
+
+    Parameters are W, ``query_kernel [width, features]``, U, ``memory_kernel [M, features]``, and v,
+    ``score_kernel [features, 1]``. ``m U`` is computed once.
+
+    Attributes:
+        features: the width in which query and memory meet.
+
+    >>> attention, memory = BahdanauAttention(features=8), jnp.ones((2, 5, 3))
+    >>> variables = attention.init(jax.random.key(0), memory, 4)
+    >>> attention.apply(variables, memory, 4)(jnp.ones((2, 4))).shape
+    (2, 5)
+    """
+
+    features: int
+
+    attends: ClassVar[Literal["after", "before"]] = "before"
+
+    def __post_init__(self) -> None:
+        check_integer("features", self.features)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, memory: jax.Array, width: int) -> Scores:
+        of_query = self._kernel("query_kernel", width, self.features)
+        of_memory = self._kernel("memory_kernel", memory.shape[-1], self.features)
+        of_both = self._kernel("score_kernel", self.features, 1)
+        memory, of_query, of_memory, of_both = promote_dtype(
+            memory, of_query, of_memory, of_both, dtype=self.dtype
+        )
+        keys = memory @ of_memory
+        return lambda query: (jnp.tanh((query @ of_query)[..., None, :] + keys) @ of_both)[..., 0]

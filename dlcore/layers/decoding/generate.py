@@ -1,0 +1,201 @@
+"""Autoregressive decoding: from a model's one step to whole sequences, by drawing or by search.
+
+    step(carry, tokens [B]) -> carry, logits [B, V]
+
+is all that is asked of a model; one of Flax becomes it by
+``lambda carry, tokens: model.apply(variables, carry, tokens, method="step")``. The loops are ``lax.scan``, so all of
+this goes under ``jax.jit`` and ``jax.vmap``.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dlcore.layers.recurrent.carry import Carry, describe_carry
+from dlcore.ops.arrays import check_floats
+from dlcore.ops.recurrence import keep_valid
+from dlcore.utils.checks import check_integer
+
+TokenStep: TypeAlias = Callable[[Carry, jax.Array], tuple[Carry, jax.Array]]
+Sampler: TypeAlias = Callable[[Any, jax.Array], jax.Array]
+
+
+def greedy(rng: jax.Array | None, logits: jax.Array) -> jax.Array:
+    """The most likely token of each row, of equals the first: ``[B, V] -> [B]``; draws nothing."""
+    return jnp.argmax(logits, axis=-1)
+
+
+def sample(temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Sampler:
+    """A sampler ``sampler(rng, logits [B, V]) -> tokens [B]`` that draws from ``softmax(logits / temperature)``.
+
+    Args:
+        temperature: above 0; below 1 sharpens, above 1 flattens.
+        top_k: draws among the k most likely tokens only.
+        top_p: draws from the nucleus only (Holtzman et al. 2020, arXiv 1904.09751): the fewest most likely tokens
+            whose probabilities reach p together; 1 is all. With ``top_k`` these are the probabilities among the k.
+
+    Raises:
+        ValueError: an argument is out of its bounds, ``top_k`` above V, or the sampler gets no rng.
+
+    >>> logits = jnp.log(jnp.array([[0.5, 0.3, 0.15, 0.05]]))
+    >>> draws = jax.vmap(sample(top_p=0.6), (0, None))(jax.random.split(jax.random.key(0), 100), logits)
+    >>> sorted(set(draws[:, 0].tolist()))
+    [0, 1]
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature: got {temperature}, expected a number > 0; `greedy` is the limit at 0")
+    if top_k is not None:
+        check_integer("top_k", top_k)
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p: got {top_p}, expected a probability in (0, 1]")
+
+    def sampler(rng: jax.Array | None, logits: jax.Array) -> jax.Array:
+        if rng is None:
+            raise ValueError(
+                "rng: got None, expected a key such as jax.random.key(0); only `greedy` needs none"
+            )
+        # Their maximum first, so that no temperature makes infinities of them.
+        logits = (logits - logits.max(axis=-1, keepdims=True)) / temperature
+        if top_k is None and top_p is None:
+            return jax.random.categorical(rng, logits)
+        order = jnp.argsort(logits, axis=-1, descending=True)
+        ranked = _truncate(jnp.take_along_axis(logits, order, axis=-1), top_k, top_p)
+        rank = jax.random.categorical(rng, ranked)
+        return jnp.take_along_axis(order, rank[..., None], axis=-1)[..., 0]
+
+    return sampler
+
+
+def _truncate(ranked: jax.Array, top_k: int | None, top_p: float | None) -> jax.Array:
+    """Logits in descending order, -inf behind the k best and behind the nucleus of these."""
+    tokens = ranked.shape[-1]
+    if top_k is not None:
+        if top_k > tokens:
+            raise ValueError(f"top_k: got {top_k}, expected 1 to {tokens}, the number of tokens")
+        ranked = jnp.where(jnp.arange(tokens) < top_k, ranked, -jnp.inf)
+    if top_p is not None and top_p < 1:
+        reached = jnp.cumsum(jax.nn.softmax(ranked), axis=-1)
+        before = jnp.concatenate([jnp.zeros_like(reached[..., :1]), reached[..., :-1]], axis=-1)
+        ranked = jnp.where(before < top_p, ranked, -jnp.inf)
+    return ranked
+
+
+class Generated(NamedTuple):
+    """What `generate` returns.
+
+    Attributes:
+        tokens: ``[B, steps]``. log_probabilities: ``[B, steps]``, of each token in ``softmax(logits)``.
+        lengths: ``[B]``, how many tokens are a row's own, its end among them.
+        carry: has read ``first`` and all of a row's own tokens but the last.
+    """
+
+    tokens: jax.Array
+    log_probabilities: jax.Array
+    lengths: jax.Array
+    carry: Carry
+
+
+def generate(
+    step: TokenStep,
+    carry: Carry,
+    first: jax.Array,
+    steps: int,
+    rng: jax.Array | None = None,
+    *,
+    sampler: Sampler = greedy,
+    end: int | None = None,
+) -> Generated:
+    """Sequences, token by token, each read by the model before it says the next:
+
+        carry_n, logits_n = step(carry_{n-1}, token_{n-1}),    token_n = sampler(fold_in(rng, n), logits_n)
+
+    Args:
+        step: the model; see above. Its carry keeps structure and shapes.
+        carry: before the first step.
+        first: ``[B]`` integers, the tokens to begin from; they are not among those returned.
+        steps: how many tokens.
+        rng: a key, where the sampler draws. The same key gives the same tokens.
+        sampler: `greedy`, what `sample` makes, or any other ``sampler(rng, logits [B, V]) -> tokens [B]``.
+        end: the token after which a row is finished: behind it are only ``end``, with log-probabilities 0, and the
+            row's carry stays. Every array of the carry then has a first dimension B. None: no row ends.
+
+    Raises:
+        ValueError: shapes, the carry's structure, or a number out of its bounds. TypeError: tokens are no integers,
+            or logits no floating point numbers.
+
+    >>> follows = 9 * jnp.eye(4)[jnp.array([1, 2, 3, 0])]  # after 0 comes 1, after 1 comes 2, ...
+    >>> generated = generate(lambda carry, tokens: (carry, follows[tokens]), (), jnp.array([0, 2]), 4, end=3)
+    >>> generated.tokens.tolist(), generated.lengths.tolist()
+    ([[1, 2, 3, 3], [3, 3, 3, 3]], [3, 1])
+    """
+    check_integer("steps", steps)
+    first = check_tokens("first", first)
+    carry, logits = check_step(step, carry, first)
+    if end is not None:
+        check_end(end, logits.shape[1])
+        check_batch(carry, len(first))
+
+    def one(state: tuple[Carry, jax.Array, jax.Array], number: jax.Array) -> tuple[Any, Any]:
+        before, last, unfinished = state
+        carry, logits = step(before, last)
+        logits = precise(logits)
+        key = None if rng is None else jax.random.fold_in(rng, number)
+        tokens = check_tokens("sampler", sampler(key, logits), last.shape)
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), tokens[:, None], axis=-1)[:, 0]
+        if end is None:
+            return (carry, tokens, unfinished), (tokens, chosen, unfinished)
+        carry, chosen = keep_valid(unfinished, before, carry, chosen)
+        tokens = jnp.where(unfinished, tokens, end)
+        return (carry, tokens, unfinished & (tokens != end)), (tokens, chosen, unfinished)
+
+    state = carry, first, jnp.ones_like(first, dtype=bool)
+    (carry, _, _), (tokens, chosen, own) = lax.scan(one, state, jnp.arange(steps))
+    return Generated(tokens.T, chosen.T, own.sum(axis=0, dtype=jnp.int32), carry)
+
+
+def precise(logits: jax.Array) -> jax.Array:
+    """Probabilities are computed in float32 at least."""
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+
+def check_tokens(name: str, tokens: Any, shape: tuple[int, ...] | None = None) -> jax.Array:
+    """Tokens as int32 ``[B]``."""
+    dtype = getattr(tokens, "dtype", type(tokens))
+    if not hasattr(tokens, "dtype") or not jnp.issubdtype(dtype, jnp.integer):
+        raise TypeError(f"{name}: got {dtype}, expected an array of integers, one token a row")
+    if tokens.ndim != 1 or (shape is not None and tokens.shape != shape):
+        raise ValueError(f"{name}: got tokens of shape {tokens.shape}, expected {shape or '[B]'}, one a row")
+    return tokens.astype(jnp.int32)
+
+
+def check_step(step: TokenStep, carry: Carry, tokens: jax.Array) -> tuple[Carry, jax.ShapeDtypeStruct]:
+    """The carry in the dtypes that a step gives it, and what the logits are; raises unless a step keeps all else."""
+    after, logits = jax.eval_shape(step, carry, tokens)
+    if describe_carry(after) != describe_carry(carry):
+        raise ValueError(
+            f"step: got a carry {describe_carry(carry)} and returned {describe_carry(after)}, expected the same "
+            "structure and shapes"
+        )
+    check_floats("step's logits", logits)
+    if logits.ndim != 2 or len(logits) != len(tokens):
+        raise ValueError(
+            f"step: got logits of shape {logits.shape}, expected [{len(tokens)}, V], one row a token"
+        )
+    carry = jax.tree.map(lambda array, like: jnp.asarray(array, like.dtype), carry, after)
+    return carry, jax.eval_shape(precise, logits)
+
+
+def check_batch(carry: Carry, rows: int) -> None:
+    if any(jnp.shape(leaf)[:1] != (rows,) for leaf in jax.tree.leaves(carry)):
+        raise ValueError(
+            f"carry: got {describe_carry(carry)}, expected a first dimension of {rows} rows in every array; a stack's "
+            "layers go behind it by jax.tree.map(lambda array: array.swapaxes(0, 1), carry)"
+        )
+
+
+def check_end(end: int, vocabulary: int) -> None:
+    if check_integer("end", end, minimum=0) >= vocabulary:
+        raise ValueError(f"end: got {end}, expected 0 to {vocabulary - 1}, one of the {vocabulary} tokens")

@@ -1,0 +1,36 @@
+"""Normalization that counts valid places only."""
+
+from typing import Literal, TypeAlias
+
+import jax
+from flax import linen as nn
+
+from dlcore.ops.lengths import time_mask, zero_padding
+
+Norm: TypeAlias = Literal["batch", "layer"]
+
+
+def check_norm(norm: str | None) -> None:
+    """ValueError unless it is None, "batch" or "layer"."""
+    if norm not in (None, "batch", "layer"):
+        raise ValueError(f'norm: got {norm!r}, expected None, "batch" or "layer"')
+
+
+def normalize(
+    norm: Norm | None, inputs: jax.Array, lengths: jax.Array | None, *, train: bool, name: str
+) -> jax.Array:
+    """BatchNorm or LayerNorm of ``[*batch, T, ..., C]``, as a submodule of the module that calls it.
+
+    Batch statistics are of each row's first ``lengths`` places; what stands behind them becomes 0.
+    """
+    if norm is None:
+        return inputs
+    if norm == "layer":
+        outputs = nn.LayerNorm(name=name)(inputs)
+        return outputs if lengths is None else zero_padding(outputs, lengths)
+    layer = nn.BatchNorm(use_running_average=not train, momentum=0.9, name=name)
+    if lengths is None:
+        return layer(inputs)
+    mask = time_mask(inputs, lengths)
+    mask = mask | ~mask.any()  # a batch without any valid place has the statistics of zeros, not NaN
+    return zero_padding(layer(inputs, mask=mask), lengths)

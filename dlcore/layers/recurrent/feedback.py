@@ -1,0 +1,62 @@
+"""Indirect feedback: from an upper layer of a stack back to the lowest (lecture: recurrent connections)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dlcore.layers.recurrent.noise import train_option
+
+
+class FeedbackCell(nn.RNNCellBase):
+    """A stack of cells as one cell, whose lowest layer reads what the uppermost put out one step before:
+
+        h^1_t = cell_1(h^1_{t-1}, [x_t, h^n_{t-1}]),    h^k_t = cell_k(h^k_{t-1}, h^{k-1}_t)
+
+    The carry is ``(the cells' carries, h^n)``.
+
+    Attributes:
+        cells: from the lowest to the uppermost, at least one.
+
+    >>> from dlcore.layers.cells import GRUCell, RNNCell
+    >>> from dlcore.layers.recurrent import Recurrent
+    >>> layer = Recurrent(FeedbackCell([RNNCell(features=3), GRUCell(features=4)]))
+    >>> (carry, outputs), _ = layer.init_with_output(jax.random.key(0), jnp.ones((2, 5, 1)))
+    >>> outputs.shape
+    (2, 5, 4)
+    """
+
+    cells: Sequence[nn.RNNCellBase]
+
+    def __post_init__(self) -> None:
+        if not self.cells:
+            raise ValueError("cells: got none, expected at least one, from the lowest to the uppermost")
+        super().__post_init__()
+
+    @property
+    def num_feature_axes(self) -> int:
+        return 1
+
+    @nn.nowrap
+    def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> Any:
+        """The state before the first step, for inputs ``[..., F]``."""
+        carries = [
+            cell.initialize_carry(key, input_shape)
+            for cell, key in zip(self.cells, jax.random.split(rng, len(self.cells)), strict=True)
+        ]
+        upper = self.cells[-1]
+        return tuple(carries), jnp.zeros(
+            (*input_shape[:-1], upper.features), upper.dtype or upper.param_dtype
+        )
+
+    def __call__(self, carry: Any, inputs: jax.Array, train: bool | None = None) -> tuple[Any, jax.Array]:
+        """One step: ``[..., F]`` -> carry, ``[..., H of the uppermost]``."""
+        carries, fed_back = carry
+        outputs = jnp.concatenate([inputs, fed_back.astype(inputs.dtype)], axis=-1)
+        after = []
+        for cell, before in zip(self.cells, carries, strict=True):
+            state, outputs = cell(before, outputs, **train_option(cell, train))
+            after.append(state)
+        return (tuple(after), outputs), outputs

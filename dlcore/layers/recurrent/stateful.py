@@ -1,0 +1,88 @@
+"""Streams: a recurrent layer that goes on where the last batch ended."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from dlcore.layers.recurrent.carry import Carry
+from dlcore.layers.recurrent.deep import DeepRecurrent
+from dlcore.layers.recurrent.layer import Recurrent
+
+COLLECTION = "carry"
+
+
+class Stateful(nn.Module):
+    """Truncated BPTT over streams: each row of a batch goes on where the same row of the last batch ended.
+
+    The state lives in the collection ``carry``, where it is part of an experiment's model state, and so of its
+    checkpoints. Gradients end where a batch begins. Where the collection is not mutable, as in an evaluation, every
+    call begins anew.
+
+    Attributes:
+        layer: a `Recurrent` or `DeepRecurrent` that goes forward.
+
+    >>> from dlcore.layers.cells import GRUCell
+    >>> layer, stream = Stateful(Recurrent(GRUCell(features=4))), jax.random.normal(jax.random.key(0), (2, 6, 3))
+    >>> variables = layer.init(jax.random.key(0), stream)
+    >>> (_, first), state = layer.apply(variables, stream[:, :2], mutable=["carry"])
+    >>> (_, second), state = layer.apply({**variables, **state}, stream[:, 2:], mutable=["carry"])
+    >>> _, whole = layer.apply(variables, stream)
+    >>> bool(jnp.allclose(whole, jnp.concatenate([first, second], axis=1)))
+    True
+    """
+
+    layer: Recurrent | DeepRecurrent
+
+    def __post_init__(self) -> None:
+        if (
+            not isinstance(self.layer, Recurrent | DeepRecurrent)
+            or self.layer.reverse
+            or getattr(self.layer, "bidirectional", False)
+        ):
+            raise ValueError(
+                f"layer: got {type(self.layer).__name__} with another direction, expected a Recurrent or "
+                "DeepRecurrent that goes forward: a stream has no end to begin from"
+            )
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs: jax.Array,
+        lengths: jax.Array | None = None,
+        resets: jax.Array | None = None,
+        *,
+        train: bool = False,
+    ) -> tuple[Carry, jax.Array]:
+        """``[B, T, F]`` -> carry, ``[B, T, H]``.
+
+        Args:
+            inputs: the next steps of each row's stream.
+            lengths: ``[B]``, where a row's stream gave fewer than T; it goes on after those.
+            resets: ``[B]`` booleans; True where a row begins a new stream, from the initial carry.
+            train: as in the layer.
+
+        Raises:
+            ValueError: resets are not one a row, or the number of rows changed. TypeError: they are no booleans.
+        """
+        initial = self.layer.initialize_carry(inputs.shape)
+        state = self.variable(COLLECTION, "state", lambda: initial)
+        go_on = self.is_mutable_collection(COLLECTION) and not self.is_initializing()
+        before = lax.stop_gradient(state.value) if go_on else initial
+        if resets is not None:
+            before = self._reset(resets, initial, before, inputs.shape)
+        carry, outputs = self.layer(inputs, lengths, before, train=train)
+        if go_on:
+            state.value = carry
+        return carry, outputs
+
+    def _reset(self, resets: jax.Array, initial: Carry, before: Carry, inputs: tuple[int, ...]) -> Carry:
+        features = self.layer.cell.num_feature_axes
+        batch = inputs[: -features - 1]
+        if resets.dtype != bool:
+            raise TypeError(f"resets: got {resets.dtype}, expected booleans; resets.astype(bool)")
+        if resets.shape != batch:
+            raise ValueError(f"resets: got shape {resets.shape}, expected one a row, {batch}")
+        fresh = resets.reshape(*batch, *[1] * features)
+        return jax.tree.map(lambda new, old: jnp.where(fresh, new, old), initial, before)

@@ -1,0 +1,12 @@
+from .canvas import new_figure as new_figure
+from .classification import confusion_matrix as confusion_matrix
+from .classification import image_classifier as image_classifier
+from .classification import worst_mistakes as worst_mistakes
+from .images import feature_maps as feature_maps
+from .images import filters as filters
+from .numbers import number_grid as number_grid
+from .numbers import number_row as number_row
+from .sequences import accuracy_by_length as accuracy_by_length
+from .sequences import accuracy_by_place as accuracy_by_place
+from .sequences import predicted_against_true as predicted_against_true
+from .training import learning_curves as learning_curves

@@ -1,0 +1,66 @@
+"""TODO."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dlcore.plots.canvas import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def filters(kernel: np.ndarray) -> "Figure":
+    """The learned filters of a first layer: blue cells are negative weights, red ones positive.
+
+    Args:
+        kernel: ``[F, F, D1, K]``; with several input channels, their mean is shown.
+    """
+    weights = np.asarray(kernel).mean(axis=2)
+    limit = np.abs(weights).max()
+    columns = min(weights.shape[-1], 8)
+    rows = -(-weights.shape[-1] // columns)
+    figure = new_figure(1.1 * columns + 1.4, 1.2 * rows + 0.8)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for number, axes in enumerate(panels.flat):
+        axes.set_axis_off()
+        if number < weights.shape[-1]:
+            shown = axes.imshow(weights[:, :, number], cmap="RdBu_r", vmin=-limit, vmax=limit)
+            axes.set_title(str(number + 1), fontsize=8, pad=2)
+    figure.colorbar(shown, ax=panels, label="weight", shrink=0.9)
+    figure.suptitle(f"filters of the first layer, {weights.shape[0]} x {weights.shape[1]}", fontsize=11)
+    return figure
+
+
+def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> "Figure":
+    """One image on its way through a stack: the input, then all maps of each block side by side.
+
+    Args:
+        image: ``[H, W, C]``, of which the first channel is shown.
+        maps: name -> ``[H', W', K]``, in the order of the network.
+    """
+    figure = new_figure(3.2 * (len(maps) + 1), 3.6)
+    panels = figure.subplots(1, len(maps) + 1, squeeze=False)[0]
+    panels[0].imshow(image[..., 0], cmap="gray")
+    panels[0].set_title(f"input, {image.shape[0]} x {image.shape[1]}", fontsize=10)
+    for axes, (name, block) in zip(panels[1:], maps.items(), strict=True):
+        axes.imshow(_tiles(np.asarray(block)), cmap="magma")
+        height, width, count = block.shape
+        axes.set_title(f"{name}: {count} maps of {height} x {width}", fontsize=10)
+    for axes in panels:
+        axes.set_axis_off()
+    return figure
+
+
+def _tiles(maps: np.ndarray) -> np.ndarray:
+    """``[H, W, K]`` as one picture: K tiles in a near-square grid, parted by NaN, each on its own scale."""
+    height, width, count = maps.shape
+    columns = int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    picture = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
+    peak = np.maximum(maps.max(axis=(0, 1)), 1e-12)
+    for number in range(count):
+        top, left = (number // columns) * (height + 1), (number % columns) * (width + 1)
+        picture[top : top + height, left : left + width] = maps[:, :, number] / peak[number]
+    return picture

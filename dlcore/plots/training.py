@@ -1,0 +1,53 @@
+"""TODO."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dlcore.plots.canvas import COLORS, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def learning_curves(rows: Sequence[tuple[int, str, float]], best: str) -> "Figure":
+    """Loss, the deciding metric, and the gradient's norm before and after clipping, over the steps.
+
+    Args:
+        rows: (step, name, value) as `train.logging.read_metrics` gives them.
+        best: the evaluation metric that decides.
+    """
+    figure = new_figure(12, 3.6)
+    panels = figure.subplots(1, 3)
+    for axes, metric in zip(panels, ("loss", best), strict=False):
+        for part, label in (("train", "training batches"), ("eval", "evaluation set")):
+            _curve(axes, rows, f"{part}/{metric}", label, COLORS[part])
+        axes.set(xlabel="step", ylabel=metric, title=metric)
+    panels[0].set_yscale("log")
+    _curve(panels[2], rows, "train/gradient_norm", "as computed", COLORS["train"])
+    _curve(panels[2], rows, "train/gradient_norm_clipped", "as used (after clipping)", COLORS["eval"])
+    panels[2].set(xlabel="step", ylabel="global norm", title="gradient norm", yscale="log")
+    for axes in (panels[0], panels[2]):
+        _label_log_scale(axes)
+    for axes in panels:
+        axes.grid(alpha=0.25, which="both")
+        if axes.lines:
+            axes.legend(frameon=False)
+    return figure
+
+
+def _curve(axes: "Axes", rows: Sequence[tuple[int, str, float]], name: str, label: str, color: str) -> None:
+    points = [(step, value) for step, row_name, value in rows if row_name == name]
+    if points:
+        marker: dict[str, Any] = {"marker": "o", "markersize": 3} if len(points) < 30 else {}
+        axes.plot(*zip(*points, strict=True), label=label, color=color, **marker)
+
+
+def _label_log_scale(axes: "Axes") -> None:
+    """Plain numbers (0.7, not 7 x 10^-1) where a logarithmic scale spans less than two decades."""
+    from matplotlib.ticker import LogLocator
+
+    low, high = axes.get_ylim()
+    if high < 100 * low:
+        axes.yaxis.set(major_locator=LogLocator(subs=(1, 1.5, 2, 3, 5, 7)), major_formatter="{x:g}")
+        axes.yaxis.set_minor_formatter("")

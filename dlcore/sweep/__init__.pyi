@@ -1,0 +1,4 @@
+from .execute import run as run
+from .plan import Group as Group
+from .plan import Sweep as Sweep
+from .table import Table as Table

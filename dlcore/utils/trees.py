@@ -1,0 +1,15 @@
+"""Trees of arrays by the paths of their leaves."""
+
+from typing import Any
+
+import jax
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their paths, in its order.
+
+    >>> leaves({"dense": {"kernel": 1.0, "bias": None}, "gates": (2.0, 3.0)})
+    {'dense/kernel': 1.0, 'gates/0': 2.0, 'gates/1': 3.0}
+    """
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}

@@ -1,0 +1,170 @@
+"""Run by test_mesh.py in a process of its own, which has eight devices: what a mesh must not change."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import dlcore as dl
+from dlcore.train import loop
+from dlcore.train.engine import Engine
+from dlcore.train.evaluation import evaluate
+from dlcore.train.mesh import make_mesh
+from tests.helpers import sequence_toy
+from tests.helpers import toy as image_toy
+
+MESHES = {
+    "data": dl.MeshConfig(data=8),
+    "fully sharded": dl.MeshConfig(data=8, parameters="sharded"),
+    "data and model": dl.MeshConfig(data=4, model=2, parameters="by_rules"),
+    "model": dl.MeshConfig(data=1, model=8, parameters="by_rules"),
+}
+ONE = dl.MeshConfig(data=1)
+
+
+def engine_of(mesh, cell="lstm", **train):
+    config = sequence_toy.Config(cell=cell)
+    config.train = dataclasses.replace(config.train, steps=40, **train)
+    config.mesh = mesh
+    return Engine(sequence_toy.experiment(config), config)
+
+
+def trained(engine, state=None, steps=20):
+    state = engine.initial_state() if state is None else state
+    start = int(state.step)
+    for step in range(start, start + steps):
+        batch = engine.batch(range(step, step + 1))
+        state, _ = engine.program(batch, 1).call(state, batch)
+    return state
+
+
+def assert_same_bits(first, second):
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        assert (one.dtype, np.asarray(one).tobytes()) == (other.dtype, np.asarray(other).tobytes())
+
+
+def assert_close(first, second):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), first, second)
+
+
+@pytest.fixture(scope="module")
+def alone(request):
+    """The run on one device."""
+    engine = engine_of(ONE, request.param, ema_decay=0.9)
+    return request.param, engine, jax.device_get(engine.initial_state()), trained(engine)
+
+
+@pytest.mark.parametrize(
+    ("alone", "mesh"), [*(("lstm", name) for name in MESHES), ("bigru", "data and model")], indirect=["alone"]
+)
+def test_a_sharded_run_equals_the_run_on_one_device(alone, mesh):
+    cell, one, first, expected = alone
+    engine = engine_of(MESHES[mesh], cell, ema_decay=0.9)
+    assert_same_bits(first, jax.device_get(engine.initial_state()))
+    state = trained(engine)
+    for name in ("params", "average", "model_state", "opt_state"):
+        assert_close(getattr(state, name), getattr(expected, name))
+    values, on_one = evaluate(engine, state), evaluate(one, expected)
+    assert values == pytest.approx(on_one, rel=1e-5)
+
+
+def test_parameters_stand_where_the_mesh_says():
+    def kernel_of(mesh):
+        state = trained(engine_of(mesh), steps=1)
+        kernels = [
+            leaf
+            for path, leaf in jax.tree_util.tree_leaves_with_path((state.params, state.opt_state))
+            if "recurrent_kernel" in jax.tree_util.keystr(path)
+        ]
+        assert len(kernels) == 3  # and adam's two moments
+        assert len({(kernel.shape, kernel.sharding) for kernel in kernels}) == 1
+        return kernels[0]
+
+    kernel = kernel_of(MESHES["data"])
+    assert kernel.sharding.is_fully_replicated
+    kernel = kernel_of(MESHES["fully sharded"])
+    assert (kernel.shape, kernel.sharding.shard_shape(kernel.shape)) == ((8, 32), (8, 4))
+    kernel = kernel_of(MESHES["data and model"])
+    assert kernel.sharding.shard_shape(kernel.shape) == (8, 16)
+    assert [len(kernel.sharding.device_set), tuple(kernel.sharding.spec)] == [8, (None, "model")]
+
+
+def test_a_checkpoint_goes_onto_any_mesh(tmp_path):
+    saved_on = engine_of(MESHES["fully sharded"])
+    state = trained(saved_on, steps=3)
+    with loop.open_checkpoints(saved_on, tmp_path) as checkpoints:
+        checkpoints.save(3, state, None)
+    expected = trained(saved_on, jax.tree.map(lambda leaf: leaf.copy(), state), steps=1)
+    for mesh in (
+        MESHES["fully sharded"], MESHES["data and model"], dl.MeshConfig(data=2), dl.MeshConfig(data=2, model=2), ONE,
+    ):  # fmt: skip
+        engine = engine_of(mesh)
+        with loop.open_checkpoints(engine, tmp_path) as checkpoints:
+            restored = checkpoints.restore(engine.abstract_state, checkpoints.newest_good())
+        assert_same_bits(jax.device_get(restored), jax.device_get(state))
+        assert type(restored.opt_state) is type(state.opt_state)
+        wanted = jax.tree.map(lambda leaf: leaf.sharding, engine.abstract_state)
+        assert jax.tree.map(lambda leaf: leaf.sharding, restored) == wanted
+        loss = trained(engine, restored, steps=1).metrics["loss"]
+        assert float(loss.value()) == pytest.approx(float(expected.metrics["loss"].value()), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "train",
+    [{"micro_batches": 2}, {"steps_per_call": 4}, {"remat": True}, {"precision": "bfloat16"}],
+    ids=str,
+)
+def test_a_steps_options_work_on_a_mesh(train):
+    mesh = dl.MeshConfig(data=4, model=2, parameters="by_rules")
+    count = train.get("steps_per_call", 1)
+    losses = []
+    for shape in (ONE, mesh):
+        engine = engine_of(shape, **train)
+        batch = engine.batch(range(count))
+        state, _ = engine.program(batch, count).call(engine.initial_state(), batch)
+        losses.append(float(state.metrics["loss"].value()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2 if "precision" in train else 1e-5)
+
+
+def test_the_loop_runs_on_a_mesh_resumes_on_another_and_logs_the_same(tmp_path):
+    def run(folder, mesh, steps):
+        config = image_toy.Config()
+        config.train.steps, config.mesh = steps, mesh
+        folder.mkdir(exist_ok=True)
+        return loop.train(Engine(image_toy.experiment(config), config), folder)
+
+    whole = run(tmp_path / "whole", ONE, 12)
+    run(tmp_path / "parts", dl.MeshConfig(data=8), 6)
+    parts = run(tmp_path / "parts", dl.MeshConfig(data=2, parameters="sharded"), 12)
+    assert parts.evaluation == pytest.approx(whole.evaluation, rel=1e-4)
+    names = [
+        [line.rsplit(",", 1)[0] for line in (tmp_path / part / "metrics.csv").read_text().splitlines()]
+        for part in ("whole", "parts")
+    ]
+    assert names[0] == names[1]
+
+
+def test_an_evaluation_set_that_the_mesh_does_not_divide_is_filled_and_masked():
+    one, eight = (engine_of(mesh) for mesh in (ONE, MESHES["data"]))
+    batch = {name: field[:5] for name, field in sequence_toy.arrays().items()}
+    values = []
+    for engine in (one, eight):
+        data = dataclasses.replace(engine.experiment, eval_data=[batch])
+        again = Engine(data, engine.config)
+        values.append(evaluate(again, again.initial_state()))
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
+def test_bad_meshes_are_named():
+    with pytest.raises(
+        ValueError, match=r"mesh\.data: got 3 with --config\.mesh\.model=4, expected a product of at most 8"
+    ):
+        make_mesh(dl.MeshConfig(data=3, model=4))
+    with pytest.raises(ValueError, match=r"mesh\.data: got none with --config\.mesh\.model=9"):
+        make_mesh(dl.MeshConfig(model=9))
+    config = sequence_toy.Config()
+    config.mesh, config.train.batch_size = dl.MeshConfig(data=8), 12
+    with pytest.raises(ValueError, match="batch_size: got 12, expected a multiple of 8"):
+        Engine(sequence_toy.experiment(config), config)

@@ -1,0 +1,57 @@
+"""A cell by the settings that flags give: what it is, what it starts with, and what fits no such cell."""
+
+import typing
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dlcore as dl
+from dlcore.layers.recurrent.cell_config import CellName
+
+KEY = jax.random.key(0)
+
+
+def start(features=3, **settings):
+    cell = dl.CellConfig(features=features, **settings).make_cell()
+    return cell.init(KEY, cell.initialize_carry(KEY, (1, 2)), jnp.ones((1, 2)))["params"]
+
+
+def test_every_cell_is_made_by_its_name():
+    assert set(typing.get_args(CellName)) == set(dl.CELLS)
+    for name in dl.CELLS:
+        assert dl.CellConfig(name, 3).make_cell() == dl.CELLS[name](3)
+    assert dl.CellConfig("lstm", 3, forget_bias=2.0).make_cell() == dl.LSTMCell(3, forget_bias=2.0)
+    for name, cell in (("lstm", dl.LSTMCell), ("gru", dl.GRUCell)):
+        assert dl.CellConfig(name, 3, chrono=9).make_cell() == cell(3, chrono=9)
+
+
+@pytest.mark.parametrize("name", ["rnn", "identity", "lstm"])
+@pytest.mark.parametrize("init", ["own", "gaussian"])
+def test_a_scale_multiplies_the_recurrent_kernel(name, init):
+    half, whole = (start(cell=name, recurrent_scale=scale, recurrent_init=init) for scale in (0.5, 1.0))
+    np.testing.assert_allclose(half["recurrent_kernel"], whole["recurrent_kernel"] / 2, rtol=1e-5)
+
+
+def test_a_recurrent_kernel_starts_as_it_is_told():
+    own, identity, orthogonal, gaussian = (
+        np.asarray(start(64, cell="rnn", recurrent_init=init)["recurrent_kernel"])
+        for init in ("own", "identity", "orthogonal", "gaussian")
+    )
+    assert (identity == np.eye(64)).all()
+    assert (own == orthogonal).all()
+    np.testing.assert_allclose(orthogonal @ orthogonal.T, np.eye(64), atol=1e-5)
+    assert np.abs(np.linalg.eigvals(gaussian)).max() == pytest.approx(1, abs=0.2)
+    assert gaussian.std() == pytest.approx(1 / 8, rel=0.05)
+
+
+def test_what_fits_no_such_cell_is_refused():
+    with pytest.raises(ValueError, match=r"forget_bias: got 0\.0 for the cell 'gru', expected none"):
+        dl.CellConfig("gru", 3, forget_bias=0.0).make_cell()
+    with pytest.raises(ValueError, match=r"chrono: got 9 for the cell 'rnn', .* for lstm and gru"):
+        dl.CellConfig("rnn", 3, chrono=9).make_cell()
+    with pytest.raises(ValueError, match=r"chrono: got 9 and a forget_bias of 2.0, expected one of them"):
+        dl.CellConfig("lstm", 3, chrono=9, forget_bias=2.0).make_cell()
+    with pytest.raises(ValueError, match="cell: got 'grew', expected one of rnn, identity"):
+        dl.CellConfig("grew", 3).make_cell()

@@ -1,0 +1,19 @@
+"""Streams of randomness: the same for the same (seed, stream, step), different else."""
+
+import itertools
+
+import jax
+import numpy as np
+
+from dlcore.utils.rng import stream_generator, stream_key
+
+
+def test_keys_and_generators_are_functions_of_seed_stream_and_step():
+    places = list(itertools.product([0, 1, 2**31 - 1], ["init", "dropout"], [0, 1, 10**6]))
+    keys = {tuple(np.asarray(jax.random.key_data(stream_key(*place))).tolist()) for place in places}
+    numbers = {stream_generator(*place).integers(2**62) for place in places}
+    assert len(keys) == len(numbers) == len(places)
+    np.testing.assert_array_equal(
+        jax.random.key_data(stream_key(3, "dropout", 7)),
+        jax.jit(lambda step: jax.random.key_data(stream_key(3, "dropout", step)))(7),
+    )
