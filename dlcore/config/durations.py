@@ -1,7 +1,7 @@
-"""How long and how often, as people say it: steps, epochs, examples or percent of the run.
+"""Durations as people state them: in steps, epochs, examples or percent of the run.
 
-A leaf of the type ``int | Duration`` takes all of them; `in_steps` makes integers of them as soon as the batch size and
-the number of training examples are known, so that nothing behind it needs to know of units.
+A setting of the type ``int | Duration`` accepts all of them. `resolve_durations` converts them to integers as soon as
+the batch size and the number of training examples are known, so that all later code counts in steps.
 """
 
 import math
@@ -15,21 +15,21 @@ from dlcore.config import settings
 C = TypeVar("C")
 
 _FORM = re.compile(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]{1,2})?)\s*(steps?|epochs?|examples?|%|)")
-_LENGTH = "train.steps"  # of the run, of which percent are
+_RUN_LENGTH = "train.steps"  # the setting that percentages refer to
 
 
 class Duration(str):
-    """Text such as "200steps", "0.5epochs", "10000examples" or "10%", checked; a number alone means steps.
+    """Checked text such as "200steps", "0.5epochs", "10000examples" or "10%"; a number alone means steps.
 
-    Texts of one number and one unit are one text: blanks go, the unit is said, in the singular after 1.
+    Equal durations in the same unit have the same text: without blanks, with the unit, in the singular after 1.
 
     Attributes:
-        number: how many, exactly.
+        number: the exact number of units.
         unit: "steps", "epochs", "examples" or "%".
 
     Raises:
-        ValueError: another form or unit, a number that is not positive, a part of a step or of an example,
-            more than 100%.
+        ValueError: another form or unit, a number that is not positive, a fraction of a step or of an example, or more
+            than 100%.
 
     >>> Duration("5 epochs"), Duration("1epochs"), Duration("1e3"), Duration("12.50%")
     ('5epochs', '1epoch', '1000steps', '12.5%')
@@ -57,65 +57,6 @@ class Duration(str):
         return duration
 
 
-def to_steps(
-    duration: int | Duration, *, steps: int | None, batch_size: int | None, examples: int | None
-) -> int:
-    """How many steps a duration has, calculated without rounding but for the end.
-
-    Epochs are ``ceil(number * examples / batch_size)``, examples ``ceil(number / batch_size)``, percent those of
-    ``steps``, rounded (a half upward), at least 1.
-
-    Args:
-        duration: an integer is steps already.
-        steps: the length of the run, or None where it is not known, as for that length itself.
-        batch_size: examples in a step, or None where it is not known.
-        examples: examples in an epoch, or None where it is not known.
-
-    Raises:
-        ValueError: what the unit needs is not known.
-
-    >>> to_steps(Duration("0.1epochs"), steps=None, batch_size=10, examples=1000)
-    10
-    >>> to_steps(Duration("5epochs"), steps=None, batch_size=10, examples=None)
-    Traceback (most recent call last):
-        ...
-    ValueError: duration: got '5epochs', expected steps or examples; train_data does not say how many `examples` it has
-    """
-    return _to_steps("duration", duration, steps, batch_size, examples)
-
-
-def resolve_durations(config: C, *, batch_size: int | None, examples: int | None) -> C:
-    """A copy of a nested config in which every `Duration` is an integer, the steps that it takes.
-
-    First ``train.steps``, the length of the run, then all others, which may be percent of it.
-
-    Args:
-        config: a nested dataclass of `config.setting` leaves.
-        batch_size, examples: as in `to_steps`.
-
-    Raises:
-        ValueError: naming the flag, where what a unit needs is not known, or a leaf is out of its bounds.
-
-    >>> import dataclasses
-    >>> @dataclasses.dataclass
-    ... class Train:
-    ...     steps: int | Duration = configs.setting(Duration("2epochs"), "Length.", minimum=1)
-    ...     every: int | Duration = configs.setting(Duration("10%"), "Steps between two.", minimum=1)
-    >>> @dataclasses.dataclass
-    ... class Config:
-    ...     train: Train = dataclasses.field(default_factory=Train)
-    >>> in_steps(Config(), batch_size=10, examples=1000)
-    Config(train=Train(steps=200, every=20))
-    """
-    steps: int | None = None
-    found = {}
-    for leaf in sorted(settings.leaves(config), key=lambda leaf: leaf.path != _LENGTH):
-        found[leaf.path] = _leaf_in_steps(leaf, steps, batch_size, examples)
-        if leaf.path == _LENGTH:
-            steps = found[_LENGTH]
-    return settings.replace(config, found)
-
-
 def _check_number(text: str, number: Fraction, unit: str) -> None:
     if number <= 0:
         raise ValueError(f"duration: got {text!r}, expected a number > 0")
@@ -126,40 +67,41 @@ def _check_number(text: str, number: Fraction, unit: str) -> None:
 
 
 def _plain(number: str) -> str:
-    """The one way to write a number: '1e3' and '1000.0' as '1000'."""
+    """The only spelling of a number: '1e3' and '1000.0' become '1000'."""
     whole, _, fraction = f"{Decimal(number):f}".partition(".")
     return f"{whole}.{fraction}".rstrip("0").rstrip(".") if fraction else whole
 
 
-def _number_and_unit(duration: int | Duration) -> tuple[int | Fraction, str]:
-    if isinstance(duration, int):
-        return duration, "steps"
-    duration = Duration(duration)  # a config that was written in Python may hold plain text
-    return duration.number, duration.unit
-
-
-def _leaf_in_steps(
-    leaf: settings.Leaf, steps: int | None, batch_size: int | None, examples: int | None
-) -> Any:
-    """The leaf's value, in which each `Duration`, alone or in a tuple, is an integer within the bounds."""
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(map(convert, value))
-        if isinstance(value, Duration):
-            return _to_steps(leaf.flag, value, steps, batch_size, examples)
-        return value
-
-    value = convert(leaf.checked(leaf.value))
-    try:
-        return leaf.checked(value)
-    except ValueError as error:
-        raise ValueError(f"{error}; it was given as {leaf.text}") from None
-
-
-def _to_steps(
-    name: str, duration: int | Duration, steps: int | None, batch_size: int | None, examples: int | None
+def to_steps(
+    duration: int | Duration,
+    *,
+    steps: int | None,
+    batch_size: int | None,
+    examples: int | None,
+    name: str = "duration",
 ) -> int:
+    """The number of steps in a duration, rounded only at the end.
+
+    Epochs are ``ceil(number * examples / batch_size)`` steps and examples ``ceil(number / batch_size)`` steps. Percent
+    are of ``steps``, rounded to the nearest integer (a half upward), and at least 1 step.
+
+    Args:
+        duration: an integer is a number of steps already.
+        steps: the length of the run; None if it is not known, as when that length itself is converted.
+        batch_size: examples in a step; None if it is not known.
+        examples: examples in an epoch; None if it is not known.
+        name: the name that error messages begin with.
+
+    Raises:
+        ValueError: the unit needs a quantity that is not known.
+
+    >>> to_steps(Duration("0.1epochs"), steps=None, batch_size=10, examples=1000)
+    10
+    >>> to_steps(Duration("5epochs"), steps=None, batch_size=10, examples=None)
+    Traceback (most recent call last):
+        ...
+    ValueError: duration: got '5epochs', expected steps or examples; train_data does not say how many `examples` it has
+    """
     number, unit = _number_and_unit(duration)
     got = f"{name}: got {duration!r}, expected"
     if unit == "steps":
@@ -174,7 +116,67 @@ def _to_steps(
     return math.ceil(Fraction(number, batch_size))
 
 
-def _known(number: int | None, otherwise: str) -> int:
-    if number is None:
-        raise ValueError(otherwise)
-    return number
+def _number_and_unit(duration: int | Duration) -> tuple[int | Fraction, str]:
+    if isinstance(duration, int):
+        return duration, "steps"
+    duration = Duration(duration)  # a config made in Python may hold plain text
+    return duration.number, duration.unit
+
+
+def _known(quantity: int | None, message: str) -> int:
+    if quantity is None:
+        raise ValueError(message)
+    return quantity
+
+
+def resolve_durations(config: C, *, batch_size: int | None, examples: int | None) -> C:
+    """A copy of a nested config in which every `Duration` is an integer number of steps.
+
+    The length of the run, ``train.steps``, is converted first, because other durations may be percent of it.
+
+    Args:
+        config: a nested dataclass of settings.
+        batch_size: examples in a step; None if it is not known.
+        examples: examples in an epoch; None if it is not known.
+
+    Raises:
+        ValueError: a unit needs a quantity that is not known, or a setting is out of its bounds; the message names the
+            flag.
+
+    >>> import dataclasses
+    >>> @dataclasses.dataclass
+    ... class Train:
+    ...     steps: int | Duration = settings.setting(Duration("2epochs"), "Length of the run.", minimum=1)
+    ...     every: int | Duration = settings.setting(Duration("10%"), "Steps between two logs.", minimum=1)
+    >>> @dataclasses.dataclass
+    ... class Config:
+    ...     train: Train = dataclasses.field(default_factory=Train)
+    >>> resolve_durations(Config(), batch_size=10, examples=1000)
+    Config(train=Train(steps=200, every=20))
+    """
+    steps: int | None = None
+    found = {}
+    for leaf in sorted(settings.leaves(config), key=lambda leaf: leaf.path != _RUN_LENGTH):
+        found[leaf.path] = _leaf_in_steps(leaf, steps, batch_size, examples)
+        if leaf.path == _RUN_LENGTH:
+            steps = found[_RUN_LENGTH]
+    return settings.replace(config, found)
+
+
+def _leaf_in_steps(
+    leaf: settings.Leaf, steps: int | None, batch_size: int | None, examples: int | None
+) -> Any:
+    """The value of a leaf with every `Duration`, alone or in a tuple, converted to an integer within the bounds."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(convert, value))
+        if isinstance(value, Duration):
+            return to_steps(value, steps=steps, batch_size=batch_size, examples=examples, name=leaf.flag)
+        return value
+
+    value = convert(leaf.checked(leaf.value))
+    try:
+        return leaf.checked(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; it was given as {leaf.text}") from None

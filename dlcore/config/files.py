@@ -1,4 +1,4 @@
-"""TODO."""
+"""A config as a dict and as a run's ``config.json``, and back."""
 
 import dataclasses
 import json
@@ -15,16 +15,22 @@ C = TypeVar("C")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The nested config as JSON knows it."""
+    """The nested config as a dict that JSON can store."""
     return dataclasses.asdict(config)
 
 
 def from_dict(config: C, values: Mapping[str, Any], source: str) -> C:
-    """A copy of ``config`` with the values that `to_dict` gave; leaves that are not named stay.
+    """A copy of the config with the values of a dict from `to_dict`.
+
+    Settings that the dict does not name keep their values. A setting may have its old name: see `renamed.RENAMED`.
+
+    Args:
+        config: a nested dataclass of settings.
+        values: nested dicts of values by name.
+        source: where the values come from; log lines and error messages begin with it.
 
     Raises:
-        ValueError: an unknown name (the nearest known one is suggested), a wrong type or bound; the
-            message begins with ``source``.
+        ValueError: an unknown name (the message suggests a similar one), another type, or a value out of bounds.
     """
     known = {leaf.path: leaf for leaf in leaves(config)}
     found = {}
@@ -42,6 +48,7 @@ def from_dict(config: C, values: Mapping[str, Any], source: str) -> C:
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the dotted path and the value of each leaf of nested dicts."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{name}.")
@@ -50,17 +57,23 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def read_config(config: C, path: Path, flag: str) -> C:
-    """``config`` with the values of a run's ``config.json``.
+    """A copy of the config with the values of a run's ``config.json``.
+
+    Args:
+        config: a nested dataclass of settings.
+        path: the file.
+        flag: the flag that chose the file; error messages begin with it.
 
     Raises:
-        FileNotFoundError: no such file. ValueError: no JSON, unknown settings, values out of bounds.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not JSON, names unknown settings, or has values of another type or out of bounds.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{flag}: no file {path}; expected the config.json of a run")
     try:
         values = json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{flag}: {path} is no JSON ({error}); expected the config.json of a run") from None
+        raise ValueError(f"{flag}: {path} is not JSON ({error}); expected the config.json of a run") from None
     if not isinstance(values, dict):
         raise ValueError(f"{flag}: {path} holds no settings; expected the config.json of a run")
     return from_dict(config, values, f"{flag}: {path}")

@@ -1,4 +1,4 @@
-"""Every leaf of a Config as an absl flag, and the way back from presets, files and flags to a Config."""
+"""Settings as absl flags: every leaf of a Config becomes a flag, and the given flags change a Config."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ C = TypeVar("C")
 
 
 class LeafParser(flags.ArgumentParser):
-    """Reads a leaf's text by its type and bounds, which also stand in its line of ``--help``."""
+    """Reads the text of a setting by its type and bounds, which its line of ``--help`` also shows."""
 
     def __init__(self, leaf: settings.Leaf):
         self.leaf = leaf
@@ -27,19 +27,19 @@ class LeafParser(flags.ArgumentParser):
 
 
 class LeafSerializer(flags.ArgumentSerializer):
-    """Writes a leaf's value as the text that `LeafParser` reads."""
+    """Writes the value of a setting as text that `LeafParser` reads."""
 
     def serialize(self, value: Any) -> str:
         return to_text(value)
 
 
 def define_flags(config: Any, module: str, values: flags.FlagValues) -> None:
-    """Defines ``--config.PATH`` for every leaf of ``config``, whose values are the defaults.
+    """Defines a flag ``--config.PATH`` for every setting of a config, and an alias for every old name.
 
     Args:
-        config: a nested dataclass of `config.setting` leaves.
-        module: the program, under whose name ``--help`` lists the flags.
-        values: where the flags are defined, usually ``absl.flags.FLAGS``.
+        config: a nested dataclass of settings, whose values become the defaults of the flags.
+        module: the name of the program under which ``--help`` lists the flags.
+        values: the place where the flags are defined, usually ``absl.flags.FLAGS``.
     """
     for leaf in settings.leaves(config):
         name = leaf.flag.removeprefix("--")
@@ -48,10 +48,10 @@ def define_flags(config: Any, module: str, values: flags.FlagValues) -> None:
             flags.DEFINE_boolean(name, leaf.value, meaning, values, module)
         else:
             flags.DEFINE(LeafParser(leaf), name, leaf.value, meaning, values, LeafSerializer(), module)
-    define_old_flags(config, values)
+    _define_old_flags(config, values)
 
 
-def define_old_flags(config: Any, values: flags.FlagValues) -> None:
+def _define_old_flags(config: Any, values: flags.FlagValues) -> None:
     """Defines the old name of every renamed setting as an alias, which ``--help`` does not list."""
     paths = {leaf.path for leaf in settings.leaves(config)}
     for old, new in RENAMED.items():
@@ -60,14 +60,14 @@ def define_old_flags(config: Any, values: flags.FlagValues) -> None:
 
 
 def old_flags_given(values: flags.FlagValues) -> Iterator[tuple[str, str]]:
-    """Yields the old and the new name of every renamed flag that the user gave by its old name."""
+    """Yields the old and the new flag of every renamed setting that the user gave by its old name."""
     for old, new in RENAMED.items():
         if f"config.{old}" in values and values[f"config.{old}"].present:
             yield f"--config.{old}", f"--config.{new}"
 
 
 def with_flags(config: C, values: flags.FlagValues) -> C:
-    """``config`` with every leaf that the user gave on the command line."""
+    """A copy of the config with the values of all flags that the user gave on the command line."""
     found = {}
     for leaf in settings.leaves(config):
         flag = values[leaf.flag.removeprefix("--")]
@@ -77,7 +77,11 @@ def with_flags(config: C, values: flags.FlagValues) -> C:
 
 
 def find_preset(presets: Mapping[str, C], name: str) -> C:
-    """The preset of that name; ValueError, with the nearest name, where there is none."""
+    """The preset with this name.
+
+    Raises:
+        ValueError: there is no such preset; the message suggests a similar name.
+    """
     if name not in presets:
         raise ValueError(
             f"--preset: got {name!r}, expected one of {', '.join(presets) or '(this experiment has none)'}"

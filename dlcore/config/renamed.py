@@ -1,4 +1,4 @@
-"""Settings that had another name in an earlier version; flags and config files with the old name still work."""
+"""Settings that had another name in version 0.1. Flags and config files with an old name still work."""
 
 RENAMED = {
     "train.average_decay": "train.ema_decay",
@@ -8,4 +8,4 @@ RENAMED = {
     "train.rematerialise": "train.remat",
     "initialisations": "initializations",
 }
-"""Old path of a setting -> its path now."""
+"""The present path of a setting by its old path."""

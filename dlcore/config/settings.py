@@ -1,9 +1,11 @@
-"""Configuration as plain nested dataclasses: what a leaf is, how its text is read, what it may be.
+"""Configuration as plain nested dataclasses whose fields are settings.
 
-A leaf is declared with `setting`, which keeps its help and its bounds beside its default; flags, files and
-Python all go through the same checks here. A leaf may be of a subclass of ``str`` that checks itself, for instance
-``int | Duration``: its constructor raises ValueError for what it does not accept, its attribute ``expected`` says what
-it does, and bounds do not apply to it.
+A setting is a field declared with `setting`, which stores its meaning and its bounds beside its default. A `Leaf` is a
+setting at its place in a nested config. Flags, files and Python code all pass the checks of `Leaf`.
+
+The type of a setting may be a subclass of ``str`` that checks itself, for instance ``int | Duration``. Its constructor
+raises ValueError for text that it does not accept, and its attribute ``expected`` describes the text that it accepts.
+Bounds do not apply to it.
 """
 
 import dataclasses
@@ -28,71 +30,87 @@ def setting(
     may_grow: bool = False,
     may_change: bool = False,
 ) -> Any:
-    """A leaf of a Config: a dataclass field with its meaning and its bounds.
+    """Declares a setting: a dataclass field with a meaning and bounds.
 
     Args:
-        default: the value unless the user says otherwise.
-        help: the meaning, for ``--help``.
-        minimum, maximum: the value is >= minimum, <= maximum.
-        above, below: the value is > above, < below.
-        may_grow: a run that is started again in its folder may have a larger value.
-        may_change: a run that is started again in its folder may have another value, since it does not change what
-            the run computes.
+        default: the value if the user gives none.
+        help: the meaning, which ``--help`` shows.
+        minimum: the value is >= minimum.
+        maximum: the value is <= maximum.
+        above: the value is > above.
+        below: the value is < below.
+        may_grow: True if a run that is resumed in its folder may have a larger value.
+        may_change: True if a run that is resumed in its folder may have another value, because the setting does not
+            change what the run computes.
 
     >>> @dataclasses.dataclass
     ... class Example:
     ...     rate: float = setting(0.1, "Step size.", above=0)
     >>> check(Example(rate=-1.0))
-    Traceback (maximum recent call last):
+    Traceback (most recent call last):
         ...
     ValueError: --config.rate: got -1.0, expected a number > 0
     """
-    bounds = {">=": minimum, "<=": maximum, ">": above, "<": below}
+    bounds = {">=": minimum, ">": above, "<=": maximum, "<": below}
     bounds = {sign: bound for sign, bound in bounds.items() if bound is not None}
-    said = {"help": help, "bounds": bounds, "may_grow": may_grow, "may_change": may_change}
-    return dataclasses.field(default=default, metadata=said)
+    declared = {"help": help, "bounds": bounds, "may_grow": may_grow, "may_change": may_change}
+    return dataclasses.field(default=default, metadata={"setting": declared})
 
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
-    """One value of a nested config: its dotted path, type, value and what `setting` said of it."""
+    """A setting of a nested config: where it is, its value, and how it was declared.
+
+    Attributes:
+        path: the names of the fields that lead to the setting, joined by dots.
+        hint: the type hint of the field.
+        value: the present value.
+        help: the meaning.
+        bounds: the bounds by their sign, such as ``{">=": 1}``.
+        may_grow: as in `setting`.
+        may_change: as in `setting`.
+    """
 
     path: str
     hint: Any
     value: Any
-    help: str
-    bounds: Mapping[str, float]
-    may_grow: bool
+    help: str = ""
+    bounds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    may_grow: bool = False
     may_change: bool = False
 
     @property
     def flag(self) -> str:
+        """The setting's flag on the command line."""
         return f"--config.{self.path}"
 
     @property
     def text(self) -> str:
-        """The value as `read` takes it."""
+        """The value as text that `read` accepts."""
         return to_text(self.value)
 
     @property
     def expected(self) -> str:
-        """What the leaf may be, in words: 'a number >= 0 and < 1, or none'."""
-        return describe_type(
-            self.hint, " and ".join(f"{sign} {bound}" for sign, bound in self.bounds.items())
-        )
+        """The values that the setting may have, in words: 'a number >= 0 and < 1, or none'."""
+        bounds = " and ".join(f"{sign} {bound}" for sign, bound in self.bounds.items())
+        return describe_type(self.hint, bounds)
 
     def read(self, text: str) -> Any:
-        """The value that a user's ``text`` means; ValueError where it means none or is out of bounds."""
+        """The value that a user's text stands for.
+
+        Raises:
+            ValueError: the text has another type, or the value is out of bounds.
+        """
         try:
             return self.checked(read_text(text, self.hint))
         except ValueError:
-            raise ValueError(f"expected {self.expected}") from None  # absl says flag and text
+            raise ValueError(f"expected {self.expected}") from None  # absl adds the flag and the text
 
     def checked(self, value: Any) -> Any:
-        """``value`` itself, or where only a subclass of ``str`` fits, plain text as that.
+        """The value itself, or its conversion if it is plain text and only a subclass of ``str`` fits.
 
         Raises:
-            ValueError: it does not fit.
+            ValueError: the value has another type or is out of bounds.
         """
         fitting = value if fits(value, self.hint, self.bounds) else cast_text(value, self.hint)
         if not fits(fitting, self.hint, self.bounds):
@@ -101,33 +119,28 @@ class Leaf:
 
 
 def leaves(config: Any, prefix: str = "") -> Iterator[Leaf]:
-    """Every leaf of a nested dataclass, depth first, in the order of declaration."""
+    """Yields every setting of a nested dataclass, depth first, in the order of declaration."""
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, path = getattr(config, field.name), prefix + field.name
         if dataclasses.is_dataclass(value):
             yield from leaves(value, path + ".")
         else:
-            said = field.metadata
-            yield Leaf(
-                path,
-                hints[field.name],
-                value,
-                said.get("help", ""),
-                said.get("bounds", {}),
-                said.get("may_grow", False),
-                said.get("may_change", False),
-            )
+            yield Leaf(path, hints[field.name], value, **field.metadata.get("setting", {}))
 
 
 def check(config: Any) -> None:
-    """ValueError, naming the flag, for the first leaf that is of another type or out of its bounds."""
+    """Checks the types and bounds of all settings.
+
+    Raises:
+        ValueError: the first setting that has another type or is out of bounds; the message names its flag.
+    """
     for leaf in leaves(config):
         leaf.checked(leaf.value)
 
 
 def replace(config: C, values: Mapping[str, Any]) -> C:
-    """A copy in which the leaves at the given dotted paths have other values.
+    """A copy of the config with other values at the given dotted paths.
 
     >>> @dataclasses.dataclass
     ... class Inner:
@@ -143,17 +156,17 @@ def replace(config: C, values: Mapping[str, Any]) -> C:
     return config
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of an error message about an unknown name: the nearest known one, where one is near.
-
-    >>> did_you_mean("evaluat", ["train", "evaluate"])
-    "; did you mean 'evaluate'?"
-    """
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
 def _replace_one(config: Any, path: list[str], value: Any) -> Any:
     if len(path) > 1:
         value = _replace_one(getattr(config, path[0]), path[1:], value)
     return dataclasses.replace(config, **{path[0]: value})
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error message about an unknown name: the most similar known name, or nothing.
+
+    >>> did_you_mean("evaluat", ["train", "evaluate"])
+    "; did you mean 'evaluate'?"
+    """
+    similar = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {similar[0]!r}?" if similar else ""

@@ -1,4 +1,8 @@
-"""TODO."""
+"""The text of a setting's value: written, read, checked and described by the setting's type hint.
+
+A hint is ``int``, ``float``, ``bool``, ``str`` or a subclass of it, ``Literal``, ``tuple[X, ...]``, ``None``, or a
+union of these. The members of a union are called options here.
+"""
 
 import contextlib
 import math
@@ -9,10 +13,11 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 _COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_NAMES = {int: "an integer", float: "a number", bool: "true or false", type(None): "none"}
 
 
 def to_text(value: Any) -> str:
-    """A leaf's value as flags write it.
+    """The value as flags write it.
 
     >>> to_text((8, 16)), to_text(None), to_text(True), to_text(3e-4)
     ('8,16', 'none', 'true', '0.0003')
@@ -22,19 +27,23 @@ def to_text(value: Any) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def _options(hint: Any) -> tuple[Any, ...]:
-    """The members of a union, or the hint itself."""
-    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-
-
 def read_text(text: str, hint: Any) -> Any:
-    """``text`` as the first option of ``hint`` that can read it, `none` before and text after all others."""
+    """The value that a text stands for: that of the first option that can read it.
+
+    ``None`` is tried first and text last, whatever their order in the hint.
+
+    Raises:
+        ValueError: no option can read the text.
+
+    >>> read_text("8,16", tuple[int, ...]), read_text("1e3", int | str), read_text("none", str | None)
+    ((8, 16), 1000, None)
+    """
     for option in sorted(_options(hint), key=lambda option: (option is not type(None), _is_text(option))):
         try:
             return _read_option(text.strip(), option)
         except (ValueError, KeyError, OverflowError):
             continue
-    raise ValueError
+    raise ValueError(f"text: got {text!r}, expected {describe_type(hint)}")
 
 
 def _read_option(text: str, option: Any) -> Any:
@@ -47,20 +56,15 @@ def _read_option(text: str, option: Any) -> Any:
     if option is bool:
         return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
     if option is int and not text.lstrip("+-").isdigit():
-        number = float(text)  # 1e4 is how people write steps
+        number = float(text)  # people write steps as 1e4
         if number != int(number):
-            raise ValueError
+            raise ValueError(f"text: got {text!r}, expected an integer")
         return int(number)
     return option(text)
 
 
-def _is_text(option: Any) -> bool:
-    """Whether it is ``str`` or a subclass, whose constructor says itself what it accepts."""
-    return isinstance(option, type) and issubclass(option, str)
-
-
 def cast_text(value: Any, hint: Any) -> Any:
-    """``value`` with plain text, also in a tuple, as the first subclass of ``str`` in ``hint`` that accepts it."""
+    """The value with plain text, also inside a tuple, converted to the first subclass of ``str`` that accepts it."""
     for option in _options(hint):
         if typing.get_origin(option) is tuple and isinstance(value, tuple):
             return tuple(cast_text(part, typing.get_args(option)[0]) for part in value)
@@ -71,6 +75,13 @@ def cast_text(value: Any, hint: Any) -> Any:
 
 
 def fits(value: Any, hint: Any, bounds: Mapping[str, float]) -> bool:
+    """True if the value has a type of the hint and, if it is a number, keeps the bounds.
+
+    Args:
+        value: the value.
+        hint: a type hint.
+        bounds: bounds by their sign, such as ``{">=": 0, "<": 1}``; they hold for each number of a tuple.
+    """
     return any(_fits_option(value, option, bounds) for option in _options(hint))
 
 
@@ -88,8 +99,12 @@ def _fits_option(value: Any, option: Any, bounds: Mapping[str, float]) -> bool:
     return math.isfinite(value) and all(_COMPARE[sign](value, bound) for sign, bound in bounds.items())
 
 
-def describe_type(hint: Any, bounds: str) -> str:
-    names = {int: "an integer", float: "a number", bool: "true or false", type(None): "none"}
+def describe_type(hint: Any, bounds: str = "") -> str:
+    """The hint in words for messages and help lines.
+
+    >>> describe_type(tuple[int, ...] | None, ">= 1")
+    'comma-separated, each an integer >= 1, or none'
+    """
     described = []
     for option in _options(hint):
         if typing.get_origin(option) is Literal:
@@ -99,5 +114,15 @@ def describe_type(hint: Any, bounds: str) -> str:
         elif _is_text(option):
             described.append(getattr(option, "expected", "text"))
         else:
-            described.append(names[option] + (f" {bounds}" if bounds and option in (int, float) else ""))
+            described.append(_NAMES[option] + (f" {bounds}" if bounds and option in (int, float) else ""))
     return ", or ".join(described)
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, or the hint itself."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def _is_text(option: Any) -> bool:
+    """True for ``str`` and its subclasses, whose constructors decide which text they accept."""
+    return isinstance(option, type) and issubclass(option, str)

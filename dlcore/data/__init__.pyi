@@ -1,5 +1,7 @@
 from .arrays import PaddedBatches as PaddedBatches
 from .arrays import ShuffledBatches as ShuffledBatches
+from .batch import Batch as Batch
+from .batch import Transform as Transform
 from .buckets import BucketedBatches as BucketedBatches
 from .images import as_sequences as as_sequences
 from .images import cifar10 as cifar10

@@ -1,4 +1,4 @@
-"""Sequences of like length together: short ones aren't padded to the longest of the whole set."""
+"""Batches of sequences of similar length, so that short sequences are not padded to the longest of the whole set."""
 
 import functools
 import itertools
@@ -7,25 +7,26 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dlcore.data.arrays import ArrayBatches, Batch, ShuffledBatches, Transform
+from dlcore.data.arrays import ArrayBatches, ShuffledBatches
+from dlcore.data.batch import Batch, Transform
 from dlcore.utils.rng import stream_generator
 
 
 class BucketedBatches(ArrayBatches):
-    """An endless training set of sequences, whose batches each hold rows of one bucket of lengths.
+    """An endless training set of sequences whose batches each hold rows of one bucket of lengths.
 
-    The bucket of a row is the smallest boundary that is no less than its length, and a batch is cut to its
-    bucket's boundary: it has one of ``len(data.boundaries)`` shapes, each compiled once.
+    A row belongs to the bucket with the smallest boundary that is at least its length. A batch is cut to the boundary
+    of its bucket, so that it has one of ``len(data.boundaries)`` shapes, each compiled once.
 
-    - Each bucket is a `ShuffledBatches` of its own: all of its examples are seen once before any of them is
-      seen again, none is dropped, and every batch is full.
-    - A cycle is ``ceil(examples / batch_size)`` batches, one epoch or a little more, whose buckets are in an
-      order derived from (seed, cycle).
-    - After c cycles a bucket has given its share of the batches, ``c * cycle * bucket's examples / examples``,
-      to within one batch; in a single cycle it is less than two off. So no length is preferred in the long
-      run, however few rows it has.
+    - Each bucket is a `ShuffledBatches`: all of its examples are seen once before any of them is seen again, none is
+      dropped, and every batch is full.
+    - A cycle has ``ceil(examples / batch_size)`` batches, which is one epoch or a little more. The order of the buckets
+      in a cycle is a function of (seed, cycle).
+    - After c cycles a bucket has given its share of the batches, ``c * cycle * bucket's examples / examples``, to
+      within one batch; within a single cycle the deviation is less than two batches. In the long run no length is
+      preferred, however few rows it has.
 
-    Any step can be asked for at once, and all processes are in the same bucket at the same step.
+    The batch of any step can be made directly, and all processes use the same bucket at the same step.
 
     >>> arrays = {"inputs": np.ones((6, 9, 1)), "lengths": np.array([2, 9, 3, 4, 7, 4])}
     >>> data = BucketedBatches(arrays, batch_size=2, seed=0, boundaries=(4,))
@@ -45,21 +46,21 @@ class BucketedBatches(ArrayBatches):
         """Sorts the rows into buckets.
 
         Args:
-            arrays: fields by name, each ``[examples, ...]``: those with a time axis ``[examples, T, ...]`` are
-                padded behind each row's end, and ``lengths`` ``[examples]`` says where that is.
-            batch_size: examples in a batch.
-            seed: of the order and of the transform's random numbers.
-            boundaries: the longest row of each bucket. One of T or more becomes T, and longer rows than the last have
-                a bucket that ends at T. A bucket of fewer rows than a batch goes into the next longer one, and
-                the longest into the one before it, which then ends where the longest did; ``data.boundaries``
-                are those that are left.
-            transform: changes a whole batch after it was cut; it gets the generator of this step.
-            fields: those with a time axis, which are cut; otherwise ``inputs`` and every field whose second axis
+            arrays: fields by name, each ``[examples, ...]``. Fields with a time axis are ``[examples, T, ...]`` and are
+                padded after the end of each row; ``lengths`` ``[examples]`` holds these ends.
+            batch_size: number of examples in a batch.
+            seed: seed of the order and of the transform's random numbers.
+            boundaries: the largest length of each bucket. A boundary of T or more becomes T, and a bucket that ends at
+                T is added for the rows that are longer than the last boundary. A bucket with fewer rows than a batch
+                is merged into the next longer one. If the last bucket has too few rows, it is merged into the one
+                before it, which then ends where the last one did. ``data.boundaries`` are the boundaries that are left.
+            transform: changes a whole batch after it was cut; it gets the generator of the step.
+            fields: the fields with a time axis, which are cut; None means ``inputs`` and every field whose second axis
                 is as long as that of ``inputs``.
 
         Raises:
-            ValueError: what `ArrayBatches` refuses, boundaries that don't increase from 1, no lengths or such as
-                are outside 0..T, or fields without a common time axis.
+            ValueError: an error of `ArrayBatches`; boundaries that do not increase from 1; missing lengths, or lengths
+                outside 0..T; or fields without a common time axis.
         """
         super().__init__(arrays, batch_size, seed, transform)
         self.fields, steps = time_fields(self.arrays, fields)
@@ -78,8 +79,8 @@ class BucketedBatches(ArrayBatches):
 
     def _gather(self, step: int, start: int, stop: int) -> Batch:
         cycle, place = divmod(int(step), self.batches_per_cycle)
-        bucket, number = (int(part[place]) for part in self._plan(cycle))
-        rows = self._buckets[bucket].rows(number, start, stop)["row"]
+        bucket, index = (int(part[place]) for part in self._plan(cycle))
+        rows = self._buckets[bucket].rows(index, start, stop)["row"]
         boundary = self.boundaries[bucket]
         return {
             name: array[rows, :boundary] if name in self.fields else array[rows]
@@ -87,19 +88,20 @@ class BucketedBatches(ArrayBatches):
         }
 
     def _make_plan(self, cycle: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of each batch of a cycle: its bucket, and which of the bucket's own batches it is."""
+        """For each batch of a cycle: its bucket, and its index among the batches of that bucket."""
         begin, end = self._batches_before(cycle), self._batches_before(cycle + 1)
         sorted_buckets = np.repeat(np.arange(len(begin)), end - begin)
         buckets = stream_generator(self.seed, "buckets", cycle).permutation(sorted_buckets)
-        numbers = np.empty_like(buckets)
-        # A stable sort finds each bucket's places in the order of time: its own batches come in turn.
-        numbers[np.argsort(buckets, kind="stable")] = np.concatenate(list(map(np.arange, begin, end)))
-        return buckets, numbers
+        indices = np.empty_like(buckets)
+        # A stable sort keeps the places of each bucket in the order of the steps, so that its batches come in turn.
+        indices[np.argsort(buckets, kind="stable")] = np.concatenate(list(map(np.arange, begin, end)))
+        return buckets, indices
 
     def _batches_before(self, cycle: int) -> np.ndarray:
         """How many batches each bucket gave before a cycle: its share, rounded so that the sum is exact.
 
-        Sums are rounded and their differences taken; a share is at least one batch a cycle, so that none falls.
+        The cumulative shares are rounded down and their differences taken. A bucket's result never decreases from one
+        cycle to the next, because its share is at least one batch a cycle.
         """
         return np.diff(cycle * self.batches_per_cycle * self._examples_up_to // self.examples)
 
@@ -110,14 +112,22 @@ class BucketedBatches(ArrayBatches):
 def time_fields(
     arrays: Mapping[str, np.ndarray], fields: Sequence[str] | None
 ) -> tuple[tuple[str, ...], int]:
-    """The names of the fields with a time axis, and its length; ValueError where there is no such axis."""
+    """The names of the fields with a time axis, and the length of that axis.
+
+    Args:
+        arrays: fields by name.
+        fields: the fields with a time axis; None means ``inputs`` and every field with the same second axis.
+
+    Raises:
+        ValueError: a field is missing or has no second axis, or these axes differ.
+    """
     named = ("inputs",) if fields is None else tuple(fields)
     shapes = {name: arrays[name].shape if name in arrays else None for name in named}
     axes = {shape[1:2] if shape else () for shape in shapes.values()}
     if len(axes) != 1 or () in axes:
         raise ValueError(
             f"fields: got {shapes}, expected fields of shape [examples, T, ...] with one T; "
-            f"name those with a time axis, of {', '.join(arrays)}"
+            f"name the fields with a time axis among {', '.join(arrays)}"
         )
     axis = axes.pop()
     if fields is None:
@@ -126,17 +136,21 @@ def time_fields(
 
 
 def read_lengths(arrays: Mapping[str, np.ndarray], steps: int) -> np.ndarray:
-    """The field ``lengths``; ValueError where it is missing or has values outside 0..steps."""
+    """The field ``lengths``.
+
+    Raises:
+        ValueError: the field is missing, has another rank, or has values outside 0..steps.
+    """
     if "lengths" not in arrays:
         raise ValueError(
-            f"lengths: got none beside {', '.join(arrays)}, expected a field with the valid steps of each row; "
-            "add it to the arrays"
+            f"lengths: got only the fields {', '.join(arrays)}, expected a field with the number of valid steps of "
+            "each row; add it to the arrays"
         )
     lengths = np.asarray(arrays["lengths"])
     if lengths.ndim != 1 or lengths.min() < 0 or lengths.max() > steps:
         raise ValueError(
             f"lengths: got shape {lengths.shape} and values {lengths.min()} to {lengths.max()}, expected one of "
-            f"0 to {steps} for each row; {steps} is how far the rows are padded"
+            f"0 to {steps} for each row; {steps} is the length that rows are padded to"
         )
     return lengths
 
@@ -144,18 +158,24 @@ def read_lengths(arrays: Mapping[str, np.ndarray], steps: int) -> np.ndarray:
 def filled_boundaries(
     boundaries: Sequence[int], lengths: np.ndarray, steps: int, batch_size: int
 ) -> tuple[int, ...]:
-    """The boundaries of buckets with at least a batch of rows each, the last no less than the longest row.
+    """The boundaries of buckets with at least a batch of rows each; the last is at least the longest row.
+
+    Args:
+        boundaries: the boundaries that the user asked for.
+        lengths: ``[examples]`` lengths of the rows.
+        steps: T, the length that rows are padded to.
+        batch_size: number of examples in a batch.
+
+    Raises:
+        ValueError: the boundaries do not increase from 1.
 
     >>> filled_boundaries((2, 4, 6), np.array([1, 1, 3, 5, 5, 6, 9]), steps=9, batch_size=2)
     (2, 9)
-
-    Raises:
-        ValueError: boundaries that don't increase from 1.
     """
     ends = tuple(map(operator.index, boundaries))
     if any(end >= following for end, following in itertools.pairwise((0, *ends))):
         raise ValueError(
-            f"boundaries: got {ends}, expected whole numbers from 1 upward; sort them, each once"
+            f"boundaries: got {ends}, expected increasing whole numbers from 1 upward; sort them, each once"
         )
     ends = (*(end for end in ends if end < steps), steps)
     filled, taken = [], 0

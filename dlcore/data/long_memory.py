@@ -1,7 +1,7 @@
-"""Synthetic tasks of long memory: sequences that a random generator makes, of which a few places decide the answer.
+"""Synthetic tasks of long memory: random sequences in which a few places decide the answer.
 
-A task is a function ``task(generator, examples, ...) -> batch``; `SyntheticBatches` trains on it without end,
-`held_out` makes the finite set on which it is evaluated. Symbols are integers; a model makes them one-hot.
+A task is a function ``task(generator, examples, ...) -> batch``. `SyntheticBatches` makes an endless training set of
+it, and `held_out` makes the finite set for evaluation. Symbols are integers, which a model turns into one-hot vectors.
 """
 
 from collections.abc import Callable
@@ -10,31 +10,35 @@ from typing import TypeAlias
 
 import numpy as np
 
-from dlcore.data.arrays import Batch, check_batch_size
+from dlcore.data.batch import Batch, check_batch_size
 from dlcore.utils.rng import stream_generator
 
 Task: TypeAlias = Callable[[np.random.Generator, int], Batch]
-"""``task(generator, examples) -> batch``, of which the fields are ``[examples, ...]``."""
+"""``task(generator, examples) -> batch``, whose fields are ``[examples, ...]``."""
 
-# Of `copy_memory`: how many symbols are kept in mind, and those that part them.
 COPIED, BLANK, DELIMITER = 10, 8, 9
-ORDERS = ("XX", "XY", "YX", "YY")  # the classes of `temporal_order`
-SYMBOLS = 6  # of `temporal_order`: X, Y, and four that mean nothing
+"""Of `copy_memory`: the number of symbols to copy, and the two symbols that separate them from their copy."""
+
+ORDERS = ("XX", "XY", "YX", "YY")
+"""The names of the classes of `temporal_order`."""
+
+SYMBOLS = 6
+"""The number of symbols of `temporal_order`: X, Y and four distractors."""
 
 
 @dataclass(frozen=True)
 class SyntheticBatches:
-    """An endless training set that is made when it is asked for: batch ``n`` is a function of (seed, n).
+    """An endless training set that is made on demand: batch ``n`` is a function of (seed, n).
 
-    No example comes again, so that there is nothing to learn by heart.
+    Every batch has new examples, so that a model cannot memorize them.
 
-    Args:
+    Attributes:
         task: makes a batch; for instance ``functools.partial(adding, length=100)``.
-        batch_size: examples in a batch.
-        seed: of the batches.
+        batch_size: number of examples in a batch.
+        seed: seed of the batches.
 
     Raises:
-        ValueError: a batch size below 1.
+        ValueError: the batch size is below 1.
 
     >>> data = SyntheticBatches(lambda generator, examples: {"inputs": generator.random(examples)}, 3, seed=0)
     >>> data[7]["inputs"].shape, (data[7]["inputs"] == data[7]["inputs"]).all()
@@ -49,28 +53,34 @@ class SyntheticBatches:
         check_batch_size(self.batch_size, None)
 
     def __getitem__(self, step: int) -> Batch:
-        """The batch of one step: every field as ``[batch_size, ...]``."""
+        """The batch of one step, whose fields are ``[batch_size, ...]``."""
         return self.task(stream_generator(self.seed, "synthetic", step), self.batch_size)
 
 
 def held_out(task: Task, examples: int) -> Batch:
-    """The examples on which a task is evaluated: the same for every seed of a run, and none that it trains on."""
+    """The examples for evaluation: the same for every seed of a run, and different from all training examples."""
     return task(stream_generator(0, "held out"), examples)
 
 
 def adding(generator: np.random.Generator, examples: int, length: int) -> Batch:
-    """The adding problem: the sum of the two numbers of a sequence that are marked.
+    """The adding problem: the sum of the two marked numbers of a sequence.
 
-    A step holds a number, uniform in [0, 1), and a marker, which is 1 at one place of the first half and at one of the
-    second, else 0. Who always says 1 has the squared error 1/6 = 0.1667, the variance of the sum.
+    Each step holds a number, uniform in [0, 1), and a marker. The marker is 1 at one place of the first half and at one
+    place of the second half, and 0 elsewhere. Always answering 1 has the squared error 1/6 = 0.1667, which is the
+    variance of the sum.
 
     Source: Hochreiter & Schmidhuber 1997, experiment 4, in the form of Le, Jaitly & Hinton 2015, arXiv 1504.00941.
+
+    Args:
+        generator: the source of all random numbers.
+        examples: number of sequences.
+        length: number of steps.
 
     Returns:
         ``inputs`` float32 ``[examples, length, 2]``, ``targets`` float32 ``[examples]``.
 
     Raises:
-        ValueError: a length below 2, which has no halves.
+        ValueError: the length is below 2, so that it has no halves.
     """
     _check_minimum("length", length, 2, "one place in each half")
     numbers = generator.random((examples, length), np.float32)
@@ -85,18 +95,23 @@ def adding(generator: np.random.Generator, examples: int, length: int) -> Batch:
 
 
 def copy_memory(generator: np.random.Generator, examples: int, delay: int) -> Batch:
-    """The copy task: ten symbols, a long wait, and then the same ten again.
+    """The copy task: ten symbols, a long delay, and then the same ten symbols again.
 
-    With T the delay, the input is ten of the symbols 0..7, T - 1 blanks (8), the delimiter (9), and ten blanks; the
-    answer is T + 10 blanks and then the ten. Who remembers nothing has the loss 10 ln 8 / (T + 20).
+    With T the delay, the input is ten of the symbols 0..7, T - 1 blanks (8), the delimiter (9), and ten blanks. The
+    answer is T + 10 blanks and then the ten symbols. A model without memory has at best the loss 10 ln 8 / (T + 20).
 
     Source: Arjovsky, Shah & Bengio 2016, arXiv 1511.06464.
+
+    Args:
+        generator: the source of all random numbers.
+        examples: number of sequences.
+        delay: T, the number of steps from the last symbol to its copy.
 
     Returns:
         ``inputs`` int32 ``[examples, T + 20]`` in 0..9, ``labels`` int32 ``[examples, T + 20]`` in 0..8.
 
     Raises:
-        ValueError: a delay below 1.
+        ValueError: the delay is below 1.
     """
     _check_minimum("delay", delay, 1, "the delimiter")
     symbols = generator.integers(0, BLANK, (examples, COPIED), np.int32)
@@ -108,19 +123,24 @@ def copy_memory(generator: np.random.Generator, examples: int, delay: int) -> Ba
 
 
 def temporal_order(generator: np.random.Generator, examples: int, length: int) -> Batch:
-    """The temporal order problem: which of X and Y came first, and which second, among symbols that mean nothing?
+    """The temporal order problem: X and Y appear twice among distractors; in which order?
 
-    With L the length, one of X (0) and Y (1) stands at a place in [L/10, 2L/10), one in [5L/10, 6L/10), and one of
-    the distractors 2..5 everywhere else. The classes are those of `ORDERS`.
+    With L the length, one of X (0) and Y (1) is at a place in [L/10, 2L/10), another one of them at a place in
+    [5L/10, 6L/10), and one of the distractors 2..5 everywhere else. The classes are those of `ORDERS`.
 
-    Source: Hochreiter & Schmidhuber 1997, task 6a, as Pascanu, Mikolov & Bengio 2013 (arXiv 1211.5063) have it, whose
+    Source: Hochreiter & Schmidhuber 1997, task 6a, as in Pascanu, Mikolov & Bengio 2013 (arXiv 1211.5063), whose
     published program fixes these places.
+
+    Args:
+        generator: the source of all random numbers.
+        examples: number of sequences.
+        length: L, the number of steps.
 
     Returns:
         ``inputs`` int32 ``[examples, L]``, ``labels`` int32 ``[examples]`` in 0..3.
 
     Raises:
-        ValueError: a length below 10.
+        ValueError: the length is below 10.
     """
     _check_minimum("length", length, 10, "a tenth of it for each symbol")
     tenth = length // 10

@@ -1,4 +1,4 @@
-"""Data on its way: sets that are decoded example by example, parts of batches, and read-ahead."""
+"""The way of data to the device: training sets by step, examples decoded on demand, parts of batches, prefetching."""
 
 import collections
 import dataclasses
@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from dlcore.data.arrays import check_batch_size, check_rows, slice_rows
+from dlcore.data.batch import check_batch_size, check_rows, slice_rows
 
 T = TypeVar("T", covariant=True)
 Key = TypeVar("Key")
@@ -16,32 +16,32 @@ Made = TypeVar("Made")
 
 
 class ByStep(Protocol[T]):
-    """A training set: the batch of any step, the same whenever it is asked for and on whichever process.
+    """A training set: ``data[step]`` is the batch of a step, the same at every call and on every process.
 
-    A set may also have ``rows(step, start, stop)``, which loads a part of a batch: see `rows_of`.
+    A set may also have a method ``rows(step, start, stop)`` that loads a part of a batch: see `rows_of`.
     """
 
     def __getitem__(self, step: int, /) -> T: ...
 
 
 class RandomAccess(Protocol):
-    """A grain source: examples by number, for instance the files of a folder."""
+    """A source of examples by index, for instance the files of a folder; grain calls it a random access source."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, number: int, /) -> Any: ...
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class DecodedBatches:
-    """Batches of a grain dataset: `decoded_batches` makes them.
+    """Batches of a grain dataset, which `decoded_batches` makes.
 
-    Grain's transforms fit on the elements:
+    Transforms of grain apply to the elements:
     ``dataclasses.replace(data, elements=data.elements.map(function))``.
 
-    Args:
+    Attributes:
         elements: an endless ``grain.MapDataset`` of single examples.
-        examples: how many of them are one epoch.
-        batch_size: examples in a batch.
+        examples: number of examples in an epoch.
+        batch_size: number of examples in a batch.
     """
 
     elements: Any
@@ -69,20 +69,20 @@ def decoded_batches(
     batch_size: int,
     seed: int,
 ) -> DecodedBatches:
-    """A shuffled, endless training set of examples that are decoded when they are needed, through grain.
+    """A shuffled, endless training set whose examples are decoded by grain when they are needed.
 
-    For files, audio, anything that is not an array in memory (arrays are faster as
-    `arrays.ShuffledBatches`).
+    It is for files, audio, and everything else that is not an array in memory. `arrays.ShuffledBatches` is faster for
+    arrays.
 
     Args:
-        source: ``len`` and ``source[number]``, for instance a list of paths.
-        decode: an example's record and its own generator (for augmentation) -> its fields, of the same
-            shapes and dtypes for every example.
-        batch_size: examples in a batch; the epochs' last partial batches are filled from the next epoch.
-        seed: of the order, which differs in every epoch, and of the generators.
+        source: has ``len(source)`` and ``source[index]``, for instance a list of paths.
+        decode: ``decode(record, generator)`` returns the fields of one example, with the same shapes and dtypes for all
+            examples; the generator is the example's own, for augmentation.
+        batch_size: number of examples in a batch; the last batch of an epoch is filled up from the next epoch.
+        seed: seed of the order, which differs in every epoch, and of the generators.
 
     Raises:
-        ValueError: a batch size outside 1..len(source).
+        ValueError: the batch size is outside 1..len(source).
 
     >>> data = decoded_batches(["a", "bb", "ccc"], lambda text, _: {"size": np.array(len(text))}, 3, seed=0)
     >>> sorted(data[4]["size"].tolist())
@@ -96,16 +96,16 @@ def decoded_batches(
 
 
 def rows_of(data: ByStep[Any], step: int, start: int, stop: int) -> Any:
-    """The rows ``start`` to ``stop`` of ``data[step]``, for a process that needs no others.
+    """The rows ``start`` to ``stop`` of ``data[step]``, for a process that needs no other rows.
 
-    Every process loads its own rows of the same batch, so that a batch does not depend on their number.
+    Every process loads its own rows of the same batch, so that the batch does not depend on the number of processes.
 
     Args:
-        data: where it has a method ``rows(step, start, stop)``, that loads the rows; of another training set
-            the whole batch is made and cut.
-        step: the batch.
-        start: its first row that is wanted.
-        stop: one behind the last.
+        data: a training set. If it has a method ``rows(step, start, stop)``, that method loads the rows; otherwise the
+            whole batch is made and cut.
+        step: the step of the batch.
+        start: the first row.
+        stop: the row after the last one.
 
     >>> rows_of([{"labels": np.arange(4)}, {"labels": np.arange(4, 8)}], step=1, start=2, stop=4)
     {'labels': array([6, 7])}
@@ -117,19 +117,19 @@ def rows_of(data: ByStep[Any], step: int, start: int, stop: int) -> Any:
 def prefetch(
     make: Callable[[Key], Made], keys: Iterable[Key], depth: int = 2, workers: int = 1
 ) -> Generator[Made, None, None]:
-    """``make(key)`` for every key in order, made up to ``depth`` keys before it is asked for.
+    """Yields ``make(key)`` for every key in order, and makes up to ``depth`` results in advance.
+
+    Closing the generator cancels the calls of ``make`` that have not begun and waits for those that have.
 
     Args:
-        make: called in worker threads, for instance to read a batch and to place it on the device.
-        keys: steps, or anything else; no more of them are taken than are made.
-        depth: results that are made, or wait ready, behind the one that was delivered last.
-        workers: threads; more than one pays where ``make`` releases the interpreter's lock. The order of the
-            results is that of the keys, whatever the number.
+        make: a function that worker threads call, for instance to read a batch and to place it on the device.
+        keys: steps, or anything else; a key is taken only when its result is to be made.
+        depth: number of results that are in progress or wait after the one that was delivered last.
+        workers: number of threads; more than one pays if ``make`` releases the interpreter's lock. The results keep
+            the order of the keys for any number.
 
     Raises:
-        Whatever ``make`` raised, when that key's turn comes.
-
-    Closing the generator cancels what has not begun and waits for what has.
+        Exception: whatever ``make`` raised for a key, when the turn of that key comes.
 
     >>> data = [10, 11, 12, 13]
     >>> list(prefetch(lambda step: str(data[step]), range(1, 4)))

@@ -1,36 +1,51 @@
-"""Sequences from real sources: arrays padded to one length with the lengths beside them, and their honest splits.
+"""Sequences from real sources, with their official splits, their normalization and their augmentation.
 
-A part is a dict with ``inputs`` (float32 ``[N, T, F]``, 0 behind each row's end), ``lengths`` (int32 ``[N]``) and
-``labels`` (int32 ``[N]``).
+A part of a data set has the fields ``inputs`` (float32 ``[N, T, F]``, 0 after the end of each row), ``lengths`` (int32
+``[N]``) and ``labels`` (int32 ``[N]``).
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from dlcore.data.arrays import Batch, Transform
+from dlcore.data.batch import Batch, Transform
 
 
 def japanese_vowels() -> tuple[Batch, Batch]:
-    """Which of nine men said /ae/?  640 utterances as 12 LPC cepstra a frame (Kudo, Toyama & Shimbo 1999; CC BY 4.0).
+    """The Japanese vowels: which of nine men said /ae/? (Kudo, Toyama & Shimbo 1999; CC BY 4.0)
 
-    The official split: 270 for training, 30 a speaker, and 370 for testing, 24 to 88 a speaker, said on other
-    occasions by the same men. A frame is 25.6 ms of speech, the next one begins 6.4 ms later, and an utterance has 7 to
-    29 of them. Baselines on the 370: 1-NN by dynamic time warping 0.949, logistic regression on means and
-    standard deviations 0.962.
+    There are 640 utterances of 7 to 29 frames. A frame is 12 LPC cepstra of 25.6 ms of speech, and the next frame
+    begins 6.4 ms later. The official split has 270 utterances for training, 30 of each speaker, and 370 for testing, 24
+    to 88 of each speaker, which the same men said on other occasions. Baselines on the test part: 1-NN by dynamic time
+    warping 0.949, logistic regression on means and standard deviations 0.962.
 
     Returns:
-        ``(train, test)`` with ``inputs [N, 29, 12]`` as they were published, ``lengths`` 7..29 and ``labels`` 0..8.
-        ``japanese_vowels.txt``, beside this file, says where the numbers come from.
+        ``(train, test)`` with ``inputs [N, 29, 12]`` as published, ``lengths`` in 7..29 and ``labels`` in 0..8. The
+        file ``japanese_vowels.txt`` beside this module names the source of the numbers.
     """
     with np.load(Path(__file__).with_name("japanese_vowels.npz")) as file:
         return _part(file, "train"), _part(file, "test")
 
 
-def standardize(train: Batch, test: Batch) -> tuple[Batch, Batch]:
-    """Both parts on the training part's scale: each feature with mean 0 and standard deviation 1 over its valid steps.
+def _part(file: np.lib.npyio.NpzFile, name: str) -> Batch:
+    """One part, padded. The file holds the frames ``[sum(lengths), F]`` of all its utterances in one array."""
+    frames, lengths, labels = (file[f"{name}_{field}"] for field in ("frames", "lengths", "labels"))
+    inputs = np.zeros((len(lengths), 29, frames.shape[-1]), frames.dtype)
+    inputs[_valid_steps({"inputs": inputs, "lengths": lengths})] = frames
+    return {"inputs": inputs, "lengths": lengths, "labels": labels}
 
-    Padding stays 0, which is the mean; a feature that never changes becomes 0.
+
+def standardize(train: Batch, test: Batch) -> tuple[Batch, Batch]:
+    """Scales both parts so that each feature of the training part has mean 0 and standard deviation 1.
+
+    Only valid steps count. Padding stays 0, which is the mean, and a constant feature becomes 0.
+
+    Args:
+        train: the training part, which determines the scale.
+        test: the test part.
+
+    Returns:
+        ``(train, test)`` with new ``inputs``.
 
     >>> train, test = standardize({"inputs": np.array([[[1.0], [3.0]]])}, {"inputs": np.array([[[5.0]]])})
     >>> train["inputs"].ravel().tolist(), test["inputs"].ravel().tolist()
@@ -48,10 +63,13 @@ def standardize(train: Batch, test: Batch) -> tuple[Batch, Batch]:
 
 
 def gaussian_noise(scale: float) -> Transform:
-    """A transform that adds noise of this standard deviation to a batch's valid steps; padding stays as it is.
+    """A transform that adds normal noise to the valid steps of a batch; padding does not change.
+
+    Args:
+        scale: the standard deviation of the noise.
 
     Raises:
-        ValueError: a scale below 0.
+        ValueError: the scale is below 0.
 
     >>> batch = {"inputs": np.ones((1, 3, 1), np.float32), "lengths": np.array([2])}
     >>> noisy = gaussian_noise(0.1)(batch, np.random.default_rng(0))["inputs"]
@@ -70,14 +88,6 @@ def gaussian_noise(scale: float) -> Transform:
 
 
 def _valid_steps(batch: Batch) -> np.ndarray:
-    """The mask ``[N, T]`` of the steps before each row's end; of all steps where there are no lengths."""
+    """A mask ``[N, T]``: True before the end of each row, and everywhere if the batch has no lengths."""
     rows, steps = batch["inputs"].shape[:2]
     return np.arange(steps) < batch.get("lengths", np.full(rows, steps))[:, None]
-
-
-def _part(file: np.lib.npyio.NpzFile, name: str) -> Batch:
-    """One part, padded: the file has the frames ``[sum(lengths), F]`` of all utterances one after the other."""
-    frames, lengths, labels = (file[f"{name}_{field}"] for field in ("frames", "lengths", "labels"))
-    inputs = np.zeros((len(lengths), 29, frames.shape[-1]), frames.dtype)
-    inputs[_valid_steps({"inputs": inputs, "lengths": lengths})] = frames
-    return {"inputs": inputs, "lengths": lengths, "labels": labels}

@@ -1,4 +1,4 @@
-"""Figures of a run: arrays in, a matplotlib ``Figure`` out."""
+"""Figures of a run: functions that take arrays and return a matplotlib ``Figure``."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Figures of classifiers: which classes are confused, and which images are classified wrongly."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, names: Sequence[str]) -> "Figure":
-    """How often each class was taken for each other; colors show the mistakes, numbers all.
+    """How often each true class was predicted as each class.
+
+    Numbers show all counts; colors show the mistakes only.
 
     Args:
-        labels: ``[N]`` true classes. predictions: ``[N]`` said classes. names: of the classes.
+        labels: ``[N]`` true classes.
+        predictions: ``[N]`` predicted classes.
+        names: the names of the classes.
     """
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (labels, predictions), 1)
@@ -30,10 +34,43 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, names: Sequenc
             axes.text(column, row, str(count), ha="center", va="center", fontsize=9, weight=weight)
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
-    right = np.diag(counts).sum()
-    axes.set(
-        xlabel="said", ylabel="true", title=f"{right} of {counts.sum()} right ({right / counts.sum():.2%})"
-    )
+    correct, total = np.trace(counts), counts.sum()
+    title = f"{correct} of {total} correct ({correct / total:.2%})"
+    axes.set(xlabel="predicted class", ylabel="true class", title=title)
+    return figure
+
+
+def worst_mistakes(
+    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], count: int = 12
+) -> "Figure":
+    """The wrongly classified images whose true class got the smallest probabilities.
+
+    Args:
+        images: ``[N, H, W, C]``, whose first channel is shown.
+        labels: ``[N]`` true classes.
+        probabilities: ``[N, classes]``.
+        names: the names of the classes.
+        count: the largest number of images to show.
+    """
+    predicted = probabilities.argmax(-1)
+    of_truth = probabilities[np.arange(len(labels)), labels]
+    wrong = np.flatnonzero(predicted != labels)
+    shown = wrong[np.argsort(of_truth[wrong])][:count]
+    columns = 6
+    rows = max(-(-len(shown) // columns), 1)
+    figure = new_figure(1.7 * columns, 2.1 * rows + 0.5)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for axes, index in zip(panels.flat, shown, strict=False):
+        axes.imshow(images[index, ..., 0], cmap="gray_r")
+        axes.set_title(
+            f"true {names[labels[index]]}: {of_truth[index]:.1%}\n"
+            f"predicted {names[predicted[index]]}: {probabilities[index, predicted[index]]:.1%}",
+            fontsize=9,
+        )
+    title = f"the {len(shown)} worst of {len(wrong)} mistakes among {len(labels)} images"
+    figure.suptitle(title, fontsize=11)
     return figure
 
 
@@ -44,12 +81,14 @@ def image_classifier(
     maps: Mapping[str, np.ndarray],
     names: Sequence[str],
 ) -> dict[str, "Figure"]:
-    """All that a run shows of a network that classifies images.
+    """All figures of a network that classifies images, by name.
 
     Args:
-        test: ``inputs [N, H, W, C]`` and ``labels [N]``. probabilities: ``[N, classes]`` of them.
-        kernel: of the first layer. maps: of the first test image, as for `feature_maps`.
-        names: of the classes.
+        test: ``inputs [N, H, W, C]`` and ``labels [N]``.
+        probabilities: ``[N, classes]`` for the test images.
+        kernel: the kernel of the first layer, as `images.filters` takes it.
+        maps: the feature maps of the first test image, as `images.feature_maps` takes them.
+        names: the names of the classes.
     """
     images, labels = test["inputs"], test["labels"]
     return {
@@ -58,36 +97,3 @@ def image_classifier(
         "feature_maps": feature_maps(images[0], maps),
         "worst_mistakes": worst_mistakes(images, labels, probabilities, names),
     }
-
-
-def worst_mistakes(
-    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], count: int = 12
-) -> "Figure":
-    """The wrongly classified images that cost the most, with what the network was sure of.
-
-    Args:
-        images: ``[N, H, W, C]``. labels: ``[N]``. probabilities: ``[N, classes]``.
-        names: of the classes.
-        count: how many at most.
-    """
-    said = probabilities.argmax(-1)
-    truth = probabilities[np.arange(len(labels)), labels]
-    wrong = np.flatnonzero(said != labels)
-    shown = wrong[np.argsort(truth[wrong])][:count]
-    columns = 6
-    rows = max(-(-len(shown) // columns), 1)
-    figure = new_figure(1.7 * columns, 2.1 * rows + 0.5)
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
-    for axes, number in zip(panels.flat, shown, strict=False):
-        axes.imshow(images[number, ..., 0], cmap="gray_r")
-        axes.set_title(
-            f"true {names[labels[number]]}: {truth[number]:.1%}\n"
-            f"said {names[said[number]]}: {probabilities[number, said[number]]:.1%}",
-            fontsize=9,
-        )
-    figure.suptitle(
-        f"the {len(shown)} worst of {len(wrong)} mistakes among {len(labels)} images", fontsize=11
-    )
-    return figure

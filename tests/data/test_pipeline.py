@@ -1,4 +1,4 @@
-"""Decoding through grain, parts of batches, and read-ahead."""
+"""Decoding by grain, parts of batches, and prefetching keep the batches and their order."""
 
 import dataclasses
 import threading
@@ -11,8 +11,8 @@ import pytest
 from dlcore.data import ShuffledBatches, decoded_batches, prefetch, rows_of
 
 
-def decode(number, generator):
-    return {"number": np.array(number), "noise": generator.normal(size=2)}
+def decode(record, generator):
+    return {"record": np.array(record), "noise": generator.normal(size=2)}
 
 
 def assert_same_batch(got, expected):
@@ -24,15 +24,15 @@ def assert_same_batch(got, expected):
 
 def test_decoded_batches_are_a_function_of_the_step():
     first, second = (decoded_batches(range(7), decode, 3, seed=5) for _ in range(2))
-    expected = [first[step] for step in range(14)]
-    for step in reversed(range(14)):
+    expected = [first[step] for step in range(7)]
+    for step in reversed(range(7)):
         np.testing.assert_array_equal(second[step]["noise"], expected[step]["noise"])
-    seen = np.concatenate([batch["number"] for batch in expected]).reshape(-1, 7)
-    np.testing.assert_array_equal(np.sort(seen), np.tile(np.arange(7), (6, 1)))
+    seen = np.concatenate([batch["record"] for batch in expected]).reshape(-1, 7)
+    np.testing.assert_array_equal(np.sort(seen), np.tile(np.arange(7), (3, 1)))
     assert len(np.unique(seen, axis=0)) > 1
 
 
-def test_decoded_batches_are_those_of_grain():
+def test_decoded_batches_equal_those_of_grain():
     dataset = grain.MapDataset.source(range(7)).seed(5).shuffle().repeat(None).random_map(decode).batch(3)
     data = decoded_batches(range(7), decode, 3, seed=5)
     assert (data.examples, data.batch_size) == (7, 3)
@@ -43,28 +43,28 @@ def test_decoded_batches_are_those_of_grain():
 def test_only_the_wanted_rows_are_decoded():
     decoded = []
 
-    def record(number, generator):
-        decoded.append(number)
-        return decode(number, generator)
+    def decode_and_note(record, generator):
+        decoded.append(record)
+        return decode(record, generator)
 
-    data = decoded_batches(range(7), record, 5, seed=5)
-    for step in range(7):  # most batches straddle two epochs
+    data = decoded_batches(range(7), decode_and_note, 5, seed=5)
+    for step in range(3):  # the second and the third batch straddle two epochs
         batch = data[step]
         for start, stop in ((0, 1), (1, 3), (2, 5), (0, 5)):
             decoded.clear()
             assert_same_batch(
                 data.rows(step, start, stop), {name: array[start:stop] for name, array in batch.items()}
             )
-            assert decoded == batch["number"][start:stop].tolist()
+            assert decoded == batch["record"][start:stop].tolist()
     with pytest.raises(ValueError, match="rows: got 2 to 6, expected a part of 0 to 5"):
         data.rows(0, 2, 6)
 
 
-def test_transforms_of_grain_fit_on_the_elements():
+def test_transforms_of_grain_apply_to_the_elements():
     data = decoded_batches(range(7), decode, 3, seed=5)
-    doubled = dataclasses.replace(data, elements=data.elements.map(lambda one: {"double": 2 * one["number"]}))
-    np.testing.assert_array_equal(doubled[4]["double"], 2 * data[4]["number"])
-    np.testing.assert_array_equal(doubled.rows(4, 1, 3)["double"], 2 * data[4]["number"][1:])
+    doubled = dataclasses.replace(data, elements=data.elements.map(lambda one: {"double": 2 * one["record"]}))
+    np.testing.assert_array_equal(doubled[4]["double"], 2 * data[4]["record"])
+    np.testing.assert_array_equal(doubled.rows(4, 1, 3)["double"], 2 * data[4]["record"][1:])
 
 
 def test_decoded_batches_refuse_a_batch_larger_than_the_set():
@@ -73,7 +73,7 @@ def test_decoded_batches_refuse_a_batch_larger_than_the_set():
 
 
 class Plain:
-    """A user's set, without a method for rows; another field of it has that name."""
+    """A user's set without a method for rows; it has another attribute of that name."""
 
     rows = 100
 
@@ -82,7 +82,7 @@ class Plain:
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
-def test_any_set_gives_its_rows(processes):
+def test_rows_are_cut_from_the_batches_of_any_set(processes):
     each = 8 // processes
     for step in range(3):
         parts = [rows_of(Plain(), step, each * part, each * (part + 1)) for part in range(processes)]
@@ -93,19 +93,19 @@ def test_any_set_gives_its_rows(processes):
         )
 
 
-def test_a_set_with_a_method_for_rows_is_asked_for_no_more():
+def test_a_set_with_a_method_for_rows_loads_only_these():
     class Rows:
         def __getitem__(self, step):
-            raise AssertionError("the whole batch was asked for")
+            raise AssertionError("the whole batch was loaded")
 
         def rows(self, step, start, stop):
-            return {"asked": np.array([step, start, stop])}
+            return {"loaded": np.array([step, start, stop])}
 
-    assert rows_of(Rows(), 5, 1, 3)["asked"].tolist() == [5, 1, 3]
+    assert rows_of(Rows(), 5, 1, 3)["loaded"].tolist() == [5, 1, 3]
 
 
 @pytest.mark.parametrize(("depth", "workers"), [(0, 1), (1, 1), (2, 1), (5, 3)])
-def test_read_ahead_keeps_the_order(depth, workers):
+def test_prefetching_keeps_the_order(depth, workers):
     def make(step):
         time.sleep(0.002 * (step % 3))
         return step
@@ -123,7 +123,7 @@ def test_batches_do_not_depend_on_the_number_of_workers():
             assert_same_batch(batch, {name: array[2:6] for name, array in data[step].items()})
 
 
-def test_read_ahead_of_no_keys_is_empty():
+def test_prefetching_no_keys_is_empty():
     assert list(prefetch(str, range(4, 4))) == []
 
 
@@ -134,7 +134,7 @@ def test_keys_may_be_ranges_of_steps():
 
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("depth", [0, 1, 3])
-def test_read_ahead_takes_and_makes_no_more_keys_than_its_depth(depth, workers):
+def test_prefetching_takes_and_makes_no_more_keys_than_its_depth(depth, workers):
     taken, made = [], []
 
     def endless():
@@ -154,7 +154,7 @@ def test_read_ahead_takes_and_makes_no_more_keys_than_its_depth(depth, workers):
     results.close()
 
 
-def test_what_was_not_begun_is_canceled_at_the_end():
+def test_calls_that_have_not_begun_are_canceled_at_the_end():
     made, go_on = [], threading.Event()
 
     def make(key):
@@ -171,7 +171,7 @@ def test_what_was_not_begun_is_canceled_at_the_end():
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
-def test_an_error_in_making_arrives_at_its_key():
+def test_an_error_of_a_call_is_raised_at_its_key():
     def make(step):
         if step == 2:
             raise OSError("disk gone")
@@ -184,7 +184,7 @@ def test_an_error_in_making_arrives_at_its_key():
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
-def test_an_error_in_the_keys_ends_the_threads():
+def test_an_error_of_the_keys_ends_the_threads():
     def keys():
         yield 0
         raise OSError("no more keys")

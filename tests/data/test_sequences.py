@@ -1,4 +1,4 @@
-"""Real sequences, their split and scale, and the noise that stays out of their padding."""
+"""Real sequences have their published numbers, and scaling and noise change no padding."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,14 @@ def vowels():
 
 
 def padding(part):
-    """All numbers behind the rows' ends, row by row."""
+    """All numbers after the ends of the rows."""
     return np.concatenate(
         [row[length:].ravel() for row, length in zip(part["inputs"], part["lengths"], strict=True)]
     )
 
 
 def frames(part):
-    """All valid frames, row by row."""
+    """All valid frames, row after row."""
     return np.concatenate([row[:length] for row, length in zip(part["inputs"], part["lengths"], strict=True)])
 
 
@@ -42,7 +42,7 @@ def test_japanese_vowels_have_the_official_split(parts):
 
 
 def test_japanese_vowels_are_the_published_numbers(parts):
-    """The first frame of the text file, and the sums of all numbers of both files, in units of 10^-6."""
+    """The first frame of the text file, and the sum of each file's numbers in units of 10^-6."""
     train, _ = parts
     first = [1.860936, -0.207383, 0.261557, -0.214562, -0.171253, -0.118167]
     first += [-0.277557, 0.025668, 0.126701, -0.306756, -0.213076, 0.088728]
@@ -53,7 +53,7 @@ def test_japanese_vowels_are_the_published_numbers(parts):
     ]
 
 
-def test_standardized_training_frames_have_mean_0_and_deviation_1(parts):
+def test_standardized_training_frames_have_mean_0_and_standard_deviation_1(parts):
     train, test = standardize(*parts)
     np.testing.assert_allclose(frames(train).mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(frames(train).std(axis=0), 1, rtol=1e-5)
@@ -64,14 +64,14 @@ def test_standardized_training_frames_have_mean_0_and_deviation_1(parts):
         assert not padding(part).any()
 
 
-def test_a_feature_that_never_changes_becomes_0():
+def test_a_constant_feature_becomes_0():
     part = {"inputs": np.full((2, 3, 1), 5.0, np.float32), "lengths": np.array([3, 1])}
     train, test = standardize(part, part)
     assert not train["inputs"].any()
     assert not test["inputs"].any()
 
 
-def test_noise_reaches_valid_steps_only_and_depends_on_the_generator_alone(parts):
+def test_noise_changes_valid_steps_only_and_depends_on_the_generator(parts):
     train, _ = parts
     noisy = gaussian_noise(0.5)(train, np.random.default_rng(1))
     assert noisy["inputs"].dtype == np.float32

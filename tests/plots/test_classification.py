@@ -1,0 +1,41 @@
+"""Figures of classifiers hold the counts and the mistakes that they are given."""
+
+import numpy as np
+import pytest
+
+from dlcore.plots.classification import confusion_matrix, image_classifier, worst_mistakes
+
+
+def test_the_confusion_matrix_counts_true_by_predicted(drawn):
+    figure = drawn(confusion_matrix(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2]), list("abc")))
+    axes = figure.axes[0]
+    seen = {
+        (int(text.get_position()[1]), int(text.get_position()[0])): text.get_text() for text in axes.texts
+    }
+    assert seen == {(0, 0): "1", (0, 1): "1", (1, 1): "1", (2, 2): "1"}
+    assert axes.get_title() == "3 of 4 correct (75.00%)"
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 9])
+def test_the_worst_mistakes_come_first(wrong):
+    labels = np.zeros(10, int)
+    truth = np.where(np.arange(10) < wrong, np.arange(10) / 20, 0.9)
+    probabilities = np.stack([truth, 1 - truth], axis=-1)
+    figure = worst_mistakes(np.ones((10, 4, 4, 1)), labels, probabilities, list("ab"), count=6)
+    titles = [axes.get_title() for axes in figure.axes if axes.images]
+    assert titles == [
+        f"true a: {index / 20:.1%}\npredicted b: {1 - index / 20:.1%}" for index in range(min(wrong, 6))
+    ]
+    assert f"of {wrong} mistakes among 10 images" in figure.get_suptitle()
+
+
+def test_a_classifier_of_images_has_four_figures(drawn):
+    generator = np.random.default_rng(0)
+    test = {"inputs": generator.random((5, 4, 4, 1)), "labels": np.array([0, 1, 0, 1, 0])}
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.1, 0.9], [0.6, 0.4]])
+    maps = {"block_0": generator.random((2, 2, 3))}
+    figures = image_classifier(test, probabilities, generator.random((3, 3, 1, 3)), maps, ["even", "odd"])
+    assert list(figures) == ["confusion_matrix", "filters", "feature_maps", "worst_mistakes"]
+    assert figures["confusion_matrix"].axes[0].get_title() == "4 of 5 correct (80.00%)"
+    assert drawn(figures["worst_mistakes"]).get_suptitle() == "the 1 worst of 1 mistakes among 5 images"
+    assert len(figures["feature_maps"].axes) == 2
