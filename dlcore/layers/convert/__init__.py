@@ -1,4 +1,4 @@
-"""Recurrent parameters from and to torch, flax, haiku and keras."""
+"""Converts recurrent parameters from and to torch, flax, haiku and keras."""
 
 import lazy_loader
 

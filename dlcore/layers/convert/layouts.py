@@ -1,4 +1,4 @@
-"""Where torch, flax, haiku and keras keep a recurrent cell's values, and how they come from one place to another."""
+"""Where torch, flax, haiku and keras keep the values of a recurrent cell, and how to convert between the layouts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -9,7 +9,7 @@ from dlcore.layers.recurrent.cells import Cell, GRUCell, LSTMCell, ResidualRNNCe
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 Values: TypeAlias = dict[tuple[str, str], np.ndarray]
-"""One cell's arrays by part and gate, alike for all libraries."""
+"""The arrays of one cell by part and gate, the same for all libraries."""
 
 _PARTS = ("input_kernel", "recurrent_kernel", "bias", "recurrent_bias")
 
@@ -18,14 +18,16 @@ class Layout(NamedTuple):
     """Where a library keeps the values of one cell.
 
     Attributes:
-        gates: their order, in the letters of our equations; the plain cell's one is "h", the GRU's g is "n".
-        names: of the arrays, by part. Parts of one name lie below each other; with "{}" each gate has its own.
+        gates: the gates in the library's order, in the letters of dlcore's equations; "h" stands for the plain cell's
+            only gate, "n" for the GRU's g.
+        names: names of the arrays, by part. Parts with the same name are stacked in one array; a name with "{}"
+            stands for one array for each gate.
         twice: the gates that have a recurrent bias besides the bias.
-        transposed: whether gates lie below each other, not side by side.
-        negated: the gates whose sigma is our 1 - sigma, as sigma(-x) = 1 - sigma(x).
-        forget_bias: what the library adds to f by itself.
-        always_bias: whether every cell has biases; zeros then stand for ours that has none.
-        inputs: F where it is known, as within a stack.
+        transposed: whether gates are stacked as rows, not side by side as columns.
+        negated: the gates whose sigma is 1 - sigma in dlcore's equations, where sigma(-x) = 1 - sigma(x).
+        forget_bias: what the library itself adds to f.
+        always_bias: whether every cell has biases; they are zeros for a dlcore cell without biases.
+        input_width: F if it is known, as within a stack.
     """
 
     gates: str
@@ -35,7 +37,7 @@ class Layout(NamedTuple):
     negated: str = ""
     forget_bias: float = 0.0
     always_bias: bool = False
-    inputs: int | None = None
+    input_width: int | None = None
 
 
 _OURS = {
@@ -69,13 +71,18 @@ _KERAS = {
 LIBRARIES = {"torch": _TORCH, "flax": _FLAX, "haiku": _HAIKU, "keras": _KERAS}
 
 
-def layouts(cell: Cell, library: str) -> tuple[Layout, Layout]:
-    """Ours and the library's, for this cell; an error where the library has no such cell."""
-    kind, known = kind_of(cell), LIBRARIES[library]
+def layout_pair(cell: Cell, library: str) -> tuple[Layout, Layout]:
+    """The layouts of this cell in dlcore and in the library.
+
+    Raises:
+        ValueError: the library has no cell with the same equations.
+        TypeError: ``cell`` is not an RNNCell, LSTMCell or GRUCell.
+    """
+    kind, known = cell_kind(cell), LIBRARIES[library]
     if kind not in known:
         other = {"gru before": "after", "gru after": "before"}[kind]
         raise ValueError(
-            f'cell: got {shown(cell)}, expected reset="{other}": {library} resets {other} the product; only '
+            f'cell: got {describe_cell(cell)}, expected reset="{other}": {library} resets {other} the product; only '
             f'a GRUCell(features={cell.features}, reset="{other}") has the same equations'
         )
     ours, theirs = _OURS[kind], known[kind]
@@ -87,7 +94,13 @@ def layouts(cell: Cell, library: str) -> tuple[Layout, Layout]:
     return ours, theirs
 
 
-def kind_of(cell: Cell) -> str:
+def cell_kind(cell: Cell) -> str:
+    """The equations of the cell: "rnn", "lstm", "gru before" or "gru after".
+
+    Raises:
+        ValueError: no other library has the cell's equations.
+        TypeError: ``cell`` is not an RNNCell, LSTMCell or GRUCell.
+    """
     if isinstance(cell, LSTMCell):
         return "lstm"
     if isinstance(cell, GRUCell):
@@ -100,7 +113,7 @@ def kind_of(cell: Cell) -> str:
         )
     if cell.connections != "full":
         raise ValueError(
-            f'cell: got RNNCell(connections="{cell.connections}"), expected "full", as the other libraries have it; '
+            f'cell: got RNNCell(connections="{cell.connections}"), expected "full", as in the other libraries; '
             "convert the full kernel, with zeros where there is no connection, for a full RNNCell"
         )
     return "rnn"
@@ -109,9 +122,19 @@ def kind_of(cell: Cell) -> str:
 def convert_arrays(
     argument: str, leaves: Mapping[str, Any], pairs: Sequence[tuple[Layout, Layout]], cell: Cell
 ) -> Arrays:
-    """The arrays of each pair's first layout, checked, in its second one."""
-    _check_names(argument, leaves, [name for source, _ in pairs for name in pieces(source)], cell)
-    arrays = {name: _array(leaf) for name, leaf in leaves.items()}
+    """Converts the arrays of each pair's first layout to its second one.
+
+    Args:
+        argument: what error messages call the arrays.
+        leaves: the arrays by name; all of them must belong to one of the first layouts.
+        pairs: source and target layout of each layer and direction.
+        cell: the dlcore cell.
+
+    Raises:
+        ValueError: a name is missing or unknown, a shape does not fit, or the target has no place for biases.
+    """
+    _check_names(argument, leaves, [name for source, _ in pairs for name in parts_by_array(source)], cell)
+    arrays = {name: _to_numpy(leaf) for name, leaf in leaves.items()}
     converted: Arrays = {}
     for source, target in pairs:
         _check_shapes(argument, arrays, source, cell)
@@ -120,48 +143,48 @@ def convert_arrays(
     return converted
 
 
-def _array(leaf: Any) -> np.ndarray:
-    for method in ("detach", "cpu"):  # of a torch tensor, which may ask for a gradient or lie on a GPU
+def _to_numpy(leaf: Any) -> np.ndarray:
+    for method in ("detach", "cpu"):  # a torch tensor may require a gradient or lie on a GPU
         leaf = getattr(leaf, method)() if hasattr(leaf, method) else leaf
     return np.asarray(leaf)
 
 
-def pieces(layout: Layout) -> dict[str, list[tuple[str, str]]]:
-    """Each array's name, with the parts and gates in it: parts below each other, gates side by side."""
-    pieces: dict[str, list[tuple[str, str]]] = {}
+def parts_by_array(layout: Layout) -> dict[str, list[tuple[str, str]]]:
+    """For each array's name, the (part, gates) in it: parts are stacked, the gates of a part lie side by side."""
+    arrays: dict[str, list[tuple[str, str]]] = {}
     for part, name in zip(_PARTS, layout.names, strict=False):
         gates = layout.twice if part == "recurrent_bias" else layout.gates
         if "{}" in name:
-            pieces |= {name.format(gate): [(part, gate)] for gate in gates}
+            arrays |= {name.format(gate): [(part, gate)] for gate in gates}
         elif gates:
-            pieces.setdefault(name, []).append((part, gates))
-    return pieces
+            arrays.setdefault(name, []).append((part, gates))
+    return arrays
 
 
 def _read(layout: Layout, arrays: Arrays, cell: Cell) -> Values:
     values: Values = {}
-    for name, rows in pieces(layout).items():
+    for name, stacked in parts_by_array(layout).items():
         array = arrays[name].T if layout.transposed else arrays[name]
-        # Of two kernels the recurrent one has the last H rows, of two biases the last one.
-        last = cell.features if "kernel" in rows[0][0] else 1
-        blocks = np.split(array, [-last]) if len(rows) == 2 else [array]
-        for (part, gates), block in zip(rows, blocks, strict=True):
-            sides = np.split(block if "kernel" in part else block.reshape(-1), len(gates), axis=-1)
-            values |= {(part, gate): side for gate, side in zip(gates, sides, strict=True)}
-    return _in_other_signs(layout, values, layout.forget_bias)
+        # The recurrent part comes last: H rows of a kernel, one row of the biases.
+        last = cell.features if "kernel" in stacked[0][0] else 1
+        blocks = np.split(array, [-last]) if len(stacked) == 2 else [array]
+        for (part, gates), block in zip(stacked, blocks, strict=True):
+            columns = np.split(block if "kernel" in part else block.reshape(-1), len(gates), axis=-1)
+            values |= {(part, gate): column for gate, column in zip(gates, columns, strict=True)}
+    return _change_signs(layout, values, layout.forget_bias)
 
 
 def _write(layout: Layout, values: Values) -> Arrays:
-    values, arrays = _in_other_signs(layout, values, -layout.forget_bias), {}
-    for name, rows in pieces(layout).items():
-        blocks = [[values[part, gate] for gate in gates] for part, gates in rows]
+    values, arrays = _change_signs(layout, values, -layout.forget_bias), {}
+    for name, stacked in parts_by_array(layout).items():
+        blocks = [[values[part, gate] for gate in gates] for part, gates in stacked]
         array = np.block(blocks if len(blocks) == 2 else blocks[0])
         arrays[name] = np.ascontiguousarray(array.T) if layout.transposed else array
     return arrays
 
 
-def _in_other_signs(layout: Layout, values: Values, forget_bias: float) -> Values:
-    """From the library's gates to ours, or back, as negating is its own inverse."""
+def _change_signs(layout: Layout, values: Values, forget_bias: float) -> Values:
+    """Converts the library's gates to dlcore's, or back: negation is its own inverse."""
     values = {key: -value if key[1] in layout.negated else value for key, value in values.items()}
     if forget_bias:
         values["bias", "f"] = values["bias", "f"] + forget_bias
@@ -169,46 +192,48 @@ def _in_other_signs(layout: Layout, values: Values, forget_bias: float) -> Value
 
 
 def _with_biases(argument: str, values: Values, target: Layout, cell: Cell) -> Values:
-    """With the biases that the target has: the sum of two, or one and zeros."""
+    """The values with the biases that the target has: a sum in place of two, or a bias and zeros in place of one."""
     values, zeros = dict(values), np.zeros_like(values["input_kernel", target.gates[0]], shape=cell.features)
     for gate in target.gates:
         bias, recurrent = (values.get((part, gate), zeros) for part in _PARTS[2:])
         if not cell.use_bias and (bias.any() or recurrent.any()):
             raise ValueError(
-                f"{argument}: got biases other than 0, expected none for {shown(cell)}; set use_bias=True"
+                f"{argument}: got biases other than 0, expected none for {describe_cell(cell)}; set use_bias=True"
             )
-        both = (bias, recurrent) if gate in target.twice else (bias + recurrent, zeros)
-        values["bias", gate], values["recurrent_bias", gate] = both
+        biases = (bias, recurrent) if gate in target.twice else (bias + recurrent, zeros)
+        values["bias", gate], values["recurrent_bias", gate] = biases
     return values
 
 
 def _check_names(argument: str, got: Mapping[str, Any], expected: Sequence[str], cell: Cell) -> None:
-    missing, surplus = [n for n in expected if n not in got], [n for n in got if n not in expected]
+    missing = [name for name in expected if name not in got]
+    surplus = [name for name in got if name not in expected]
     if missing or surplus:
         both = (("no", missing), ("also", surplus))
-        differ = (f"{what} {', '.join(names)}" for what, names in both if names)
+        differences = (f"{what} {', '.join(names)}" for what, names in both if names)
         raise ValueError(
-            f"{argument}: got {' and '.join(differ)}, expected {', '.join(expected)} for {shown(cell)}; pass all "
-            "of one recurrent module and nothing else, and a cell with its use_bias and reset"
+            f"{argument}: got {' and '.join(differences)}, expected {', '.join(expected)} for {describe_cell(cell)}; "
+            "pass all of one recurrent module and nothing else, and a cell with its use_bias and reset"
         )
 
 
 def _check_shapes(argument: str, arrays: Arrays, layout: Layout, cell: Cell) -> None:
-    """What a cell of zeros is written as has the shapes that are expected."""
-    hidden, (first, rows) = cell.features, next(iter(pieces(layout).items()))
-    of_inputs = arrays[first].shape[-1:] if layout.transposed else arrays[first].shape[:1]
-    inputs = layout.inputs or max(sum(of_inputs) - hidden * (len(rows) - 1), 1)
-    shapes = dict(zip(_PARTS, ((inputs, hidden), (hidden, hidden), (hidden,), (hidden,)), strict=True))
+    """Raises ValueError unless the arrays have the shapes in which a cell of zeros would be written."""
+    hidden, (first, stacked) = cell.features, next(iter(parts_by_array(layout).items()))
+    rows = arrays[first].shape[-1:] if layout.transposed else arrays[first].shape[:1]
+    width = layout.input_width or max(sum(rows) - hidden * (len(stacked) - 1), 1)
+    shapes = dict(zip(_PARTS, ((width, hidden), (hidden, hidden), (hidden,), (hidden,)), strict=True))
     zeros = {(part, gate): np.zeros(shape) for part, shape in shapes.items() for gate in layout.gates}
     for name, expected in _write(layout, zeros).items():
         if arrays[name].shape != expected.shape:
             raise ValueError(
                 f"{argument}: got {name} of shape {arrays[name].shape}, expected {expected.shape} for "
-                f"{shown(cell)} and inputs of width {inputs}; the cell's features and reset must be those of the "
-                "parameters"
+                f"{describe_cell(cell)} and inputs of width {width}; the cell's features and reset must be those of "
+                "the parameters"
             )
 
 
-def shown(cell: Cell) -> str:
+def describe_cell(cell: Cell) -> str:
+    """The cell with the settings that its parameters depend on, for error messages."""
     reset = f', reset="{cell.reset}"' if isinstance(cell, GRUCell) else ""
     return f"{type(cell).__name__}(features={cell.features}, use_bias={cell.use_bias}{reset})"

@@ -1,20 +1,22 @@
-"""Recurrent parameters from and to torch, flax, haiku and keras.
+"""Converts recurrent parameters from and to torch, flax, haiku and keras.
 
     params = from_torch(module.state_dict(), cell)        state_dict = to_torch(params, cell)
 
-``cell`` is the `RNNCell`, `LSTMCell` or `GRUCell` that the parameters are for, unbound. Of torch whole stacks are
-converted, of the others one cell. Outputs are then equal, given that what leaves no parameters agrees, too: the plain
-cell's activation (torch, flax, keras: tanh unless told otherwise; haiku: ReLU), no zoneout, ``merge="concat"`` and
-neither norm nor residual between layers, haiku's carry ``(h, c)`` where ours is ``(c, h)``.
+``cell`` is the unbound `RNNCell`, `LSTMCell` or `GRUCell` that the parameters are for. From torch whole stacks are
+converted, from the other libraries one cell. The outputs are then equal if the settings without parameters agree, too:
+the activation of the plain cell (tanh by default in torch, flax and keras; ReLU in haiku), no zoneout,
+``merge="concat"``, and neither norm nor residual between layers. Haiku's carry is ``(h, c)``, dlcore's ``(c, h)``.
 
-Where an equation adds two biases, ours is their sum; on the way back it is the input's, and the other one is 0. Ours
-come back exactly from everywhere (with haiku's LSTM, whose ``sigma(f + 1)`` moves a 1 in and out of the forget bias,
-up to rounding); theirs where the bias that is added is 0. Gradients can be converted to theirs, but with haiku's LSTM:
-each of two biases that are added has the gradient that stands at the first.
+Where a library's equation adds two biases, dlcore's bias is their sum. In the other direction it becomes the bias of
+the input, and the other bias is 0. dlcore's parameters survive a round trip exactly, except through haiku's LSTM, whose
+``sigma(f + 1)`` adds 1 to the forget bias and subtracts it again, with rounding. A library's parameters survive a round
+trip exactly if the second bias is 0. Gradients can be converted to the libraries' layouts, except to haiku's LSTM; both
+of two added biases have the gradient that is written to the first.
 
-Errors are those of all functions here:
+All functions here raise:
     ValueError: the equations differ (torch and flax reset the GRU after the product, haiku before it), names are
-        missing or surplus, or shapes do not fit the cell. TypeError: ``cell`` is none of these cells.
+        missing or surplus, or shapes do not fit the cell.
+    TypeError: ``cell`` is not one of these cells.
 """
 
 import re
@@ -26,34 +28,48 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from dlcore.layers.convert.layouts import Arrays, Layout, convert_arrays, kind_of, layouts, pieces, shown
+from dlcore.layers.convert.layouts import (
+    Arrays,
+    Layout,
+    cell_kind,
+    convert_arrays,
+    describe_cell,
+    layout_pair,
+    parts_by_array,
+)
 from dlcore.layers.recurrent.cells import Cell, RNNCell
 
 Params: TypeAlias = dict[str, Any]
 
 _HAIKU_NAMES = {"rnn": "vanilla_rnn", "lstm": "lstm", "gru before": "gru"}
-_WAYS = {"cell": "", "forward": "", "backward": "_reverse"}
-"""Ours, with torch's suffixes."""
+_TORCH_SUFFIXES = {"cell": "", "forward": "", "backward": "_reverse"}
+"""By the name of a cell in dlcore's layers."""
 
 
 def from_torch(state_dict: Mapping[str, Any], cell: Cell) -> Params:
-    """Parameters from those of an ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``, tensors or arrays by name.
+    """Converts the parameters of a torch ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``.
+
+    Args:
+        state_dict: tensors or arrays by name.
+        cell: the cell that the parameters are for.
 
     Returns:
-        Of one layer the parameters of a `Recurrent`, or, where it goes both ways, of a `Bidirectional`; of several
-        those of a `DeepRecurrent` (which has a single one as ``{"first": from_torch(...)}``).
+        For one layer the parameters of a `Recurrent`, or of a `Bidirectional` if the module is bidirectional. For
+        several layers those of a `DeepRecurrent`. A `DeepRecurrent` of one layer takes
+        ``{"first": from_torch(...)}``.
 
-    >>> from dlcore.layers.cells import LSTMCell
+    >>> from dlcore.layers.recurrent.cells import LSTMCell
     >>> shapes = {"weight_ih_l0": (16, 3), "weight_hh_l0": (16, 4), "bias_ih_l0": (16,), "bias_hh_l0": (16,)}
     >>> params = from_torch({name: np.ones(shape) for name, shape in shapes.items()}, LSTMCell(features=4))
     >>> jax.tree.map(jnp.shape, params)
     {'cell': {'bias': (16,), 'input_kernel': (3, 16), 'recurrent_kernel': (4, 16)}}
     """
-    ours, theirs = layouts(cell, "torch")
+    ours, theirs = layout_pair(cell, "torch")
     depth = sum(re.fullmatch(r"weight_ih_l\d+", name) is not None for name in state_dict)
-    both = any(name.endswith("_reverse") for name in state_dict)
-    pairs = [pair[::-1] for pair in _stack(ours, theirs, cell, depth if depth > 1 else 0, both)]
-    params = _nested(convert_arrays("state_dict", state_dict, pairs, cell), cell)
+    bidirectional = any(name.endswith("_reverse") for name in state_dict)
+    pairs = _stack_layouts(ours, theirs, cell, depth if depth > 1 else 0, bidirectional)
+    from_theirs = [pair[::-1] for pair in pairs]
+    params = _nested(convert_arrays("state_dict", state_dict, from_theirs, cell), cell)
     if depth > 1:
         layers = params["upper"].values()
         params["upper"] = {"layer": jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)}
@@ -61,45 +77,46 @@ def from_torch(state_dict: Mapping[str, Any], cell: Cell) -> Params:
 
 
 def to_torch(params: Params, cell: Cell) -> Arrays:
-    """The inverse of `from_torch`: what ``module.load_state_dict`` takes, once each array is a tensor."""
-    ours, theirs = layouts(cell, "torch")
+    """The inverse of `from_torch`; ``module.load_state_dict`` takes the result once each array is a tensor."""
+    ours, theirs = layout_pair(cell, "torch")
     flat = dict(_by_layer(params))
-    above = {path.split("/")[1] for path in flat if re.match(r"upper/\d+/", path)}
-    both = any(re.search(r"(^|/)backward/", path) for path in flat)
-    depth = 1 + len(above) if "first" in params else 0
-    return convert_arrays("params", flat, list(_stack(ours, theirs, cell, depth, both)), cell)
+    upper = {path.split("/")[1] for path in flat if re.match(r"upper/\d+/", path)}
+    bidirectional = any(re.search(r"(^|/)backward/", path) for path in flat)
+    depth = 1 + len(upper) if "first" in params else 0
+    pairs = list(_stack_layouts(ours, theirs, cell, depth, bidirectional))
+    return convert_arrays("params", flat, pairs, cell)
 
 
 def from_flax(params: Mapping[str, Any], cell: Cell) -> Params:
-    """A cell's parameters from a flax ``SimpleCell``'s, ``LSTMCell``'s, ``OptimizedLSTMCell``'s or ``GRUCell``'s."""
-    ours, theirs = layouts(cell, "flax")
+    """Converts the parameters of a flax ``SimpleCell``, ``LSTMCell``, ``OptimizedLSTMCell`` or ``GRUCell``."""
+    ours, theirs = layout_pair(cell, "flax")
     return _nested(convert_arrays("params", flatten_dict(params, sep="/"), [(theirs, ours)], cell), cell)
 
 
 def to_flax(params: Params, cell: Cell) -> Params:
-    """The inverse of `from_flax`; nested, of NumPy arrays. Zeros are flax's biases where the cell has none."""
-    return unflatten_dict(convert_arrays("params", params, [layouts(cell, "flax")], cell), sep="/")
+    """The inverse of `from_flax`: nested NumPy arrays. Flax's biases are zeros if the cell has none."""
+    return unflatten_dict(convert_arrays("params", params, [layout_pair(cell, "flax")], cell), sep="/")
 
 
 def from_haiku(params: Mapping[str, Mapping[str, Any]], cell: Cell, name: str | None = None) -> Params:
-    """A cell's parameters from those of the haiku ``VanillaRNN``, ``LSTM`` or ``GRU`` of this module name.
+    """Converts the parameters of the haiku ``VanillaRNN``, ``LSTM`` or ``GRU`` of this module name.
 
     Args:
-        params: of the core, or of a whole haiku network: by module, by name.
-        cell: of a VanillaRNN one whose activation is ReLU.
-        name: as in ``"net/lstm_1"``; None is haiku's own for a core that stands by itself.
+        params: the parameters of the core or of a whole haiku network, by module and name.
+        cell: the cell that the parameters are for. For a VanillaRNN its activation must be ReLU.
+        name: the name of the core's module, as in ``"net/lstm_1"``; None is haiku's default name of a core.
     """
     ours, theirs = _haiku_layouts(cell, name)
     core = theirs.names[0].removesuffix("w_i").removesuffix("linear/w")
     flat = {f"{module}/{key}": leaf for module, leaves in params.items() for key, leaf in leaves.items()}
     flat = {path: leaf for path, leaf in flat.items() if path.startswith(core)}
-    if isinstance(cell, RNNCell) and flat:  # A VanillaRNN(double_bias=False) lacks the second one.
+    if isinstance(cell, RNNCell) and flat:  # a VanillaRNN(double_bias=False) has no second bias
         flat.setdefault(theirs.names[-1], np.zeros(cell.features, np.float32))
     return _nested(convert_arrays("params", flat, [(theirs, ours)], cell), cell)
 
 
 def to_haiku(params: Params, cell: Cell, name: str | None = None) -> Params:
-    """The inverse of `from_haiku`, of NumPy arrays. Zeros are haiku's biases where the cell has none."""
+    """The inverse of `from_haiku`, with NumPy arrays. Haiku's biases are zeros if the cell has none."""
     modules: Params = {}
     for path, array in convert_arrays("params", params, [_haiku_layouts(cell, name)], cell).items():
         module, _, key = path.rpartition("/")
@@ -108,57 +125,62 @@ def to_haiku(params: Params, cell: Cell, name: str | None = None) -> Params:
 
 
 def from_keras(weights: Sequence[Any], cell: Cell) -> Params:
-    """A cell's parameters from ``get_weights()`` of a keras ``SimpleRNN``, ``LSTM`` or ``GRU``.
+    """Converts the ``get_weights()`` of a keras ``SimpleRNN``, ``LSTM`` or ``GRU``.
 
-    A GRU's ``reset_after`` must be the cell's ``reset``. Without biases it leaves no trace in the weights.
+    A GRU's ``reset_after`` must agree with the cell's ``reset``. Weights without biases do not show whether it does.
     """
-    ours, theirs = layouts(cell, "keras")
-    names = list(pieces(theirs))
+    ours, theirs = layout_pair(cell, "keras")
+    names = list(parts_by_array(theirs))
     if len(weights) != len(names):
         raise ValueError(
-            f"weights: got {len(weights)} arrays, expected {len(names)} ({', '.join(names)}) for {shown(cell)}; "
-            "use_bias must agree, and layers are converted one by one"
+            f"weights: got {len(weights)} arrays, expected {len(names)} ({', '.join(names)}) for "
+            f"{describe_cell(cell)}; use_bias must agree, and layers are converted one by one"
         )
     named = dict(zip(names, weights, strict=True))
     return _nested(convert_arrays("weights", named, [(theirs, ours)], cell), cell)
 
 
 def to_keras(params: Params, cell: Cell) -> list[np.ndarray]:
-    """The inverse of `from_keras`: what ``layer.set_weights`` takes."""
-    return list(convert_arrays("params", params, [layouts(cell, "keras")], cell).values())
+    """The inverse of `from_keras`; ``layer.set_weights`` takes the result."""
+    return list(convert_arrays("params", params, [layout_pair(cell, "keras")], cell).values())
 
 
 def _haiku_layouts(cell: Cell, name: str | None) -> tuple[Layout, Layout]:
-    ours, theirs = layouts(cell, "haiku")
-    name = _HAIKU_NAMES[kind_of(cell)] if name is None else name
+    ours, theirs = layout_pair(cell, "haiku")
+    name = _HAIKU_NAMES[cell_kind(cell)] if name is None else name
     return ours, theirs._replace(names=tuple(f"{name}/{part}" for part in theirs.names))
 
 
-def _stack(
-    ours: Layout, theirs: Layout, cell: Cell, depth: int, both: bool
+def _stack_layouts(
+    ours: Layout, theirs: Layout, cell: Cell, depth: int, bidirectional: bool
 ) -> Iterator[tuple[Layout, Layout]]:
-    """Of each layer and direction, ours as ``first/cell/bias`` and torch's as ``bias_ih_l0``; depth 0: of one layer."""
-    for layer, prefix in enumerate(["first/", *(f"upper/{n}/" for n in range(1, depth))] if depth else [""]):
-        inputs = cell.features * (1 + both) if layer else None
-        for way in ("forward", "backward") if both else ("cell",):
-            for_ours = tuple(f"{prefix}{way}/{name}" for name in ours.names)
-            for_theirs = tuple(f"{name}_l{layer}{_WAYS[way]}" for name in theirs.names)
+    """For each layer and direction, dlcore's layout (``first/cell/bias``) and torch's (``bias_ih_l0``).
+
+    Depth 0 means one layer that is not part of a `DeepRecurrent`.
+    """
+    prefixes = ["first/", *(f"upper/{n}/" for n in range(1, depth))] if depth else [""]
+    for layer, prefix in enumerate(prefixes):
+        width = cell.features * (1 + bidirectional) if layer else None
+        for direction in ("forward", "backward") if bidirectional else ("cell",):
+            our_names = tuple(f"{prefix}{direction}/{name}" for name in ours.names)
+            their_names = tuple(f"{name}_l{layer}{_TORCH_SUFFIXES[direction]}" for name in theirs.names)
             yield (
-                ours._replace(names=for_ours, inputs=inputs),
-                theirs._replace(names=for_theirs, inputs=inputs),
+                ours._replace(names=our_names, input_width=width),
+                theirs._replace(names=their_names, input_width=width),
             )
 
 
 def _by_layer(params: Params) -> Iterator[tuple[str, Any]]:
-    """Arrays by path, those of ``upper/layer`` taken apart: ``upper/1/cell/bias``."""
+    """Arrays by path, with those of ``upper/layer`` split into layers: ``upper/1/cell/bias``."""
     for path, leaf in flatten_dict(params, sep="/").items():
         if path.startswith("upper/layer/"):
-            for layer, of_layer in enumerate(np.atleast_1d(leaf), start=1):
-                yield path.replace("layer", str(layer), 1), of_layer
+            for layer, layer_leaf in enumerate(np.atleast_1d(leaf), start=1):
+                yield path.replace("layer", str(layer), 1), layer_leaf
         else:
             yield path, leaf
 
 
 def _nested(arrays: Arrays, cell: Cell) -> Params:
+    """The arrays as nested parameters in the cell's dtype."""
     leaves = {path: jnp.asarray(array, cell.param_dtype) for path, array in arrays.items()}
     return unflatten_dict(leaves, sep="/")

@@ -1,4 +1,4 @@
-"""The convolutional layer (lecture: convolutional layers)."""
+"""The convolutional layer, over sequences, images or volumes (lecture: convolutional layers)."""
 
 from collections.abc import Sequence
 
@@ -17,15 +17,22 @@ class Conv(nn.Module):
     """A convolutional layer: K filters that extend the full depth of their input.
 
     ``O_k[m] = b_k + sum_{d, i} F_k[i, d] X[m S + i, d]``, with F * F * D1 * K weights and K biases in two
-    dimensions. The number of entries of ``kernel_size`` says how many spatial dimensions there are.
+    dimensions. The number of entries of ``kernel_size`` is the number of spatial dimensions.
 
     Attributes:
         features: K, the number of filters and the depth of the output.
-        kernel_size: F, one entry a spatial dimension; an integer means a square filter over images.
-        strides, padding, dilation, groups, remainder: as in `ops.convolution.correlate_channels`.
-        flip: flips the filters, which makes it the lecture's true convolution.
+        kernel_size: F, one entry for each spatial dimension; an integer means a square filter over images.
+        strides: S, as in `ops.convolution.correlate_channels`.
+        padding: P, as there.
+        dilation: as there.
+        groups: as there.
+        remainder: as there.
+        flip: flips the filters, so that the layer computes the lecture's true convolution.
         use_bias: whether each filter adds a bias.
-        kernel_init, bias_init, dtype, param_dtype: as in flax.
+        kernel_init: initializer of the filters.
+        bias_init: initializer of the biases.
+        dtype: of the computation, as in flax.
+        param_dtype: of the parameters, as in flax.
 
     >>> layer = Conv(features=2, kernel_size=3)
     >>> maps, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 6, 6, 1)))
@@ -53,21 +60,22 @@ class Conv(nn.Module):
 
         Args:
             inputs: sequences, images or volumes.
-            lengths: ``[B]``, how far each row goes in the first spatial dimension. What stands behind its end is
-                taken as 0, and outputs behind `output_lengths` are 0: a row's outputs are those it has alone.
+            lengths: ``[B]``, the number of valid places of each row in the first spatial dimension. Padding is read
+                as 0, and outputs after `output_lengths` are 0, so that each row has the outputs it has alone.
 
         Raises:
-            ValueError: sizes do not fit. TypeError: the inputs are no floating point numbers.
+            ValueError: sizes do not fit.
+            TypeError: the inputs are not floating point numbers.
         """
         check_floats("inputs", inputs)
         window = window_of(self.kernel_size)
         check_integer("features", self.features)
-        shape = (*window, inputs.shape[-1] // max(self.groups, 1), self.features)
-        convolution.check_shapes(inputs.shape, shape, self.groups)
+        kernel_shape = (*window, inputs.shape[-1] // max(self.groups, 1), self.features)
+        convolution.check_shapes(inputs.shape, kernel_shape, self.groups)
         if lengths is not None:
             check_lengths(lengths, inputs.shape)
             inputs = zero_padding(inputs, lengths)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        kernel = self.param("kernel", self.kernel_init, kernel_shape, self.param_dtype)
         bias = (
             self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
         )
@@ -85,14 +93,14 @@ class Conv(nn.Module):
         return outputs if lengths is None else zero_padding(outputs, self.output_lengths(lengths))
 
     def output_lengths(self, lengths: jax.Array) -> jax.Array:
-        """How many outputs each row of a padded batch has, ``[B]`` -> ``[B]``."""
+        """The number of valid outputs of each row of a padded batch, ``[B]`` -> ``[B]``."""
         return sizes.output_lengths(
             lengths, window_of(self.kernel_size), self.strides, self.padding, self.dilation, self.remainder
         )
 
 
 def window_of(kernel_size: int | Sequence[int]) -> tuple[int, ...]:
-    """The window that ``kernel_size`` means: an integer is a square one over images."""
+    """The window that ``kernel_size`` means; an integer means a square window over images."""
     rank = len(kernel_size) if isinstance(kernel_size, Sequence) else 2
     if not rank:
         raise ValueError(
@@ -102,7 +110,7 @@ def window_of(kernel_size: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def flatten(maps: jax.Array) -> jax.Array:
-    """Each example's feature maps as one vector: ``[B, ...]`` -> ``[B, product]`` (lecture: flatten).
+    """The feature maps of each example as one vector: ``[B, ...]`` -> ``[B, product]`` (lecture: flatten).
 
     >>> flatten(jnp.ones((4, 2, 2, 32))).shape
     (4, 128)

@@ -1,4 +1,4 @@
-"""What a stack is made of and how far it sees, computed from its blocks alone."""
+"""The sizes, parameters and receptive fields of a stack, computed from its blocks without running it."""
 
 import functools
 import math
@@ -8,13 +8,13 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from dlcore.layers.convolution.stack import ConvBlock, ConvStack, WindowStep
+from dlcore.layers.convolution.stack import ConvBlock, ConvStack, WindowMove
 from dlcore.ops import sizes
 from dlcore.utils.checks import check_integer
 
 
 class Row(NamedTuple):
-    """One layer of a `Description`; sizes and receptive fields have one entry a spatial dimension."""
+    """One layer of a `Description`; sizes and receptive fields have one entry for each spatial dimension."""
 
     name: str
     output_size: tuple[int, ...]
@@ -27,33 +27,32 @@ class Row(NamedTuple):
 
 
 class Description(NamedTuple):
-    """The layers of a stack over one input, with a row each; prints as a table.
+    """The layers of a stack over one input; prints as a table.
 
     Attributes:
-        rows: the layers in order. ``output_size`` includes the channels; ``multiply_adds`` are for one example;
-            ``dense_weights`` is what a fully connected layer between the same numbers of units would need
-            (lecture: convolution vs fully connected).
+        rows: the layers in order. ``output_size`` includes the channels. ``multiply_adds`` counts those of one
+            example. ``dense_weights`` is the number of weights that a fully connected layer between the same
+            numbers of units would need (lecture: convolution vs fully connected).
     """
 
     rows: tuple[Row, ...]
 
     @property
     def parameters(self) -> int:
-        """All weights and biases."""
+        """The number of weights and biases."""
         return sum(row.weights + row.biases for row in self.rows)
 
     def __rich__(self) -> Table:
         table = Table(
             "layer", "output", "sees", "stride", title="convolution vs fully connected", show_footer=True
         )
-        numbers = [row[4:] for row in self.rows]
-        totals = [sum(column) for column in zip(*numbers, strict=True)]
+        totals = [sum(column) for column in zip(*(row[4:] for row in self.rows), strict=True)]
         table.columns[0].footer = "total"
         for name, total in zip(("weights", "biases", "multiply-adds", "dense weights"), totals, strict=True):
             table.add_column(name, footer=f"{total:,}", justify="right")
         for row in self.rows:
-            shown = (f"{number:,}" if number else "-" for number in row[4:])
-            table.add_row(row.name, *map(_times, row[1:4]), *shown)
+            counts = (f"{count:,}" if count else "-" for count in row[4:])
+            table.add_row(row.name, *map(_times, row[1:4]), *counts)
         return table
 
     def __str__(self) -> str:
@@ -64,7 +63,11 @@ class Description(NamedTuple):
 
 
 def describe(stack: ConvStack | Sequence[ConvBlock], input_shape: Sequence[int]) -> Description:
-    """The layers of a stack over inputs ``[*spatial, C]``, without the batch; print it to see a table.
+    """Describes the layers of a stack; print the result to see a table.
+
+    Args:
+        stack: a stack or its blocks.
+        input_shape: the shape ``[*spatial, C]`` of one input, without the batch.
 
     Raises:
         ValueError: a window does not fit, or ``input_shape`` has another rank than the stack.
@@ -75,15 +78,15 @@ def describe(stack: ConvStack | Sequence[ConvBlock], input_shape: Sequence[int])
     """
     rows: list[Row] = []
     shape = tuple(check_integer("input_shape", size) for size in input_shape)
-    seen = Seen.nothing(len(shape) - 1)
-    for number, block in enumerate(_blocks(stack)):
-        rows += (row._replace(name=f"{number}: {row.name}") for row in _rows(block, shape, seen))
-        shape, seen = rows[-1].output_size, functools.reduce(Seen.through, block.steps(), seen)
+    view = View.of_input(len(shape) - 1)
+    for index, block in enumerate(_blocks(stack)):
+        rows += (row._replace(name=f"{index}: {row.name}") for row in _block_rows(block, shape, view))
+        shape, view = rows[-1].output_size, functools.reduce(View.through, block.window_moves(), view)
     return Description(tuple(rows))
 
 
 def receptive_field(stack: ConvStack | Sequence[ConvBlock]) -> tuple[int, ...]:
-    """How many input pixels one output sees, one number a spatial dimension.
+    """The number of input pixels that one output sees, for each spatial dimension.
 
     ``r <- r + (F - 1) * dilation * j``, ``j <- j * S`` over all convolutions and pools, beginning with 1 and 1.
 
@@ -91,14 +94,14 @@ def receptive_field(stack: ConvStack | Sequence[ConvBlock]) -> tuple[int, ...]:
     (10, 10)
     """
     blocks = _blocks(stack)
-    seen = Seen.nothing(len(next(blocks[0].steps()).window))
+    view = View.of_input(len(next(blocks[0].window_moves()).window))
     for block in blocks:
-        seen = functools.reduce(Seen.through, block.steps(), seen)
-    return seen.field
+        view = functools.reduce(View.through, block.window_moves(), view)
+    return view.field
 
 
 def parameter_count(stack: ConvStack | Sequence[ConvBlock], input_shape: Sequence[int]) -> int:
-    """Weights and biases of a stack: F * F * D1 * K + K for each convolution (lecture: key parameters).
+    """The weights and biases of a stack: F * F * D1 * K + K for each convolution (lecture: key parameters).
 
     >>> parameter_count([ConvBlock(7, 3)], (8, 8, 5))
     322
@@ -106,20 +109,27 @@ def parameter_count(stack: ConvStack | Sequence[ConvBlock], input_shape: Sequenc
     return describe(stack, input_shape).parameters
 
 
-class Seen(NamedTuple):
-    """The receptive field and the distance, in input pixels, between two neighboring outputs."""
+class View(NamedTuple):
+    """What an output sees of the input.
+
+    Attributes:
+        field: r, the receptive field in input pixels.
+        jump: j, the distance in input pixels between two neighboring outputs.
+    """
 
     field: tuple[int, ...]
     jump: tuple[int, ...]
 
     @classmethod
-    def nothing(cls, rank: int) -> "Seen":
+    def of_input(cls, rank: int) -> "View":
+        """The view before the first window: each pixel sees itself."""
         return cls((1,) * rank, (1,) * rank)
 
-    def through(self, step: WindowStep) -> "Seen":
-        wider = zip(self.field, step.window, step.dilation, self.jump, strict=True)
-        field = tuple(seen + (cells - 1) * spread * jump for seen, cells, spread, jump in wider)
-        return Seen(field, tuple(a * b for a, b in zip(self.jump, step.strides, strict=True)))
+    def through(self, move: WindowMove) -> "View":
+        """The view after one more window."""
+        dimensions = zip(self.field, move.window, move.dilation, self.jump, strict=True)
+        field = tuple(seen + (cells - 1) * spread * jump for seen, cells, spread, jump in dimensions)
+        return View(field, tuple(jump * stride for jump, stride in zip(self.jump, move.strides, strict=True)))
 
 
 def _blocks(stack: ConvStack | Sequence[ConvBlock]) -> Sequence[ConvBlock]:
@@ -129,35 +139,40 @@ def _blocks(stack: ConvStack | Sequence[ConvBlock]) -> Sequence[ConvBlock]:
     return blocks
 
 
-def _rows(block: ConvBlock, entered: tuple[int, ...], seen: Seen) -> Iterator[Row]:
-    shape = entered
-    for number, step in enumerate(block.steps()):
-        if len(step.window) != len(shape) - 1:
-            raise ValueError(
-                f"input_shape: got {shape}, expected {len(step.window)} spatial dimensions and the channels"
-            )
-        name = "kernel_size" if step.kind == "conv" else "pool"
-        places = sizes.geometry(shape[:-1], *step[1:], block.remainder, name=name).outputs
-        before, shape = shape, (*places, block.features if step.kind == "conv" else shape[-1])
-        seen = seen.through(step)
-        row = Row(_times(step.window), shape, seen.field, step.strides)
-        if step.kind == "pool":
+def _block_rows(block: ConvBlock, block_input: tuple[int, ...], view: View) -> Iterator[Row]:
+    """The rows of one block for an input shape ``[*spatial, C]``."""
+    shape = block_input
+    for index, move in enumerate(block.window_moves()):
+        before, shape = shape, _output_shape(block, move, shape)
+        view = view.through(move)
+        row = Row(_times(move.window), shape, view.field, move.strides)
+        if move.kind == "pool":
             yield row._replace(name=f"{block.pool_kind}-pool {row.name}")
             continue
-        weights = math.prod(step.window) * before[-1] // block.groups * block.features
+        places = math.prod(shape[:-1])
+        weights = math.prod(move.window) * before[-1] // block.groups * block.features
         yield row._replace(
             name=f"conv {row.name}",
             weights=weights,
             biases=0 if block.norm else block.features,
-            multiply_adds=weights * math.prod(places),
+            multiply_adds=weights * places,
             dense_weights=math.prod(before) * math.prod(shape),
         )
         if block.norm:
             yield row._replace(name=f"{block.norm} norm", weights=block.features, biases=block.features)
-        if block.residual and number == block.convolutions - 1 and shape != entered:
-            weights = entered[-1] * block.features
-            adds = weights * math.prod(places)
-            yield row._replace(name="projection", weights=weights, multiply_adds=adds)
+        if block.residual and index == block.convolutions - 1 and shape != block_input:
+            weights = block_input[-1] * block.features
+            yield row._replace(name="projection", weights=weights, multiply_adds=weights * places)
+
+
+def _output_shape(block: ConvBlock, move: WindowMove, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(move.window) != len(input_shape) - 1:
+        raise ValueError(
+            f"input_shape: got {input_shape}, expected {len(move.window)} spatial dimensions and the channels"
+        )
+    name = "kernel_size" if move.kind == "conv" else "pool"
+    geometry = sizes.make_geometry(input_shape[:-1], *move[1:], block.remainder, name=name)
+    return (*geometry.outputs, block.features if move.kind == "conv" else input_shape[-1])
 
 
 def _times(numbers: Sequence[int]) -> str:

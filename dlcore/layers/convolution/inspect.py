@@ -1,4 +1,4 @@
-"""A look into a trained network of images: what it says of each, and what its stack sees in one."""
+"""Looks into a trained image classifier: its probabilities, and the feature maps of its stack."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 def class_probabilities(
     model: nn.Module, variables: Mapping[str, Any], images: np.ndarray, batch_size: int = 100
 ) -> np.ndarray:
-    """The lecture's final probabilities, ``softmax(model(images))``: ``[N, H, W, C]`` -> ``[N, classes]``."""
+    """The lecture's final probabilities, ``softmax(model(images))``: ``[N, H, W, C]`` -> ``[N, classes]``.
+
+    Args:
+        model: called as ``model(inputs, train=False)``.
+        variables: the parameters and state of the model.
+        images: ``[N, H, W, C]``.
+        batch_size: number of images that are computed at once.
+    """
 
     def of_one(image: jax.Array) -> jax.Array:
         return jax.nn.softmax(model.apply(variables, image[None], train=False)[0])
@@ -27,26 +34,29 @@ def class_probabilities(
 def block_maps(
     model: nn.Module, variables: Mapping[str, Any], image: np.ndarray, stack: str = "stack"
 ) -> dict[str, np.ndarray]:
-    """What leaves each block of the model's `ConvStack` for one image: name -> ``[H', W', K]``.
+    """The output of each block of the model's `ConvStack` for one image: name -> ``[H', W', K]``.
 
     Args:
-        model: called as ``model(inputs, train=...)``. variables: its parameters and state.
+        model: called as ``model(inputs, train=False)``.
+        variables: the parameters and state of the model.
         image: ``[H, W, C]``.
-        stack: the stack's name in the model.
+        stack: the name of the stack in the model.
     """
-    _, seen = model.apply(variables, image[None], train=False, mutable=["intermediates"])
-    return {name: np.asarray(block["maps"][0][0]) for name, block in seen["intermediates"][stack].items()}
+    _, sown = model.apply(variables, image[None], train=False, mutable=["intermediates"])
+    return {name: np.asarray(block["maps"][0][0]) for name, block in sown["intermediates"][stack].items()}
 
 
 def classifier_figures(
     model: nn.Module, names: Sequence[str], test: Mapping[str, np.ndarray], params: Any, model_state: Any
 ) -> dict[str, "Figure"]:
-    """`figures.image_classifier` of a model whose `ConvStack` is called "stack".
+    """`plots.classification.image_classifier` for a model whose `ConvStack` is called "stack".
 
     Args:
-        model: called as ``model(inputs, train=...)``. names: of the classes.
+        model: called as ``model(inputs, train=False)``.
+        names: names of the classes.
         test: ``inputs [N, H, W, C]`` and ``labels [N]``.
-        params, model_state: as an Experiment's ``figures`` gets them.
+        params: the parameters, as the ``figures`` of an `Experiment` get them.
+        model_state: the other variables, as the ``figures`` of an `Experiment` get them.
     """
     variables = {"params": params, **model_state}
     probabilities = class_probabilities(model, variables, test["inputs"])

@@ -18,8 +18,8 @@ from dlcore.utils.checks import check_integer
 POOLS = {"max": pooling.max_pool, "average": pooling.avg_pool}
 
 
-class WindowStep(NamedTuple):
-    """One movement of a window in a block; what sizes, lengths and receptive fields are computed from."""
+class WindowMove(NamedTuple):
+    """A window that moves over the maps in a block. Sizes, lengths and receptive fields are computed from it."""
 
     kind: Literal["conv", "pool"]
     window: tuple[int, ...]
@@ -30,24 +30,28 @@ class WindowStep(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ConvBlock:
-    """One block of a `ConvStack`: conv -> norm -> ReLU, as often as said, -> pool -> dropout.
+    """One block of a `ConvStack`: (conv -> norm -> ReLU) * ``convolutions`` -> pool -> dropout.
 
     Attributes:
         features: K, the number of filters.
-        kernel_size, padding, dilation, groups: of the convolutions; "SAME" leaves the shrinking to the pool.
-        strides: of the first convolution.
-        convolutions: how many there are in the block.
-        norm: None, "batch" (over batch and space) or "layer" (over each place's channels); in place of the bias.
-        residual: adds the block's input before the last ReLU, through a 1 x 1 convolution where the shape
-            changes (He et al. 2015).
-        pool: window of the pool; None has no pool.
-        pool_strides: of the pool; None is the window's own size.
+        kernel_size: F of the convolutions.
+        strides: S of the first convolution; the others have 1.
+        padding: P of the convolutions. With "SAME" only the pool and the strides make the maps smaller.
+        dilation: dilation of the convolutions.
+        groups: number of groups of channels in the convolutions.
+        convolutions: number of convolutions in the block.
+        norm: None, "batch" (over batch and space) or "layer" (over the channels of each place). It replaces the bias.
+        residual: adds the block's input before the last ReLU, through a 1 x 1 convolution if the shape changes
+            (He et al. 2015).
+        pool: window of the pool; None means no pool.
+        pool_strides: strides of the pool; None is the size of its window.
         pool_kind: "max" or "average".
-        dropout: the share of activations set to 0 in training, in [0, 1).
-        remainder: what to do where a window does not come out even, see `ops.sizes.output_size`.
+        dropout: the share of activations that training sets to 0, in [0, 1).
+        remainder: what to do if a stride does not divide the size, see `ops.sizes.output_size`.
 
     Raises:
-        ValueError: a setting is out of its bounds. TypeError: one is no integer.
+        ValueError: a setting is out of its bounds.
+        TypeError: a setting is not an integer.
     """
 
     features: int
@@ -72,33 +76,36 @@ class ConvBlock:
         check_norm(self.norm)
         if self.pool_kind not in POOLS:
             raise ValueError(f'pool_kind: got {self.pool_kind!r}, expected "max" or "average"')
-        tuple(self.steps())
+        tuple(self.window_moves())  # raises if a setting does not fit
 
-    def steps(self) -> Iterator[WindowStep]:
-        """The windows that move over the maps, in order; the shortcut of a residual block is none of them."""
+    def window_moves(self) -> Iterator[WindowMove]:
+        """The windows that move over the maps, in order, without the shortcut of a residual block."""
         window = window_of(self.kernel_size)
-        rank, once = len(window), (1,) * len(window)
+        rank, ones = len(window), (1,) * len(window)
         strides = sizes.per_dimension("strides", self.strides, rank)
         dilation = sizes.per_dimension("dilation", self.dilation, rank)
-        for number in range(self.convolutions):
-            yield WindowStep("conv", window, once if number else strides, self.padding, dilation)
+        for index in range(self.convolutions):
+            yield WindowMove("conv", window, ones if index else strides, self.padding, dilation)
         if self.pool is not None:
             pool = sizes.per_dimension("pool", self.pool, rank)
-            moves = self.pool if self.pool_strides is None else self.pool_strides
-            yield WindowStep("pool", pool, sizes.per_dimension("pool_strides", moves, rank), 0, once)
+            pool_strides = self.pool if self.pool_strides is None else self.pool_strides
+            yield WindowMove("pool", pool, sizes.per_dimension("pool_strides", pool_strides, rank), 0, ones)
 
     def output_lengths(self, lengths: jax.Array) -> jax.Array:
-        """How many outputs each row of a padded batch has, ``[B]`` -> ``[B]``."""
-        for step in self.steps():
-            lengths = sizes.output_lengths(lengths, *step[1:], self.remainder)
+        """The number of valid outputs of each row of a padded batch, ``[B]`` -> ``[B]``."""
+        for move in self.window_moves():
+            lengths = sizes.output_lengths(lengths, *move[1:], self.remainder)
         return lengths
 
 
 class ConvStack(nn.Module):
     """The lecture's feature extractor: conv -> ReLU -> pool, repeated.
 
+    Attributes:
+        blocks: the blocks in order.
+
     >>> stack = ConvStack([ConvBlock(16), ConvBlock(32, norm="batch", dropout=0.2)])
-    >>> maps, _ = stack.init_with_output(jax.random.key(0), jax.numpy.ones((4, 8, 8, 1)), train=False)
+    >>> maps, _ = stack.init_with_output(jax.random.key(0), jax.numpy.ones((4, 8, 8, 1)))
     >>> maps.shape
     (4, 2, 2, 32)
     """
@@ -106,23 +113,34 @@ class ConvStack(nn.Module):
     blocks: Sequence[ConvBlock]
 
     @nn.compact
-    def __call__(self, inputs: jax.Array, lengths: jax.Array | None = None, *, train: bool) -> jax.Array:
+    def __call__(
+        self, inputs: jax.Array, lengths: jax.Array | None = None, *, train: bool = False
+    ) -> jax.Array:
         """``[B, *spatial, C]`` -> ``[B, *smaller, features of the last block]``.
 
-        With ``train`` BatchNorm uses (and updates, in ``batch_stats``) the batch's statistics, and dropout
-        draws from the rng stream ``dropout``. With ``lengths [B]``, a row's outputs are those it has without its
-        padding, batch statistics are of valid places only, and outputs behind `output_lengths` are 0. What
-        leaves a block, before dropout, is sown as ``maps`` into ``intermediates``.
+        The output of each block, before dropout, is sown as ``maps`` into ``intermediates``.
+
+        Args:
+            inputs: sequences, images or volumes.
+            lengths: ``[B]``, the number of valid places of each row in the first spatial dimension. Each row has the
+                outputs it has without its padding, batch statistics count valid places only, and outputs after
+                `output_lengths` are 0.
+            train: whether BatchNorm uses the statistics of the batch (and updates those in ``batch_stats``), and
+                dropout draws from the rng stream ``dropout``.
+
+        Raises:
+            ValueError: there is no block, or sizes do not fit.
+            TypeError: the inputs are not floating point numbers.
         """
         if not self.blocks:
             raise ValueError("blocks: got none, expected at least one ConvBlock")
-        for number, block in enumerate(self.blocks):
-            inputs = _Block(block, name=f"block_{number}")(inputs, lengths, train=train)
+        for index, block in enumerate(self.blocks):
+            inputs = _Block(block, name=f"block_{index}")(inputs, lengths, train=train)
             lengths = None if lengths is None else block.output_lengths(lengths)
         return inputs
 
     def output_lengths(self, lengths: jax.Array) -> jax.Array:
-        """How many outputs each row of a padded batch has, ``[B]`` -> ``[B]``."""
+        """The number of valid outputs of each row of a padded batch, ``[B]`` -> ``[B]``."""
         return functools.reduce(lambda lengths, block: block.output_lengths(lengths), self.blocks, lengths)
 
 
@@ -131,8 +149,14 @@ def temporal_blocks(
 ) -> list[ConvBlock]:
     """The blocks of a temporal convolutional network (Bai, Kolter & Koltun 2018, arXiv 1803.01271).
 
-    Each has two causal convolutions and a shortcut; dilation doubles from level to level, so that an output
-    sees 1 + 2 (F - 1)(2^levels - 1) steps back to its own.
+    Each block has two causal convolutions and a shortcut. The dilation doubles from level to level, so that an output
+    sees the last 1 + 2 (F - 1)(2^levels - 1) steps, the present one included.
+
+    Args:
+        features: K of every block.
+        levels: number of blocks.
+        kernel_size: F, in time steps.
+        dropout: the share of activations that training sets to 0.
 
     >>> [block.dilation for block in temporal_blocks(features=8, levels=3)]
     [1, 2, 4]
@@ -153,51 +177,58 @@ def temporal_blocks(
 
 
 class _Block(nn.Module):
+    """The module of one `ConvBlock`."""
+
     block: ConvBlock
 
     @nn.compact
     def __call__(self, inputs: jax.Array, lengths: jax.Array | None, *, train: bool) -> jax.Array:
-        block, maps, after = self.block, inputs, lengths
-        for number, step in enumerate(block.steps()):
-            if step.kind == "pool":
+        block, maps, map_lengths = self.block, inputs, lengths
+        for index, move in enumerate(block.window_moves()):
+            if move.kind == "pool":
                 pool = POOLS[block.pool_kind]
-                maps = pool(maps, step.window, step.strides, remainder=block.remainder, lengths=after)
-            else:
-                maps = self._convolve(maps, after, step, number)
-            after = None if after is None else sizes.output_lengths(after, *step[1:], block.remainder)
-            if step.kind == "conv":
-                maps = normalize(block.norm, maps, after, train=train, name=f"norm_{number}")
-                if block.residual and number == block.convolutions - 1:
-                    maps = maps + self._shortcut(inputs, lengths, maps.shape)
-                maps = nn.relu(maps)
+                maps = pool(maps, move.window, move.strides, remainder=block.remainder, lengths=map_lengths)
+                continue
+            maps = self._convolve(maps, map_lengths, move, index)
+            if map_lengths is not None:
+                map_lengths = sizes.output_lengths(map_lengths, *move[1:], block.remainder)
+            maps = normalize(block.norm, maps, map_lengths, train=train, name=f"norm_{index}")
+            if block.residual and index == block.convolutions - 1:
+                maps = maps + self._shortcut(inputs, lengths, maps.shape)
+            maps = nn.relu(maps)
         self.sow("intermediates", "maps", maps)
         return nn.Dropout(block.dropout, deterministic=not train)(maps)
 
     def _convolve(
-        self, maps: jax.Array, lengths: jax.Array | None, step: WindowStep, number: int
+        self, maps: jax.Array, lengths: jax.Array | None, move: WindowMove, index: int
     ) -> jax.Array:
         return Conv(
             self.block.features,
-            step.window,
-            step.strides,
-            step.padding,
-            step.dilation,
+            move.window,
+            move.strides,
+            move.padding,
+            move.dilation,
             self.block.groups,
             self.block.remainder,
             use_bias=self.block.norm is None,
             kernel_init=nn.initializers.he_normal(),
-            name=f"conv_{number}",
+            name=f"conv_{index}",
         )(maps, lengths)
 
-    def _shortcut(self, inputs: jax.Array, lengths: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
-        if inputs.shape == shape:
+    def _shortcut(
+        self, inputs: jax.Array, lengths: jax.Array | None, output_shape: tuple[int, ...]
+    ) -> jax.Array:
+        """The block's input in the shape of its output."""
+        if inputs.shape == output_shape:
             return inputs if lengths is None else zero_padding(inputs, lengths)
-        window, strides = (1,) * (len(shape) - 2), self.block.strides
-        project = Conv(shape[-1], window, strides, remainder="floor", use_bias=False, name="projection")
+        window, strides = (1,) * (len(output_shape) - 2), self.block.strides
+        project = Conv(
+            output_shape[-1], window, strides, remainder="floor", use_bias=False, name="projection"
+        )
         outputs = project(inputs, lengths)
-        if outputs.shape != shape:
+        if outputs.shape != output_shape:
             raise ValueError(
                 f"padding: got {self.block.padding!r} in a residual block, which changes {inputs.shape[1:-1]} "
-                f'places to {shape[1:-1]}, expected "SAME" or "CAUSAL", so that input and output can be added'
+                f'places to {output_shape[1:-1]}, expected "SAME" or "CAUSAL", so that input and output can be added'
             )
         return outputs

@@ -1,4 +1,7 @@
-"""Attention: where in a memory ``[*batch, S, M]`` of other length to look (`attention_decoder` does the looking)."""
+"""Attention: how much each step of a memory ``[*batch, S, M]`` counts for a query.
+
+`attention_decoder` uses it in each step of a decoder.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,24 +18,28 @@ from dlcore.ops.lengths import check_lengths, valid_steps, zero_padding
 from dlcore.utils.checks import check_integer
 
 Scores: TypeAlias = Callable[[jax.Array], jax.Array]
+"""``query [*batch, width] -> scores [*batch, S]``."""
 
 
 def attend(
     scores: jax.Array, memory: jax.Array, lengths: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """The mean of a memory, weighted by the softmax of scores over the steps that are a row's own:
+    """The mean of a memory, weighted by the softmax of scores over the valid steps of each row:
 
         w_s = exp(e_s) / sum_{s' < length} exp(e_s'),    c = sum_s w_s m_s
 
     Args:
-        scores: e, ``[*batch, S]``. memory: m, ``[*batch, S, M]``. lengths: ``[*batch]`` integers; None: all is valid.
+        scores: e, ``[*batch, S]``.
+        memory: m, ``[*batch, S, M]``.
+        lengths: ``[*batch]`` integers, the number of valid steps of each row; None if all steps are valid.
 
     Returns:
-        The context c ``[*batch, M]`` and the weights w ``[*batch, S]``, exactly 0 in padding and in rows of length 0.
-        Nothing in the padding, NaN included, reaches them or a gradient.
+        The context c ``[*batch, M]`` and the weights w ``[*batch, S]``. The weights are exactly 0 in padding, and both
+        are 0 in rows of length 0. Nothing in the padding, NaN included, reaches them or a gradient.
 
     Raises:
-        ValueError, TypeError: shapes or dtypes do not fit.
+        ValueError: shapes do not fit, or a length is out of its bounds.
+        TypeError: scores or memory are not floating point numbers, or the lengths are not integers.
 
     >>> memory = jnp.array([[[1.0], [3.0], [jnp.nan]]])
     >>> context, weights = attend(jnp.zeros((1, 3)), memory, jnp.array([2]))
@@ -54,7 +61,7 @@ def masked_softmax(scores: jax.Array, lengths: jax.Array | None) -> jax.Array:
     if lengths is None:
         return jax.nn.softmax(scores)
     valid = valid_steps(lengths, scores.shape[-1])
-    # The least number in place of -inf, of which a row of length 0 would make NaN on its way to 0.
+    # With -inf in place of the least number, a row of length 0 would compute NaN before it becomes 0.
     weights = jax.nn.softmax(jnp.where(valid, scores, jnp.finfo(scores.dtype).min))
     return jnp.where(valid, weights, jnp.zeros((), weights.dtype))
 
@@ -65,7 +72,13 @@ def weighted_mean(weights: jax.Array, memory: jax.Array) -> jax.Array:
 
 
 def check_memory(memory: jax.Array, lengths: jax.Array | None, name: str = "lengths") -> None:
-    """Raises unless it is a memory ``[*batch, S, M]``, and the lengths, which errors call so, are its own."""
+    """Raises unless the memory is ``[*batch, S, M]`` and the lengths fit it.
+
+    Args:
+        memory: floating point numbers.
+        lengths: ``[*batch]`` integers, or None.
+        name: what error messages call the lengths.
+    """
     check_floats("memory", memory)
     if memory.ndim < 2:
         raise ValueError(f"memory: got shape {memory.shape}, expected [*batch, S, features]")
@@ -74,15 +87,17 @@ def check_memory(memory: jax.Array, lengths: jax.Array | None, name: str = "leng
 
 
 class Attention(nn.Module):
-    """How well each step of a memory answers a query; use one of those below.
+    """The base class of attentions, which score how well each step of a memory answers a query.
 
-    ``scores = attention(memory [*batch, S, M], width)`` does once what depends on the memory only. Then
-    ``scores(query [*batch, width]) -> [*batch, S]`` is a pure function of arrays, for use in any loop.
+    ``scores = attention(memory [*batch, S, M], width)`` computes once what depends on the memory only. Then
+    ``scores(query [*batch, width]) -> [*batch, S]`` is a pure function of arrays that any loop can call.
 
     Attributes:
-        kernel_init, dtype, param_dtype: as in flax.
-        attends: whether the decoder asks with its new state, ``"after"`` its cell's step, or ``"before"`` it with the
-            old one; see `AttentionDecoder`.
+        kernel_init: initializer of the kernels.
+        dtype: of the computation, as in flax.
+        param_dtype: of the parameters, as in flax.
+        attends: which state of the decoder is the query: ``"after"`` takes the new state, after the cell's step,
+            ``"before"`` the old one; see `AttentionDecoder`.
     """
 
     _: dataclasses.KW_ONLY
@@ -93,6 +108,7 @@ class Attention(nn.Module):
     attends: ClassVar[Literal["after", "before"]] = "after"
 
     def __call__(self, memory: jax.Array, width: int) -> Scores:
+        """The scores of queries ``[*batch, width]`` against this memory."""
         raise NotImplementedError
 
     def _kernel(self, name: str, rows: int, columns: int) -> jax.Array:
@@ -100,16 +116,16 @@ class Attention(nn.Module):
 
 
 class LuongAttention(Attention):
-    """Multiplicative attention (Luong, Pham & Manning 2015, arXiv 1508.04025)
+    """Multiplicative attention (Luong, Pham & Manning 2015, arXiv 1508.04025):
 
         e_s = q . m_s         "dot"
         e_s = q . (m_s W)     "general", with ``memory_kernel [M, width]``
 
     Attributes:
-        score: which of them.
+        score: ``"dot"`` or ``"general"``.
 
     Raises:
-        ValueError: another score, or "dot" where the memory is not as wide as the query.
+        ValueError: the score is unknown, or it is "dot" and the memory is not as wide as the query.
 
     >>> attention, memory = LuongAttention(), jnp.array([[[1.0, 0.0], [0.0, 2.0]]])
     >>> attention.apply({}, memory, 2)(jnp.array([[3.0, 4.0]])).tolist()
@@ -132,21 +148,21 @@ class LuongAttention(Attention):
         elif memory.shape[-1] != width:
             raise ValueError(
                 f'memory: got {memory.shape[-1]} features for queries of {width}, expected as many for score="dot"; '
-                'score="general" has a kernel between them'
+                'use score="general", which has a kernel between them'
             )
         return lambda query: jnp.einsum("...h,...sh->...s", query, memory)
 
 
 class BahdanauAttention(Attention):
-    """Additive attention (Bahdanau, Cho & Bengio 2015, arXiv 1409.0473)
+    """Additive attention (Bahdanau, Cho & Bengio 2015, arXiv 1409.0473):
 
         e_s = tanh(q W + m_s U) . v
 
-    Parameters are W, ``query_kernel [width, features]``, U, ``memory_kernel [M, features]``, and v,
+    The parameters are W, ``query_kernel [width, features]``, U, ``memory_kernel [M, features]``, and v,
     ``score_kernel [features, 1]``. ``m U`` is computed once.
 
     Attributes:
-        features: the width in which query and memory meet.
+        features: the width of ``q W`` and ``m U``.
 
     >>> attention, memory = BahdanauAttention(features=8), jnp.ones((2, 5, 3))
     >>> variables = attention.init(jax.random.key(0), memory, 4)
@@ -164,11 +180,11 @@ class BahdanauAttention(Attention):
 
     @nn.compact
     def __call__(self, memory: jax.Array, width: int) -> Scores:
-        of_query = self._kernel("query_kernel", width, self.features)
-        of_memory = self._kernel("memory_kernel", memory.shape[-1], self.features)
-        of_both = self._kernel("score_kernel", self.features, 1)
-        memory, of_query, of_memory, of_both = promote_dtype(
-            memory, of_query, of_memory, of_both, dtype=self.dtype
+        query_kernel = self._kernel("query_kernel", width, self.features)
+        memory_kernel = self._kernel("memory_kernel", memory.shape[-1], self.features)
+        score_kernel = self._kernel("score_kernel", self.features, 1)
+        memory, query_kernel, memory_kernel, score_kernel = promote_dtype(
+            memory, query_kernel, memory_kernel, score_kernel, dtype=self.dtype
         )
-        keys = memory @ of_memory
-        return lambda query: (jnp.tanh((query @ of_query)[..., None, :] + keys) @ of_both)[..., 0]
+        keys = memory @ memory_kernel
+        return lambda query: (jnp.tanh((query @ query_kernel)[..., None, :] + keys) @ score_kernel)[..., 0]

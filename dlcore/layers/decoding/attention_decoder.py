@@ -1,9 +1,9 @@
-"""A decoder that looks, step by step, at what an encoder made of another sequence.
+"""A decoder whose every step attends to the outputs of an encoder of another sequence.
 
     carry, outputs = decoder(inputs, memory, lengths, memory_lengths, initial_carry)
 
-Inputs are ``[*batch, T, E]`` and the memory, an encoder's outputs, ``[*batch, S, M]``, either with lengths of its own.
-Padding does nothing, as in `recurrent`.
+Inputs are ``[*batch, T, E]``. The memory holds an encoder's outputs, ``[*batch, S, M]``. Each has its own lengths.
+As in `Recurrent`, padding reaches no value and no gradient.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from flax.typing import Dtype, Initializer
 
 from dlcore.layers.decoding.attention import Attention, check_memory, masked_softmax, weighted_mean
 from dlcore.layers.recurrent.carry import Carry, describe_carry, hidden_of, make_carry
-from dlcore.layers.recurrent.layer import CellStep, make_loop, pure_step
+from dlcore.layers.recurrent.scan import CellStep, make_loop, pure_step
 from dlcore.ops import recurrence
 from dlcore.ops.arrays import check_floats
 from dlcore.ops.lengths import check_lengths, zero_padding
@@ -27,32 +27,36 @@ from dlcore.utils.checks import check_integer
 
 
 class AttentionDecoder(nn.Module):
-    """A recurrent layer each step of which reads a memory ``m``, as the attention's paper has it.
+    """A recurrent layer whose every step reads a memory ``m``, with the equations of the attention's paper.
 
-    With `LuongAttention` the new state asks, and what came of it goes into the next step (input feeding):
+    With `LuongAttention` the query is the new state, and the result is fed into the next step (input feeding):
 
         h_t = cell(h_{t-1}, [x_t, a_{t-1}]),    c_t = attend(score(h_t, m), m),    a_t = tanh([c_t, h_t] W)
 
     The outputs are ``a_t``; W is ``output_kernel [M + H, features]``, and ``a_0 = 0``. With `BahdanauAttention` the
-    old state asks:
+    query is the old state:
 
         c_t = attend(score(h_{t-1}, m), m),    h_t = cell(h_{t-1}, [x_t, c_t])
 
-    The outputs are ``h_t``. In both the carry is ``(the cell's carry, outputs_t)``; `initialize_carry` makes one of an
-    encoder's last state. The weights ``[*batch, T, S]`` are sown into ``intermediates`` as ``weights``, for
-    ``apply(..., mutable=["intermediates"])``: only figures need them, and unless somebody asks they are not kept.
+    The outputs are ``h_t``. In both cases the carry is ``(the cell's carry, outputs_t)``; `initialize_carry` makes one
+    from an encoder's last state. The weights ``[*batch, T, S]`` are sown into ``intermediates`` as ``weights``. Only
+    ``apply(..., mutable=["intermediates"])`` keeps them, for figures.
 
     Attributes:
-        cell: one of ours, or any ``flax.linen.RNNCellBase`` over ``[..., features]`` with h as the last part of its
-            carry. Its dropout draws anew in every step.
-        attention: where to look.
-        features: the width of ``a_t``; None is that of h. Only with attention after the cell.
-        time_chunk, truncate, unroll: as in `Recurrent`. Additive attention keeps ``T * S`` vectors a row for the
-            gradient, which ``time_chunk`` reduces to ``time_chunk * S``.
-        kernel_init, dtype, param_dtype: of W.
+        cell: a cell of dlcore, or any ``flax.linen.RNNCellBase`` over ``[..., features]`` with h as the last part of
+            its carry. Its dropout draws anew in every step.
+        attention: scores the steps of the memory.
+        features: the width of ``a_t``; None is the width of h. Only for attention after the cell.
+        time_chunk: as in `Recurrent`. For the gradient, additive attention keeps ``T * S`` vectors a row; with
+            ``time_chunk`` it keeps ``time_chunk * S``.
+        truncate: as in `Recurrent`.
+        unroll: as in `Recurrent`.
+        kernel_init: initializer of W.
+        dtype: of the product with W, as in flax.
+        param_dtype: of W, as in flax.
 
-    >>> from dlcore.layers.attention import LuongAttention
-    >>> from dlcore.layers.cells import GRUCell
+    >>> from dlcore.layers.decoding.attention import LuongAttention
+    >>> from dlcore.layers.recurrent.cells import GRUCell
     >>> decoder = AttentionDecoder(GRUCell(features=4), LuongAttention("general"))
     >>> inputs, memory, memory_lengths = jnp.ones((2, 5, 3)), jnp.ones((2, 7, 6)), jnp.array([7, 2])
     >>> variables = decoder.init(jax.random.key(0), inputs, memory, None, memory_lengths)
@@ -80,7 +84,7 @@ class AttentionDecoder(nn.Module):
             check_integer("features", self.features)
             if self.attention.attends == "before":
                 raise ValueError(
-                    f"features: got {self.features} with {type(self.attention).__name__}, where outputs are the "
+                    f"features: got {self.features} with {type(self.attention).__name__}, where the outputs are the "
                     "cell's, expected None"
                 )
         super().__post_init__()
@@ -93,29 +97,31 @@ class AttentionDecoder(nn.Module):
         memory_lengths: jax.Array | None = None,
         initial_carry: Carry | None = None,
         *,
-        train: bool | None = None,
+        train: bool = False,
     ) -> tuple[Carry, jax.Array]:
         """``[*batch, T, E]`` and ``[*batch, S, M]`` -> the carry after each row's last step, and ``[*batch, T, H]``.
 
         Args:
-            inputs: in training the targets of the steps before (teacher forcing), embedded.
-            memory: an encoder's outputs. A row without any gives contexts 0.
-            lengths, memory_lengths: ``[*batch]`` integers, how many steps of either are a row's own.
-            initial_carry: what `initialize_carry` makes; None is that of no encoder.
-            train: as in `Recurrent`.
+            inputs: in training the embedded targets of the previous steps (teacher forcing).
+            memory: an encoder's outputs. A row of memory length 0 has contexts 0.
+            lengths: ``[*batch]`` integers, the number of valid steps of each row of the inputs.
+            memory_lengths: ``[*batch]`` integers, the number of valid steps of each row of the memory.
+            initial_carry: a carry from `initialize_carry`; None is that without an encoder's state.
+            train: whether the cell draws dropout and zoneout.
 
         Raises:
-            ValueError, TypeError: something does not fit; the message says what was expected.
+            ValueError: shapes do not fit, or a length is out of its bounds.
+            TypeError: inputs or memory are not floating point numbers, or lengths are not integers.
         """
         loop = make_loop(False, self.unroll, self.time_chunk, self.truncate)
         check_floats("inputs", inputs)
         if inputs.ndim < 2:
             raise ValueError(f"inputs: got shape {inputs.shape}, expected [*batch, T, features]")
-        if lengths is not None:
-            check_lengths(lengths, inputs.shape, inputs.ndim - 2)
-        carry = self._checked_carry("initial_carry", initial_carry, inputs.shape)
-        self._check_memory(memory, memory_lengths, inputs.shape[:-2])
         batch = inputs.shape[:-2]
+        if lengths is not None:
+            check_lengths(lengths, inputs.shape, len(batch))
+        carry = self._checked_carry("initial_carry", initial_carry, inputs.shape)
+        self._check_memory(memory, memory_lengths, batch)
 
         def flat(array: jax.Array) -> jax.Array:
             return array.reshape(math.prod(batch), *array.shape[len(batch) :])
@@ -123,7 +129,7 @@ class AttentionDecoder(nn.Module):
         rows, memory, lengths, memory_lengths, carry = jax.tree.map(
             flat, (inputs, memory, lengths, memory_lengths, carry)
         )
-        step = self._step_over(memory, memory_lengths, (len(rows), rows.shape[-1]), train)
+        step = self._make_step(memory, memory_lengths, (len(rows), rows.shape[-1]), train)
         result = recurrence.masked_scan(step, carry, rows, lengths, loop)
         carry, (outputs, weights) = jax.tree.map(
             lambda array: array.reshape(*batch, *array.shape[1:]), result
@@ -138,46 +144,48 @@ class AttentionDecoder(nn.Module):
         memory: jax.Array,
         memory_lengths: jax.Array | None = None,
         *,
-        train: bool | None = None,
+        train: bool = False,
     ) -> tuple[Carry, jax.Array]:
-        """One step with the same parameters: ``[*batch, E]`` -> carry, ``[*batch, H]``; for `decode.generate`.
+        """One step with the same parameters: ``[*batch, E]`` -> carry, ``[*batch, H]``; for `generate`.
 
-        What depends on the memory only is part of every call; where the memory is constant within a compiled loop,
-        as in `decode.generate`, XLA computes it once before the loop.
+        Every call computes also what depends on the memory only. In a compiled loop with a constant memory, as in
+        `generate`, XLA moves that computation before the loop.
         """
         check_floats("inputs", inputs)
         self._check_memory(memory, memory_lengths, inputs.shape[:-1])
         carry = self._checked_carry("carry", carry, memory.shape)
-        step = self._step_over(memory, memory_lengths, inputs.shape, train)
+        step = self._make_step(memory, memory_lengths, inputs.shape, train)
         carry, (outputs, weights) = step(carry, inputs, 0)
         self.sow("intermediates", "weights", weights)
         return carry, outputs
 
     @nn.nowrap
-    def initialize_carry(self, inputs: tuple[int, ...], state: Carry | None = None) -> Carry:
+    def initialize_carry(self, input_shape: tuple[int, ...], state: Carry | None = None) -> Carry:
         """The carry before the first step.
 
         Args:
-            inputs: the shape of inputs ``[*batch, T, E]``, or of the memory: only the batch counts.
-            state: the cell's carry, such as that of an encoder of equal cell; None is the cell's own first.
+            input_shape: the shape ``[*batch, T, E]`` of the inputs, or that of the memory: only the batch counts.
+            state: the cell's carry, such as the last one of an encoder with an equal cell; None is the cell's own
+                initial carry.
         """
-        batch = tuple(inputs[:-2])
+        batch = tuple(input_shape[:-2])
         if state is None:
             state = make_carry(self.cell, (*batch, 1))
         if self.attention.attends == "before":
             return state, hidden_of(state)
-        return state, jnp.zeros((*batch, self.features or self._width()), self.dtype or self.param_dtype)
+        features = self.features or self._hidden_width()
+        return state, jnp.zeros((*batch, features), self.dtype or self.param_dtype)
 
     @nn.nowrap
-    def _width(self) -> int:
-        """H."""
+    def _hidden_width(self) -> int:
+        """H, the width of the cell's h."""
         return hidden_of(jax.eval_shape(lambda: make_carry(self.cell, (1,)))).shape[-1]
 
     @nn.nowrap
-    def _checked_carry(self, name: str, carry: Carry | None, inputs: tuple[int, ...]) -> Carry:
+    def _checked_carry(self, name: str, carry: Carry | None, input_shape: tuple[int, ...]) -> Carry:
         if carry is None:
-            return self.initialize_carry(inputs)
-        expected = describe_carry(jax.eval_shape(lambda: self.initialize_carry(inputs)))
+            return self.initialize_carry(input_shape)
+        expected = describe_carry(jax.eval_shape(lambda: self.initialize_carry(input_shape)))
         if describe_carry(carry) != expected:
             raise ValueError(
                 f"{name}: got {describe_carry(carry)}, expected {expected}, the {type(self.cell).__name__}'s and the "
@@ -194,13 +202,14 @@ class AttentionDecoder(nn.Module):
             )
 
     @nn.compact
-    def _step_over(
-        self, memory: jax.Array, lengths: jax.Array | None, inputs: tuple[int, ...], train: bool | None
+    def _make_step(
+        self, memory: jax.Array, lengths: jax.Array | None, input_shape: tuple[int, ...], train: bool
     ) -> CellStep:
         """The decoder's step as a pure function, for inputs ``[*batch, E]`` of this shape."""
         memory = memory if lengths is None else zero_padding(memory, lengths)
-        *batch, depth = inputs
-        width, features = self._width(), self.features or self._width()
+        *batch, depth = input_shape
+        width = self._hidden_width()
+        features = self.features or width
         scores = self.attention(memory, width)
 
         def read(query: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -208,27 +217,29 @@ class AttentionDecoder(nn.Module):
             return weighted_mean(weights, memory), weights
 
         if self.attention.attends == "before":
-            return _before(self._cell_step((*batch, depth + memory.shape[-1]), train), read)
-        shape = (memory.shape[-1] + width, features)
-        kernel = self.param("output_kernel", self.kernel_init, shape, self.param_dtype)
+            return _attend_before(self._cell_step((*batch, depth + memory.shape[-1]), train), read)
+        kernel_shape = (memory.shape[-1] + width, features)
+        kernel = self.param("output_kernel", self.kernel_init, kernel_shape, self.param_dtype)
 
         def combine(context: jax.Array, hidden: jax.Array) -> jax.Array:
-            both, weights = promote_dtype(_join(context, hidden), kernel, dtype=self.dtype)
-            return jnp.tanh(both @ weights)
+            joined, weights = promote_dtype(_join(context, hidden), kernel, dtype=self.dtype)
+            return jnp.tanh(joined @ weights)
 
-        return _after(self._cell_step((*batch, depth + features), train), read, combine)
+        return _attend_after(self._cell_step((*batch, depth + features), train), read, combine)
 
-    def _cell_step(self, inputs: tuple[int, ...], train: bool | None) -> CellStep:
-        state = make_carry(self.cell, inputs)
-        return pure_step(self.cell, state, jnp.zeros(inputs), train)
+    def _cell_step(self, input_shape: tuple[int, ...], train: bool) -> CellStep:
+        state = make_carry(self.cell, input_shape)
+        return pure_step(self.cell, state, jnp.zeros(input_shape), train)
 
 
-def _after(cell: CellStep, read: Callable[[jax.Array], Any], combine: Callable[..., jax.Array]) -> CellStep:
-    """Attention with the new state (Luong)."""
+def _attend_after(
+    cell: CellStep, read: Callable[[jax.Array], Any], combine: Callable[..., jax.Array]
+) -> CellStep:
+    """A step whose query is the new state (Luong)."""
 
-    def step(carry: Carry, inputs: jax.Array, number: Any) -> tuple[Carry, Any]:
+    def step(carry: Carry, inputs: jax.Array, t: Any) -> tuple[Carry, Any]:
         state, outputs = carry
-        state, hidden = cell(state, _join(inputs, outputs), number)
+        state, hidden = cell(state, _join(inputs, outputs), t)
         context, weights = read(hidden)
         outputs = combine(context, hidden)
         return (state, outputs), (outputs, weights)
@@ -236,13 +247,13 @@ def _after(cell: CellStep, read: Callable[[jax.Array], Any], combine: Callable[.
     return step
 
 
-def _before(cell: CellStep, read: Callable[[jax.Array], Any]) -> CellStep:
-    """Attention with the old state (Bahdanau)."""
+def _attend_before(cell: CellStep, read: Callable[[jax.Array], Any]) -> CellStep:
+    """A step whose query is the old state (Bahdanau)."""
 
-    def step(carry: Carry, inputs: jax.Array, number: Any) -> tuple[Carry, Any]:
+    def step(carry: Carry, inputs: jax.Array, t: Any) -> tuple[Carry, Any]:
         state, hidden = carry
         context, weights = read(hidden)
-        state, hidden = cell(state, _join(inputs, context), number)
+        state, hidden = cell(state, _join(inputs, context), t)
         return (state, hidden), (hidden, weights)
 
     return step
@@ -258,4 +269,6 @@ def _check_parts(cell: Any, attention: Any) -> None:
     if cell.num_feature_axes != 1:
         raise ValueError(f"cell: got {type(cell).__name__}, expected one over [..., features]")
     if not isinstance(attention, Attention):
-        raise TypeError(f"attention: got {type(attention).__name__}, expected such as LuongAttention()")
+        raise TypeError(
+            f"attention: got {type(attention).__name__}, expected an attention such as LuongAttention()"
+        )

@@ -1,4 +1,4 @@
-"""Beam search: the most likely sequences of a model's one step (`decode` says what a step is)."""
+"""Beam search: finds the most likely sequences of a model that is given as a step; see `generate`."""
 
 import functools
 import math
@@ -14,17 +14,19 @@ from dlcore.layers.decoding.generate import (
     check_end,
     check_step,
     check_tokens,
-    precise,
 )
 from dlcore.layers.recurrent.carry import Carry
+from dlcore.ops.arrays import at_least_float32
 from dlcore.utils.checks import check_integer
 
 
 class Beams(NamedTuple):
-    """What `beam_search` returns, in each row the best sequence first.
+    """The result of `beam_search`, with the best sequence of each row first.
 
     Attributes:
-        tokens: ``[B, beams, steps]``. scores: ``[B, beams]``. lengths: ``[B, beams]``, of each sequence with its end.
+        tokens: ``[B, beams, steps]``.
+        scores: ``[B, beams]``.
+        lengths: ``[B, beams]``, the number of tokens of each sequence, with its end token.
     """
 
     tokens: jax.Array
@@ -32,8 +34,16 @@ class Beams(NamedTuple):
     lengths: jax.Array
 
 
-class _Search(NamedTuple):
-    """The beams after some steps: ``carry [B * beams, ...]``, all else ``[B, beams]``."""
+class _SearchState(NamedTuple):
+    """The beams after some steps.
+
+    Attributes:
+        carry: arrays ``[B * beams, ...]``.
+        last: the last token of each beam, ``[B, beams]``.
+        total: log p of the tokens so far, ``[B, beams]``; -inf if there is no such beam.
+        lengths: ``[B, beams]``.
+        unfinished: ``[B, beams]``.
+    """
 
     carry: Carry
     last: jax.Array
@@ -52,29 +62,31 @@ def beam_search(
     end: int,
     length_penalty: float = 0.0,
 ) -> Beams:
-    """The sequences of highest score that are found if each step goes on with the best ``beams`` only:
+    """Finds sequences of high score; each step keeps only the best ``beams`` of all continuations:
 
         score = log p(tokens) / ((5 + length) / 6)^length_penalty                 (Wu et al. 2016, arXiv 1609.08144)
 
-    A finished sequence stays among the beams with its score until better ones push it out. One beam without penalty
-    is `generate` by `greedy`; as many beams as there are sequences find the best of all.
+    A finished sequence keeps its score, and its place among the beams until better ones push it out. One beam without
+    penalty gives what `generate` gives with `greedy`. With as many beams as there are sequences the best of all is
+    found.
 
     Args:
-        step: the model; here it gets ``B * beams`` rows, those of one sequence side by side. What it closes over by
-            row, such as an encoder's memory, is ``jnp.repeat(memory, beams, axis=0)``.
-        carry: before the first step, with a first dimension B in every array; it goes with its beam.
+        step: the model. It gets ``B * beams`` rows, with the beams of one row side by side. If it closes over an array
+            with one entry a row, such as an encoder's memory, pass ``jnp.repeat(memory, beams, axis=0)``.
+        carry: the state before the first step, with a first dimension B in every array.
         first: ``[B]`` integers, the tokens to begin from.
-        steps: how many tokens at most.
-        beams: how many sequences a row.
-        end: the token that finishes a sequence; behind it are only ``end``.
-        length_penalty: at least 0, which prefers short sequences; larger values favor long ones.
+        steps: the largest number of tokens.
+        beams: number of sequences for each row.
+        end: the token that finishes a sequence; only ``end`` follows it.
+        length_penalty: 0 or more. 0 prefers short sequences; larger values favor long ones.
 
     Returns:
-        Tokens, scores and lengths, best first. Where there are fewer sequences than beams, the last ones have score
-        -inf and length 0.
+        Tokens, scores and lengths, best first. If there are fewer sequences than beams, the last ones have score -inf
+        and length 0.
 
     Raises:
-        ValueError, TypeError: as `generate`.
+        ValueError: shapes or the carry's structure do not fit, or a number is out of its bounds.
+        TypeError: tokens are not integers, or logits are not floating point numbers.
 
     >>> follows = jnp.log(jnp.array([[0.0, 0.6, 0.4, 0.0], [0.3, 0.3, 0.3, 0.1], [0, 0, 0, 1], [0, 0, 0, 1]]))
     >>> found = beam_search(lambda carry, tokens: (carry, follows[tokens]), (), jnp.array([0]), 3, beams=2, end=3)
@@ -91,9 +103,9 @@ def beam_search(
     tiled = jax.tree.map(lambda array: jnp.repeat(array, beams, axis=0), carry)
     tiled, logits = check_step(step, tiled, last.reshape(-1))
     check_end(end, logits.shape[1])
-    # To begin with there is one beam; the others have no probability.
+    # The search begins with one beam; the others have probability 0.
     total = jnp.where(jnp.arange(beams) == 0, jnp.zeros_like(last, logits.dtype), -jnp.inf)
-    search = _Search(tiled, last, total, jnp.zeros_like(last), jnp.ones_like(last, dtype=bool))
+    search = _SearchState(tiled, last, total, jnp.zeros_like(last), jnp.ones_like(last, dtype=bool))
     advance = functools.partial(_advance, step, end, length_penalty)
     search, (tokens, parents) = lax.scan(advance, search, length=steps)
     exists = search.total > -jnp.inf
@@ -103,23 +115,24 @@ def beam_search(
 
 
 def _advance(
-    step: TokenStep, end: int, length_penalty: float, search: _Search, _: Any
-) -> tuple[_Search, tuple[jax.Array, jax.Array]]:
-    """One more token: the beams after it, and for the way back each one's token and parent, ``[B, beams]``."""
+    step: TokenStep, end: int, length_penalty: float, search: _SearchState, _: Any
+) -> tuple[_SearchState, tuple[jax.Array, jax.Array]]:
+    """The beams after one more token, and each one's token and parent ``[B, beams]``, for `_trace_back`."""
     rows, beams = search.last.shape
     carry, logits = step(search.carry, search.last.reshape(-1))
-    log_probabilities = jax.nn.log_softmax(precise(logits)).reshape(rows, beams, -1)
-    # A finished sequence has one continuation, itself.
+    log_probabilities = jax.nn.log_softmax(at_least_float32(logits)).reshape(rows, beams, -1)
+    # A finished sequence has one continuation, with itself.
     stay = jnp.where(jnp.arange(logits.shape[-1]) == end, 0.0, -jnp.inf)
     log_probabilities = jnp.where(search.unfinished[..., None], log_probabilities, stay)
-    # The best of each beam come first, in their exact order, which sums of long sequences would round away.
+    # The best tokens of each beam are chosen by their own log-probabilities. In sums over long sequences rounding would
+    # lose their order.
     best, tokens = lax.top_k(log_probabilities, min(beams, logits.shape[-1]))
     total = search.total[..., None] + best
     lengths = search.lengths + search.unfinished
     _, places = lax.top_k((total / _penalty(lengths, length_penalty)[..., None]).reshape(rows, -1), beams)
     parents, tokens = places // best.shape[-1], _pick(tokens.reshape(rows, -1), places)
-    after = _Search(
-        jax.tree.map(lambda array: _follow(array, parents), carry),
+    after = _SearchState(
+        jax.tree.map(lambda array: _of_parents(array, parents), carry),
         tokens,
         _pick(total.reshape(rows, -1), places),
         _pick(lengths, parents),
@@ -133,20 +146,20 @@ def _penalty(lengths: jax.Array, exponent: float) -> jax.Array:
 
 
 def _pick(array: jax.Array, places: jax.Array) -> jax.Array:
-    """In each row the entries at its places: ``[B, N, ...], [B, K] -> [B, K, ...]``."""
+    """The entries of each row at its places: ``[B, N, ...], [B, K] -> [B, K, ...]``."""
     return jax.vmap(lambda row, places: row[places])(array, places)
 
 
-def _follow(array: jax.Array, parents: jax.Array) -> jax.Array:
-    """What each beam has from its parent: of ``[B * beams, ...]``, by ``[B, beams]``."""
+def _of_parents(array: jax.Array, parents: jax.Array) -> jax.Array:
+    """The entries ``[B * beams, ...]`` of each beam's parent, for parents ``[B, beams]``."""
     return _pick(array.reshape(*parents.shape, *array.shape[1:]), parents).reshape(array.shape)
 
 
 def _trace_back(tokens: jax.Array, parents: jax.Array) -> jax.Array:
-    """The sequences that end in the last step's beams, from ``[steps, B, beams]`` tokens and parents."""
+    """The sequences that end in the last step's beams, from tokens and parents ``[steps, B, beams]``."""
 
-    def back(beam: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        tokens, parents = now
+    def back(beam: jax.Array, tokens_parents: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        tokens, parents = tokens_parents
         return _pick(parents, beam), _pick(tokens, beam)
 
     last = jnp.zeros_like(parents[-1]) + jnp.arange(parents.shape[-1], dtype=parents.dtype)

@@ -1,10 +1,11 @@
-"""Autoregressive decoding: from a model's one step to whole sequences, by drawing or by search.
+"""Autoregressive decoding: generates whole sequences from the step of a model.
+
+A model is given as a pure function of one step, a `TokenStep`:
 
     step(carry, tokens [B]) -> carry, logits [B, V]
 
-is all that is asked of a model; one of Flax becomes it by
-``lambda carry, tokens: model.apply(variables, carry, tokens, method="step")``. The loops are ``lax.scan``, so all of
-this goes under ``jax.jit`` and ``jax.vmap``.
+A Flax model becomes one by ``lambda carry, tokens: model.apply(variables, carry, tokens, method="step")``. The loops
+are ``lax.scan``, so everything here works under ``jax.jit`` and ``jax.vmap``.
 """
 
 from collections.abc import Callable
@@ -15,16 +16,18 @@ import jax.numpy as jnp
 from jax import lax
 
 from dlcore.layers.recurrent.carry import Carry, describe_carry
-from dlcore.ops.arrays import check_floats
+from dlcore.ops.arrays import at_least_float32, check_floats
 from dlcore.ops.recurrence import keep_valid
 from dlcore.utils.checks import check_integer
 
 TokenStep: TypeAlias = Callable[[Carry, jax.Array], tuple[Carry, jax.Array]]
+"""``carry, tokens [B] -> carry, logits [B, V]``."""
 Sampler: TypeAlias = Callable[[Any, jax.Array], jax.Array]
+"""``rng, logits [B, V] -> tokens [B]``."""
 
 
 def greedy(rng: jax.Array | None, logits: jax.Array) -> jax.Array:
-    """The most likely token of each row, of equals the first: ``[B, V] -> [B]``; draws nothing."""
+    """A sampler that takes the most likely token of each row, the first one on a tie: ``[B, V] -> [B]``."""
     return jnp.argmax(logits, axis=-1)
 
 
@@ -32,13 +35,15 @@ def sample(temperature: float = 1.0, top_k: int | None = None, top_p: float | No
     """A sampler ``sampler(rng, logits [B, V]) -> tokens [B]`` that draws from ``softmax(logits / temperature)``.
 
     Args:
-        temperature: above 0; below 1 sharpens, above 1 flattens.
+        temperature: above 0; values below 1 sharpen the distribution, values above 1 flatten it.
         top_k: draws among the k most likely tokens only.
-        top_p: draws from the nucleus only (Holtzman et al. 2020, arXiv 1904.09751): the fewest most likely tokens
-            whose probabilities reach p together; 1 is all. With ``top_k`` these are the probabilities among the k.
+        top_p: draws from the nucleus only (Holtzman et al. 2020, arXiv 1904.09751), the smallest set of most likely
+            tokens whose probabilities sum to at least p; 1 means all tokens. With ``top_k`` the probabilities are
+            those among the k.
 
     Raises:
-        ValueError: an argument is out of its bounds, ``top_k`` above V, or the sampler gets no rng.
+        ValueError: an argument is out of its bounds, ``top_k`` exceeds V, or the sampler gets no rng.
+        TypeError: ``top_k`` is not an integer.
 
     >>> logits = jnp.log(jnp.array([[0.5, 0.3, 0.15, 0.05]]))
     >>> draws = jax.vmap(sample(top_p=0.6), (0, None))(jax.random.split(jax.random.key(0), 100), logits)
@@ -57,7 +62,7 @@ def sample(temperature: float = 1.0, top_k: int | None = None, top_p: float | No
             raise ValueError(
                 "rng: got None, expected a key such as jax.random.key(0); only `greedy` needs none"
             )
-        # Their maximum first, so that no temperature makes infinities of them.
+        # The maximum is subtracted first, so that dividing by a small temperature cannot overflow to infinity.
         logits = (logits - logits.max(axis=-1, keepdims=True)) / temperature
         if top_k is None and top_p is None:
             return jax.random.categorical(rng, logits)
@@ -70,26 +75,27 @@ def sample(temperature: float = 1.0, top_k: int | None = None, top_p: float | No
 
 
 def _truncate(ranked: jax.Array, top_k: int | None, top_p: float | None) -> jax.Array:
-    """Logits in descending order, -inf behind the k best and behind the nucleus of these."""
-    tokens = ranked.shape[-1]
+    """Logits in descending order, with -inf after the k best and after the nucleus of these."""
+    vocabulary = ranked.shape[-1]
     if top_k is not None:
-        if top_k > tokens:
-            raise ValueError(f"top_k: got {top_k}, expected 1 to {tokens}, the number of tokens")
-        ranked = jnp.where(jnp.arange(tokens) < top_k, ranked, -jnp.inf)
+        if top_k > vocabulary:
+            raise ValueError(f"top_k: got {top_k}, expected 1 to {vocabulary}, the number of tokens")
+        ranked = jnp.where(jnp.arange(vocabulary) < top_k, ranked, -jnp.inf)
     if top_p is not None and top_p < 1:
-        reached = jnp.cumsum(jax.nn.softmax(ranked), axis=-1)
-        before = jnp.concatenate([jnp.zeros_like(reached[..., :1]), reached[..., :-1]], axis=-1)
+        cumulative = jnp.cumsum(jax.nn.softmax(ranked), axis=-1)
+        before = jnp.concatenate([jnp.zeros_like(cumulative[..., :1]), cumulative[..., :-1]], axis=-1)
         ranked = jnp.where(before < top_p, ranked, -jnp.inf)
     return ranked
 
 
 class Generated(NamedTuple):
-    """What `generate` returns.
+    """The result of `generate`.
 
     Attributes:
-        tokens: ``[B, steps]``. log_probabilities: ``[B, steps]``, of each token in ``softmax(logits)``.
-        lengths: ``[B]``, how many tokens are a row's own, its end among them.
-        carry: has read ``first`` and all of a row's own tokens but the last.
+        tokens: ``[B, steps]``.
+        log_probabilities: ``[B, steps]``, of each token in ``softmax(logits)``.
+        lengths: ``[B]``, the number of generated tokens of each row, with its end token.
+        carry: the state after ``first`` and all generated tokens of a row but its last one.
     """
 
     tokens: jax.Array
@@ -108,23 +114,23 @@ def generate(
     sampler: Sampler = greedy,
     end: int | None = None,
 ) -> Generated:
-    """Sequences, token by token, each read by the model before it says the next:
+    """Generates sequences token by token; the model reads each token before it gives the logits of the next one:
 
         carry_n, logits_n = step(carry_{n-1}, token_{n-1}),    token_n = sampler(fold_in(rng, n), logits_n)
 
     Args:
-        step: the model; see above. Its carry keeps structure and shapes.
-        carry: before the first step.
-        first: ``[B]`` integers, the tokens to begin from; they are not among those returned.
-        steps: how many tokens.
-        rng: a key, where the sampler draws. The same key gives the same tokens.
-        sampler: `greedy`, what `sample` makes, or any other ``sampler(rng, logits [B, V]) -> tokens [B]``.
-        end: the token after which a row is finished: behind it are only ``end``, with log-probabilities 0, and the
-            row's carry stays. Every array of the carry then has a first dimension B. None: no row ends.
+        step: the model. Its carry keeps structure and shapes.
+        carry: the state before the first step.
+        first: ``[B]`` integers, the tokens to begin from; they are not returned.
+        steps: number of tokens to generate.
+        rng: a key, needed if the sampler draws. The same key gives the same tokens.
+        sampler: `greedy`, a sampler that `sample` makes, or any ``sampler(rng, logits [B, V]) -> tokens [B]``.
+        end: the token that finishes a row. After it the row's tokens are ``end`` with log-probabilities 0, and its
+            carry stays; every array of the carry must have a first dimension B. None means that no row ends.
 
     Raises:
-        ValueError: shapes, the carry's structure, or a number out of its bounds. TypeError: tokens are no integers,
-            or logits no floating point numbers.
+        ValueError: shapes or the carry's structure do not fit, or a number is out of its bounds.
+        TypeError: tokens are not integers, or logits are not floating point numbers.
 
     >>> follows = 9 * jnp.eye(4)[jnp.array([1, 2, 3, 0])]  # after 0 comes 1, after 1 comes 2, ...
     >>> generated = generate(lambda carry, tokens: (carry, follows[tokens]), (), jnp.array([0, 2]), 4, end=3)
@@ -138,11 +144,11 @@ def generate(
         check_end(end, logits.shape[1])
         check_batch(carry, len(first))
 
-    def one(state: tuple[Carry, jax.Array, jax.Array], number: jax.Array) -> tuple[Any, Any]:
+    def body(state: tuple[Carry, jax.Array, jax.Array], n: jax.Array) -> tuple[Any, Any]:
         before, last, unfinished = state
         carry, logits = step(before, last)
-        logits = precise(logits)
-        key = None if rng is None else jax.random.fold_in(rng, number)
+        logits = at_least_float32(logits)
+        key = None if rng is None else jax.random.fold_in(rng, n)
         tokens = check_tokens("sampler", sampler(key, logits), last.shape)
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), tokens[:, None], axis=-1)[:, 0]
         if end is None:
@@ -152,17 +158,12 @@ def generate(
         return (carry, tokens, unfinished & (tokens != end)), (tokens, chosen, unfinished)
 
     state = carry, first, jnp.ones_like(first, dtype=bool)
-    (carry, _, _), (tokens, chosen, own) = lax.scan(one, state, jnp.arange(steps))
-    return Generated(tokens.T, chosen.T, own.sum(axis=0, dtype=jnp.int32), carry)
-
-
-def precise(logits: jax.Array) -> jax.Array:
-    """Probabilities are computed in float32 at least."""
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    (carry, _, _), (tokens, chosen, unfinished) = lax.scan(body, state, jnp.arange(steps))
+    return Generated(tokens.T, chosen.T, unfinished.sum(axis=0, dtype=jnp.int32), carry)
 
 
 def check_tokens(name: str, tokens: Any, shape: tuple[int, ...] | None = None) -> jax.Array:
-    """Tokens as int32 ``[B]``."""
+    """The tokens as int32 ``[B]``; raises unless they are integers, one a row, of the given shape."""
     dtype = getattr(tokens, "dtype", type(tokens))
     if not hasattr(tokens, "dtype") or not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(f"{name}: got {dtype}, expected an array of integers, one token a row")
@@ -172,7 +173,12 @@ def check_tokens(name: str, tokens: Any, shape: tuple[int, ...] | None = None) -
 
 
 def check_step(step: TokenStep, carry: Carry, tokens: jax.Array) -> tuple[Carry, jax.ShapeDtypeStruct]:
-    """The carry in the dtypes that a step gives it, and what the logits are; raises unless a step keeps all else."""
+    """The carry in the dtypes that a step gives it, and the shape of the logits in float32 at least.
+
+    Raises:
+        ValueError: the step changes the structure or a shape of the carry, or the logits are not ``[B, V]``.
+        TypeError: the logits are not floating point numbers.
+    """
     after, logits = jax.eval_shape(step, carry, tokens)
     if describe_carry(after) != describe_carry(carry):
         raise ValueError(
@@ -185,17 +191,19 @@ def check_step(step: TokenStep, carry: Carry, tokens: jax.Array) -> tuple[Carry,
             f"step: got logits of shape {logits.shape}, expected [{len(tokens)}, V], one row a token"
         )
     carry = jax.tree.map(lambda array, like: jnp.asarray(array, like.dtype), carry, after)
-    return carry, jax.eval_shape(precise, logits)
+    return carry, jax.eval_shape(at_least_float32, logits)
 
 
 def check_batch(carry: Carry, rows: int) -> None:
+    """Raises ValueError unless every array of the carry has ``rows`` rows."""
     if any(jnp.shape(leaf)[:1] != (rows,) for leaf in jax.tree.leaves(carry)):
         raise ValueError(
-            f"carry: got {describe_carry(carry)}, expected a first dimension of {rows} rows in every array; a stack's "
-            "layers go behind it by jax.tree.map(lambda array: array.swapaxes(0, 1), carry)"
+            f"carry: got {describe_carry(carry)}, expected a first dimension of {rows} rows in every array; "
+            "jax.tree.map(lambda array: array.swapaxes(0, 1), carry) moves the layers of a stack after it"
         )
 
 
 def check_end(end: int, vocabulary: int) -> None:
+    """Raises ValueError unless ``end`` is one of the tokens."""
     if check_integer("end", end, minimum=0) >= vocabulary:
         raise ValueError(f"end: got {end}, expected 0 to {vocabulary - 1}, one of the {vocabulary} tokens")

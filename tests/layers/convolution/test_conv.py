@@ -1,10 +1,11 @@
-"""The convolutional layer: parameters, true convolution, and what it refuses."""
+"""The convolutional layer against flax and torch: parameters, outputs, gradients, true convolution, errors."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from scipy import signal
 
 import dlcore as dl
 
@@ -12,26 +13,32 @@ KEY = jax.random.key(0)
 
 
 @pytest.mark.parametrize("kernel_size", [(3,), (3, 3), (2, 3, 2), 3])
-def test_conv_equals_flax_where_flax_can_say_it(kernel_size):
+def test_conv_equals_flaxs(kernel_size):
     window = (3, 3) if kernel_size == 3 else kernel_size
     inputs = jax.random.normal(KEY, (2, *[6] * len(window), 3))
-    layer = dl.Conv(5, kernel_size, padding=1)
-    variables = layer.init(KEY, inputs)
-    reference = nn.Conv(5, window, padding=1).apply(variables, inputs)
-    np.testing.assert_allclose(layer.apply(variables, inputs), reference, rtol=1e-5, atol=1e-6)
+    layer, theirs = dl.Conv(5, kernel_size, padding=1), nn.Conv(5, window, padding=1)
+
+    @jax.jit
+    def both(inputs):
+        outputs, variables = layer.init_with_output(KEY, inputs)
+        return outputs, theirs.apply(variables, inputs)
+
+    np.testing.assert_allclose(*both(inputs), rtol=1e-5, atol=1e-6)
 
 
 def test_conv_has_the_lectures_number_of_weights():
     """(F * F * D1) * K weights and K biases."""
-    params = dl.Conv(7, 3).init(KEY, jnp.ones((1, 6, 6, 5)))["params"]
+    params_of = lambda layer: jax.eval_shape(layer.init, KEY, jnp.ones((1, 6, 6, 5)))["params"]
+    params = params_of(dl.Conv(7, 3))
     assert params["kernel"].size == 3 * 3 * 5 * 7
     assert params["bias"].size == 7
-    assert "bias" not in dl.Conv(7, 3, use_bias=False).init(KEY, jnp.ones((1, 6, 6, 5)))["params"]
+    assert "bias" not in params_of(dl.Conv(7, 3, use_bias=False))
 
 
-def test_conv_computes_in_the_dtype_it_is_told():
+def test_conv_computes_in_its_dtype_and_keeps_float32_parameters():
     inputs = jnp.ones((1, 4, 4, 1), jnp.float32)
-    outputs, variables = dl.Conv(2, 3, dtype=jnp.bfloat16).init_with_output(KEY, inputs)
+    layer = dl.Conv(2, 3, dtype=jnp.bfloat16)
+    outputs, variables = jax.eval_shape(layer.init_with_output, KEY, inputs)
     assert outputs.dtype == jnp.bfloat16
     assert variables["params"]["kernel"].dtype == jnp.float32
 
@@ -48,21 +55,21 @@ def test_conv_computes_in_the_dtype_it_is_told():
         (dl.Conv(4, 3, groups=3), (2, 6, 6, 2), "groups: got 3"),
     ],
 )
-def test_conv_refuses_what_does_not_fit(layer, shape, message):
+def test_settings_and_shapes_that_do_not_fit_are_refused(layer, shape, message):
     with pytest.raises(ValueError, match=message):
-        layer.init(KEY, jnp.ones(shape))
+        jax.eval_shape(layer.init, KEY, jnp.ones(shape))
 
 
 def test_flip_is_true_convolution():
     image = jax.random.normal(KEY, (1, 5, 5, 1))
     layer = dl.Conv(1, 3, flip=True, use_bias=False)
-    variables = layer.init(KEY, image)
-    expected = dl.convolve(image[0, ..., 0], variables["params"]["kernel"][..., 0, 0], mode="valid")
-    np.testing.assert_allclose(layer.apply(variables, image)[0, ..., 0], expected, rtol=1e-5, atol=1e-6)
+    outputs, variables = jax.jit(layer.init_with_output)(KEY, image)
+    expected = signal.convolve(image[0, ..., 0], variables["params"]["kernel"][..., 0, 0], mode="valid")
+    np.testing.assert_allclose(outputs[0, ..., 0], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [jnp.int32, jnp.uint8, jnp.bool_])
-def test_conv_refuses_numbers_that_are_no_floats(dtype):
+def test_numbers_that_are_not_floats_are_refused(dtype):
     with pytest.raises(TypeError, match=f"inputs: got {jnp.dtype(dtype)}, expected floating point numbers"):
         dl.Conv(4, 3).init(KEY, jnp.ones((1, 6, 6, 1), dtype))
 
@@ -70,6 +77,69 @@ def test_conv_refuses_numbers_that_are_no_floats(dtype):
 def test_causal_convolution_sees_no_future():
     layer = dl.Conv(2, (3,), padding="CAUSAL", dilation=2)
     inputs = jax.random.normal(KEY, (1, 9, 1))
-    variables = layer.init(KEY, inputs)
-    gradient = jax.grad(lambda x: layer.apply(variables, x)[0, 5].sum())(inputs)
+    gradient = jax.jit(jax.grad(lambda x: layer.init_with_output(KEY, x)[0][0, 5].sum()))(inputs)
     assert np.nonzero(np.asarray(gradient)[0, :, 0])[0].tolist() == [1, 3, 5]
+
+
+def test_each_row_of_a_padded_batch_has_the_outputs_it_has_alone():
+    layer, lengths = dl.Conv(2, (3,), 2, padding=1, remainder="floor"), np.array([0, 3, 6], np.int32)
+    inputs = np.random.default_rng(0).normal(size=(3, 6, 1)).astype(np.float32)
+    padded = np.where((np.arange(6) < lengths[:, None])[..., None], inputs, np.float32(np.nan))
+
+    @jax.jit
+    def run(inputs, padded):
+        whole, variables = layer.init_with_output(KEY, inputs)
+        return layer.apply(variables, padded, lengths), layer.apply(variables, inputs[1:2, :3]), whole[2:]
+
+    together, *alone = run(inputs, padded)
+    assert layer.output_lengths(lengths).tolist() == [0, 2, 3]
+    for row, expected in enumerate([np.zeros((1, 0, 2)), *alone]):
+        count = expected.shape[1]
+        np.testing.assert_allclose(together[row, :count], expected[0], rtol=1e-5, atol=1e-6)
+        assert not np.asarray(together[row, count:]).any()
+
+
+def test_flatten_makes_one_vector_an_example():
+    maps = np.arange(24).reshape(2, 2, 3, 2)
+    np.testing.assert_array_equal(dl.flatten(maps), maps.reshape(2, 12))
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(2), *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 40))]
+)
+def test_conv_and_its_gradients_equal_torchs(seed):
+    torch = pytest.importorskip("torch", reason="the peer torch is not installed (extra `peers`)")
+    random = np.random.default_rng(seed)
+    rank, groups = 1 + seed % 3, int(random.integers(1, 4))
+    window, strides, dilation = (tuple(map(int, random.integers(1, 4, rank))) for _ in range(3))
+    padding = tuple(map(int, random.integers(0, 4, rank)))
+    sizes = [(f - 1) * d + 1 + int(random.integers(0, 6)) for f, d in zip(window, dilation, strict=True)]
+    inputs = random.normal(size=(2, *sizes, 2 * groups)).astype(np.float32)
+    normal = jax.nn.initializers.normal()
+    layer = dl.Conv(
+        2 * groups, window, strides, padding, dilation, groups, remainder="floor", bias_init=normal
+    )
+    shapes = jax.eval_shape(layer.init, KEY, inputs)["params"]
+    params = jax.tree.map(lambda leaf: random.normal(size=leaf.shape).astype(np.float32), shapes)
+
+    def loss(params, inputs):
+        outputs = layer.apply({"params": params}, inputs)
+        return (outputs**2).sum(), outputs
+
+    gradients, outputs = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(params, inputs)
+    tensor = lambda array: torch.tensor(np.ascontiguousarray(array), requires_grad=True)
+    theirs, kernel = (
+        tensor(np.moveaxis(inputs, -1, 1)),
+        tensor(np.moveaxis(params["kernel"], (-1, -2), (0, 1))),
+    )
+    bias, function = tensor(params["bias"]), (torch.conv1d, torch.conv2d, torch.conv3d)[rank - 1]
+    reference = function(theirs, kernel, bias, strides, padding, dilation, groups)
+    (reference**2).sum().backward()
+    for got, expected in (
+        (outputs, np.moveaxis(reference.detach().numpy(), 1, -1)),
+        (gradients[1], np.moveaxis(theirs.grad.numpy(), 1, -1)),
+        (gradients[0]["kernel"], np.moveaxis(kernel.grad.numpy(), (0, 1), (-1, -2))),
+        (gradients[0]["bias"], bias.grad.numpy()),
+    ):
+        scale = max(float(np.abs(expected).max()), 1e-3)
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * scale)

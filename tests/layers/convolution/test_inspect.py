@@ -1,15 +1,16 @@
-"""A look into a network shows what the network computes."""
+"""Probabilities, maps and figures of a classifier, against its forward pass."""
 
 import jax
 import numpy as np
 from flax import linen as nn
+from scipy.special import softmax
 
 import dlcore as dl
 
 
 class Model(nn.Module):
     @nn.compact
-    def __call__(self, inputs, *, train):
+    def __call__(self, inputs, *, train=False):
         maps = dl.ConvStack([dl.ConvBlock(3), dl.ConvBlock(5, dropout=0.5)], name="stack")(
             inputs, train=train
         )
@@ -18,12 +19,20 @@ class Model(nn.Module):
 
 def test_probabilities_and_maps_are_those_of_the_forward_pass():
     model, images = Model(), np.random.default_rng(0).normal(size=(7, 8, 8, 1)).astype(np.float32)
-    variables = model.init(jax.random.key(0), images, train=False)
+    logits, variables = jax.jit(model.init_with_output)(jax.random.key(0), images)
     probabilities = dl.class_probabilities(model, variables, images, batch_size=3)
-    np.testing.assert_allclose(
-        probabilities, jax.nn.softmax(model.apply(variables, images, train=False)), rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(probabilities, softmax(logits, axis=1), rtol=1e-5, atol=1e-6)
     maps = dl.block_maps(model, variables, images[2])
     assert {name: block.shape for name, block in maps.items()} == {"block_0": (4, 4, 3), "block_1": (2, 2, 5)}
     logits = maps["block_1"].reshape(-1) @ variables["params"]["Dense_0"]["kernel"]
-    np.testing.assert_allclose(jax.nn.softmax(logits), probabilities[2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(softmax(logits), probabilities[2], rtol=1e-4, atol=1e-5)
+
+
+def test_figures_of_a_classifier_are_drawn_from_its_parameters(drawn):
+    model = Model()
+    random = np.random.default_rng(0)
+    test = {"inputs": random.normal(size=(7, 8, 8, 1)).astype(np.float32), "labels": np.arange(7) % 4}
+    params = jax.jit(model.init)(jax.random.key(0), test["inputs"])["params"]
+    figures = dl.classifier_figures(model, list("abcd"), test, params, {})
+    assert len(figures) > 1
+    drawn(next(iter(figures.values())))
