@@ -1,4 +1,8 @@
-"""A long sequence window by window: chunks computed again for the gradient, and gradients that end (truncated BPTT)."""
+"""Runs a long sequence in windows.
+
+Chunks are computed again for the gradient, which saves memory. Truncated windows end the gradient's way back
+(truncated backpropagation through time).
+"""
 
 import functools
 from collections.abc import Callable
@@ -10,18 +14,19 @@ from jax import lax
 
 Tree: TypeAlias = Any
 Window: TypeAlias = Callable[[Tree, Tree, int | jax.Array], tuple[Tree, Tree]]
-"""``carry, inputs [B, steps, ...], number of the first step -> carry, outputs [B, steps, ...]``."""
+"""``carry, inputs [B, steps, ...], time of the first step -> carry, outputs [B, steps, ...]``."""
 
 
 class Loop(NamedTuple):
-    """How a sequence is walked through.
+    """How a sequence is run.
 
     Attributes:
-        reverse: from the last step to the first; a shorter row begins at its own last step.
-        unroll: steps in one iteration of the compiled loop; of two, the state is copied half as often.
-        time_chunk: steps after which the state is kept; what lies between is computed again for the gradient, so
-            that memory grows with ``T / time_chunk + time_chunk`` states. None keeps every step.
-        truncate: steps after which the gradient's way back ends (truncated BPTT). None never ends it.
+        reverse: runs from the last step to the first; a shorter row begins at its own last step.
+        unroll: number of steps in one iteration of the compiled loop. With two steps an iteration the state is
+            copied half as often.
+        time_chunk: number of steps after which the state is kept. The states in between are computed again for
+            the gradient, so that memory grows with ``T / time_chunk + time_chunk`` states. None keeps every state.
+        truncate: number of steps after which the gradient's way back ends (truncated BPTT). None never ends it.
     """
 
     reverse: bool = False
@@ -31,77 +36,87 @@ class Loop(NamedTuple):
 
 
 def chunked_scan(window: Window, carry: Tree, inputs: Tree, loop: Loop) -> tuple[Tree, Tree]:
-    """``window`` over inputs ``[B, T, ...]``: all at once, or in truncated windows of rematerialized chunks."""
+    """Runs ``window`` over inputs ``[B, T, ...]``: all at once, or in truncated windows of rematerialized chunks.
+
+    Args:
+        window: runs any number of consecutive steps.
+        carry: the state before the first step.
+        inputs: arrays ``[B, T, ...]``.
+        loop: the direction and the sizes of the windows; ``unroll`` is the business of ``window``.
+
+    Returns:
+        The final carry and the outputs ``[B, T, ...]``.
+    """
     if loop.time_chunk is not None:
-        window = functools.partial(_in_pieces, window, loop.time_chunk, loop.reverse, True)
+        window = functools.partial(_scan_pieces, window, loop.time_chunk, loop.reverse, True)
     if loop.truncate is None:
         return window(carry, inputs, 0)
 
     def truncated(counted: tuple[Tree, jax.Array], inputs: Tree, start: Any) -> tuple[Any, Tree]:
         carry, count = counted
-        # The first window's way back ends in the initial carry, as without truncation.
+        # The gradient of the first window reaches the initial carry, as without truncation.
         carry = jax.tree.map(lambda array: jnp.where(count > 0, lax.stop_gradient(array), array), carry)
         carry, outputs = window(carry, inputs, start)
         return (carry, count + 1), outputs
 
     counted = (carry, jnp.int32(0))
-    (carry, _), outputs = _in_pieces(truncated, loop.truncate, loop.reverse, False, counted, inputs, 0)
+    (carry, _), outputs = _scan_pieces(truncated, loop.truncate, loop.reverse, False, counted, inputs, 0)
     return carry, outputs
 
 
-def _in_pieces(
+def _scan_pieces(
     window: Window, size: int, reverse: bool, remat: bool, carry: Tree, inputs: Tree, start: int | jax.Array
 ) -> tuple[Tree, Tree]:
-    """Scans over pieces of ``size`` steps; what is left over is a shorter one at the end of time."""
-    total = jax.tree.leaves(inputs)[0].shape[1]
-    count, rest = divmod(total, size)
+    """Scans over pieces of ``size`` steps. Steps that fill no whole piece form a shorter one at the end of time."""
+    steps = jax.tree.leaves(inputs)[0].shape[1]
+    count, rest = divmod(steps, size)
     if not count:
         return window(carry, inputs, start)
-    within = jax.tree.map(lambda array: array[:, : total - rest], inputs)
+    full = jax.tree.map(lambda array: array[:, : steps - rest], inputs)
 
-    def one(carry: Tree, now: tuple[jax.Array, Tree]) -> tuple[Tree, Tree]:
-        number, piece = now
-        piece = jax.tree.map(functools.partial(_piece, number), lax.stop_gradient(within), piece)
-        return window(carry, piece, start + number * size)
+    def body(carry: Tree, indexed_piece: tuple[jax.Array, Tree]) -> tuple[Tree, Tree]:
+        index, piece = indexed_piece
+        piece = jax.tree.map(functools.partial(_piece, index), lax.stop_gradient(full), piece)
+        return window(carry, piece, start + index * size)
 
-    def whole(carry: Tree) -> tuple[Tree, Tree]:
+    def run_full(carry: Tree) -> tuple[Tree, Tree]:
         pieces = jax.tree.map(
-            lambda array: jnp.moveaxis(array.reshape(len(array), count, size, *array.shape[2:]), 1, 0), within
+            lambda array: jnp.moveaxis(array.reshape(len(array), count, size, *array.shape[2:]), 1, 0), full
         )
-        body = jax.checkpoint(one, prevent_cse=False) if remat else one
-        carry, outputs = lax.scan(body, carry, (jnp.arange(count), pieces), reverse=reverse)
-        return carry, jax.tree.map(_joined, outputs)
+        run = jax.checkpoint(body, prevent_cse=False) if remat else body
+        carry, outputs = lax.scan(run, carry, (jnp.arange(count), pieces), reverse=reverse)
+        return carry, jax.tree.map(_join_pieces, outputs)
 
-    def tail(carry: Tree) -> tuple[Tree, Tree]:
-        over = jax.tree.map(lambda array: array[:, total - rest :], inputs)
+    def run_rest(carry: Tree) -> tuple[Tree, Tree]:
+        piece = jax.tree.map(lambda array: array[:, steps - rest :], inputs)
         run = jax.checkpoint(window, prevent_cse=False) if remat else window
-        return run(carry, over, start + count * size)
+        return run(carry, piece, start + count * size)
 
     if not rest:
-        return whole(carry)
+        return run_full(carry)
     if reverse:
-        carry, end = tail(carry)
-        carry, outputs = whole(carry)
+        carry, end = run_rest(carry)
+        carry, outputs = run_full(carry)
     else:
-        carry, outputs = whole(carry)
-        carry, end = tail(carry)
+        carry, outputs = run_full(carry)
+        carry, end = run_rest(carry)
     return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), outputs, end)
 
 
-def _joined(pieces: jax.Array) -> jax.Array:
+def _join_pieces(pieces: jax.Array) -> jax.Array:
     """``[pieces, B, size, ...] -> [B, T, ...]``."""
     count, rows, size, *features = pieces.shape
     return jnp.moveaxis(pieces, 0, 1).reshape(rows, count * size, *features)
 
 
 @jax.custom_jvp
-def _piece(number: jax.Array, whole: jax.Array, piece: jax.Array) -> jax.Array:
-    """Piece ``number`` of the whole ``[B, T, ...]``, which equals ``piece [B, size, ...]``.
+def _piece(index: jax.Array, whole: jax.Array, piece: jax.Array) -> jax.Array:
+    """The piece at ``index`` of the whole ``[B, T, ...]``; it equals ``piece [B, size, ...]``.
 
-    Values come from the whole, so that no copy of it in pieces is needed, and kept; derivatives go to the piece, so
-    that they are not summed into an array of the whole's size in every step of the scan.
+    The values come from the whole, so that no copy of it in pieces must be made and kept. The derivatives go to the
+    piece, so that no step of the scan adds them to an array of the whole's size.
     """
-    return lax.dynamic_slice_in_dim(whole, number * piece.shape[1], piece.shape[1], axis=1)
+    return lax.dynamic_slice_in_dim(whole, index * piece.shape[1], piece.shape[1], axis=1)
 
 
 @_piece.defjvp

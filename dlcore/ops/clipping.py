@@ -1,55 +1,55 @@
-"""Gradient clipping as the lecture writes it, over all of a float's range."""
+"""Gradient clipping as the lecture writes it, exact over the whole range of float32."""
 
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
+from dlcore.ops.arrays import at_least_float32
+
 Tree: TypeAlias = Any
 
 
 def largest(gradient: Tree) -> jax.Array:
-    """``m = max |g|`` over all leaves, a scalar; NaN where there is one, 0 of nothing."""
-    maxima = [jnp.max(jnp.abs(leaf), initial=0) for leaf in map(_wide, jax.tree.leaves(gradient))]
+    """``m = max |g|`` over all leaves, a scalar. It is NaN if any entry is, and 0 if there is no entry."""
+    maxima = [jnp.max(jnp.abs(at_least_float32(leaf)), initial=0) for leaf in jax.tree.leaves(gradient)]
     return jax.tree.reduce(jnp.maximum, maxima, jnp.zeros(()))
 
 
 def norm(gradient: Tree) -> jax.Array:
-    """``|g| = m |g / m|`` over all leaves: no square of 1e20 or of 1e-30 leaves float32; NaN of what is not finite.
+    """``|g| = m |g / m|`` over all leaves, so that the squares of 1e20 and 1e-30 stay within float32.
+
+    The norm is NaN if an entry is not finite.
 
     >>> float(norm({"kernel": jnp.full(4, 1e20)})) == float(jnp.float32(2e20))
     True
     """
-    unit, _, size = _split(gradient)
-    return unit * size
+    unit, _, direction_norm = _split(gradient)
+    return unit * direction_norm
 
 
 def clip(gradient: Tree, threshold: float) -> Tree:
     """``if |g| > threshold: g <- threshold * g / |g|`` (lecture: gradient clipping; Pascanu et al. 2013).
 
-    A gradient of float32 with entries of 1e20 comes out with the threshold as its norm, where the square of the norm,
-    infinite, would have made it 0. What is not finite stays so.
+    A clipped float32 gradient with entries of 1e20 has the threshold as its norm. Without the scaling of `norm` its
+    squared norm would be infinite and the clipped gradient 0. Entries that are not finite stay as they are.
 
     >>> clip(jnp.array([3e20, 4e20]), 1.0).round(3).tolist()
     [0.6000000238418579, 0.800000011920929]
     """
-    unit, direction, size = _split(gradient)
-    exceeds = unit * size > threshold
+    unit, direction, direction_norm = _split(gradient)
+    exceeds = unit * direction_norm > threshold
 
     def clipped(leaf: jax.Array, part: jax.Array) -> jax.Array:
-        return jnp.where(exceeds, (part * (threshold / size)).astype(leaf.dtype), leaf)
+        return jnp.where(exceeds, (part * (threshold / direction_norm)).astype(leaf.dtype), leaf)
 
     return jax.tree.map(clipped, gradient, direction)
 
 
 def _split(gradient: Tree) -> tuple[jax.Array, Tree, jax.Array]:
-    """``g`` as ``unit * direction``, with the norm of the direction, whose largest entry is 1."""
-    most = largest(gradient)
-    unit = jnp.maximum(most, jnp.finfo(most.dtype).tiny)  # of a denormal number there is no quotient
-    direction = jax.tree.map(lambda leaf: _wide(leaf) / unit, gradient)
+    """``g`` as ``unit * direction``, and the norm of the direction, whose largest entry is 1."""
+    maximum = largest(gradient)
+    unit = jnp.maximum(maximum, jnp.finfo(maximum.dtype).tiny)  # dividing by a denormal number would overflow
+    direction = jax.tree.map(lambda leaf: at_least_float32(leaf) / unit, gradient)
     squares = [jnp.sum(jnp.abs(part) ** 2) for part in jax.tree.leaves(direction)]
     return unit, direction, jnp.sqrt(sum(squares, start=jnp.zeros(())))
-
-
-def _wide(leaf: jax.Array) -> jax.Array:
-    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))

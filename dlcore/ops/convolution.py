@@ -1,7 +1,7 @@
 """Convolution and correlation as pure functions (lecture: convolution; convolutional layers).
 
-Convolution flips the kernel, shifts it and multiplies; correlation only shifts and multiplies. Layers, the
-lecture's as everyone's, *correlate* their input with the filters; ``flip=True`` makes it true convolution.
+Convolution flips the kernel, shifts it and multiplies. Correlation only shifts and multiplies. Convolutional layers
+*correlate* their input with the filters, in the lecture as everywhere; ``flip=True`` of `Conv` makes them convolve.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from dlcore.ops.arrays import check_floats
 from dlcore.ops.direct_convolution import correlate_direct
 from dlcore.ops.fft_convolution import correlate_by_fft, fft_is_cheaper
-from dlcore.ops.sizes import Padding, Remainder, geometry
+from dlcore.ops.sizes import Padding, Remainder, make_geometry
 
 Mode: TypeAlias = Literal["full", "same", "valid"]
 Method: TypeAlias = Literal["auto", "direct", "fft"]
@@ -24,20 +24,21 @@ def convolve(signal: ArrayLike, kernel: ArrayLike, mode: Mode = "full", method: 
     """Convolution, ``y[n] = sum_k x[k] h[n - k]``, in any number of dimensions (lecture: flip, shift, multiply).
 
     Args:
-        signal: x, as many dimensions as the kernel; integers are computed with as float32.
+        signal: x, with as many dimensions as the kernel. Integers become float32.
         kernel: h.
-        mode: ``"full"`` has every n where the two overlap, N + F - 1 of them; ``"same"`` the N in which the
-            kernel's origin, its middle, lies on the signal; ``"valid"`` the N - F + 1 without borders.
-        method: ``"direct"``, ``"fft"``, or what is cheaper.
+        mode: the outputs that are returned. ``"full"`` returns every n where signal and kernel overlap, N + F - 1
+            of them. ``"same"`` returns the N where the kernel's origin, its middle, lies on the signal. ``"valid"``
+            returns the N - F + 1 where the whole kernel lies on the signal.
+        method: ``"direct"`` or ``"fft"``; ``"auto"`` takes the cheaper one.
 
     Raises:
-        ValueError: ranks differ, something is empty, or the kernel is larger than the signal in ``"valid"``.
-        TypeError: complex or other numbers that are not real.
+        ValueError: ranks differ, an array is empty, or the kernel is larger than the signal in mode ``"valid"``.
+        TypeError: the numbers are not real.
 
     >>> convolve([0.5, 0.5, 0.5], [3, 2, 1]).tolist()
     [1.5, 2.5, 3.0, 1.5, 0.5]
     """
-    kernel = _real("kernel", kernel)
+    kernel = _as_real("kernel", kernel)
     return correlate(signal, jnp.flip(kernel), mode, method)
 
 
@@ -46,19 +47,19 @@ def correlate(
 ) -> jax.Array:
     """Correlation, ``y[n] = sum_k x[n + k] h[k]``: convolution with the kernel rotated by 180 degrees.
 
-    Arguments and errors are those of `convolve`. In ``"full"`` mode the first output is the first overlap,
+    Arguments and errors are those of `convolve`. In mode ``"full"`` the first output is that of the first overlap,
     n = 1 - F.
 
     >>> correlate([1.0, 2, 3, 4], [1, 0, -1], mode="valid").tolist()
     [-2.0, -2.0]
     """
-    signal, kernel = _real("signal", signal), _real("kernel", kernel)
+    signal, kernel = _as_real("signal", signal), _as_real("kernel", kernel)
     if signal.ndim != kernel.ndim or not signal.ndim or 0 in signal.shape + kernel.shape:
         raise ValueError(
             f"kernel: got shape {kernel.shape} for a signal of shape {signal.shape}, expected as many "
-            "dimensions, at least one, none empty; jax.vmap goes over batches"
+            "dimensions, at least one, none empty; use jax.vmap for batches"
         )
-    # scipy's and the lecture's middle: of an even kernel, the first cell behind the middle.
+    # The middle as scipy and the lecture define it: the middle of an even kernel is the cell after its center.
     padding = {
         "full": [(size - 1, size - 1) for size in kernel.shape],
         "same": [(size // 2, (size - 1) // 2) for size in kernel.shape],
@@ -83,25 +84,26 @@ def correlate_channels(
     remainder: Remainder = "error",
     method: Method = "auto",
 ) -> jax.Array:
-    """A layer's product, ``O_k[m] = sum_{d, i} F_k[i, d] X[m S + i, d]`` (lecture: forward pass).
+    """The product of a convolutional layer, ``O_k[m] = sum_{d, i} F_k[i, d] X[m S + i, d]`` (lecture: forward pass).
 
     Args:
         inputs: X, ``[B, *spatial, D1]``: sequences ``[B, T, C]``, images ``[B, H, W, C]``, ...
-        kernel: F, ``[*kernel_size, D1 / groups, K]``; K filters that extend the full depth of their group.
+        kernel: F, ``[*kernel_size, D1 / groups, K]``, K filters that extend the full depth of their group.
         strides: S, pixels from one application to the next.
-        padding: P zeros on every border; pairs (before, after), one a dimension; ``"VALID"`` is 0;
-            ``"SAME"`` puts (F - 1)/2 before and what gives ceil(N/S) outputs after; ``"CAUSAL"`` puts all
-            before, for sequences.
-        dilation: pixels between the weights of a filter.
-        groups: channels are cut into this many groups that do not see each other.
-        remainder: what to do where the stride does not divide, see `sizes.output_size`.
-        method: ``"fft"`` is the same product for long kernels; ``"auto"`` takes what is cheaper.
+        padding: P zeros on every border, or a pair (before, after) for each dimension. ``"VALID"`` is 0. ``"SAME"``
+            puts (F - 1)/2 zeros before and as many after as give ceil(N/S) outputs. ``"CAUSAL"``, for sequences,
+            puts all zeros before.
+        dilation: pixels between neighboring weights of a filter.
+        groups: number of groups into which the channels are cut. A group sees only its own channels.
+        remainder: what to do if the stride does not divide the size, see `sizes.output_size`.
+        method: ``"fft"`` computes the same product faster for long kernels; ``"auto"`` takes the cheaper method.
 
     Returns:
         O, ``[B, *output sizes, K]``.
 
     Raises:
-        ValueError: ranks, channels, groups or sizes do not fit. TypeError: numbers that are not real floats.
+        ValueError: ranks, channels, groups or sizes do not fit.
+        TypeError: the inputs are not real floating point numbers.
 
     >>> image = jnp.arange(9.0).reshape(1, 3, 3, 1)
     >>> correlate_channels(image, jnp.ones((2, 2, 1, 1)))[0, :, :, 0].tolist()
@@ -109,31 +111,32 @@ def correlate_channels(
     """
     check_floats("inputs", inputs)
     check_shapes(inputs.shape, kernel.shape, groups)
-    shape = geometry(inputs.shape[1:-1], kernel.shape[:-2], strides, padding, dilation, remainder)
+    geometry = make_geometry(inputs.shape[1:-1], kernel.shape[:-2], strides, padding, dilation, remainder)
     if method not in ("auto", "direct", "fft"):
         raise ValueError(f'method: got {method!r}, expected "auto", "direct" or "fft"')
-    if method == "fft" or (method == "auto" and fft_is_cheaper(inputs.shape, kernel.shape, shape)):
-        return correlate_by_fft(inputs, kernel, shape, groups)
-    return correlate_direct(inputs, kernel.astype(inputs.dtype), shape, groups)
+    if method == "fft" or (method == "auto" and fft_is_cheaper(inputs.shape, kernel.shape, geometry)):
+        return correlate_by_fft(inputs, kernel, geometry, groups)
+    return correlate_direct(inputs, kernel.astype(inputs.dtype), geometry, groups)
 
 
-def check_shapes(inputs: Sequence[int], kernel: Sequence[int], groups: int) -> None:
-    """ValueError unless a kernel of this shape can be laid over inputs of this shape, group by group."""
-    rank = len(kernel) - 2
-    if rank < 1 or len(inputs) != rank + 2:
+def check_shapes(input_shape: Sequence[int], kernel_shape: Sequence[int], groups: int) -> None:
+    """Raises ValueError unless a kernel of this shape fits inputs of this shape, group by group."""
+    rank = len(kernel_shape) - 2
+    if rank < 1 or len(input_shape) != rank + 2:
         raise ValueError(
-            f"inputs: got shape {tuple(inputs)} for a kernel of shape {tuple(kernel)}, expected "
+            f"inputs: got shape {tuple(input_shape)} for a kernel of shape {tuple(kernel_shape)}, expected "
             "[B, *spatial, channels] with as many spatial dimensions as the kernel has; give kernel_size one "
-            "entry a spatial dimension"
+            "entry for each spatial dimension"
         )
-    if groups < 1 or inputs[-1] != kernel[-2] * groups or kernel[-1] % groups:
+    if groups < 1 or input_shape[-1] != kernel_shape[-2] * groups or kernel_shape[-1] % groups:
         raise ValueError(
-            f"groups: got {groups} for {inputs[-1]} input channels and {kernel[-1]} features (a kernel of "
-            f"shape {tuple(kernel)}), expected a divisor of both, with input channels / groups in the kernel"
+            f"groups: got {groups} for {input_shape[-1]} input channels and {kernel_shape[-1]} features (a kernel of "
+            f"shape {tuple(kernel_shape)}), expected a divisor of both, with input channels / groups in the kernel"
         )
 
 
-def _real(name: str, values: ArrayLike) -> jax.Array:
+def _as_real(name: str, values: ArrayLike) -> jax.Array:
+    """The values as floating point numbers; TypeError if they are not real."""
     array = jnp.asarray(values)
     if array.dtype.kind in "iub":
         return array.astype(jnp.float32)

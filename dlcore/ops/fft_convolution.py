@@ -1,4 +1,4 @@
-"""Correlation with long kernels by way of the Fourier transform: the same product, fewer operations."""
+"""Correlation with long kernels through the Fourier transform: the same product with fewer operations."""
 
 import math
 from collections.abc import Sequence
@@ -7,56 +7,62 @@ import jax
 import jax.numpy as jnp
 from scipy.fft import next_fast_len
 
+from dlcore.ops.arrays import at_least_float32
 from dlcore.ops.direct_convolution import pad
 from dlcore.ops.sizes import Geometry
 
 
-def correlate_by_fft(inputs: jax.Array, kernel: jax.Array, shape: Geometry, groups: int) -> jax.Array:
+def correlate_by_fft(inputs: jax.Array, kernel: jax.Array, geometry: Geometry, groups: int) -> jax.Array:
     """`convolution.correlate_channels` as ``irfft(rfft(X) conj(rfft(F)))``, summed over input channels.
 
-    The circular product of the padded length wraps only into places that no whole window has, so nothing
-    longer is needed. Strides take from the dense output, dilation spreads the kernel.
+    The circular product has the length of the padded inputs. It wraps around only at outputs whose window does not
+    lie within the inputs, and these are not used. Strides take every S-th of the dense outputs; dilation spreads the
+    kernel.
 
     Args:
-        inputs: ``[B, *spatial, D1]``. kernel: ``[*kernel_size, D1 / groups, K]``.
-        shape: where the kernel lies. groups: of channels.
+        inputs: ``[B, *spatial, D1]``.
+        kernel: ``[*kernel_size, D1 / groups, K]``.
+        geometry: where the kernel lies.
+        groups: number of groups of channels.
     """
-    rank = len(shape.window)
-    precise = jnp.promote_types(inputs.dtype, jnp.float32)  # there is no transform of half precision
-    padded = pad(inputs, shape, 0).astype(precise)
+    rank = len(geometry.window)
+    padded = at_least_float32(pad(inputs, geometry, 0))  # there is no transform of half precision
     lengths = _transform_lengths(padded.shape[1:-1])
-    spread = jnp.zeros((*_extents(shape), *kernel.shape[-2:]), precise)
-    spread = spread.at[tuple(slice(None, None, step) for step in shape.dilation)].set(kernel)
-    seen = jnp.fft.rfftn(padded, lengths, axes=range(1, rank + 1))
+    spread = jnp.zeros((*_extents(geometry), *kernel.shape[-2:]), padded.dtype)
+    spread = spread.at[tuple(slice(None, None, step) for step in geometry.dilation)].set(kernel)
+    transformed = jnp.fft.rfftn(padded, lengths, axes=range(1, rank + 1))
     filters = jnp.conj(jnp.fft.rfftn(spread, lengths, axes=range(rank)))
-    seen = seen.reshape(*seen.shape[:-1], groups, -1)
+    transformed = transformed.reshape(*transformed.shape[:-1], groups, -1)
     filters = filters.reshape(*filters.shape[:-1], groups, -1)
-    product = jnp.einsum("b...gd,...dgk->b...gk", seen, filters)
+    product = jnp.einsum("b...gd,...dgk->b...gk", transformed, filters)
     dense = jnp.fft.irfftn(product.reshape(*product.shape[:-2], -1), lengths, axes=range(1, rank + 1))
-    taken = (
+    strided = (
         slice(0, (count - 1) * stride + 1, stride)
-        for count, stride in zip(shape.outputs, shape.strides, strict=True)
+        for count, stride in zip(geometry.outputs, geometry.strides, strict=True)
     )
-    return dense[:, *taken].astype(inputs.dtype)
+    return dense[:, *strided].astype(inputs.dtype)
 
 
-def fft_is_cheaper(inputs: Sequence[int], kernel: Sequence[int], shape: Geometry) -> bool:
-    """Whether the Fourier way is the cheaper one, by counted operations.
+def fft_is_cheaper(input_shape: Sequence[int], kernel_shape: Sequence[int], geometry: Geometry) -> bool:
+    """True if the Fourier transform is clearly cheaper than the direct product, by a count of operations.
 
-    An operation of a transform (N log2 N of them a channel) took as long as about 8 multiply-adds of the
-    direct product on two CPU cores. It counts double: the way that rounds otherwise is to win clearly.
+    A transform has N log2 N operations a channel. One of them took as long as about 8 multiply-adds of the direct
+    product on two CPU cores. It counts double, because the transform rounds differently and should win clearly.
     """
-    batch, depth, (group_depth, features) = inputs[0], inputs[-1], kernel[-2:]
-    direct = batch * math.prod(shape.outputs) * math.prod(shape.window) * group_depth * features
-    padded = [size + sum(pair) for size, pair in zip(inputs[1:-1], shape.padding, strict=True)]
+    batch, depth, (group_depth, features) = input_shape[0], input_shape[-1], kernel_shape[-2:]
+    direct = batch * math.prod(geometry.outputs) * math.prod(geometry.window) * group_depth * features
+    padded = [size + sum(pair) for size, pair in zip(input_shape[1:-1], geometry.padding, strict=True)]
     size = math.prod(_transform_lengths(padded))
     transforms = (batch * depth + group_depth * features + batch * features) * size * math.log2(size + 1)
     products = 2 * batch * size * group_depth * features
     return 16 * (transforms + products) < direct
 
 
-def _extents(shape: Geometry) -> list[int]:
-    return [(cells - 1) * spread + 1 for cells, spread in zip(shape.window, shape.dilation, strict=True)]
+def _extents(geometry: Geometry) -> list[int]:
+    """The pixels that the dilated window spans in each dimension."""
+    return [
+        (cells - 1) * spread + 1 for cells, spread in zip(geometry.window, geometry.dilation, strict=True)
+    ]
 
 
 def _transform_lengths(sizes: Sequence[int]) -> list[int]:

@@ -1,6 +1,7 @@
-"""The gated recurrent unit: the lecture's, and the one that cuDNN and torch compute."""
+"""The equations of the gated recurrent unit: the lecture's form, and the form that cuDNN and torch compute."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +10,51 @@ from dlcore.ops.recurrence import Kernels, dropped, pre_activations, times_trans
 
 GATES = ("update", "reset")
 """Names of z and r, in the order of the kernels."""
+Product: TypeAlias = Callable[[jax.Array], jax.Array]
+
+
+def gates_and_candidate(
+    drive: jax.Array, hidden: jax.Array, gate_product: Product, candidate_product: Product
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The GRU's gates, with the reset before the product (Cho et al. 2014, arXiv 1406.1078; lecture: GRU)
+
+        z, r = sigma(D_zr + h_{t-1} U_zr),    g = tanh(D_g + (r * h_{t-1}) U_g)
+
+    Args:
+        drive: ``D = x_t W + b``, ``[..., 3H]``, in the order z, r, g.
+        hidden: ``h_{t-1} [..., H]``.
+        gate_product: multiplies by ``U_zr``: ``[..., H] -> [..., 2H]``.
+        candidate_product: multiplies by ``U_g``: ``[..., H] -> [..., H]``.
+
+    Returns:
+        z, r and g, each ``[..., H]``.
+    """
+    gates, candidate = split_candidate(drive)
+    z, r = jnp.split(jax.nn.sigmoid(gates + gate_product(hidden)), 2, axis=-1)
+    return z, r, jnp.tanh(candidate + candidate_product(r * hidden))
+
+
+def interpolate(z: jax.Array, hidden: jax.Array, g: jax.Array) -> jax.Array:
+    """The GRU's new state: ``h_t = z * h_{t-1} + (1 - z) * g``."""
+    return z * hidden + (1 - z) * g
+
+
+def split_candidate(gates: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """``[..., 3H]`` -> the part of z and r, ``[..., 2H]``, and the part of g, ``[..., H]``."""
+    start = 2 * gates.shape[-1] // 3
+    return gates[..., :start], gates[..., start:]
 
 
 class Saved(NamedTuple):
-    """What a step leaves for its differential, each ``[B, H]`` unless said otherwise.
+    """What the differential needs from a step, each ``[B, H]`` unless its line says otherwise.
 
     Attributes:
-        before: ``h_{t-1}``. reset: r_t.
+        before: ``h_{t-1}``, after dropout.
+        reset: r_t.
         update: z_t, the slope of h_t in h_{t-1}.
-        gate_slopes: ``[B, 2H]``, of h_t in the z of the update gate, and of what the reset gate lets through in its z.
-        candidate_slope: of h_t in the z of g.
+        gate_slopes: ``[B, 2H]``, the slope of h_t in the z of the update gate, and the slope of the reset gate's
+            product in the z of the reset gate.
+        candidate_slope: the slope of h_t in the z of g.
     """
 
     before: jax.Array
@@ -29,13 +65,16 @@ class Saved(NamedTuple):
 
 
 class Gru(NamedTuple):
-    """The equations (Cho et al. 2014; lecture: GRU), with z, r, g side by side in W, U and b:
+    """The GRU as `recurrence.Equations`, with z, r, g side by side in W, U and b:
 
-    z = sigma(x_t W_z + h_{t-1} U_z + b_z)
-    r = sigma(x_t W_r + h_{t-1} U_r + b_r)
-    g = tanh(x_t W_g + (r * h_{t-1}) U_g + b_g)            reset "before" the product: the lecture's
-    g = tanh(x_t W_g + b_g + r * (h_{t-1} U_g + b_Ug))     reset "after" it: cuDNN's and torch's
-    h_t = z * h_{t-1} + (1 - z) * g
+        z = sigma(x_t W_z + h_{t-1} U_z + b_z)
+        r = sigma(x_t W_r + h_{t-1} U_r + b_r)
+        g = tanh(x_t W_g + (r * h_{t-1}) U_g + b_g)            reset "before" the product: the lecture's
+        g = tanh(x_t W_g + b_g + r * (h_{t-1} U_g + b_Ug))     reset "after" the product: cuDNN's and torch's
+        h_t = z * h_{t-1} + (1 - z) * g
+
+    Attributes:
+        reset: whether r multiplies before or after the product with U_g.
     """
 
     reset: Literal["before", "after"] = "before"
@@ -43,60 +82,61 @@ class Gru(NamedTuple):
     def step(
         self, weights: Kernels, carry: jax.Array, inputs: jax.Array, mask: jax.Array | None = None
     ) -> tuple[jax.Array, Saved]:
-        before, (gate_kernel, candidate_kernel) = dropped(carry, mask), self._split(weights.recurrent_kernel)
-        gates, candidate = self._split(
-            pre_activations(weights._replace(recurrent_kernel=None), inputs, before)
-        )
+        before = dropped(carry, mask)
+        gate_kernel, candidate_kernel = split_candidate(weights.recurrent_kernel)
+        drive = pre_activations(weights._replace(recurrent_kernel=None), inputs, before)
         if self.reset == "before":
-            z, r = jnp.split(jax.nn.sigmoid(gates + before @ gate_kernel), 2, axis=-1)
             meets_reset = before
-            g = jnp.tanh(candidate + (r * before) @ candidate_kernel)
+            z, r, g = gates_and_candidate(
+                drive, before, lambda h: h @ gate_kernel, lambda h: h @ candidate_kernel
+            )
         else:
-            fed_back, meets_reset = self._split(before @ weights.recurrent_kernel)
-            z, r = jnp.split(jax.nn.sigmoid(gates + fed_back), 2, axis=-1)
-            meets_reset = _plus(meets_reset, weights.recurrent_bias)
-            g = jnp.tanh(candidate + r * meets_reset)
+            z, r, g, meets_reset = self._reset_after(weights, drive, before)
         slopes = jnp.concatenate([(carry - g) * z * (1 - z), meets_reset * r * (1 - r)], axis=-1)
-        return z * carry + (1 - z) * g, Saved(before, r, z, slopes, (1 - z) * (1 - g * g))
+        return interpolate(z, carry, g), Saved(before, r, z, slopes, (1 - z) * (1 - g * g))
 
     def hidden(self, carry: jax.Array) -> jax.Array:
         return carry
 
     def drive(self, weights: Kernels, inputs: jax.Array, saved: Saved) -> jax.Array:
-        gate_kernel, candidate_kernel = self._split(weights.recurrent_kernel)
+        gate_kernel, candidate_kernel = split_candidate(weights.recurrent_kernel)
         if self.reset == "before":
             candidate = (saved.reset * saved.before) @ candidate_kernel
         else:
-            candidate = saved.reset * _plus(saved.before @ candidate_kernel, weights.recurrent_bias)
+            candidate = saved.reset * _add_bias(saved.before @ candidate_kernel, weights.recurrent_bias)
         fed_back = jnp.concatenate([saved.before @ gate_kernel, candidate], axis=-1)
         return pre_activations(weights._replace(recurrent_kernel=None), inputs, saved.before) + fed_back
 
     def constants(self, weights: Kernels) -> tuple[jax.Array, ...]:
         if self.reset == "after":
             return (weights.recurrent_kernel.T,)
-        return tuple(kernel.T for kernel in self._split(weights.recurrent_kernel))
+        return tuple(kernel.T for kernel in split_candidate(weights.recurrent_kernel))
 
     def differential(
         self, constants: tuple[jax.Array, ...], saved: Saved, carry_dot: jax.Array, drive_dot: jax.Array
     ) -> jax.Array:
-        gates, candidate = self._split(drive_dot)
+        gates, candidate = split_candidate(drive_dot)
         if self.reset == "before":
             z, met = jnp.split(
                 saved.gate_slopes * (gates + times_transposed(carry_dot, constants[0])), 2, axis=-1
             )
             candidate = candidate + times_transposed(met + saved.reset * carry_dot, constants[1])
         else:
-            fed_back, meets_reset = self._split(times_transposed(carry_dot, constants[0]))
+            fed_back, meets_reset = split_candidate(times_transposed(carry_dot, constants[0]))
             z, met = jnp.split(saved.gate_slopes * (gates + fed_back), 2, axis=-1)
             candidate = candidate + met + saved.reset * meets_reset
         return saved.update * carry_dot + z + saved.candidate_slope * candidate
 
-    @staticmethod
-    def _split(gates: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The update and reset gates' part, and the candidate's."""
-        two = 2 * gates.shape[-1] // 3
-        return gates[..., :two], gates[..., two:]
+    def _reset_after(
+        self, weights: Kernels, drive: jax.Array, before: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """z, r, g, and ``h_{t-1} U_g + b_Ug``, which the reset gate multiplies."""
+        gates, candidate = split_candidate(drive)
+        fed_back, meets_reset = split_candidate(before @ weights.recurrent_kernel)
+        z, r = jnp.split(jax.nn.sigmoid(gates + fed_back), 2, axis=-1)
+        meets_reset = _add_bias(meets_reset, weights.recurrent_bias)
+        return z, r, jnp.tanh(candidate + r * meets_reset), meets_reset
 
 
-def _plus(array: jax.Array, bias: jax.Array | None) -> jax.Array:
+def _add_bias(array: jax.Array, bias: jax.Array | None) -> jax.Array:
     return array if bias is None else array + bias

@@ -1,4 +1,4 @@
-"""Padded batches: which of the T steps of each row are its own, and one value of all of them."""
+"""Padded batches: which of the T steps of each row are valid, and reductions over the valid steps only."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dlcore.ops.arrays import expand_to_rank, where_rows
+
 
 def check_lengths(
-    lengths: jax.Array, inputs: Sequence[int], batch_rank: int = 1, name: str = "lengths"
+    lengths: jax.Array, input_shape: Sequence[int], batch_rank: int = 1, name: str = "lengths"
 ) -> None:
-    """Raises unless ``lengths`` says how many of the steps of inputs ``[*batch, T, ...]`` belong to each row.
+    """Raises unless ``lengths`` gives the number of valid steps of each row of inputs ``[*batch, T, ...]``.
 
-    Under ``jax.jit`` values are not known and cannot raise: there, lengths below 0 count as 0, above T as T.
+    Under ``jax.jit`` the values are unknown and cannot raise. There, a length below 0 counts as 0, one above T as T.
+
+    Args:
+        lengths: integers ``[*batch]``.
+        input_shape: the shape of the inputs.
+        batch_rank: number of batch dimensions.
+        name: what error messages call the lengths.
 
     Raises:
-        TypeError: no integers. ValueError: another shape than the batch's; or, where the values are known, one
-            outside 0..T.
+        TypeError: the lengths are not an array of integers.
+        ValueError: their shape is not the batch's, or a known value lies outside 0..T.
     """
-    batch, steps = tuple(inputs[:batch_rank]), inputs[batch_rank]
+    batch, steps = tuple(input_shape[:batch_rank]), input_shape[batch_rank]
     if not hasattr(lengths, "dtype"):
         raise TypeError(
             f"{name}: got {type(lengths).__name__}, expected an array of integers; jnp.array({name})"
@@ -27,7 +35,7 @@ def check_lengths(
         raise TypeError(f"{name}: got {lengths.dtype}, expected integers; {name}.astype(int32)")
     if lengths.shape != batch:
         raise ValueError(
-            f"{name}: got shape {lengths.shape} for inputs of shape {tuple(inputs)}, expected one a row, {batch}"
+            f"{name}: got shape {lengths.shape} for inputs of shape {tuple(input_shape)}, expected one a row, {batch}"
         )
     if isinstance(lengths, jax.core.Tracer):
         return
@@ -51,18 +59,17 @@ def valid_steps(lengths: jax.Array, steps: int) -> jax.Array:
 
 
 def time_mask(inputs: jax.Array, lengths: jax.Array) -> jax.Array:
-    """`valid_steps` in a shape that goes with inputs ``[*batch, T, ...]``: ``[*batch, T, 1, ...]``."""
-    mask = valid_steps(lengths, inputs.shape[lengths.ndim])
-    return mask.reshape(*mask.shape, *[1] * (inputs.ndim - mask.ndim))
+    """`valid_steps` in a shape that broadcasts to inputs ``[*batch, T, ...]``: ``[*batch, T, 1, ...]``."""
+    return expand_to_rank(valid_steps(lengths, inputs.shape[lengths.ndim]), inputs.ndim)
 
 
 def zero_padding(inputs: jax.Array, lengths: jax.Array) -> jax.Array:
-    """Inputs ``[*batch, T, ...]`` with exactly 0 behind each row's end, whatever stood there, NaN included."""
+    """Inputs ``[*batch, T, ...]`` with exactly 0 in the padding, which may hold anything, NaN included."""
     return jnp.where(time_mask(inputs, lengths), inputs, jnp.zeros((), inputs.dtype))
 
 
 def last_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
-    """Each row's last valid step: ``[B, T, ...]`` -> ``[B, ...]``; of a row of length 0, zeros.
+    """Each row's last valid step: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros.
 
     >>> last_over_time(jnp.array([[1.0, 2.0, 0.0]]), jnp.array([2])).tolist()
     [2.0]
@@ -70,12 +77,12 @@ def last_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.
     if lengths is None:
         return outputs[:, -1]
     check_lengths(lengths, outputs.shape)
-    place = jnp.clip(lengths - 1, 0).reshape(-1, *[1] * (outputs.ndim - 1))
-    return jnp.take_along_axis(zero_padding(outputs, lengths), place, axis=1)[:, 0]
+    last = expand_to_rank(jnp.clip(lengths - 1, 0), outputs.ndim)
+    return jnp.take_along_axis(zero_padding(outputs, lengths), last, axis=1)[:, 0]
 
 
 def mean_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
-    """The mean over each row's valid steps: ``[B, T, ...]`` -> ``[B, ...]``; of a row of length 0, zeros.
+    """The mean over each row's valid steps: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros.
 
     >>> mean_over_time(jnp.array([[1.0, 2.0, 9.0]]), jnp.array([2])).tolist()
     [1.5]
@@ -83,12 +90,12 @@ def mean_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.
     if lengths is None:
         return outputs.mean(axis=1)
     check_lengths(lengths, outputs.shape)
-    count = jnp.clip(lengths, 1, outputs.shape[1]).reshape(-1, *[1] * (outputs.ndim - 2))
+    count = expand_to_rank(jnp.clip(lengths, 1, outputs.shape[1]), outputs.ndim - 1)
     return zero_padding(outputs, lengths).sum(axis=1) / count.astype(outputs.dtype)
 
 
 def max_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
-    """The maximum over each row's valid steps: ``[B, T, ...]`` -> ``[B, ...]``; of a row of length 0, zeros.
+    """The maximum over each row's valid steps: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros.
 
     >>> max_over_time(jnp.array([[-1.0, -2.0, 9.0]]), jnp.array([2])).tolist()
     [-1.0]
@@ -96,6 +103,5 @@ def max_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.A
     if lengths is None:
         return outputs.max(axis=1)
     check_lengths(lengths, outputs.shape)
-    valid = jnp.where(time_mask(outputs, lengths), outputs, -jnp.inf).max(axis=1)
-    some = (lengths > 0).reshape(-1, *[1] * (outputs.ndim - 2))
-    return jnp.where(some, valid, jnp.zeros((), outputs.dtype))
+    maxima = jnp.where(time_mask(outputs, lengths), outputs, -jnp.inf).max(axis=1)
+    return where_rows(lengths > 0, maxima, jnp.zeros((), outputs.dtype))

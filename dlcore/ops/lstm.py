@@ -1,5 +1,6 @@
-"""The long short-term memory, as the lecture writes it."""
+"""The equations of the long short-term memory, as the lecture writes them."""
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -8,18 +9,61 @@ import jax.numpy as jnp
 from dlcore.ops.recurrence import Kernels, dropped, pre_activations, times_transposed
 
 Carry: TypeAlias = tuple[jax.Array, jax.Array]
-"""``(c, h)``, each ``[B, H]``, in flax's order."""
+"""``(c, h)``, each ``[..., H]``, in flax's order."""
 GATES = ("input", "forget", "output")
 """Names of i, f and o, in the order of the kernels."""
 
 
-class Saved(NamedTuple):
-    """What a step leaves for its differential: ``h_{t-1}`` and slopes.
+class Gates(NamedTuple):
+    """Values inside one step, each ``[..., H]`` unless its line says otherwise.
 
     Attributes:
-        before: ``h_{t-1}`` ``[B, H]``.
-        gate_slopes: ``[B, 4H]``, of c_t in the z of i, f and g, and of h_t in the z of o.
-        forget: ``[B, H]``, of c_t in c_{t-1}. cell_slope: ``[B, H]``, of h_t in c_t.
+        sigmoids: i, f and o side by side, ``[..., 3H]``.
+        f: the forget gate.
+        o: the output gate.
+        g: the candidate.
+        squashed: ``tanh(c_t)``, of the normalized c_t if the cell normalizes it.
+    """
+
+    sigmoids: jax.Array
+    f: jax.Array
+    o: jax.Array
+    g: jax.Array
+    squashed: jax.Array
+
+
+def gated_update(
+    z: jax.Array, cell: jax.Array, normalize: Callable[[jax.Array], jax.Array] = lambda cell: cell
+) -> tuple[Carry, Gates]:
+    """The LSTM's equations after the products (Hochreiter & Schmidhuber 1997; Gers et al. 2000; lecture: LSTM)
+
+        i, f, o = sigma(z_t),    g = tanh(z_t)
+        c_t = f * c_{t-1} + i * g,    h_t = o * tanh(normalize(c_t))
+
+    Args:
+        z: pre-activations ``z_t [..., 4H]`` of i, f, o and g.
+        cell: ``c_{t-1} [..., H]``.
+        normalize: what is applied to c_t before its tanh; the plain LSTM applies nothing.
+
+    Returns:
+        ``(c_t, h_t)`` and the gates.
+    """
+    z_gates, z_candidate = jnp.split(z, [3 * cell.shape[-1]], axis=-1)
+    sigmoids, g = jax.nn.sigmoid(z_gates), jnp.tanh(z_candidate)
+    i, f, o = jnp.split(sigmoids, 3, axis=-1)
+    cell = f * cell + i * g
+    squashed = jnp.tanh(normalize(cell))
+    return (cell, o * squashed), Gates(sigmoids, f, o, g, squashed)
+
+
+class Saved(NamedTuple):
+    """What the differential needs from a step: ``h_{t-1}`` and slopes.
+
+    Attributes:
+        before: ``h_{t-1} [B, H]``, after dropout.
+        gate_slopes: ``[B, 4H]``, the slopes of c_t in the z of i, f and g, and of h_t in the z of o.
+        forget: ``[B, H]``, the slope of c_t in c_{t-1}.
+        cell_slope: ``[B, H]``, the slope of h_t in c_t.
     """
 
     before: jax.Array
@@ -29,28 +73,19 @@ class Saved(NamedTuple):
 
 
 class Lstm(NamedTuple):
-    """The equations (Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000; lecture: LSTM):
+    """The LSTM as `recurrence.Equations`: `gated_update` of ``z_t = x_t W + h_{t-1} U + b``.
 
-        i, f, o = sigma(x_t W + h_{t-1} U + b),  g = tanh(x_t W + h_{t-1} U + b)
-        c_t = f * c_{t-1} + i * g
-        h_t = o * tanh(c_t)
-
-    with the gates side by side in W ``[F, 4H]``, U ``[H, 4H]`` and b ``[4H]``, in the order i, f, o, g.
+    The gates stand side by side in W ``[F, 4H]``, U ``[H, 4H]`` and b ``[4H]``, in the order i, f, o, g.
     """
 
     def step(
         self, weights: Kernels, carry: Carry, inputs: jax.Array, mask: jax.Array | None = None
     ) -> tuple[Carry, Saved]:
         cell, before = carry
-        z = pre_activations(weights, inputs, dropped(before, mask))
-        of_gates, of_candidate = jnp.split(z, [3 * cell.shape[-1]], axis=-1)
-        gates, g = jax.nn.sigmoid(of_gates), jnp.tanh(of_candidate)
-        i, f, o = jnp.split(gates, 3, axis=-1)
-        new_cell = f * cell + i * g
-        seen = jnp.tanh(new_cell)
-        return (new_cell, o * seen), Saved(
-            before, _gate_slopes(gates, g, cell, seen), f, o * (1 - seen * seen)
-        )
+        before = dropped(before, mask)
+        carry, gates = gated_update(pre_activations(weights, inputs, before), cell)
+        gate_slopes = _gate_slopes(gates, cell)
+        return carry, Saved(before, gate_slopes, gates.f, gates.o * (1 - gates.squashed * gates.squashed))
 
     def hidden(self, carry: Carry) -> jax.Array:
         return carry[1]
@@ -71,10 +106,11 @@ class Lstm(NamedTuple):
         return cell, o + saved.cell_slope * cell
 
 
-def _gate_slopes(gates: jax.Array, g: jax.Array, cell: jax.Array, seen: jax.Array) -> jax.Array:
-    """Each gate's slope in its z, times what it multiplies: in one pass over all four, which is the fastest way."""
-    i = gates[..., : g.shape[-1]]
-    values = jnp.concatenate([gates, g], axis=-1)
-    of_tanh = jnp.arange(values.shape[-1]) >= gates.shape[-1]
-    slopes = jnp.where(of_tanh, 1 - values * values, values * (1 - values))
-    return slopes * jnp.concatenate([g, cell, seen, i], axis=-1)
+def _gate_slopes(gates: Gates, cell: jax.Array) -> jax.Array:
+    """Each gate's slope in its z, times what the gate multiplies; one pass over all four gates is the fastest way."""
+    sigmoids, g = gates.sigmoids, gates.g
+    i = sigmoids[..., : g.shape[-1]]
+    values = jnp.concatenate([sigmoids, g], axis=-1)
+    is_tanh = jnp.arange(values.shape[-1]) >= sigmoids.shape[-1]
+    slopes = jnp.where(is_tanh, 1 - values * values, values * (1 - values))
+    return slopes * jnp.concatenate([g, cell, gates.squashed, i], axis=-1)

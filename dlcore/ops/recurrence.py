@@ -4,8 +4,8 @@ A gated cell's step is
 
     z_t = x_t W + h_{t-1} U + b,    carry_t = gates(carry_{t-1}, z_t)
 
-so its differential is ``dz_t = D_t + dh_{t-1} U``, where ``D = x dW + h dU + dx W + db`` of ALL steps is a few
-matrix products outside the loop. `run` states just that differential; its transpose, which JAX derives, is then
+so its differential is ``dz_t = D_t + dh_{t-1} U``, where ``D = x dW + h dU + dx W + db`` of ALL steps takes a few
+matrix products outside the loop. `gated_scan` states only that differential. JAX derives its transpose, which is
 backpropagation through time with the weights' gradient as one product after the loop. Forward mode, second
 derivatives, ``vmap``, rematerialization and sharding need nothing more.
 """
@@ -24,11 +24,13 @@ from dlcore.ops.chunked_scan import Loop, Tree, chunked_scan
 
 
 class Kernels(NamedTuple):
-    """The weights of a gated cell, its G gates side by side.
+    """The weights of a gated cell, with its G gates side by side.
 
     Attributes:
-        input_kernel: W ``[F, G * H]``. recurrent_kernel: U ``[H, G * H]``; None: no feedback.
-        bias: b ``[G * H]``, or None. recurrent_bias: ``[H]``, of the GRU that resets after the product, or None.
+        input_kernel: W ``[F, G * H]``.
+        recurrent_kernel: U ``[H, G * H]``, or None without feedback.
+        bias: b ``[G * H]``, or None.
+        recurrent_bias: ``[H]``, which only the GRU that resets after the product has, or None.
     """
 
     input_kernel: jax.Array
@@ -38,7 +40,7 @@ class Kernels(NamedTuple):
 
 
 def dropped(hidden: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """``h * mask``, or h."""
+    """``h * mask``, or h without a mask."""
     return hidden if mask is None else hidden * mask
 
 
@@ -52,48 +54,49 @@ def pre_activations(weights: Kernels, inputs: jax.Array, hidden: jax.Array) -> j
 def gate_values(
     names: Sequence[str], weights: Kernels, inputs: jax.Array, hidden: jax.Array
 ) -> dict[str, jax.Array]:
-    """The gates ``sigma(x W + h U + b)`` by name: the first in the order of the kernels, behind which g comes.
+    """The gates ``sigma(x W + h U + b)`` by name: ``[..., F], [..., H] -> [..., H]`` each.
 
-    Of the lecture's LSTM i, f and o, of its GRU z and r: ``[..., F], [..., H] -> [..., H]`` each.
+    The kernels hold these gates first and the candidate g after them. The gates of the lecture's LSTM are i, f and o,
+    those of its GRU z and r.
     """
     width = len(names) * hidden.shape[-1]
-    of_gates = jax.tree.map(lambda kernel: kernel[..., :width], weights._replace(recurrent_bias=None))
-    gates = jnp.split(jax.nn.sigmoid(pre_activations(of_gates, inputs, hidden)), len(names), axis=-1)
+    gate_weights = jax.tree.map(lambda kernel: kernel[..., :width], weights._replace(recurrent_bias=None))
+    gates = jnp.split(jax.nn.sigmoid(pre_activations(gate_weights, inputs, hidden)), len(names), axis=-1)
     return dict(zip(names, gates, strict=True))
 
 
 def times(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
-    """``x W``; a single feature is multiplied, which the compiler fuses with what follows."""
+    """``x W``. A single feature is multiplied elementwise, which the compiler fuses with the operations after it."""
     return inputs * kernel[0] if kernel.shape[0] == 1 else inputs @ kernel
 
 
 def times_transposed(hidden: jax.Array, transposed: jax.Array) -> jax.Array:
-    """``h U`` from ``U^T``: so the transpose of this, which every step of the way back computes, is a plain product."""
+    """``h U`` from ``U^T``. Its transpose, which every step of the backward pass computes, is then a plain product."""
     return lax.dot_general(hidden, transposed, (((1,), (1,)), ((), ())))
 
 
 class Equations(Protocol):
-    """One cell as pure functions; `ops.rnn`, `ops.lstm` and `ops.gru` are such. Hashable.
+    """One cell as pure functions, as in `ops.rnn`, `ops.lstm` and `ops.gru`. It must be hashable.
 
-    ``saved`` is whatever of a step its differential needs, arrays ``[B, ...]``.
+    ``saved`` holds the arrays ``[B, ...]`` of a step that its differential needs.
     """
 
     def step(
         self, weights: Kernels, carry: Tree, inputs: jax.Array, mask: jax.Array | None = None
     ) -> tuple[Tree, Tree]:
-        """``carry_{t-1}, x_t -> carry_t, saved_t``; a mask ``[B, H]`` multiplies the h that meets U (dropout)."""
+        """``carry_{t-1}, x_t -> carry_t, saved_t``; a dropout mask ``[B, H]`` multiplies the h that meets U."""
         ...
 
     def hidden(self, carry: Tree) -> jax.Array:
-        """The ``h_t [B, H]`` of a carry: what the cell puts out."""
+        """The ``h_t [B, H]`` of a carry, which is the cell's output."""
         ...
 
     def drive(self, weights: Kernels, inputs: jax.Array, saved: Tree) -> jax.Array:
-        """``z`` of any number of steps as a function of weights and inputs, where the states are given."""
+        """``z`` of any number of steps as a function of weights and inputs; ``saved`` holds the states."""
         ...
 
     def constants(self, weights: Kernels) -> Tree:
-        """What the differential multiplies with in every step, laid out for it."""
+        """The weights that the differential multiplies with in every step, in the layout it needs."""
         ...
 
     def differential(self, constants: Tree, saved: Tree, carry_dot: Tree, drive_dot: jax.Array) -> Tree:
@@ -109,17 +112,18 @@ def gated_scan(
     lengths: jax.Array | None = None,
     loop: Loop = Loop(),  # noqa: B008  an immutable constant
 ) -> tuple[Tree, jax.Array]:
-    """A gated cell over a whole sequence.
+    """Runs a gated cell over a whole sequence.
 
     Args:
-        equations: the cell. weights: its parameters.
-        carry: the initial one, arrays ``[B, ...]``.
+        equations: the cell.
+        weights: its parameters.
+        carry: the initial carry, arrays ``[B, ...]``.
         inputs: ``[B, T, F]``.
-        lengths: ``[B]`` integers, how many steps are a row's own; None: all.
+        lengths: ``[B]`` integers, the number of valid steps of each row; None if all steps are valid.
         loop: direction and windows.
 
     Returns:
-        The carry after each row's last step, and the outputs ``[B, T, H]``, 0 behind a row's end.
+        The carry after each row's last step, and the outputs ``[B, T, H]``, which are 0 in the padding.
     """
 
     def window(carry: Tree, inputs: jax.Array, start: int | jax.Array) -> tuple[Tree, jax.Array]:
@@ -137,9 +141,9 @@ def masked_scan(
     lengths: jax.Array | None = None,
     loop: Loop = Loop(),  # noqa: B008  an immutable constant
 ) -> tuple[Tree, Any]:
-    """Any ``step(carry_{t-1}, x_t, t) -> carry_t, y_t`` over inputs ``[B, T, ...]``; otherwise as `run`.
+    """Runs any ``step(carry_{t-1}, x_t, t) -> carry_t, y_t`` over inputs ``[B, T, ...]``; else as `gated_scan`.
 
-    Some steps compute in another dtype than their carry begins with; the carry has that dtype from the beginning.
+    A step may compute in another dtype than that of the given carry. The carry is cast to it before the first step.
     """
     first = jnp.zeros_like(inputs, shape=(len(inputs), *inputs.shape[2:]))
     after, _ = jax.eval_shape(step, carry, first, 0)
@@ -149,8 +153,8 @@ def masked_scan(
         rows, valid = _time_major(inputs, lengths, start)
 
         def body(carry: Tree, now: tuple[jax.Array, jax.Array, jax.Array | None]) -> tuple[Tree, jax.Array]:
-            inputs, number, valid = now
-            return keep_valid(valid, carry, *step(carry, inputs, number))
+            inputs, t, valid = now
+            return keep_valid(valid, carry, *step(carry, inputs, t))
 
         steps = (rows, start + jnp.arange(len(rows)), valid)
         carry, outputs = lax.scan(body, carry, steps, reverse=loop.reverse, unroll=loop.unroll)
@@ -162,7 +166,7 @@ def masked_scan(
 def _time_major(
     inputs: jax.Array, lengths: jax.Array | None, start: int | jax.Array
 ) -> tuple[jax.Array, jax.Array | None]:
-    """Inputs ``[T, B, ...]``, 0 behind each row's end, and where they are valid ``[T, B]``; None where all are."""
+    """Inputs ``[T, B, ...]`` with 0 in the padding, and the mask ``[T, B]`` of valid steps, None without lengths."""
     rows = jnp.swapaxes(inputs, 0, 1)
     if lengths is None:
         return rows, None
@@ -171,7 +175,7 @@ def _time_major(
 
 
 def keep_valid(valid: jax.Array | None, before: Tree, after: Tree, outputs: Tree) -> tuple[Tree, Tree]:
-    """The new carry and the outputs of rows whose step it is; the old carry and 0 of the others."""
+    """The new carry and the outputs in rows where the step is valid; the old carry and 0 in the other rows."""
     if valid is None:
         return after, outputs
     return jax.tree.map(functools.partial(where_rows, valid), after, before), jax.tree.map(
@@ -182,12 +186,12 @@ def keep_valid(valid: jax.Array | None, before: Tree, after: Tree, outputs: Tree
 def _varying_as(carry: Tree, others: Tree) -> Tree:
     """The same carry, in the type that a scan over ``others`` gives it within ``jax.shard_map``.
 
-    There a value's type says over which devices it varies, and a scan's carry has one type from the beginning. The
-    constants that say so here are folded away by the compiler.
+    There a value's type says over which devices the value varies, and the carry of a scan must have one type from the
+    first step on. The constants below give the carry that type; the compiler folds them away.
     """
-    true = [jnp.ones_like(leaf, shape=(), dtype=bool) for leaf in jax.tree.leaves(others)]
-    always = functools.reduce(jnp.logical_and, true)
-    return jax.tree.map(lambda array: jnp.where(always, array, array), carry)
+    trues = [jnp.ones_like(leaf, shape=(), dtype=bool) for leaf in jax.tree.leaves(others)]
+    true = functools.reduce(jnp.logical_and, trues)
+    return jax.tree.map(lambda array: jnp.where(true, array, array), carry)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -213,7 +217,7 @@ def _forward(
 def _run_jvp(equations: Equations, loop: Loop, primals: Tree, tangents: Tree) -> Tree:
     (weights, carry, inputs, valid), (weights_dot, carry_dot, inputs_dot, _) = primals, tangents
     carry, outputs, saved = _forward(equations, loop, weights, carry, inputs, valid)
-    weights_dot, carry_dot = jax.tree.map(_array, (weights_dot, carry_dot), is_leaf=_is_zero)
+    weights_dot, carry_dot = jax.tree.map(_instantiate, (weights_dot, carry_dot), is_leaf=_is_zero)
     carry_dot = _varying_as(carry_dot, carry)
     drive_dot = _drive_dot(equations, weights, weights_dot, inputs, inputs_dot, saved)
     constants = equations.constants(weights)
@@ -238,10 +242,11 @@ def _drive_dot(
     """D of all steps, ``[T, B, G * H]``."""
     shape = inputs.shape[:2]
     if jax.default_backend() == "cpu" and jax.device_count() == 1:
-        # There, XLA is slow at products over two dimensions; of one whose B lies on many devices it can make none.
+        # On one CPU device XLA is slow at products over two dimensions, so T and B become one. If B were spread over
+        # several devices, the merged dimension could not be.
         inputs, saved = jax.tree.map(_as_rows, (inputs, saved))
         inputs_dot = inputs_dot if _is_zero(inputs_dot) else _as_rows(inputs_dot)
-    if _is_zero(inputs_dot):  # the first layer's inputs are data: no product for their gradient
+    if _is_zero(inputs_dot):  # the first layer's inputs are data, whose gradient needs no product
         _, drive_dot = jax.jvp(
             lambda weights: equations.drive(weights, inputs, saved), [weights], [weights_dot]
         )
@@ -263,5 +268,6 @@ def _is_zero(tangent: Any) -> bool:
     return isinstance(tangent, SymbolicZero)
 
 
-def _array(tangent: Any) -> Any:
+def _instantiate(tangent: Any) -> Any:
+    """The tangent as an array, also if it is a symbolic zero."""
     return jnp.zeros(tangent.shape, tangent.dtype) if _is_zero(tangent) else tangent

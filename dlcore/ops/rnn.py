@@ -1,4 +1,4 @@
-"""The plain recurrent network of the lecture, and the one that adds to its state."""
+"""The equation of the lecture's plain recurrent network, and of the network that adds to its state."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,21 +10,27 @@ from dlcore.ops.recurrence import Kernels, dropped, pre_activations, times_trans
 
 
 class Saved(NamedTuple):
-    """What a step leaves for its differential: ``h_{t-1}`` and the activation's slope, each ``[B, H]``."""
+    """What the differential needs from a step, each ``[B, H]``.
+
+    Attributes:
+        before: ``h_{t-1}``, after dropout.
+        slope: the derivative of the activation.
+    """
 
     before: jax.Array
     slope: jax.Array
 
 
 class Rnn(NamedTuple):
-    """The equation (Elman 1990; lecture: inclusion of feedback, identity-RNN):
+    """The equation (Elman 1990; lecture: inclusion of feedback, identity-RNN) as `recurrence.Equations`:
 
         h_t = f(x_t W + h_{t-1} U + b),    or, residual,    h_t = h_{t-1} + f(x_t W + h_{t-1} U + b)
 
-    Without U (None) the term is absent: the residual form then has ``dh_t / dh_{t-1} = 1``.
+    If U is None, its term is absent. The residual form then has ``dh_t / dh_{t-1} = 1``.
 
     Attributes:
-        activation: f, element by element. residual: whether the state is added.
+        activation: f, applied element by element.
+        residual: True if the state is added.
     """
 
     activation: Callable[[jax.Array], jax.Array] = jnp.tanh
@@ -33,10 +39,11 @@ class Rnn(NamedTuple):
     def step(
         self, weights: Kernels, carry: jax.Array, inputs: jax.Array, mask: jax.Array | None = None
     ) -> tuple[jax.Array, Saved]:
-        z = pre_activations(weights, inputs, dropped(carry, mask))
+        before = dropped(carry, mask)
+        z = pre_activations(weights, inputs, before)
         change, slope = jax.jvp(self.activation, [z], [jnp.ones_like(z)])
         hidden = carry + change if self.residual else change
-        return hidden, Saved(carry, slope)
+        return hidden, Saved(before, slope)
 
     def hidden(self, carry: jax.Array) -> jax.Array:
         return carry

@@ -1,4 +1,4 @@
-"""The arithmetic of sizes: how often a window fits, where it lies, how far it sees (lecture: key parameters)."""
+"""The arithmetic of sizes: how often a window fits and where it lies (lecture: key parameters)."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -13,10 +13,11 @@ Remainder: TypeAlias = Literal["error", "floor", "ceil"]
 
 
 def per_dimension(name: str, value: int | Sequence[int], rank: int, minimum: int = 1) -> tuple[int, ...]:
-    """``value`` once for each of ``rank`` spatial dimensions: 3 and (3, 3) mean the same at rank 2.
+    """``value`` for each of ``rank`` spatial dimensions: 3 and (3, 3) mean the same at rank 2.
 
     Raises:
-        ValueError: a sequence of another length, or an entry below ``minimum``. TypeError: no integers.
+        ValueError: the sequence has another length, or an entry is below ``minimum``.
+        TypeError: an entry is not an integer.
     """
     if not isinstance(value, Iterable):
         return (check_integer(name, value, minimum),) * rank
@@ -39,17 +40,17 @@ def output_size(
 
     Args:
         size: N, pixels along one dimension.
-        kernel_size: F, the window's pixels; dilated, it spans ``(F - 1) * dilation + 1``.
+        kernel_size: F, cells of the window. With dilation the window spans ``(F - 1) * dilation + 1`` pixels.
         stride: S, pixels from one application to the next.
         padding: P, zeros on both sides, or (before, after).
         dilation: pixels from one cell of the window to the next.
-        remainder: where S does not divide: ``"error"`` refuses, ``"floor"`` drops the last pixels, ``"ceil"``
-            lets a last window reach over the border, as long as it begins before it.
-        name: what errors call the window.
+        remainder: what to do if S does not divide the size. ``"error"`` raises. ``"floor"`` drops the last pixels.
+            ``"ceil"`` adds a last window that reaches over the border, if it begins before the border.
+        name: what error messages call the window.
 
     Raises:
-        ValueError: the window does not fit, or does not come out even.
-        TypeError: something is no integer.
+        ValueError: the window does not fit, or S does not divide and ``remainder`` is ``"error"``.
+        TypeError: an argument is not an integer.
 
     >>> output_size(6, 3), output_size(6, 3, stride=3), output_size(6, 3, padding=1)
     (4, 2, 6)
@@ -78,15 +79,15 @@ number; the last 1 of 6 pixels would be dropped: padding=(0, 1) fits, or say rem
             f"stride: got {stride} for size {size} and {name} {kernel_size}, ({size} - {extent} + "
             f"{before + after}) / {stride} + 1 = {(padded - extent) / stride + 1:.3g}, expected a whole number; "
             f"the last {dropped} of {padded} pixels would be dropped: "
-            f"{_fitting(size, extent, stride, before, after + stride - dropped)}, "
+            f"{_fitting_padding(size, extent, stride, before, after + stride - dropped)}, "
             'or say remainder="floor" or "ceil"'
         )
     over_the_border = remainder == "ceil" and dropped and (steps + 1) * stride < size + before
     return steps + 1 + bool(over_the_border)
 
 
-def _fitting(size: int, extent: int, stride: int, before: int, after: int) -> str:
-    """Paddings that come out even, in words: those of equal sides, else one that pads the end."""
+def _fitting_padding(size: int, extent: int, stride: int, before: int, after: int) -> str:
+    """Names paddings with which the stride divides: equal ones on both sides, or else one that pads the end."""
     enough = range(max(0, -(-(extent - size) // 2)), extent + stride)
     equal = [str(zeros) for zeros in enough if (size - extent + 2 * zeros) % stride == 0][:3]
     return f"padding={' or '.join(equal)} fits" if equal else f"padding=({before}, {after}) fits"
@@ -102,11 +103,16 @@ def output_lengths(
 ) -> jax.Array:
     """`output_size` of each row of a padded batch, in the first spatial dimension, which is time.
 
-    Rows of length 0, and rows too short for one window, have 0 outputs.
+    Rows of length 0 and rows that are too short for one window have 0 outputs. Of an argument with one entry for each
+    spatial dimension only the first entry counts.
 
     Args:
-        lengths: ``[B]`` integers, which may be traced; rows cannot raise, so ``"error"`` means ``"floor"``.
-        window, strides, padding, dilation, remainder: of a convolution or pool; of sequences, the first counts.
+        lengths: ``[B]`` integers, which may be traced.
+        window: F of the convolution or pool.
+        strides: S.
+        padding: P, in any form that `resolve_padding` takes.
+        dilation: pixels from one cell of the window to the next.
+        remainder: as in `output_size`; rows cannot raise, so ``"error"`` means ``"floor"``.
 
     >>> output_lengths(jnp.array([0, 2, 6, 7]), 3, strides=2).tolist()
     [0, 0, 2, 3]
@@ -131,11 +137,13 @@ def _first(value: Any) -> Any:
 
 
 class Geometry(NamedTuple):
-    """Where a window lies over spatial dimensions, with one entry a dimension.
+    """Where a window lies over spatial dimensions; every field has one entry for each dimension.
 
     Attributes:
-        window: F. strides: S. dilation: pixels from cell to cell.
-        padding: zeros (before, after); for ``remainder="ceil"`` with those under the last window.
+        window: F.
+        strides: S.
+        padding: zeros (before, after); with ``remainder="ceil"`` they include those under the last window.
+        dilation: pixels from one cell of the window to the next.
         outputs: how many times the window is applied.
     """
 
@@ -146,7 +154,7 @@ class Geometry(NamedTuple):
     outputs: tuple[int, ...]
 
 
-def geometry(
+def make_geometry(
     sizes: Sequence[int],
     window: Sequence[int],
     strides: int | Sequence[int],
@@ -156,12 +164,12 @@ def geometry(
     *,
     name: str = "kernel_size",
 ) -> Geometry:
-    """The geometry of a window over ``sizes``; ValueError or TypeError where it does not fit."""
+    """The geometry of a window over ``sizes``; raises ValueError or TypeError if it does not fit."""
     rank = len(window)
     strides = per_dimension("strides", strides, rank)
     dilation = per_dimension("dilation", dilation, rank)
     pairs = resolve_padding(padding, sizes, window, strides, dilation)
-    if padding in ("SAME", "CAUSAL"):  # ceil(N / S) outputs, whatever is left over
+    if padding in ("SAME", "CAUSAL"):  # there are ceil(N / S) outputs, whether or not S divides
         remainder = "floor"
     outputs = tuple(
         output_size(size, extent, stride, pair, spread, remainder, name=name)
@@ -185,10 +193,10 @@ def resolve_padding(
     strides: Sequence[int],
     dilation: Sequence[int],
 ) -> tuple[tuple[int, int], ...]:
-    """Zeros (before, after) for each spatial dimension, whatever way the user said it.
+    """Zeros (before, after) for each spatial dimension, from any form of ``padding``.
 
-    ``"SAME"`` is the lecture's (F - 1)/2 on the leading side at every stride (XLA's own ``SAME`` moves by a
-    pixel when the stride is 2); ``"CAUSAL"`` puts all F - 1 before, so that no output sees its future.
+    ``"SAME"`` puts the lecture's (F - 1)/2 zeros on the leading side at every stride; XLA's own ``SAME`` moves by a
+    pixel if the stride is 2. ``"CAUSAL"`` puts all F - 1 zeros before, so that no output sees its future.
 
     >>> resolve_padding("SAME", (8,), (3,), (2,), (1,)), resolve_padding("CAUSAL", (8,), (3,), (1,), (2,))
     (((1, 0),), ((4, 0),))

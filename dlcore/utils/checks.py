@@ -1,15 +1,23 @@
-"""TODO."""
+"""Checks of arguments, whose errors name the argument, what it got and what was expected."""
 
 import operator
 from typing import Any
 
 
 def check_integer(name: str, value: Any, minimum: int = 1) -> int:
-    """``value`` as an int; TypeError where it is none, ValueError where it is below ``minimum``."""
+    """The value as an int.
+
+    Raises:
+        TypeError: the value is not an integer.
+        ValueError: it is below ``minimum``.
+
+    >>> check_integer("features", 4)
+    4
+    """
     try:
-        number = operator.index(value)
+        integer = operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: got {value!r}, expected an integer >= {minimum}") from None
-    if number < minimum:
-        raise ValueError(f"{name}: got {number}, expected an integer >= {minimum}")
-    return number
+    if integer < minimum:
+        raise ValueError(f"{name}: got {integer}, expected an integer >= {minimum}")
+    return integer

@@ -1,11 +1,11 @@
-"""Locks on files, which end with the process that holds them, however that ends."""
+"""Locks on files. The system releases a lock when the process that holds it ends, in whatever way."""
 
 import fcntl
 from typing import IO, Any
 
 
 def lock_file(file: IO[Any], busy: str) -> None:
-    """Takes the lock of an open file; closing the file releases it.
+    """Locks an open file until it is closed.
 
     Args:
         file: an open file.

@@ -1,4 +1,4 @@
-"""How far long work is, for a person to read."""
+"""Shows a person how far long work has come and how long it still takes."""
 
 import sys
 import time
@@ -10,13 +10,15 @@ from rich.console import Console
 
 
 class Progress:
-    """A rich bar on a terminal, plain lines elsewhere; both on stderr, with the time that is left. A context manager.
+    """A context manager that shows a rich bar on a terminal, and plain lines elsewhere.
+
+    Both go to stderr and include the estimated time left.
 
     Args:
-        label: what is done, such as "training".
+        label: the work, such as "training".
         unit: what is counted, such as "step".
-        total: how many there are.
-        done: how many are done already.
+        total: number of units in all.
+        done: number of units that are done at the beginning.
     """
 
     def __init__(self, label: str, unit: str, total: int, done: int = 0):
@@ -43,17 +45,17 @@ class Progress:
         self._bar.stop()
 
     def advance(self, count: int = 1) -> None:
-        """Counts some more. The clock of the estimate starts with the first call."""
+        """Counts ``count`` more units as done. The clock of the estimate starts with the first call."""
         self._began = self._began or time.monotonic()
         self._done += count
         self._bar.advance(self._task, count)
 
     def report(self, values: Mapping[str, str], done: int | None = None) -> None:
-        """Shows some values: in the bar, beside the last values of other names; elsewhere in a line of their own.
+        """Shows values: in the bar beside the last values of other names, elsewhere in a line of their own.
 
         Args:
             values: texts by name.
-            done: what the values belong to; None means all that was counted.
+            done: number of units after which the values were taken; None means all that were counted.
         """
         self._shown.update(values)
         self._bar.update(self._task, shown=_join(self._shown))

@@ -1,7 +1,7 @@
-"""Randomness that is derived, never carried.
+"""Random keys and generators that are derived from seed, stream and step, and never carried.
 
-The key of step ``n`` in stream ``s`` is ``fold_in(fold_in(key(seed), s), n)``: whoever knows the seed
-and the step knows every random number, so a resumed run needs no saved generator.
+The key of step ``n`` in stream ``s`` is ``fold_in(fold_in(key(seed), s), n)``. The seed and the step determine every
+random number, so a resumed run needs no saved generator.
 """
 
 import zlib
@@ -10,24 +10,26 @@ import jax
 import numpy as np
 
 
-def _number(stream: str) -> np.uint32:
+def _stream_id(stream: str) -> np.uint32:
+    """The number that stands for a stream's name, the same in every process."""
     return np.uint32(zlib.crc32(stream.encode()))
 
 
 def stream_key(seed: int, stream: str, step: int | jax.Array = 0) -> jax.Array:
     """The JAX key of one step in one named stream; ``step`` may be traced.
 
-    >>> int(jax.random.randint(key(0, "dropout", 7), (), 0, 100)) == int(
-    ...     jax.random.randint(key(0, "dropout", 7), (), 0, 100))
+    >>> draw = lambda: int(jax.random.randint(stream_key(0, "dropout", step=7), (), 0, 100))
+    >>> draw() == draw()
     True
     """
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _number(stream)), step)
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _stream_id(stream)), step)
 
 
 def stream_generator(seed: int, stream: str, step: int = 0) -> np.random.Generator:
     """The NumPy generator of one step in one named stream, for work on the host.
 
-    >>> generator(0, "order", 3).permutation(4).tolist() == generator(0, "order", 3).permutation(4).tolist()
+    >>> draw = lambda: stream_generator(0, "order", step=3).permutation(4).tolist()
+    >>> draw() == draw()
     True
     """
-    return np.random.default_rng([seed, int(_number(stream)), step])
+    return np.random.default_rng([seed, int(_stream_id(stream)), step])

@@ -1,4 +1,4 @@
-"""Trees of arrays by the paths of their leaves."""
+"""Names the leaves of trees of arrays by their paths."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import jax
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
-    """The leaves of a tree by their paths, in its order.
+    """The leaves of a tree by their paths, in the order of the tree.
 
-    >>> leaves({"dense": {"kernel": 1.0, "bias": None}, "gates": (2.0, 3.0)})
+    >>> named_leaves({"dense": {"kernel": 1.0, "bias": None}, "gates": (2.0, 3.0)})
     {'dense/kernel': 1.0, 'gates/0': 2.0, 'gates/1': 3.0}
     """
     flat, _ = jax.tree_util.tree_flatten_with_path(tree)

@@ -1,4 +1,4 @@
-"""Clipping against float64, at every size that float32 has."""
+"""Clipping against float64, over the whole range of float32."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def exact_norm(tree):
 
 
 @pytest.mark.parametrize("scale", [1e-35, 1e-30, 1e-3, 1.0, 1e20, 1e37])
-def test_norm_at_every_size(scale):
+def test_the_norm_is_exact_at_every_scale(scale):
     np.testing.assert_allclose(
         jax.jit(clipping.norm)(gradient(scale)), exact_norm(gradient(scale)), rtol=1e-6
     )
@@ -31,7 +31,7 @@ def test_norm_at_every_size(scale):
 @pytest.mark.parametrize("scale", [10.0, 1e20, 1e37, 1.2e38])
 @pytest.mark.parametrize("threshold", [0.1, 1.0])
 def test_a_clipped_gradient_has_the_threshold_as_its_norm_and_the_old_direction(scale, threshold):
-    """1e20 of float32 is 0 after optax's clipping; the norm of the last one is no float32 itself."""
+    """optax clips float32 entries of 1e20 to 0. The norm of the last gradient overflows float32."""
     before = gradient(scale)
     after = jax.jit(clipping.clip)(before, threshold)
     np.testing.assert_allclose(exact_norm(after), threshold, rtol=1e-6)
@@ -52,14 +52,14 @@ def test_below_the_threshold_nothing_changes():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_stays_so(bad):
+def test_a_gradient_that_is_not_finite_stays_as_it_is(bad):
     broken = {**gradient(1.0), "bias": jnp.ones(7).at[2].set(bad)}
     assert np.isnan(clipping.norm(broken))
     assert not np.isfinite(clipping.largest(broken))
     jax.tree.map(np.testing.assert_array_equal, clipping.clip(broken, 0.1), broken)
 
 
-def test_dtypes_stay():
+def test_clipping_keeps_dtypes():
     mixed = {"half": jnp.full(3, 100.0, jnp.bfloat16), "single": jnp.full(2, 100.0)}
     clipped = clipping.clip(mixed, 1.0)
     assert {name: leaf.dtype for name, leaf in clipped.items()} == {

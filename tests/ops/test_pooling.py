@@ -1,4 +1,4 @@
-"""Pooling, and where its gradient goes."""
+"""Pooling and its gradient, against loops, padded batches against rows alone, and torch."""
 
 import itertools
 
@@ -9,12 +9,11 @@ import pytest
 
 import dlcore as dl
 from dlcore.ops.direct_convolution import MAX_SLICES
-from dlcore.ops.lengths import valid_steps
 from dlcore.ops.pooling import max_pool
 
 
 def by_loops(inputs, window, strides):
-    """Values and, for a gradient of ones, how often each cell is the first largest of a window."""
+    """The values, and for a gradient of ones how often each cell is the first largest one of a window."""
     rank = inputs.ndim - 2
     sizes = [(n - f) // s + 1 for n, f, s in zip(inputs.shape[1:-1], window, strides, strict=True)]
     outputs = np.zeros((len(inputs), *sizes, inputs.shape[-1]), inputs.dtype)
@@ -30,6 +29,17 @@ def by_loops(inputs, window, strides):
     return outputs, chosen
 
 
+def pool_and_gradient(inputs, window, strides=None):
+    """The maxima, and the gradient of their sum."""
+
+    @jax.jit
+    def run(inputs):
+        outputs, pull_back = jax.vjp(lambda x: max_pool(x, window, strides, remainder="floor"), inputs)
+        return outputs, pull_back(jnp.ones_like(outputs))[0]
+
+    return run(inputs)
+
+
 @pytest.mark.parametrize(
     ("shape", "window", "strides"),
     [
@@ -41,32 +51,38 @@ def by_loops(inputs, window, strides):
         ((1, 9, 9, 1), (2, 2), (3, 3)),
     ],
 )
-def test_values_and_gradients_equal_loops_ties_included(shape, window, strides):
+def test_values_and_gradients_equal_loops_also_with_ties(shape, window, strides):
     # Few different values: most windows have a tie.
     inputs = np.random.default_rng(0).integers(0, 3, shape).astype(np.float32)
-    outputs, chosen = by_loops(inputs, window, strides)
-    pool = lambda x: max_pool(x, window, strides, remainder="floor")
-    np.testing.assert_array_equal(pool(inputs), outputs)
-    np.testing.assert_array_equal(jax.grad(lambda x: pool(x).sum())(jnp.asarray(inputs)), chosen)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        pool_and_gradient(inputs, window, strides),
+        by_loops(inputs, window, strides),
+    )
 
 
-def test_strides_are_the_windows_own_unless_given():
-    assert max_pool(jnp.ones((1, 9, 6, 1)), (3, 2)).shape == (1, 3, 3, 1)
+def test_windows_lie_side_by_side_unless_strides_are_given():
+    assert jax.eval_shape(lambda: max_pool(jnp.ones((1, 9, 6, 1)), (3, 2))).shape == (1, 3, 3, 1)
 
 
 def test_a_nan_anywhere_in_a_window_stays():
-    for cell in itertools.product(range(2), range(2)):
-        image = np.zeros((1, 2, 2, 1), np.float32)
-        image[(0, *cell, 0)] = np.nan
-        assert np.isnan(max_pool(image)).all()
+    images = np.zeros((4, 2, 2, 1), np.float32)
+    images.reshape(4, 4)[np.arange(4), np.arange(4)] = np.nan
+    assert np.isnan(max_pool(images)).all()
 
 
 def test_forward_mode_and_second_derivatives_work():
-    image = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    image = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
     square = lambda x: (max_pool(x) ** 2).sum()
-    _, forward = jax.jvp(square, (image,), (jnp.ones_like(image),))
-    assert forward == jax.grad(square)(image).sum()
-    assert jax.hessian(square)(image).reshape(16, 16).trace() == 8
+
+    @jax.jit
+    def run(image):
+        forward = jax.jvp(square, (image,), (jnp.ones_like(image),))[1]
+        return forward, jax.grad(square)(image).sum(), jax.hessian(square)(image)
+
+    forward, reverse, hessian = run(image)
+    assert forward == reverse
+    assert hessian.reshape(16, 16).trace() == 8
 
 
 @pytest.mark.parametrize(
@@ -83,46 +99,56 @@ def test_forward_mode_and_second_derivatives_work():
         ((1, 0, 4, 1), 2, {}, "inputs: got shape"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(shape, window, options, message):
+def test_shapes_and_settings_that_do_not_fit_are_refused_by_name(shape, window, options, message):
     with pytest.raises(ValueError, match=message):
-        max_pool(jnp.ones(shape), window, **options)
+        max_pool(np.ones(shape, np.float32), window, **options)
 
 
 def test_the_lectures_backward_example():
-    """The gradient gets passed to the cell it came from, all other cells get 0."""
+    """The gradient goes to the cell that the value came from; all other cells get 0."""
     grid = jnp.array([[1.0, 1, 2, 4], [5, 6, 7, 8], [3, 2, 1, 0], [1, 2, 3, 4]])[None, :, :, None]
     arriving = jnp.array([[10.0, 20], [30, 40]])
-    gradient = jax.grad(lambda x: (dl.max_pool(x)[0, :, :, 0] * arriving).sum())(grid)[0, :, :, 0]
+    gradient = jax.jit(jax.grad(lambda x: (dl.max_pool(x)[0, :, :, 0] * arriving).sum()))(grid)[0, :, :, 0]
     np.testing.assert_array_equal(gradient, [[0, 0, 0, 0], [0, 10, 0, 20], [30, 0, 0, 0], [0, 0, 0, 40]])
 
 
 def test_ties_go_to_the_first_or_are_split():
     flat = jnp.ones((1, 2, 2, 1))
     for ties, expected in (("first", [[1, 0], [0, 0]]), ("split", [[0.25, 0.25], [0.25, 0.25]])):
-        gradient = jax.grad(lambda x, ties=ties: dl.max_pool(x, ties=ties).sum())(flat)
-        np.testing.assert_array_equal(gradient[0, :, :, 0], expected)
-        gradient = jax.grad(lambda x, ties=ties: dl.global_max_pool(x, ties=ties).sum())(flat)
-        np.testing.assert_array_equal(gradient[0, :, :, 0], expected)
+        both = lambda x, ties=ties: (
+            dl.max_pool(x, ties=ties).sum() + 10 * dl.global_max_pool(x, ties=ties).sum()
+        )
+        gradient = jax.jit(jax.grad(both))(flat)[0, :, :, 0]
+        np.testing.assert_allclose(gradient, 11 * np.array(expected), rtol=1e-6)
 
 
 def test_large_windows_are_reduced_as_small_ones_are():
     window = MAX_SLICES + 3
     inputs = np.random.default_rng(0).integers(0, 9, (2, 3 * window + 1, 2)).astype(np.float32)
-    outputs, chosen = by_loops(inputs, (window,), (window,))
-    pool = lambda x: max_pool(x, window, remainder="floor")
-    np.testing.assert_array_equal(pool(inputs), outputs)
-    np.testing.assert_array_equal(jax.grad(lambda x: pool(x).sum())(jnp.asarray(inputs)), chosen)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        pool_and_gradient(inputs, window),
+        by_loops(inputs, (window,), (window,)),
+    )
     means = inputs[:, :-1].reshape(2, 3, window, 2).mean(2)
     np.testing.assert_allclose(dl.avg_pool(inputs, window, remainder="floor"), means, rtol=1e-5)
 
 
-def test_padding_never_wins_and_never_counts():
-    inputs = -jnp.arange(1.0, 7).reshape(1, 6, 1)
-    np.testing.assert_array_equal(dl.max_pool(inputs, 3, 1, padding=1)[0, :, 0], [-1, -1, -2, -3, -4, -5])
-    means = [-1.5, -2, -3, -4, -5, -5.5]
-    np.testing.assert_allclose(dl.avg_pool(inputs, 3, 1, padding=1)[0, :, 0], means, rtol=1e-6)
-    ceiled = dl.max_pool(inputs, 4, 4, remainder="ceil")[0, :, 0]
-    np.testing.assert_array_equal(ceiled, [-1, -5])
+def test_padding_is_never_the_largest_and_never_counts():
+    inputs = -np.arange(1, 7, dtype=np.float32).reshape(1, 6, 1)
+
+    @jax.jit
+    def run(inputs):
+        return (
+            dl.max_pool(inputs, 3, 1, padding=1)[0, :, 0],
+            dl.avg_pool(inputs, 3, 1, padding=1)[0, :, 0],
+            dl.max_pool(inputs, 4, 4, remainder="ceil")[0, :, 0],
+        )
+
+    maxima, means, ceiled = run(inputs)
+    assert maxima.tolist() == [-1, -1, -2, -3, -4, -5]
+    np.testing.assert_allclose(means, [-1.5, -2, -3, -4, -5, -5.5], rtol=1e-6)
+    assert ceiled.tolist() == [-1, -5]
 
 
 @pytest.mark.parametrize("pool", [dl.max_pool, dl.avg_pool])
@@ -136,14 +162,14 @@ def test_padding_never_wins_and_never_counts():
         {"window": (3, 2), "strides": (1, 2), "padding": [(1, 1), (0, 0)]},
     ],
 )
-def test_rows_of_a_padded_batch_are_pooled_as_if_alone(pool, options):
+def test_each_row_of_a_padded_batch_is_pooled_as_if_alone(pool, options):
     options = {"remainder": "floor", **options}
     trailing = (4, 2) if isinstance(options["window"], tuple) else (2,)
     if trailing == (2,):
         options = {name: (value,) if name == "window" else value for name, value in options.items()}
-    lengths = jnp.array([0, 1, 4, 7, 9])
-    inputs = np.random.default_rng(0).normal(size=(5, 9, *trailing)).astype(np.float32)
-    inputs[~np.asarray(valid_steps(lengths, 9))] = np.nan
+    lengths = np.array([0, 1, 5, 7], np.int32)
+    inputs = np.random.default_rng(0).normal(size=(4, 7, *trailing)).astype(np.float32)
+    inputs[np.arange(7) >= lengths[:, None]] = np.nan
 
     def loss(inputs, lengths=None):
         outputs = pool(inputs, lengths=lengths, **options)
@@ -154,8 +180,8 @@ def test_rows_of_a_padded_batch_are_pooled_as_if_alone(pool, options):
     for row, length in enumerate(lengths.tolist()):
         try:
             (alone_gradient,), (alone,) = pooled(inputs[row : row + 1, :length])
-        except ValueError:  # too short for one window
-            alone, alone_gradient = jnp.zeros((0, *together.shape[2:])), jnp.zeros((length, *trailing))
+        except ValueError:  # the row is too short for one window
+            alone, alone_gradient = np.zeros((0, *together.shape[2:])), np.zeros((length, *trailing))
         np.testing.assert_allclose(together[row, : len(alone)], alone, rtol=1e-6)
         assert (np.asarray(together[row, len(alone) :]) == 0).all()
         np.testing.assert_allclose(gradient[row, :length], alone_gradient, rtol=1e-6)
@@ -167,14 +193,19 @@ def test_rows_of_a_padded_batch_are_pooled_as_if_alone(pool, options):
 def test_global_pools_see_valid_places_only(pool, reduce, trailing):
     inputs = np.random.default_rng(0).normal(size=(3, 5, *trailing)).astype(np.float32)
     axes = tuple(range(1, len(trailing) + 1))
-    np.testing.assert_allclose(pool(jnp.asarray(inputs)), reduce(inputs, axes), rtol=1e-6)
-    lengths = jnp.array([0, 2, 5])
-    inputs[0], inputs[1, 2:] = np.nan, np.nan
-    got = pool(jnp.asarray(inputs), lengths)
+    lengths, padded = np.array([0, 2, 5], np.int32), inputs.copy()
+    padded[0], padded[1, 2:] = np.nan, np.nan
+
+    @jax.jit
+    def run(inputs, padded):
+        gradient = jax.grad(lambda x: pool(x, lengths).sum())(padded)
+        return pool(inputs), pool(padded, lengths), gradient
+
+    whole, got, gradient = run(inputs, padded)
+    np.testing.assert_allclose(whole, reduce(inputs, axes), rtol=1e-6)
     np.testing.assert_array_equal(got[0], 0)
     np.testing.assert_allclose(got[1], reduce(inputs[1:2, :2], axes)[0], rtol=1e-6)
     np.testing.assert_allclose(got[2], reduce(inputs[2:], axes)[0], rtol=1e-6)
-    gradient = jax.grad(lambda x: pool(x, lengths).sum())(jnp.asarray(inputs))
     assert np.isfinite(gradient).all()
     np.testing.assert_array_equal(gradient[0], 0)
 
@@ -197,3 +228,53 @@ def test_integers_and_flat_inputs_are_refused(pool):
         pool(jnp.ones((1, 4, 4, 1), jnp.int32))
     with pytest.raises(ValueError, match="inputs: got shape"):
         pool(jnp.ones((4, 4)))
+
+
+# torch
+
+
+def channels_first(array, torch):
+    return torch.tensor(np.moveaxis(np.asarray(array), -1, 1).copy(), requires_grad=True)
+
+
+def channels_last(tensor):
+    return np.moveaxis(tensor.detach().numpy(), 1, -1)
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(2), *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 40))]
+)
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_pools_equal_torchs(kind, seed):
+    torch = pytest.importorskip("torch", reason="the peer torch is not installed (extra `peers`)")
+    random = np.random.default_rng(seed)
+    rank, ceil = 1 + seed % 3, bool(seed % 2)
+    window = tuple(map(int, random.integers(1, 5, rank)))
+    strides = tuple(map(int, random.integers(1, 4, rank)))
+    padding = tuple(int(random.integers(0, f // 2 + 1)) for f in window)
+    # Torch divides also by the cells that its window covers of the *ceiled* padding; dlcore divides by real cells.
+    options = {"count_include_pad": False} if kind == "avg" else {}
+    sizes = [f + int(random.integers(0, 6)) for f in window]
+    # Few different values, so that the largest one often occurs twice.
+    inputs = random.integers(0, 5, (2, *sizes, 3)).astype(np.float32)
+    pool = dl.max_pool if kind == "max" else dl.avg_pool
+
+    def loss(inputs):
+        outputs = pool(inputs, window, strides, padding=padding, remainder="ceil" if ceil else "floor")
+        return (outputs**2).sum(), outputs
+
+    gradient, outputs = jax.jit(jax.grad(loss, has_aux=True))(inputs)
+    theirs = channels_first(inputs, torch)
+    function = getattr(torch.nn.functional, f"{kind}_pool{rank}d")
+    reference = function(theirs, window, strides, padding, ceil_mode=ceil, **options)
+    (reference**2).sum().backward()
+    np.testing.assert_allclose(outputs, channels_last(reference), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(gradient, channels_last(theirs.grad), rtol=1e-4, atol=1e-4)
+
+
+def test_dilated_max_pools_equal_torchs():
+    torch = pytest.importorskip("torch", reason="the peer torch is not installed (extra `peers`)")
+    inputs = np.random.default_rng(0).normal(size=(2, 9, 8, 2)).astype(np.float32)
+    outputs = dl.max_pool(inputs, (3, 2), (1, 2), dilation=(2, 3), padding=(1, 0), remainder="floor")
+    reference = torch.nn.functional.max_pool2d(channels_first(inputs, torch), (3, 2), (1, 2), (1, 0), (2, 3))
+    np.testing.assert_allclose(outputs, channels_last(reference), rtol=1e-6)

@@ -1,4 +1,4 @@
-"""The arithmetic of sizes against counting, and against what the layers really give."""
+"""The arithmetic of sizes, against counting and against the shapes that the layers return."""
 
 import itertools
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore.ops.sizes import output_lengths, per_dimension, resolve_padding
+from dlcore.ops.sizes import make_geometry, output_lengths, per_dimension, resolve_padding
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_sizes_of_the_lecture(arguments, expected):
     assert dl.output_size(*arguments) == expected
 
 
-def test_the_lectures_two_and_a_half_says_what_is_lost_and_what_fits():
+def test_the_error_of_the_lectures_two_and_a_half_names_the_lost_pixel_and_a_padding_that_fits():
     with pytest.raises(ValueError, match=r"= 2\.5, expected a whole number; the last 1 of 6 pixels") as error:
         dl.output_size(6, 3, stride=2)
     assert "padding=(0, 1) fits" in str(error.value)
@@ -28,20 +28,21 @@ def test_the_lectures_two_and_a_half_says_what_is_lost_and_what_fits():
     assert dl.output_size(6, 3, 2, remainder="ceil") == 3
 
 
-@pytest.mark.parametrize("seed", range(50))
-def test_the_paddings_that_an_error_offers_fit(seed):
-    random = np.random.default_rng(seed)
-    size, window, stride = (int(random.integers(low, high)) for low, high in ((5, 40), (1, 6), (2, 6)))
-    try:
-        dl.output_size(size, window, stride)
-    except ValueError as error:
-        offered = str(error).split("padding=")[1].split(" fits")[0]
-        paddings = [eval(padding) for padding in offered.split(" or ")]
-        assert all(dl.output_size(size, window, stride, padding) >= 1 for padding in paddings)
+def test_the_paddings_that_an_error_offers_fit():
+    offers = 0
+    for size, window, stride in itertools.product(range(5, 40, 3), range(1, 6), range(2, 6)):
+        try:
+            dl.output_size(size, window, stride)
+        except ValueError as error:
+            offered = str(error).split("padding=")[1].split(" fits")[0]
+            for padding in offered.split(" or "):
+                assert dl.output_size(size, window, stride, eval(padding)) >= 1
+                offers += 1
+    assert offers > 100
 
 
 def by_counting(size, window, stride, before, after, dilation, remainder):
-    """Windows that fit, one after the other; with "ceil" also one that begins inside and reaches over."""
+    """Counts the windows that fit one by one; with "ceil" also one that begins inside and reaches over the border."""
     padded, extent = size + before + after, (window - 1) * dilation + 1
     starts = [place for place in range(0, padded, stride) if place + extent <= padded]
     left_over = padded - (starts[-1] + extent) if starts else 0
@@ -59,9 +60,10 @@ def random_cases(count):
         yield size, window, stride, (before, after), dilation, remainder
 
 
-def test_output_size_equals_counting_and_the_shape_of_the_layer_on_1000_configurations():
+@pytest.mark.parametrize("cases", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_output_size_equals_counting_and_the_shape_of_the_layer(cases):
     outcomes = {"fits": 0, "too small": 0, "left over": 0}
-    for size, window, stride, padding, dilation, remainder in random_cases(1000):
+    for size, window, stride, padding, dilation, remainder in random_cases(cases):
         expected, left_over = by_counting(size, window, stride, *padding, dilation, remainder)
         layer = dl.Conv(2, (window,), stride, [padding], dilation, remainder=remainder)
         shapes = lambda layer=layer, size=size: (
@@ -79,12 +81,12 @@ def test_output_size_equals_counting_and_the_shape_of_the_layer_on_1000_configur
             outcomes["fits"] += 1
             assert dl.output_size(*arguments) == expected
             assert shapes() == (1, expected, 2)
-    assert min(outcomes.values()) > 50
+    assert min(outcomes.values()) > cases / 20
 
 
-def test_lengths_of_rows_are_the_sizes_of_the_rows_alone():
+def test_output_lengths_of_rows_are_the_output_sizes_of_the_rows_alone():
     for size, window, stride, padding, dilation, remainder in random_cases(300):
-        lengths = np.minimum(np.arange(20), size)  # of one shape, for which JAX compiles once
+        lengths = np.minimum(np.arange(20), size)  # always the same shape, so that JAX compiles once
         got = output_lengths(jnp.asarray(lengths), window, stride, [padding], dilation, remainder)
         remainder = "floor" if remainder == "error" else remainder
         expected = [
@@ -95,15 +97,17 @@ def test_lengths_of_rows_are_the_sizes_of_the_rows_alone():
 
 @pytest.mark.parametrize("padding", ["SAME", "CAUSAL"])
 def test_named_paddings_give_size_by_stride_rounded_up_and_their_leading_zeros(padding):
-    for size, window, stride, dilation in itertools.product(range(1, 12), range(1, 6), range(1, 4), (1, 2)):
+    for case in itertools.product(range(1, 12), range(1, 6), range(1, 4), (1, 2)):
+        size, window, stride, dilation = case
         extent = (window - 1) * dilation + 1
         ((before, after),) = resolve_padding(padding, (size,), (window,), (stride,), (dilation,))
         assert before == ((extent - 1) // 2 if padding == "SAME" else extent - 1)
         assert dl.output_size(size, window, stride, (before, after), dilation, "floor") == -(-size // stride)
-        inputs = jnp.ones((1, size, 1))
-        layer = dl.Conv(1, (window,), stride, padding, dilation)
-        outputs = jax.eval_shape(layer.init_with_output, jax.random.key(0), inputs)[0]
-        assert outputs.shape == (1, -(-size // stride), 1)
+        assert make_geometry((size,), (window,), stride, padding, dilation).outputs == (-(-size // stride),)
+        if size == 8:
+            inputs, layer = jnp.ones((1, size, 1)), dl.Conv(1, (window,), stride, padding, dilation)
+            outputs = jax.eval_shape(layer.init_with_output, jax.random.key(0), inputs)[0]
+            assert outputs.shape == (1, -(-size // stride), 1)
 
 
 @pytest.mark.parametrize(

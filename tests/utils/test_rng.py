@@ -1,4 +1,4 @@
-"""Streams of randomness: the same for the same (seed, stream, step), different else."""
+"""Random streams: equal for equal seed, stream and step, and otherwise different."""
 
 import itertools
 

@@ -1,0 +1,53 @@
+"""Files that a reader finds whole or not at all."""
+
+import json
+
+import pytest
+
+from dlcore.utils.files import PARTIAL, atomic_write, to_json, write_json
+
+
+def test_a_file_takes_its_name_only_after_all_is_written(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    with atomic_write(path) as file:
+        file.write("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+
+    def write_half():
+        with atomic_write(path) as file:
+            file.write("ne")
+            raise RuntimeError("out of disk")
+
+    with pytest.raises(RuntimeError, match="out of disk"):
+        write_half()
+    assert path.read_text() == "old"
+    assert (tmp_path / f"result.json{PARTIAL}").exists()
+
+
+def test_line_ends_are_written_as_they_are(tmp_path):
+    with atomic_write(tmp_path / "table.csv") as file:
+        file.write("a,b\r\n1,2\n")
+    assert (tmp_path / "table.csv").read_bytes() == b"a,b\r\n1,2\n"
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path):
+    values = {"loss": float("nan"), "exponent": float("-inf"), "steps": 3, "name": "run"}
+    expected = {"loss": None, "exponent": None, "steps": 3, "name": "run"}
+    assert json.loads(to_json(values)) == expected
+    write_json(tmp_path / "result.json", values)
+    text = (tmp_path / "result.json").read_text()
+    assert json.loads(text) == expected
+    assert text.endswith("}\n")
+
+
+def test_nested_numbers_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json({"losses": [float("nan")]})

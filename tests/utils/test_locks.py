@@ -1,0 +1,31 @@
+"""Locks on files."""
+
+import os
+
+import pytest
+
+from dlcore.utils.locks import lock_file
+
+
+def test_a_locked_file_is_busy_for_everyone_else_until_it_is_closed(tmp_path):
+    path = tmp_path / "lock"
+    with path.open("w") as first:
+        lock_file(first, "never raised")
+        with path.open("w") as second, pytest.raises(BlockingIOError, match=r"^the folder is in use$"):
+            lock_file(second, "the folder is in use")
+    with path.open("w") as third:
+        lock_file(third, "never raised")
+
+
+def test_the_lock_ends_with_the_process_that_holds_it(tmp_path):
+    path = tmp_path / "lock"
+    locked_end, child_end = os.pipe()
+    child = os.fork()
+    if not child:
+        lock_file(path.open("w"), "never raised")
+        os.write(child_end, b"locked")
+        os._exit(1)
+    assert os.read(locked_end, 6) == b"locked"
+    os.waitpid(child, 0)
+    with path.open("w") as file:
+        lock_file(file, "never raised")
