@@ -1,11 +1,11 @@
-"""Kills runs at random moments and starts them again, until each has ended: the bits must be those of one go.
+"""Kills runs at random moments and starts them again until they end: their bits must be those of an undisturbed run.
 
-    python -m tests.kills --kills=100                  # SIGKILL: digits, an LSTM, a BiGRU, dropout and BatchNorm on
+    python -m tests.kills --kills=100                  # SIGKILL: digits, an LSTM, a BiGRU, with dropout and BatchNorm
     python -m tests.kills --kills=100 --signal=TERM    # SIGTERM: exit code 75 within 30 s
 
-Half of the moments are uniform over a run, half are within 0.2 s after a line of its log. Printed are the moments by
-what the run was at. It fails unless parameters, optimizer state, metrics.csv and result.json equal those of a run
-in one go.
+Half of the moments are uniform over a run; the other half are within 0.2 s after a line of its log. The command prints
+how many kills came during which part of a run. It fails unless the parameters, the optimizer state, metrics.csv and
+result.json equal those of an undisturbed run.
 """
 
 import collections
@@ -25,10 +25,9 @@ from absl import app, flags, logging
 
 from tests.helpers.paths import ROOT
 
-KILLS = flags.DEFINE_integer("kills", 100, "How many.", lower_bound=1)
-SIGNAL = flags.DEFINE_enum("signal", "KILL", ["KILL", "TERM"], "Which signal.")
-SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
-
+KILLS = flags.DEFINE_integer("kills", 100, "Number of kills.", lower_bound=1)
+SIGNAL = flags.DEFINE_enum("signal", "KILL", ["KILL", "TERM"], "Signal that kills.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the moments.")
 
 OFTEN = ["--config.train.log_every=2", "--config.train.eval_every=4", "--config.checkpoint.every=3"]
 EXPERIMENTS = {
@@ -41,25 +40,27 @@ WITHIN = 30
 
 def main(_: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
-    moments = kill(KILLS.value, signal.Signals[f"SIG{SIGNAL.value}"], SEED.value, list(EXPERIMENTS))
-    print("result:", json.dumps(moments))
+    counts = kill(KILLS.value, signal.Signals[f"SIG{SIGNAL.value}"], SEED.value, list(EXPERIMENTS))
+    print("result:", json.dumps(counts))
 
 
-def kill(kills: int, number: signal.Signals, seed: int, experiments: list[str]) -> dict[str, int]:
-    """The numbers of kills by moment; AssertionError where a run was changed by them."""
-    chance, moments = random.Random(seed), collections.Counter()
+def kill(kills: int, signal_number: signal.Signals, seed: int, experiments: list[str]) -> dict[str, int]:
+    """The number of kills in each part of a run; AssertionError if the kills changed a run."""
+    chance, counts = random.Random(seed), collections.Counter()
     with tempfile.TemporaryDirectory() as name:
-        whole = {experiment: in_one_go(experiment, Path(name) / experiment) for experiment in experiments}
+        undisturbed = {
+            experiment: run_undisturbed(experiment, Path(name) / experiment) for experiment in experiments
+        }
         for attempt in range(10 * kills):
-            for experiment, (expected, seconds) in whole.items():
-                moments += until_the_end(
-                    experiment, Path(name) / f"{experiment}_{attempt}", expected, seconds, number, chance,
-                    kills - moments.total(),
+            for experiment, (expected, seconds) in undisturbed.items():
+                counts += kill_until_the_end(
+                    experiment, Path(name) / f"{experiment}_{attempt}", expected, seconds, signal_number, chance,
+                    kills - counts.total(),
                 )  # fmt: skip
-                print(f"{moments.total()} kills of {kills}: {dict(moments)}; equal bits", flush=True)
-                if moments.total() >= kills:
-                    return dict(moments)
-    raise AssertionError(f"only {moments.total()} kills found a run that was alive")
+                print(f"{counts.total()} kills of {kills}: {dict(counts)}; equal bits", flush=True)
+                if counts.total() >= kills:
+                    return dict(counts)
+    raise AssertionError(f"only {counts.total()} kills came before the end of a run")
 
 
 def start(experiment: str, folder: Path) -> subprocess.Popen[bytes]:
@@ -76,67 +77,69 @@ def start(experiment: str, folder: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen([*command, f"--workdir={folder}"], cwd=ROOT, stdout=log, stderr=log)
 
 
-def in_one_go(experiment: str, folder: Path) -> tuple[dict, float]:
-    """What a run leaves that is not stopped, and how long it takes, with its programs in the cache."""
-    assert start(experiment, folder).wait() == 0, said(folder)
+def run_undisturbed(experiment: str, folder: Path) -> tuple[dict, float]:
+    """The results of a run that is not killed, and how long it takes with its programs in the compilation cache."""
+    assert start(experiment, folder).wait() == 0, log_of(folder)
     began = time.monotonic()
     assert start(experiment, folder.with_name(f"{experiment}_timed")).wait() == 0
-    return left_by(folder), time.monotonic() - began
+    return results_of(folder), time.monotonic() - began
 
 
-def until_the_end(experiment, folder, expected, seconds, number, chance, most):
-    """Kills a run up to five times, or ``most``, then lets it end and compares."""
-    moments = collections.Counter()
-    while moments.total() < min(5, most):
+def kill_until_the_end(experiment, folder, expected, seconds, signal_number, chance, most):
+    """Kills a run up to five times, at most ``most`` times, then lets it end and compares its results."""
+    counts = collections.Counter()
+    while counts.total() < min(5, most):
         process = start(experiment, folder)
-        strike(process, folder, seconds, chance)
-        moment = at(folder)
-        process.send_signal(number)
+        wait_for_a_random_moment(process, folder, seconds, chance)
+        part = part_of_run(folder)
+        process.send_signal(signal_number)
         began = time.monotonic()
-        code = ended(process, folder)
-        if code == 0 or "result:" in said(folder):  # it had ended, or was in its last step
+        code = wait_for_exit(process, folder)
+        if code == 0 or "result:" in log_of(folder):  # it had ended, or was in its last step
             break
-        if number == signal.SIGTERM and not (code == -number and moment == "imports"):
-            assert code == 75, (code, moment, said(folder))
+        if signal_number == signal.SIGTERM and not (code == -signal_number and part == "imports"):
+            assert code == 75, (code, part, log_of(folder))
             assert time.monotonic() - began < WITHIN
-        moments[moment] += 1
+        counts[part] += 1
     code = start(experiment, folder).wait()
-    assert code == 0, (code, said(folder))
-    differing = [name for name, value in left_by(folder).items() if value != expected[name]]
-    assert not differing, (experiment, differing, said(folder))
-    return moments
+    assert code == 0, (code, log_of(folder))
+    differing = [name for name, value in results_of(folder).items() if value != expected[name]]
+    assert not differing, (experiment, differing, log_of(folder))
+    return counts
 
 
-def ended(process: subprocess.Popen[bytes], folder: Path) -> int:
-    """The exit code; AssertionError with the tracebacks of all threads where the run does not end."""
+def wait_for_exit(process: subprocess.Popen[bytes], folder: Path) -> int:
+    """The exit code; AssertionError with the tracebacks of all threads if the run does not end."""
     try:
         return process.wait(WITHIN)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGABRT)
         process.wait()
-        raise AssertionError(f"not ended within {WITHIN} s: {said(folder)}") from None
+        raise AssertionError(f"not ended within {WITHIN} s: {log_of(folder)}") from None
 
 
-def strike(process: subprocess.Popen[bytes], folder: Path, seconds: float, chance: random.Random) -> None:
-    """Waits for the moment."""
+def wait_for_a_random_moment(
+    process: subprocess.Popen[bytes], folder: Path, seconds: float, chance: random.Random
+) -> None:
     if chance.random() < 0.5:
         wait(process, chance.uniform(0.2, seconds))
         return
     line = chance.randint(1, 20)
-    while said(folder).count("\nstep ") < line and process.poll() is None:
+    while log_of(folder).count("\nstep ") < line and process.poll() is None:
         time.sleep(0.005)
     wait(process, chance.uniform(0, 0.2))
 
 
 def wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Waits so long, or until the process ends."""
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
 
 
-def at(folder: Path) -> str:
-    """What the run is doing, by what it has said and written."""
-    text = said(folder)
+def part_of_run(folder: Path) -> str:
+    """What the run is doing, according to its log and its files."""
+    text = log_of(folder)
     if "run folder" not in text:
         return "imports"
     if any((folder / "checkpoints").glob("*tmp*")):
@@ -147,12 +150,12 @@ def at(folder: Path) -> str:
     return "figures" if lines[-1].startswith("figure:") else "step or evaluation"
 
 
-def said(folder: Path) -> str:
+def log_of(folder: Path) -> str:
     return folder.with_suffix(".log").read_text()
 
 
-def left_by(folder: Path) -> dict:
-    """Everything of a run that must not depend on how often it was stopped, as bytes."""
+def results_of(folder: Path) -> dict:
+    """Everything in a run's folder that must not depend on how often the run was stopped, as bytes."""
     result = json.loads((folder / "result.json").read_text())
     result.pop("seconds")
     newest = max(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())

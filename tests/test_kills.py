@@ -1,6 +1,6 @@
-"""A run that is killed at any moment, and started again, ends with the bits of one that was not.
+"""A run that is killed at any moment and started again ends with the same bits as a run that was not killed.
 
-A few kills; ``python -m tests.kills`` does many.
+These tests kill a few times; ``python -m tests.kills`` does it many times.
 """
 
 import signal
@@ -11,6 +11,8 @@ from tests.kills import kill
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "experiment"), [(signal.SIGKILL, "bigru"), (signal.SIGTERM, "lstm")])
-def test_killed_anywhere(number, experiment):
-    assert sum(kill(1, number, seed=1, experiments=[experiment]).values()) == 1
+@pytest.mark.parametrize(
+    ("signal_number", "experiment"), [(signal.SIGKILL, "bigru"), (signal.SIGTERM, "lstm")]
+)
+def test_a_killed_run_ends_with_the_same_bits(signal_number, experiment):
+    assert sum(kill(1, signal_number, seed=1, experiments=[experiment]).values()) == 1

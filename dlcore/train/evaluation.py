@@ -1,4 +1,4 @@
-"""Evaluation on a whole finite set, every example counted once."""
+"""Evaluation on a whole finite set, in which every example counts once."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,14 +9,20 @@ from dlcore.train.engine import Engine
 from dlcore.train.metrics import Metric
 from dlcore.train.state import TrainState
 
+BATCHES_IN_FLIGHT = 3
 
-def evaluate(engine: Engine, state: TrainState, alive: Callable[[], None] = lambda: None) -> dict[str, float]:
-    """The value of each metric over all batches; the devices work ahead, sums are added in float64.
+
+def evaluate(
+    engine: Engine, state: TrainState, on_batch: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """The value of each metric over all evaluation batches.
+
+    The devices work ahead by a few batches; the sums are added in float64 on the host.
 
     Args:
-        engine: of the experiment whose ``eval_data`` it is.
-        state: evaluated with the moving average of its parameters, where there is one.
-        alive: called for every batch, for a watchdog.
+        engine: the engine of the experiment that has the ``eval_data``.
+        state: the state to evaluate; the moving average of its parameters is used if there is one.
+        on_batch: called after every batch, for instance to reset a watchdog.
 
     Raises:
         ValueError: there was no batch.
@@ -24,16 +30,14 @@ def evaluate(engine: Engine, state: TrainState, alive: Callable[[], None] = lamb
     batches = []
     for metrics in engine.eval_metrics(state):
         batches.append(metrics)
-        jax.block_until_ready(batches[-3:][0])  # no more than three batches on the devices
-        alive()
+        jax.block_until_ready(batches[-BATCHES_IN_FLIGHT:][0])  # no more batches on the devices at a time
+        on_batch()
     if not batches:
-        raise ValueError(
-            "eval_data: got no batch, expected at least one; it must be walkable again and again"
-        )
+        raise ValueError("eval_data: got no batch, expected at least one; it must be iterable more than once")
     sums = jax.tree.map(lambda *leaves: np.sum(leaves, axis=0, dtype=np.float64), *jax.device_get(batches))
     return read_sums(sums)
 
 
 def read_sums(sums: Mapping[str, Metric]) -> dict[str, float]:
-    """The values of summed metrics, as Python numbers."""
+    """The values of summed metrics as Python numbers, sorted by name."""
     return {name: float(metric.value()) for name, metric in sorted(jax.device_get(sums).items())}

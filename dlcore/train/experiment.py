@@ -1,4 +1,8 @@
-"""The contract between an experiment and everything that trains, restores and measures it."""
+"""The contract between an experiment and everything that trains, restores and measures it.
+
+An experiment is a model as two pure functions, together with its data. Training sees only these functions, so a model
+may be written in Flax, in plain JAX or in any other library.
+"""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
@@ -25,9 +29,12 @@ C = TypeVar("C", bound="Config")
 Params: TypeAlias = chex.ArrayTree
 ModelState: TypeAlias = chex.ArrayTree
 Batch: TypeAlias = Mapping[str, Any]
+"""The fields of a batch by name, as `data.batch` describes them, on the host or on the devices."""
 Metrics: TypeAlias = dict[str, Metric]
+Figures: TypeAlias = Callable[[Params, ModelState], Mapping[str, "Figure"]]
+Monitor: TypeAlias = Callable[[Params, ModelState], Mapping[str, float]]
 Mode: TypeAlias = Callable[[Any], Mapping[str, Any]]
-"""What ``--mode=NAME`` calls with the `Run`; the last line of stdout is what it returns."""
+"""The function of ``--mode=NAME``: it gets the `Run`, and what it returns is the last line of stdout."""
 
 
 class LossFunction(Protocol):
@@ -40,19 +47,19 @@ class LossFunction(Protocol):
 
 @dataclass(frozen=True)
 class Experiment:
-    """A model as pure functions, its data, and what to make of it.
+    """A model as pure functions, its data, and what else the command line needs to know about it.
 
     Attributes:
         init: ``init(rng, batch) -> params, model_state``; called under ``jax.jit``.
-        loss: see `LossFunction`; with ``train`` False it is the evaluation.
+        loss: see `LossFunction`; with ``train=False`` it computes the evaluation.
         train_data: ``train_data[step] -> batch``, a dict of arrays.
-        eval_data: batches of a finite set, walked once an evaluation, with a ``mask`` over padded rows.
+        eval_data: batches of a finite set, iterated once an evaluation; a ``mask`` is False for padded rows.
         best: the evaluation metric that decides which checkpoint is the best.
-        lower_is_better: whether the best is the smallest, as for a loss.
+        lower_is_better: True if the smallest value is the best, as for a loss.
         figures: ``figures(params, model_state) -> {name: matplotlib figure}``, drawn at the end of a run.
-        monitor: ``monitor(params, model_state) -> {name: number}``, further numbers for the log, every
-            ``--config.train.monitor_every`` steps; None: the gradient's norms by lag, see `gradflow.monitor`.
-        modes: further modes of the command line by name.
+        monitor: ``monitor(params, model_state) -> {name: number}``, more numbers for the log, measured every
+            ``--config.train.monitor_every`` steps; None: the gradient's norms by lag, see `gradflow.models.monitor`.
+        modes: more modes of the command line by name.
         sharding_rules: how ``--config.mesh.parameters=by_rules`` splits parameters, see `mesh.parameter_specs`; for
             instance ``{"recurrent_kernel|input_kernel": (None, "model"), ".*": ()}``.
     """
@@ -63,8 +70,8 @@ class Experiment:
     eval_data: Iterable[Batch]
     best: str = "accuracy"
     lower_is_better: bool = False
-    figures: Callable[[Params, ModelState], Mapping[str, "Figure"]] | None = None
-    monitor: Callable[[Params, ModelState], Mapping[str, float]] | None = None
+    figures: Figures | None = None
+    monitor: Monitor | None = None
     modes: Mapping[str, Mode] = field(default_factory=dict)
     sharding_rules: ShardingRules = field(default_factory=dict)
 
@@ -74,19 +81,32 @@ class Experiment:
         model: nn.Module,
         *,
         loss: Callable[[Any, Batch], tuple[jax.Array, Metrics]],
-        **fields: Any,
+        train_data: ByStep[Batch],
+        eval_data: Iterable[Batch],
+        best: str = "accuracy",
+        lower_is_better: bool = False,
+        figures: Figures | None = None,
+        monitor: Monitor | None = None,
+        modes: Mapping[str, Mode] | None = None,
+        sharding_rules: ShardingRules | None = None,
     ) -> "Experiment":
         """The experiment of a linen module that is called as ``model(inputs, train=...)``.
 
-        The module gets the batch's ``inputs``, its ``lengths`` where there are some, and its ``resets`` (see
-        `layers.stateful`) by keyword where there are some. Its collections
-        beside ``params`` (BatchNorm's statistics) are the model state; dropout draws from the rng stream
-        ``dropout``.
+        The module gets the batch's ``inputs``. It also gets ``lengths`` as the second argument if the batch has them,
+        and ``resets`` (see `layers.recurrent.stateful`) by keyword if the batch has them. Its collections other than
+        ``params`` (BatchNorm's statistics) are the model state. Dropout draws from the rng stream ``dropout``.
 
         Args:
             model: the module.
             loss: ``loss(outputs, batch) -> loss, metrics``, for instance `losses.classification`.
-            **fields: the further attributes of `Experiment`.
+            train_data: see `Experiment`.
+            eval_data: see `Experiment`.
+            best: see `Experiment`.
+            lower_is_better: see `Experiment`.
+            figures: see `Experiment`.
+            monitor: see `Experiment`.
+            modes: see `Experiment`; None: no modes of its own.
+            sharding_rules: see `Experiment`; None: no rules.
         """
 
         def init(rng: jax.Array, batch: Batch) -> tuple[Params, ModelState]:
@@ -108,11 +128,26 @@ class Experiment:
             value, metrics = loss(outputs, batch)
             return value, (new_state if train else model_state, metrics)
 
-        return cls(init=init, loss=apply_loss, **fields)
+        return cls(
+            init=init,
+            loss=apply_loss,
+            train_data=train_data,
+            eval_data=eval_data,
+            best=best,
+            lower_is_better=lower_is_better,
+            figures=figures,
+            monitor=monitor,
+            modes=modes or {},
+            sharding_rules=sharding_rules or {},
+        )
 
 
-def config_in_steps(config: C, experiment: Experiment) -> C:
-    """The config with every duration as a number of steps; ValueError where the data does not say what it takes."""
+def resolve_config(config: C, experiment: Experiment) -> C:
+    """The config in which every duration is a number of steps of the experiment's training data.
+
+    Raises:
+        ValueError: the data does not tell its batch size or number of examples, and a duration needs it.
+    """
     data = experiment.train_data
     return durations.resolve_durations(
         config,
@@ -122,17 +157,16 @@ def config_in_steps(config: C, experiment: Experiment) -> C:
 
 
 def check_model(experiment: Experiment) -> None:
-    """Traces the model on a training and an evaluation batch, computing nothing.
+    """Traces the model on a training and an evaluation batch; computes nothing.
 
     Raises:
-        ValueError: the metric ``best`` is none of the evaluation's, or there is no evaluation batch.
-        TypeError: the loss returns something else than the contract says, or ``eval_data`` can be walked
-            only once.
-        Whatever the model raises where its settings do not fit the data.
+        ValueError: ``best`` is not an evaluation metric, or there is no evaluation batch.
+        TypeError: the loss does not return what the contract says, or ``eval_data`` can be iterated only once.
+        Exception: whatever the model raises if its settings do not fit the data.
     """
     if iter(experiment.eval_data) is experiment.eval_data:
         raise TypeError(
-            "eval_data: got an iterator, which can be walked once, expected a list or PaddedBatches"
+            "eval_data: got an iterator, which can be iterated only once, expected a list or PaddedBatches"
         )
     eval_batch = next(iter(experiment.eval_data), None)
     if eval_batch is None:
@@ -141,15 +175,15 @@ def check_model(experiment: Experiment) -> None:
     params, model_state = jax.eval_shape(experiment.init, rng, train_batch)
     for batch, train in ((train_batch, True), (eval_batch, False)):
         loss = functools.partial(experiment.loss, train=train)
-        metrics = _metrics(jax.eval_shape(loss, params, model_state, batch, rng))
+        metrics = _returned_metrics(jax.eval_shape(loss, params, model_state, batch, rng))
     if experiment.best not in metrics:
         raise ValueError(
             f"best: got {experiment.best!r}, expected one of the metrics: {', '.join(sorted(metrics)) or '(none)'}"
         )
 
 
-def _metrics(returned: Any) -> Metrics:
-    """The metrics of what a loss function returned; TypeError where it is not what the contract says."""
+def _returned_metrics(returned: Any) -> Metrics:
+    """The metrics in what a loss function returned; TypeError if it did not return what the contract says."""
     try:
         _, (_, metrics) = returned
         if all(hasattr(metric, "value") for metric in metrics.values()):
@@ -163,8 +197,10 @@ def _metrics(returned: Any) -> Metrics:
 
 
 def _arguments(batch: Batch) -> tuple[Any, ...]:
+    """The positional arguments of the model."""
     return (batch["inputs"], batch["lengths"]) if "lengths" in batch else (batch["inputs"],)
 
 
 def _options(batch: Batch) -> dict[str, Any]:
+    """The keyword arguments of the model that depend on the batch."""
     return {"resets": batch["resets"]} if "resets" in batch else {}

@@ -1,66 +1,62 @@
-"""The training loop: from a run's folder to a trained state, with everything written on the way."""
+"""The training loop: from a run's folder to a trained state, with everything written on the way.
 
-import collections
+The loop also restores states of a run for the modes that only read.
+"""
+
 import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
-from dlcore.data.pipeline import prefetch
+from dlcore.train.calls import CallInputs, Due, PendingCalls, due_after, prefetch_calls
 from dlcore.train.checkpoints.fine_tune import initialize_from
 from dlcore.train.checkpoints.folder import CHECKPOINTS, saved_steps
 from dlcore.train.checkpoints.manager import Checkpoints
-from dlcore.train.engine import Engine, intervals, split_into_calls
+from dlcore.train.engine import Engine
 from dlcore.train.evaluation import evaluate
-from dlcore.train.experiment import Batch, ModelState, Params
-from dlcore.train.faults.nonfinite import diagnose
+from dlcore.train.experiment import ModelState, Params
 from dlcore.train.faults.signals import Interrupted, StopSignals
 from dlcore.train.faults.watchdog import Watchdog
 from dlcore.train.run import Run
-from dlcore.train.state import NONE_BAD, TrainState
-from dlcore.train.telemetry import speed
+from dlcore.train.state import TrainState
 from dlcore.train.telemetry.profile import Trace
 from dlcore.train.telemetry.recorder import Recorder
 
 INITIAL = "initial"
-IN_FLIGHT = 2  # calls that the devices may be behind the loop
 
 
 class Trained(NamedTuple):
-    """What a finished run leaves: the last state, its evaluation, how long this process trained."""
+    """The result of a finished run.
+
+    Attributes:
+        state: the last state.
+        evaluation: the evaluation of the last state.
+        seconds: how long this process trained.
+    """
 
     state: TrainState
     evaluation: Mapping[str, float]
     seconds: float
 
 
-class Work(NamedTuple):
-    """What a call needs: its steps, their batches on the devices, and how many examples and frames they hold."""
-
-    steps: range
-    batch: Batch
-    counts: tuple[int, int]
-
-
 def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
-    """Trains to ``config.train.steps``, from the newest whole checkpoint in ``folder`` where there is one.
+    """Trains to ``config.train.steps``, from the newest whole checkpoint in ``folder`` if there is one.
 
-    Writes ``metrics.csv``, TensorBoard events and ``checkpoints/`` into the folder. The result is the
-    evaluation of the last state, never of the best: the best was chosen on the evaluation set. The experiment
-    is one that `experiment.check_model` let pass.
+    Writes ``metrics.csv``, TensorBoard events and ``checkpoints/`` into the folder. The result is the evaluation of
+    the last state, never of the best: the best was chosen on the evaluation set.
 
     Args:
-        engine: the experiment's, on its mesh.
-        folder: the run's.
-        profile: steps to trace, as ``"FIRST-LAST"``.
+        engine: the engine of an experiment that `experiment.check_model` accepts.
+        folder: the run's folder.
+        profile: the steps to trace, as ``"FIRST-LAST"``; None traces nothing.
 
     Raises:
-        Interrupted: after Ctrl-C, SIGTERM or SIGUSR1, when the state is saved.
+        Interrupted: Ctrl-C, SIGTERM or SIGUSR1 stopped the run; its state is saved.
         NonFiniteError: a loss, gradient or update was not finite.
         CheckpointError: a checkpoint could not be written, for instance on a full disk.
     """
@@ -68,56 +64,47 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
     last = int(config.train.steps)
     trace = Trace(folder, profile, last)
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(StopSignals(config.checkpoint.grace))
+        stop_signals = stack.enter_context(StopSignals(config.checkpoint.grace))
         watchdog = stack.enter_context(Watchdog(config.train.hang_timeout))
         checkpoints = stack.enter_context(open_checkpoints(engine, folder))
         state = restore_or_initialize(engine, checkpoints)
         start = int(state.step)
-        if number := stop.requested(start):
-            raise Interrupted(start, number)
-        recorder = stack.enter_context(Recorder(engine, folder, start, watchdog.alive))
+        if signal_number := stop_signals.signal_at(start):
+            raise Interrupted(start, signal_number)
+        recorder = stack.enter_context(Recorder(engine, folder, start, watchdog.reset))
         stack.enter_context(contextlib.closing(trace))
-        works = stack.enter_context(contextlib.closing(prefetch_calls(engine, start)))
+        all_inputs = stack.enter_context(contextlib.closing(prefetch_calls(engine, start)))
         stack.enter_context(jax.transfer_guard("disallow"))
-        calls = Calls(engine, folder)
+        pending = PendingCalls(engine, folder)
         evaluation = None
 
-        while (work := next_work(works, recorder)) is not None:
-            trace.before(work.steps)
-            state, bad_step = run_call(engine, state, work, recorder)
-            step, evaluation = work.steps.stop, None
-            recorder.write()  # the row of the call before: meanwhile the devices work on this one
-            calls.add(bad_step, state)
-            trace.after(step, bad_step)
-            watchdog.alive()
+        while (inputs := next_inputs(all_inputs, recorder)) is not None:
+            trace.before_call(inputs.steps)
+            state, bad_step = run_call(engine, state, inputs, recorder)
+            step = inputs.steps.stop
+            recorder.write_row()  # the row of the call before, while the devices work on this call
+            pending.add(bad_step, state)
+            trace.after_call(step, bad_step)
+            watchdog.reset()
 
-            stopped_by = stop.requested(step) if step < last else 0
-            log_due, eval_due, checkpoint_due, monitor_due = (
-                step % every == 0 or step == last for every in intervals(config)
-            )
-            if log_due or eval_due or checkpoint_due or monitor_due or stopped_by:
-                calls.wait(state)
-            if log_due:
-                state = recorder.training(step, state)
-            if monitor_due:
-                recorder.monitored(step, state)
-            if eval_due:
-                evaluation = recorder.evaluation(step, state)
-            if checkpoint_due or stopped_by:
-                recorder.write()  # on disk before the state that goes on behind it
-                with recorder.speed.paused():
-                    checkpoints.save(step, state, evaluation)
-            if stopped_by:
-                raise Interrupted(step, stopped_by)
+            signal_number = stop_signals.signal_at(step) if step < last else 0
+            due = due_after(step, config)
+            if any(due) or signal_number:
+                pending.wait(state)
+            state, evaluation = _record(due, recorder, step, state)
+            if due.checkpoint or signal_number:
+                _save(checkpoints, recorder, step, state, evaluation)
+            if signal_number:
+                raise Interrupted(step, signal_number)
 
         if evaluation is None:  # the run had ended before this process began
-            evaluation = evaluate(engine, state, watchdog.alive)
+            evaluation = evaluate(engine, state, watchdog.reset)
     return Trained(state, evaluation, time.monotonic() - began)
 
 
 def restore_or_initialize(engine: Engine, checkpoints: Checkpoints) -> TrainState:
-    """The state that the run goes on from: of the newest whole checkpoint, or the first one."""
-    newest = checkpoints.newest_good()
+    """The state from which the run starts: that of the newest whole checkpoint, or the initial state."""
+    newest = checkpoints.set_aside_damaged()
     if newest is not None:
         return checkpoints.restore(engine.abstract_state, newest)
     state, config = engine.initial_state(), engine.config
@@ -131,83 +118,75 @@ def restore_or_initialize(engine: Engine, checkpoints: Checkpoints) -> TrainStat
     return state.replace(params=params, model_state=model_state, average=average)  # type: ignore[attr-defined]
 
 
-def prefetch_calls(engine: Engine, start: int) -> Generator[Work]:
-    """The work of every call from step ``start`` on, made ahead of it by other threads."""
-    config = engine.config.train
-
-    def make(steps: range) -> Work:
-        batches = [engine.host_batch(step) for step in steps]
-        counts = [speed.count(batch) for batch in batches]
-        examples, frames = (engine.shares * sum(column) for column in zip(*counts, strict=True))
-        return Work(steps, engine.placed(batches), (examples, frames))
-
-    return prefetch(make, split_into_calls(start, engine.config), config.prefetch, config.prefetch_workers)
-
-
-def next_work(works: Iterator[Work], recorder: Recorder) -> Work | None:
+def next_inputs(all_inputs: Iterator[CallInputs], recorder: Recorder) -> CallInputs | None:
+    """The inputs of the next call, with the wait for them recorded; None after the last call."""
     with recorder.speed.waiting_for_data():
-        return next(works, None)
+        return next(all_inputs, None)
 
 
 def run_call(
-    engine: Engine, state: TrainState, work: Work, recorder: Recorder
+    engine: Engine, state: TrainState, inputs: CallInputs, recorder: Recorder
 ) -> tuple[TrainState, jax.Array]:
-    """Starts a call on the devices and counts it."""
+    """Starts a call on the devices and records its size; returns the new state and its ``bad_step``."""
     compiled_before = engine.compile_seconds
-    program = engine.program(work.batch, len(work.steps))
-    recorder.speed.compiled(engine.compile_seconds - compiled_before)
-    recorder.count(len(work.steps), work.counts, program.flops)
-    return program.call(state, work.batch)
+    program = engine.program(inputs.batch, len(inputs.steps))
+    recorder.speed.add_compilation(engine.compile_seconds - compiled_before)
+    recorder.count_call(len(inputs.steps), inputs.counts, program.flops)
+    return program.call(state, inputs.batch)
 
 
-class Calls:
-    """The calls that the devices have not finished; whoever waits for them sees whether they were finite.
+def _record(
+    due: Due, recorder: Recorder, step: int, state: TrainState
+) -> tuple[TrainState, Mapping[str, float] | None]:
+    """Logs, measures and evaluates what is due; returns the state without logged metrics, and the evaluation if any."""
+    if due.log:
+        state = recorder.take_metrics(step, state)
+    if due.monitor:
+        recorder.record_monitor(step, state)
+    return state, recorder.record_evaluation(step, state) if due.evaluation else None
 
-    Args:
-        engine: of the run.
-        folder: the run's, for what is written aside.
-    """
 
-    def __init__(self, engine: Engine, folder: Path):
-        self._engine, self._folder = engine, folder
-        self._most = 0 if engine.config.train.on_nan == "raise" else IN_FLIGHT
-        self._unfinished: collections.deque[jax.Array] = collections.deque()
-
-    def add(self, bad_step: jax.Array, state: TrainState) -> None:
-        """Takes the ``bad_step`` of a call that has begun, behind which ``state`` is; waits for those long before."""
-        self._unfinished.append(bad_step)
-        self.wait(state, self._most)
-
-    def wait(self, state: TrainState, most: int = 0) -> None:
-        """Waits until at most so many are unfinished.
-
-        Raises:
-            NonFiniteError: one of them was not finite.
-        """
-        while len(self._unfinished) > most:
-            if jax.device_get(self._unfinished.popleft()) != NONE_BAD:
-                raise diagnose(self._engine, state, self._folder)
+def _save(
+    checkpoints: Checkpoints,
+    recorder: Recorder,
+    step: int,
+    state: TrainState,
+    evaluation: Mapping[str, float] | None,
+) -> None:
+    """Saves a checkpoint; the rows up to its step are written first, since a resumed run does not log them again."""
+    recorder.write_row()
+    with recorder.speed.paused():
+        checkpoints.save(step, state, evaluation)
 
 
 def restore(run: Run) -> TrainState:
-    """The whole state of the checkpoint that the run names; FileNotFoundError where there is none."""
+    """The whole state of the run's ``checkpoint``.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+    """
     with open_checkpoints(run.engine, run.folder) as checkpoints:
-        return checkpoints.restore(run.engine.abstract_state, checkpoints.step(run.checkpoint))
+        return checkpoints.restore(run.engine.abstract_state, checkpoints.find_step(run.checkpoint))
 
 
 def restore_model(run: Run) -> TrainState:
-    """The state of the checkpoint that the run names, without the optimizer's part and the metrics."""
+    """The state of the run's ``checkpoint`` without the optimizer state and the metrics.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+    """
     whole = run.engine.abstract_state
     wanted = {name: getattr(whole, name) for name in ("step", "params", "model_state", "average")}
     with open_checkpoints(run.engine, run.folder) as checkpoints:
-        found = checkpoints.restore_model(wanted, checkpoints.step(run.checkpoint))
+        found = checkpoints.restore_fields(wanted, checkpoints.find_step(run.checkpoint))
     return whole.replace(opt_state=None, metrics={}, **found)  # type: ignore[attr-defined]
 
 
 def named_states(run: Run) -> Iterator[tuple[str, TrainState]]:
-    """The states that the run names, with what to call them: ``initial`` and ``all`` beside those of `restore_model`.
+    """The states that the run's ``checkpoint`` names, each with its name.
 
-    The newest one of a run without a checkpoint is the initial one.
+    In addition to the checkpoints of `restore_model`, ``"initial"`` names the initial state, and ``"all"`` the initial
+    state and that of every checkpoint. In a run without a checkpoint, ``"newest"`` is the initial state.
     """
     steps = saved_steps(run.folder / CHECKPOINTS)
     wanted: list[Any] = [INITIAL, *steps] if run.checkpoint == "all" else [run.checkpoint]
@@ -220,8 +199,8 @@ def named_states(run: Run) -> Iterator[tuple[str, TrainState]]:
 
 
 def model_on_host(engine: Engine, state: TrainState) -> tuple[Params, ModelState]:
-    """The parameters to use and the model state as NumPy arrays; all processes have to call it."""
-    return jax.device_get(engine.everywhere((state.evaluated_params, state.model_state)))
+    """The parameters for use and the model state as NumPy arrays; all processes of a job must call it."""
+    return jax.device_get(engine.replicate((state.evaluated_params, state.model_state)))
 
 
 def open_checkpoints(engine: Engine, folder: Path) -> Checkpoints:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dlcore.ops.arrays import at_least_float32
 from dlcore.train import metrics
 
 
@@ -15,19 +16,18 @@ def classification(
     """Mean cross-entropy of the softmax, ``L = -sum_c p_c log softmax(logits)_c``, and the accuracy.
 
     Args:
-        logits: ``[B, C]``, before the softmax that turns them into the lecture's final probabilities; or
-            ``[B, ..., C]``, for instance of every step of a sequence.
-        batch: ``labels [B, ...]`` as integers in [0, C); rows where ``mask [B]`` is False do not count, nor do
-            labels where a mask of their own shape is.
-            A label outside of it, in a row that counts, makes the loss NaN, which is not overlooked.
-        label_smoothing: the weight that the target ``p`` gives to the uniform distribution. The metric
-            ``loss`` has the smoothing too, so that it is the quantity that is minimized.
+        logits: ``[B, C]``, the class scores before the softmax; or ``[B, ..., C]``, for instance scores of every
+            time step of a sequence.
+        batch: has integer ``labels [B, ...]`` in [0, C). A ``mask`` may leave labels out: ``mask [B]`` whole rows, a
+            mask with the shape of the labels single labels. A valid label outside of [0, C) makes the loss NaN.
+        label_smoothing: the weight of the uniform distribution in the target ``p``. The metric ``loss`` includes the
+            smoothing, so it is the quantity that training minimizes.
 
     Returns:
-        The scalar loss, the mean over all valid labels, and the metrics ``loss`` and ``accuracy``.
+        The scalar loss, which is the mean over all valid labels, and the metrics ``loss`` and ``accuracy``.
 
     Raises:
-        ValueError: logits and labels do not fit each other.
+        ValueError: the shapes of logits and labels do not match.
 
     >>> batch = {"labels": jnp.array([0, 1])}
     >>> loss, measured = classification(jnp.array([[9.0, 0.0], [9.0, 0.0]]), batch)
@@ -40,7 +40,7 @@ def classification(
             f"logits: got {logits.shape} for labels of shape {labels.shape}, expected [B, ..., C] and [B, ...]; "
             "flatten or pool the model's output to one row of class scores a label"
         )
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))  # whatever the model computes in
+    logits = at_least_float32(logits)
     target = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
     costs = optax.softmax_cross_entropy(logits, target)
     known = (labels >= 0) & (labels < logits.shape[-1])
@@ -58,10 +58,10 @@ def regression(
 
     Args:
         outputs: y, ``[B, ...]``.
-        batch: t as ``targets [B, ...]``; rows where ``mask [B]`` is False do not count.
+        batch: has t as ``targets [B, ...]``; rows for which ``mask [B]`` is False do not count.
 
     Returns:
-        The scalar loss over all numbers of the valid rows, and the metrics ``loss`` and ``mean_squared_error``.
+        The scalar loss over all entries of the valid rows, and the metrics ``loss`` and ``mean_squared_error``.
 
     Raises:
         ValueError: outputs and targets differ in shape (``[B, 1]`` and ``[B]`` would give B x B errors).
@@ -76,8 +76,8 @@ def regression(
             f"outputs: got {outputs.shape} for targets of shape {targets.shape}, expected the same shape; "
             "outputs[..., 0] drops a last dimension of 1"
         )
-    outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))  # whatever the model computes in
+    outputs = at_least_float32(outputs)
     valid = metrics.expand_mask(batch.get("mask", jnp.ones(len(outputs), bool)), outputs.shape)
-    # Masked before it is squared: the derivative of a NaN's square is NaN even where nothing comes of it.
+    # The mask comes before the square: the gradient through the square of NaN is NaN even if the value is masked.
     error = metrics.Average.of(jnp.where(valid, outputs - targets, 0) ** 2, valid)
     return error.value(), {"loss": error, "mean_squared_error": error}

@@ -1,8 +1,8 @@
-"""Where things stand: a mesh of devices, and what of a state and of a batch each of them holds."""
+"""Placement on devices: the mesh, and which part of the state and of a batch each device holds."""
 
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -17,7 +17,7 @@ from dlcore.utils.trees import named_leaves
 DATA, MODEL = "data", "model"
 
 ShardingRules: TypeAlias = Mapping[str, tuple[str | None, ...]]
-"""By a regular expression on a parameter's path, the mesh axis (or None) of each of its dimensions."""
+"""A regular expression on a parameter's path -> the mesh axis (or None) of each of its dimensions."""
 
 
 @dataclass
@@ -25,21 +25,27 @@ class MeshConfig:
     """How the devices share the work."""
 
     data: int | None = setting(
-        None, "Shares of a batch; none: all devices that `model` leaves.", minimum=1, may_change=True
+        None,
+        "Number of shards of a batch; none: as many as the devices allow beside model.",
+        minimum=1,
+        may_change=True,
     )
-    model: int = setting(1, "Devices over which a rule can split parameters.", minimum=1, may_change=True)
+    model: int = setting(
+        1, "Number of devices over which sharding rules can split parameters.", minimum=1, may_change=True
+    )
     parameters: Literal["replicated", "sharded", "by_rules"] = setting(
         "replicated",
-        "Each device holds all parameters, or a share of the data axis (FSDP), or what the experiment's rules say.",
+        "Where the parameters are. replicated: each device holds all of them. sharded: the devices of the data axis "
+        "split them (FSDP). by_rules: the experiment's sharding_rules split them.",
         may_change=True,
     )
 
 
 def make_mesh(config: MeshConfig) -> Mesh:
-    """The devices as a grid of ``data`` x ``model``; one process may leave devices idle.
+    """The devices as a grid of ``data`` x ``model``; a job of one process may leave devices idle.
 
     Raises:
-        ValueError: there are not so many devices, or several processes would leave some idle.
+        ValueError: there are too few devices, or some would be idle in a job of several processes.
     """
     devices = jax.devices()
     data = config.data or len(devices) // config.model
@@ -48,7 +54,7 @@ def make_mesh(config: MeshConfig) -> Mesh:
         raise ValueError(
             f"--config.mesh.data: got {config.data or 'none'} with --config.mesh.model={config.model}, expected a "
             f"product of {'' if jax.process_count() > 1 else 'at most '}{len(devices)}, the number of devices; a run "
-            "may go on with another mesh, and JAX_NUM_CPU_DEVICES=N in the environment makes N devices of a CPU"
+            "may continue with another mesh, and JAX_NUM_CPU_DEVICES=N in the environment makes N devices of a CPU"
         )
     return jax.make_mesh(
         (data, config.model), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2, devices=devices[:used]
@@ -56,15 +62,15 @@ def make_mesh(config: MeshConfig) -> Mesh:
 
 
 def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: ShardingRules) -> Any:
-    """What is split of each parameter: a tree of PartitionSpecs.
+    """A tree of PartitionSpecs that says how each parameter is split.
 
-    ``replicated``: nothing. ``sharded``: the largest dimension that the data axis divides. ``by_rules``: what the
-    first rule says whose expression is found (``re.search``) in the parameter's path, such as
+    ``replicated`` splits nothing. ``sharded`` splits the largest dimension that the data axis divides. ``by_rules``
+    uses the first rule whose expression is found (``re.search``) in the parameter's path, such as
     ``encoder/lstm/recurrent_kernel``.
 
     Raises:
-        ValueError: a rule that matches no parameter, a parameter that no rule matches, or a rule that does not
-            fit its parameter's shape or the mesh.
+        ValueError: a rule matches no parameter, a parameter matches no rule, or a rule does not fit its
+            parameter's shape or the mesh.
 
     >>> mesh = jax.make_mesh((1, 1), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
     >>> params = {"lstm": {"recurrent_kernel": np.zeros((4, 16)), "bias": np.zeros(16)}}
@@ -75,25 +81,26 @@ def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: Sharding
     if config.parameters == "replicated":
         return jax.tree.map(lambda _: PartitionSpec(), params)
     if config.parameters == "sharded":
-        return jax.tree.map(lambda leaf: _largest_split(leaf.shape, mesh.shape[DATA]), params)
+        return jax.tree.map(lambda leaf: _split_largest(leaf.shape, mesh.shape[DATA]), params)
     if not rules:
         raise ValueError(
             "--config.mesh.parameters: got by_rules, but the experiment has no sharding_rules; expected replicated "
             "or sharded"
         )
     named = named_leaves(params)
-    found = {name: _rule(rules, name, leaf.shape) for name, leaf in named.items()}
+    found = {name: _find_rule(rules, name, leaf.shape) for name, leaf in named.items()}
     for rule in rules:
         if rule not in found.values():
             raise ValueError(
-                f"sharding_rules: got {rule!r}, which no parameter is left for; mend it or leave it away"
+                f"sharding_rules: got {rule!r}, expected a rule that is the first to match some parameter; correct it "
+                "or remove it"
             )
-    specs = [_spec(rule, rules[rule], name, named[name].shape, mesh) for name, rule in found.items()]
+    specs = [_make_spec(rule, rules[rule], name, named[name].shape, mesh) for name, rule in found.items()]
     return jax.tree.unflatten(jax.tree.structure(params), specs)
 
 
-def _rule(rules: ShardingRules, name: str, shape: tuple[int, ...]) -> str:
-    """The first rule whose expression is found in a parameter's path."""
+def _find_rule(rules: ShardingRules, name: str, shape: tuple[int, ...]) -> str:
+    """The first rule whose expression is found in the parameter's path."""
     for rule in rules:
         try:
             if re.search(rule, name):
@@ -107,9 +114,10 @@ def _rule(rules: ShardingRules, name: str, shape: tuple[int, ...]) -> str:
     )
 
 
-def _spec(
+def _make_spec(
     rule: str, axes: tuple[str | None, ...], name: str, shape: tuple[int, ...], mesh: Mesh
 ) -> PartitionSpec:
+    """The rule's axes as a PartitionSpec; ValueError if they do not fit the parameter's shape and the mesh."""
     used = [axis for axis in axes if axis is not None]
     fits = (
         not isinstance(axes, str)
@@ -128,20 +136,26 @@ def _spec(
     return PartitionSpec(*axes)
 
 
-def _largest_split(shape: tuple[int, ...], shares: int) -> PartitionSpec:
-    divisible = [axis for axis, size in enumerate(shape) if size % shares == 0]
+def _split_largest(shape: tuple[int, ...], shards: int) -> PartitionSpec:
+    """The largest dimension that ``shards`` divides is split; a shape without such a dimension is replicated."""
+    divisible = [axis for axis, size in enumerate(shape) if size % shards == 0]
     if not divisible:
-        return PartitionSpec()  # a small leaf: everywhere
+        return PartitionSpec()
     largest = max(divisible, key=lambda axis: shape[axis])
     return PartitionSpec(*[None] * largest, DATA)
 
 
 def state_shardings(state: Any, mesh: Mesh, specs: Any, optimizer: optax.GradientTransformation) -> Any:
-    """The sharding of every leaf of a (abstract) `TrainState`: what follows a parameter is split as it is."""
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    split = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs, is_leaf=_is_spec)
-    replicated: Callable[[Any], Any] = lambda tree: jax.tree.map(lambda _: everywhere, tree)
-    return replicated(state).replace(
+    """The sharding of every leaf of an abstract `TrainState`.
+
+    What the state holds for a parameter (its moving average, its optimizer moments) is split like the parameter;
+    every other leaf is replicated.
+    """
+    replicated = NamedSharding(mesh, PartitionSpec())
+    split = jax.tree.map(
+        lambda spec: NamedSharding(mesh, spec), specs, is_leaf=lambda leaf: isinstance(leaf, PartitionSpec)
+    )
+    return jax.tree.map(lambda _: replicated, state).replace(
         params=split,
         average=None if state.average is None else split,
         opt_state=optax.tree.map_params(
@@ -149,45 +163,52 @@ def state_shardings(state: Any, mesh: Mesh, specs: Any, optimizer: optax.Gradien
             lambda _, sharding: sharding,
             state.opt_state,
             split,
-            transform_non_params=lambda _: everywhere,
+            transform_non_params=lambda _: replicated,
         ),
     )
-
-
-def _is_spec(leaf: Any) -> bool:
-    return isinstance(leaf, PartitionSpec)
 
 
 def process_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:
     """The rows ``[start, stop)`` of a batch that this process has to load.
 
     Raises:
-        ValueError: the data axis does not divide the batch, or this process's devices hold rows that are no
-            neighbors.
+        ValueError: the data axis does not divide the batch, or the rows on this process's devices are not
+            contiguous.
     """
     if batch_size % mesh.shape[DATA]:
         raise ValueError(
-            f"batch_size: got {batch_size}, expected a multiple of {mesh.shape[DATA]}, the shares of the mesh's "
-            "data axis"
+            f"batch_size: got {batch_size}, expected a multiple of {mesh.shape[DATA]}, the size of the mesh's data axis"
         )
-    shares = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
-    spans = sorted({share[0].indices(batch_size)[:2] for share in shares if share is not None})
+    shards = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
+    spans = sorted({shard[0].indices(batch_size)[:2] for shard in shards if shard is not None})
     if any(stop != start for (_, stop), (start, _) in itertools.pairwise(spans)):
-        raise ValueError(f"mesh: got a process that holds the rows {spans}, expected neighbors")
+        raise ValueError(f"mesh: got a process with the rows {spans}, expected contiguous rows")
     return spans[0][0], spans[-1][1]
 
 
 def batch_sharding(mesh: Mesh, *, stacked: bool = False) -> NamedSharding:
-    """Batches are split along their first axis; along the second where steps are stacked in front."""
+    """The sharding of a batch: its rows are split over the data axis.
+
+    Args:
+        mesh: the mesh.
+        stacked: True if the arrays have an axis of steps before the axis of rows.
+    """
     return NamedSharding(mesh, PartitionSpec(*[None] * stacked, DATA))
 
 
 def place_batch(batch: Mapping[str, Any], mesh: Mesh, *, stacked: bool = False) -> Mapping[str, Any]:
-    """A batch on its devices, made of the rows that each process loaded (`own_rows`)."""
+    """A batch on its devices, made from the rows that each process loaded (see `process_rows`).
+
+    Args:
+        batch: the rows of this process.
+        mesh: the mesh.
+        stacked: as in `batch_sharding`.
+    """
     sharding = batch_sharding(mesh, stacked=stacked)
     if jax.process_count() == 1:
         return jax.device_put(dict(batch), sharding)
-    with jax.transfer_guard_host_to_device("allow"):  # which takes this function for an accident
+    # The loop forbids implicit transfers to the device, and JAX counts this explicit one among them.
+    with jax.transfer_guard_host_to_device("allow"):
         return {
             name: jax.make_array_from_process_local_data(sharding, np.asarray(array))
             for name, array in batch.items()

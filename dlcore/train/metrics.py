@@ -1,7 +1,7 @@
-"""Metrics as sums: a metric is a pytree whose leaves add up over batches, and ``value()`` reads it.
+"""Metrics as sums: a metric is a pytree whose leaves are added over batches, and ``value()`` reads the sum.
 
-Adding is all that a training loop, an evaluation over padded batches, or a reduction over devices has
-to know, and every example counts once however the batches were cut.
+A training loop, an evaluation over padded batches and a reduction over devices only have to add. Every example
+counts once, however the batches were cut.
 """
 
 from typing import NamedTuple, Protocol
@@ -9,19 +9,21 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
+from dlcore.ops.arrays import expand_to_rank
+
 
 class Metric(Protocol):
-    """What a loss function may return: a pytree of sums that knows its value."""
+    """A metric that a loss function returns: a pytree of sums with a method that gives its value."""
 
     def value(self) -> jax.Array: ...
 
 
 class Average(NamedTuple):
-    """A weighted mean, ``total / weight``, of which batches are added leaf by leaf.
+    """A weighted mean, ``total / weight``; batches are added leaf by leaf.
 
     Attributes:
         total: sum of weight × value, a scalar.
-        weight: sum of the weights, a scalar; where it is 0 the value is 0.
+        weight: sum of the weights, a scalar; if it is 0, the value is 0.
 
     >>> first, second = Average.of(jnp.array([1.0, 3.0])), Average.of(jnp.array([8.0]))
     >>> float(jax.tree.map(jnp.add, first, second).value())
@@ -33,24 +35,27 @@ class Average(NamedTuple):
 
     @classmethod
     def of(cls, values: jax.Array, mask: jax.Array | None = None) -> "Average":
-        """The average of ``values [B, ...]`` where the mask holds; masked entries may be NaN.
+        """The average of the ``values`` for which the mask is True.
 
-        The mask is ``[B]``, of whole rows, or says more of them, up to the shape of the values.
+        Args:
+            values: ``[B, ...]``; masked values may be NaN.
+            mask: ``[B]``, or with more dimensions, up to the shape of the values; None: all values count.
         """
         values = jnp.asarray(values, jnp.float32)
         valid = jnp.ones(values.shape, bool) if mask is None else expand_mask(mask, values.shape)
         return cls(jnp.where(valid, values, 0).sum(), valid.sum().astype(jnp.float32))
 
     def value(self) -> jax.Array:
-        # Operators alone, so that sums that were fetched to the host are read there, without the device.
+        """``total / weight``, and 0 if the weight is 0."""
+        # Only operators: sums that were fetched as NumPy arrays are read on the host, without the device.
         return self.total / (self.weight + (self.weight == 0))
 
 
 def accuracy(logits: jax.Array, labels: jax.Array, mask: jax.Array | None = None) -> Average:
-    """The share of labels ``[B, ...]`` at which the largest of the logits ``[B, ..., C]`` stands."""
+    """The fraction of the labels ``[B, ...]`` that are the index of the largest logit in ``[B, ..., C]``."""
     return Average.of(jnp.argmax(logits, axis=-1) == labels, mask)
 
 
 def expand_mask(mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """A mask ``[B]``, or of more dimensions, for values of this shape ``[B, ...]``."""
-    return jnp.broadcast_to(mask.reshape(mask.shape + (1,) * (len(shape) - mask.ndim)), shape)
+    """The mask ``[B]``, or with more dimensions, broadcast over values of the given shape ``[B, ...]``."""
+    return jnp.broadcast_to(expand_to_rank(mask, len(shape)), shape)

@@ -1,7 +1,7 @@
-"""The optimizer: an optax chain made from its Config, with clipping that is measured."""
+"""The optimizer: an optax chain that `OptimizerConfig` describes, with gradient clipping that is measured."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,39 +15,48 @@ from dlcore.train.metrics import Average, Metric
 
 @dataclass
 class OptimizerConfig:
-    """Which update rule, at which step size."""
+    """The update rule and its step size."""
 
     name: Literal["sgd", "momentum", "adam", "adamw"] = setting("adam", "Update rule.")
-    learning_rate: float = setting(1e-3, "Step size at its peak.", minimum=0)
+    learning_rate: float = setting(1e-3, "Largest learning rate of the run.", minimum=0)
     schedule: Literal["constant", "cosine", "linear"] = setting(
-        "constant", "How the learning rate goes from its peak: it stays, or falls to 0 at the last step."
+        "constant", "Course of the learning rate after the warm-up: constant, or down to 0 at the last step."
     )
     warmup_steps: int | Duration = setting(
-        0, "Steps in which the learning rate rises from 0 to its peak.", minimum=0
+        0, "Steps in which the learning rate rises linearly from 0 to learning_rate.", minimum=0
     )
-    momentum: float = setting(0.9, "Decay of momentum's running mean (adam's b1).", minimum=0, below=1)
+    momentum: float = setting(
+        0.9, "Decay of the running mean of gradients (momentum; b1 of adam).", minimum=0, below=1
+    )
     weight_decay: float = setting(
-        0.0, "Weight decay of kernels, not of biases and norms; decoupled for adamw, L2 otherwise.", minimum=0
+        0.0,
+        "Weight decay of kernels, not of biases and norms; decoupled for adamw, L2 for the other rules.",
+        minimum=0,
     )
     clip_norm: float | None = setting(
-        None, "Clip the gradient to this global norm; none measures it and leaves it.", above=0
+        None, "Clip the gradient to this global norm; none: measure the norm, clip nothing.", above=0
     )
 
 
 class ClipState(NamedTuple):
-    """What the last step's clipping saw: the global norm before and after it."""
+    """The measurements of `clip_and_measure` in the last step.
+
+    Attributes:
+        norm: global norm of the gradient before clipping.
+        clipped_norm: global norm of the gradient after clipping.
+    """
 
     norm: jax.Array
     clipped_norm: jax.Array
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """The learning rate of each of ``steps`` steps: a linear warm-up, then the named course.
+    """The learning rate of each of ``steps`` steps: a linear warm-up, then the course that the config names.
 
     Raises:
-        ValueError: a warm-up that is longer than the run.
+        ValueError: the warm-up is longer than the run.
     """
-    warmup_steps = int(config.warmup_steps)  # a duration is a number of steps by now
+    warmup_steps = int(config.warmup_steps)  # the engine has turned durations into numbers of steps
     if warmup_steps > steps:
         raise ValueError(f"warmup_steps: got {warmup_steps}, expected at most the run's {steps} steps")
     rest = steps - warmup_steps
@@ -63,7 +72,7 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """clip -> weight decay -> update rule, with the schedule's learning rate."""
+    """The optax chain: clipping, then weight decay, then the update rule with the schedule's learning rate."""
     schedule = make_schedule(config, steps)
     rule = {
         "sgd": optax.sgd(schedule),
@@ -78,15 +87,15 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
 
 
 def is_decayed(params: optax.Params) -> optax.Params:
-    """The weight decay mask: matrices and filters, not biases, scales and offsets."""
+    """The mask of weight decay: True for matrices and filters, False for biases, scales and offsets."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def clip_and_measure(threshold: float | None) -> optax.GradientTransformation:
-    """``if ||g|| > threshold: g <- threshold * g / ||g||`` (lecture: gradient clipping), keeping both norms.
+    """``if ||g|| > threshold: g <- threshold * g / ||g||`` (lecture: gradient clipping); keeps both norms.
 
-    Unlike ``optax.clip_by_global_norm`` also where the norm's square is no float32 (see `ops.clipping`); None only
-    measures.
+    In contrast to ``optax.clip_by_global_norm``, it also works if the norm's square overflows float32 (see
+    `ops.clipping`). With the threshold None it only measures.
     """
 
     def init(params: optax.Params) -> ClipState:
@@ -101,25 +110,39 @@ def clip_and_measure(threshold: float | None) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
+def find_clip_state(opt_state: optax.OptState) -> ClipState | None:
+    """The first `ClipState` in an optimizer state; None if the optimizer has no `clip_and_measure`."""
+
+    def is_clip_state(node: Any) -> bool:
+        return isinstance(node, ClipState)
+
+    return next(filter(is_clip_state, jax.tree.leaves(opt_state, is_leaf=is_clip_state)), None)
+
+
 def is_usable(gradient: optax.Updates, opt_state: optax.OptState) -> jax.Array:
-    """Whether the gradient is one to go by: behind the clipping, its squares, which Adam sums up, are finite."""
-    clipped_norm = optax.tree.get(opt_state, "clipped_norm")
-    return jnp.isfinite(jnp.square(clipping.norm(gradient) if clipped_norm is None else clipped_norm))
+    """True if the clipped gradient's squares are finite, as Adam needs.
+
+    Args:
+        gradient: before clipping; it counts if the optimizer has no `clip_and_measure`.
+        opt_state: the optimizer state after the update.
+    """
+    clip_state = find_clip_state(opt_state)
+    norm = clipping.norm(gradient) if clip_state is None else clip_state.clipped_norm
+    return jnp.isfinite(jnp.square(norm))
 
 
 def clip_metrics(opt_state: optax.OptState) -> dict[str, Metric]:
-    """What `clip_and_measure` saw in the last step, for any optimizer that has it; else nothing.
+    """What `clip_and_measure` measured in the last step; empty if the optimizer does not have it.
 
-    ``clipped_fraction`` averages to the share of steps in which clipping changed the gradient.
+    ``clipped_fraction`` averages to the fraction of steps in which clipping changed the gradient.
     """
-    norm = optax.tree.get(opt_state, "norm")
-    if norm is None:
+    clip_state = find_clip_state(opt_state)
+    if clip_state is None:
         return {}
-    clipped_norm = optax.tree.get(opt_state, "clipped_norm")
-    # Scaling rounds: only a real change of the norm is clipping.
-    changed = clipped_norm < norm * (1 - 1e-6)
+    # Clipping rounds: only a larger change of the norm counts as clipping.
+    changed = clip_state.clipped_norm < clip_state.norm * (1 - 1e-6)
     return {
-        "gradient_norm": Average.of(norm),
-        "gradient_norm_clipped": Average.of(clipped_norm),
+        "gradient_norm": Average.of(clip_state.norm),
+        "gradient_norm_clipped": Average.of(clip_state.clipped_norm),
         "clipped_fraction": Average.of(changed),
     }

@@ -1,4 +1,4 @@
-"""Mixed precision as one policy: parameters and statistics stay float32, the model computes in another type."""
+"""Mixed precision as one rule: the model computes in one type; parameters and statistics stay float32."""
 
 from typing import Any
 
@@ -10,24 +10,21 @@ from dlcore.train.experiment import Batch, LossFunction, Metrics, ModelState, Pa
 
 
 def with_precision(loss: LossFunction, precision: str) -> LossFunction:
-    """The loss function as ``--config.train.precision`` wants it."""
-    return loss if precision == "float32" else computing_in(loss, precision)
+    """The loss function with a model that computes in ``precision``, for instance ``"bfloat16"``.
 
-
-def computing_in(loss: LossFunction, dtype: DTypeLike) -> LossFunction:
-    """The loss function whose model computes in ``dtype``: parameters and inputs are cast on their way in.
-
-    Parameters and the batch's ``inputs`` are cast; targets are not. The cast is part of what is differentiated, so
-    gradients come out in the parameters' type (Micikevicius et al. 2018, "Mixed precision training", without loss
-    scaling, which bfloat16's range does not need). The model state is not cast, and comes back in the types that it
-    had.
+    ``"float32"`` returns the loss function unchanged. Any other type casts the parameters and the batch's ``inputs``
+    before the model sees them; targets are not cast. The cast is part of the differentiated function, so the gradients
+    have the parameters' type (Micikevicius et al. 2018, "Mixed precision training", without loss scaling: bfloat16's
+    range does not need it). The model state is not cast, and it keeps its types.
     """
+    if precision == "float32":
+        return loss
 
     def cast_loss(
         params: Params, model_state: ModelState, batch: Batch, rng: jax.Array, train: bool
     ) -> tuple[jax.Array, tuple[ModelState, Metrics]]:
-        batch = {**batch, "inputs": _cast(batch["inputs"], dtype)} if "inputs" in batch else batch
-        value, (new_state, metrics) = loss(_cast(params, dtype), model_state, batch, rng, train)
+        batch = {**batch, "inputs": _cast(batch["inputs"], precision)} if "inputs" in batch else batch
+        value, (new_state, metrics) = loss(_cast(params, precision), model_state, batch, rng, train)
         kept = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), new_state, model_state)
         return value.astype(jnp.float32), (kept, metrics)
 
@@ -35,7 +32,7 @@ def computing_in(loss: LossFunction, dtype: DTypeLike) -> LossFunction:
 
 
 def _cast(tree: Any, dtype: DTypeLike) -> Any:
-    """Floating-point leaves in another type; integers, masks and keys as they are."""
+    """The tree with its floating-point leaves in ``dtype``; integers, masks and keys are unchanged."""
     return jax.tree.map(
         lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
     )

@@ -1,4 +1,4 @@
-"""One run of an experiment, and the modes that do something with it."""
+"""One run of an experiment: what every mode of the command line gets as its argument."""
 
 import functools
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from dlcore.train.experiment import Experiment
 
 @dataclass(frozen=True)
 class Run:
-    """What a mode gets.
+    """An experiment with its config and its folder.
 
     Attributes:
         experiment: the built experiment.
         config: its whole config, checked.
         folder: the run's folder.
-        checkpoint: which state a mode restores: a step, ``"newest"`` or ``"best"``.
-        profile: steps whose trace is written, as ``"FIRST-LAST"``.
+        checkpoint: the state that a mode restores: a step, ``"newest"`` or ``"best"``.
+        profile: the steps to trace, as ``"FIRST-LAST"``; None traces nothing.
     """
 
     experiment: Experiment
@@ -29,5 +29,5 @@ class Run:
 
     @functools.cached_property
     def engine(self) -> Engine:
-        """The experiment's programs, made once."""
+        """The experiment's compiled programs; made at the first access."""
         return Engine(self.experiment, self.config)

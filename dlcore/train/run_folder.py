@@ -1,4 +1,8 @@
-"""TODO."""
+"""A run's folder: its files, its lock, and the check that a run may continue in it.
+
+A folder belongs to one run and, while it trains, to one process. A run that is started again in its folder continues
+only with the settings it began with, so that nothing is overwritten silently.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,34 +15,29 @@ from jax.experimental import multihost_utils
 from dlcore.config import settings
 from dlcore.config.files import read_config, to_dict
 from dlcore.train.checkpoints.folder import CHECKPOINTS, saved_steps
-from dlcore.train.experiment import config_in_steps
+from dlcore.train.experiment import resolve_config
 from dlcore.train.run import Run
+from dlcore.train.telemetry.metrics_log import read_metrics
 from dlcore.utils.files import write_json
 from dlcore.utils.locks import lock_file
 
-CONFIG = "config.json"
-
-
-RESULT = "result.json"
-
-
-LOCK = ".lock"
-
-
+CONFIG, RESULT, LOCK = "config.json", "result.json", ".lock"
 FOLDERS = (CHECKPOINTS, "events", "figures")
 
 
 @contextlib.contextmanager
 def claim_folder(run: Run) -> Iterator[None]:
-    """The run's folder with its ``config.json``, which no other process has meanwhile.
+    """Locks the run's folder against other processes and writes its ``config.json``.
+
+    In a job of several processes, the first one holds the lock for all of them.
 
     Raises:
-        ValueError: the folder holds a run with other settings (see `config.setting` for those that may differ), or
-            something that is no run.
-        NotADirectoryError: there is a file in the place of the folder or of one in it.
-        BlockingIOError: another process trains in it.
+        ValueError: the folder holds a run with other settings (`config.settings.setting` says which may differ), or
+            files that are not a run's.
+        NotADirectoryError: a file is in the place of the folder or of a folder in it.
+        BlockingIOError: another process trains in the folder.
     """
-    if jax.process_index() > 0:  # the first process has the lock, for all of them
+    if jax.process_index() > 0:
         multihost_utils.sync_global_devices(str(run.folder))
         yield
         return
@@ -47,7 +46,7 @@ def claim_folder(run: Run) -> Iterator[None]:
     with (run.folder / LOCK).open("w") as lock:
         lock_file(
             lock,
-            f"{run.folder}: another process trains in this folder; wait for its end, stop it, or choose another "
+            f"{run.folder}: another process trains in this folder; wait until it ends, stop it, or choose another "
             "--run name",
         )
         write_json(run.folder / CONFIG, to_dict(run.config))
@@ -57,9 +56,7 @@ def claim_folder(run: Run) -> Iterator[None]:
 
 
 def check_folder(run: Run) -> None:
-    """Raises as `claimed_folder` does where the folder is not for this run."""
-    from dlcore.train.telemetry.metrics_log import read_metrics
-
+    """Raises the errors of `claim_folder` if the run cannot continue or start in its folder; changes nothing."""
     path = run.folder / CONFIG
     for folder in (run.folder, *(run.folder / name for name in FOLDERS)):
         if folder.exists() and not folder.is_dir():
@@ -68,24 +65,22 @@ def check_folder(run: Run) -> None:
             )
     if path.is_file():
         stored = read_config(run.config, path, "config.json")
-        if saved_steps(run.folder / CHECKPOINTS):  # else nothing is lost with other settings
-            _check_same(run, stored)
+        if saved_steps(run.folder / CHECKPOINTS):  # without a checkpoint, other settings lose nothing
+            _check_same_settings(run, stored)
         read_metrics(run.folder / "metrics.csv")
     else:
         check_unused(run.folder)
 
 
 def check_unused(folder: Path) -> None:
-    """ValueError where a folder without a config holds something else."""
+    """Raises ValueError if a folder without a config holds other files."""
     if folder.exists() and {entry.name for entry in folder.iterdir()} - {LOCK}:
         raise ValueError(f"{folder}: holds files but no {CONFIG}, so it is no run's folder; choose another")
 
 
-def _check_same(run: Run, stored: Any) -> None:
-    """ValueError unless the run may go on behind what was trained with the ``stored`` config."""
-    before, now = (
-        settings.leaves(config_in_steps(config, run.experiment)) for config in (stored, run.config)
-    )
+def _check_same_settings(run: Run, stored: Any) -> None:
+    """Raises ValueError unless the run may continue what was trained with the ``stored`` config."""
+    before, now = (settings.leaves(resolve_config(config, run.experiment)) for config in (stored, run.config))
     shown = zip(settings.leaves(stored), settings.leaves(run.config), strict=True)
     other = [
         f"{new.flag}={new.text} (was {old.text})"
@@ -95,16 +90,16 @@ def _check_same(run: Run, stored: Any) -> None:
     if other:
         raise ValueError(
             f"{run.folder}: holds a run with other settings: {', '.join(other)}; "
-            "choose another --run name, or leave these flags away to go on with it"
+            "choose another --run name, or leave these flags out to continue it"
         )
     if run.config.optimizer.schedule != "constant" and stored.train.steps != run.config.train.steps:
         raise ValueError(
             f"--config.train.steps: got {run.config.train.steps} (was {stored.train.steps}) with a "
-            f"{run.config.optimizer.schedule} schedule, in which the number of steps decides the learning rate of "
-            "each; choose another --run name"
+            f"{run.config.optimizer.schedule} schedule, in which the number of steps determines the learning rate of "
+            "each step; choose another --run name"
         )
 
 
 def _may_differ(old: settings.Leaf, new: settings.Leaf) -> bool:
-    """Whether a run may go on with the new value, both with durations as steps."""
+    """True if a run may continue with the new value; durations must be numbers of steps in both."""
     return new.may_change or new.value == old.value or (new.may_grow and new.value > old.value)

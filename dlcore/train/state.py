@@ -13,18 +13,18 @@ NONE_BAD = -1
 
 @flax.struct.dataclass
 class TrainState:
-    """All that a step changes; with the Config it determines the rest of the run to the bit.
+    """Everything that a step changes; together with the Config it determines the rest of the run to the bit.
 
     Attributes:
-        step: updates so far, int32 scalar.
-        params: what is learned.
-        model_state: what the model keeps beside it, for instance BatchNorm's running statistics.
-        opt_state: optax's state.
-        metrics: sums of the training metrics since the last logged row. They are part of the state so that
-            logging forces no wait for the device, and a resumed run logs what an unstopped one does.
-        average: the moving average of ``params``; None where none is kept.
-        bad_step: the first step whose loss, gradient or update was not finite, at which the state has stayed; -1
-            where there was none. int32 scalar.
+        step: number of updates so far, int32 scalar.
+        params: the parameters that are learned.
+        model_state: the model's other variables, for instance BatchNorm's running statistics.
+        opt_state: the state of the optax optimizer.
+        metrics: sums of the training metrics since the last logged row. They are part of the state for two reasons:
+            logging does not wait for the device, and a resumed run logs the same values as a run that never stopped.
+        average: the moving average of ``params``; None if the config asks for none.
+        bad_step: the first step whose loss, gradient or update was not finite, at which the state stopped; -1 if
+            there was none. int32 scalar.
     """
 
     step: jax.Array
@@ -37,7 +37,7 @@ class TrainState:
 
     @property
     def evaluated_params(self) -> Params:
-        """The parameters to evaluate and to use: their moving average where one is kept."""
+        """The parameters for evaluation and use: the moving average if there is one, else ``params``."""
         return self.params if self.average is None else self.average
 
 
@@ -52,11 +52,11 @@ def make_state(
     """The state at step 0, without metrics; pure, for use under ``jax.jit`` or ``jax.eval_shape``.
 
     Args:
-        experiment: whose ``init`` makes parameters and model state.
-        optimizer: whose ``init`` makes the optimizer state.
-        seed: of the initialization.
-        batch: shows ``init`` the shapes.
-        averaged: whether a moving average of the parameters is kept, which begins at them.
+        experiment: its ``init`` makes the parameters and the model state.
+        optimizer: its ``init`` makes the optimizer state.
+        seed: seed of the initialization.
+        batch: a batch that shows ``init`` the shapes.
+        averaged: True to keep a moving average of the parameters, which starts at the parameters.
     """
     params, model_state = experiment.init(stream_key(seed, "init"), batch)
     return TrainState(

@@ -1,4 +1,4 @@
-"""One step of training, and one of evaluation: pure functions that `engine` compiles."""
+"""One step of training and the evaluation of one batch, as pure functions that `engine` compiles."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -28,13 +28,13 @@ NONFINITE = "nonfinite_fraction"
 def make_train_step(
     experiment: Experiment, optimizer: optax.GradientTransformation, seed: int, config: TrainConfig
 ) -> TrainStep:
-    """The update ``w <- w - eta dL/dw``: ``train_step(state, batch) -> state``, pure.
+    """The update ``w <- w - eta dL/dw`` as a pure function ``train_step(state, batch) -> state``.
 
     Args:
-        experiment: whose loss is minimized.
-        optimizer: an optax chain; it sees one gradient a step, however many micro-batches made it.
-        seed: of dropout.
-        config: precision, micro-batches, rematerialization, moving average, and what follows a step that is not finite.
+        experiment: its loss is minimized.
+        optimizer: an optax chain; it gets one gradient a step, however many micro-batches were added.
+        seed: seed of dropout.
+        config: precision, micro-batches, remat, moving average, and what happens after a step that is not finite.
     """
     gradient = accumulate_gradients(make_gradient(experiment.loss, config), config.micro_batches)
 
@@ -50,16 +50,16 @@ def make_train_step(
         )
         finite = jnp.isfinite(loss) & is_usable(usable, opt_state) & jnp.isfinite(clipping.largest(updates))
         measured = {**metrics, **clip_metrics(opt_state)}
-        counted: Metrics = {}
+        bad_fraction: Metrics = {}
         if config.on_nan in ("skip", "zero"):
-            counted[NONFINITE] = Average.of(~(finite & jnp.isfinite(clipping.largest(grads))))
-        return _advanced(state, updated, measured, finite, counted)
+            bad_fraction[NONFINITE] = Average.of(~(finite & jnp.isfinite(clipping.largest(grads))))
+        return _advance(state, updated, measured, finite, bad_fraction)
 
     return train_step
 
 
 def make_gradient(loss: LossFunction, config: TrainConfig) -> Gradient:
-    """``gradient(params, model_state, batch, rng) -> dL/dw, L, model_state, metrics`` as the config wants it."""
+    """``gradient(params, model_state, batch, rng) -> dL/dw, L, model_state, metrics`` with the config's options."""
     loss = with_precision(loss, config.precision)
 
     def training(
@@ -79,12 +79,12 @@ def make_gradient(loss: LossFunction, config: TrainConfig) -> Gradient:
 
 
 def accumulate_gradients(gradient: Gradient, micro_batches: int) -> Gradient:
-    """The same gradient from so many smaller batches one after the other: less memory, the same mean.
+    """The same mean gradient, computed from micro-batches one after the other to save memory.
 
-    Micro-batch ``k`` of ``K`` holds the rows ``k, k + K, ...``, so that each device keeps its share of each. Where
-    the loss is a mean over what its metric ``loss`` counted (`metrics.Average`), each micro-batch weighs as much as
-    it counted, so that padded rows and ragged lengths weigh as in one batch; else all weigh alike. The model state
-    (BatchNorm's statistics) goes through them in turn.
+    Micro-batch ``k`` of ``K`` holds the rows ``k, k + K, ...``, so that each device keeps its share of each
+    micro-batch. If the metric ``loss`` is a `metrics.Average`, each micro-batch is weighted by what it counted, so that
+    padded rows and ragged lengths have the same weight as in one batch. Any other loss weights all micro-batches
+    equally. The model state (BatchNorm's statistics) is updated by one micro-batch after the other.
     """
     if micro_batches == 1:
         return gradient
@@ -101,9 +101,9 @@ def accumulate_gradients(gradient: Gradient, micro_batches: int) -> Gradient:
     ) -> tuple[Params, jax.Array, ModelState, Metrics]:
         def add(carry: Any, part: tuple[jax.Array, Batch]) -> tuple[Any, None]:
             model_state, sums = carry
-            number, micro_batch = part
+            index, micro_batch = part
             grads, loss, model_state, metrics = gradient(
-                params, model_state, micro_batch, jax.random.fold_in(rng, number)
+                params, model_state, micro_batch, jax.random.fold_in(rng, index)
             )
             weight = _weight(metrics)
             weighted = jax.tree.map(lambda leaf: weight * leaf, (grads, loss))
@@ -114,7 +114,7 @@ def accumulate_gradients(gradient: Gradient, micro_batches: int) -> Gradient:
         grads, loss, _, metrics = jax.eval_shape(gradient, params, model_state, first, rng)
         zeros = optax.tree.zeros_like(((grads, loss), jax.eval_shape(_weight, metrics), metrics))
         (model_state, ((grads, loss), weight, metrics)), _ = jax.lax.scan(add, (model_state, zeros), parts)
-        # A batch of no valid rows has the gradient 0, not 0 / 0.
+        # A batch without valid rows has the gradient 0, not 0 / 0.
         grads, loss = jax.tree.map(lambda leaf: leaf / (weight + (weight == 0)), (grads, loss))
         return grads, loss, model_state, metrics
 
@@ -122,39 +122,50 @@ def accumulate_gradients(gradient: Gradient, micro_batches: int) -> Gradient:
 
 
 def _weight(metrics: Metrics) -> jax.Array:
+    """The weight of a micro-batch in the mean: what its metric ``loss`` counted, or 1."""
     loss = metrics.get("loss")
     return loss.weight if isinstance(loss, Average) else jnp.ones(())
 
 
 def zero_nonfinite(grads: Params) -> Params:
-    """The gradient with 0 for its entries that are not finite."""
+    """The gradient with 0 in place of each entry that is not finite."""
     return jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(leaf), leaf, 0), grads)
 
 
 def moving_average(
     average: Params | None, params: Params, decay: float | None, step: jax.Array
 ) -> Params | None:
-    """``a <- d a + (1 - d) w`` with ``d = min(decay, (1 + n) / (10 + n))`` at step n, so that it soon forgets w_0."""
+    """``a <- d a + (1 - d) w`` with ``d = min(decay, (1 + n) / (10 + n))`` at step n.
+
+    The decay is small in the first steps, so that the average soon forgets the initial parameters.
+    """
     if average is None or decay is None:
         return None
     rate = 1 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return optax.incremental_update(params, average, rate)
 
 
-def _advanced(
-    state: TrainState, updated: TrainState, measured: Metrics, finite: jax.Array, counted: Metrics
+def _advance(
+    state: TrainState, updated: TrainState, measured: Metrics, finite: jax.Array, bad_fraction: Metrics
 ) -> TrainState:
-    """The updated state one step further, unless the step was not finite.
+    """The state after a step: the update counts only if the step was finite.
 
-    Then nothing of it is taken: the run stays at the state before, which can be looked into, or, where bad steps are
-    ``counted``, skips the step.
+    After a step that was not finite, the run normally stops: the state stays as it was before the step, so that it
+    can be examined. With ``skip`` and ``zero`` the run continues with the next step instead.
+
+    Args:
+        state: before the step.
+        updated: the state with the step's update.
+        measured: the step's metrics, which count only if the step was finite.
+        finite: True if the update may be used, a scalar.
+        bad_fraction: the metric that counts the bad steps with ``skip`` and ``zero``; else empty.
     """
-    moves = finite & (state.bad_step == NONE_BAD)
-    measured = {**_where(moves, measured, optax.tree.zeros_like(measured)), **counted}
+    accepted = finite & (state.bad_step == NONE_BAD)
+    measured = {**_where(accepted, measured, optax.tree.zeros_like(measured)), **bad_fraction}
     bad_step = jnp.where(finite | (state.bad_step != NONE_BAD), state.bad_step, state.step)
-    return _where(moves, updated, state).replace(
-        step=state.step + (1 if counted else moves),
-        bad_step=state.bad_step if counted else bad_step,
+    return _where(accepted, updated, state).replace(
+        step=state.step + (1 if bad_fraction else accepted),
+        bad_step=state.bad_step if bad_fraction else bad_step,
         metrics=jax.tree.map(jnp.add, state.metrics, measured) if state.metrics else measured,
     )
 
@@ -164,11 +175,11 @@ def _where(condition: jax.Array, first: Any, second: Any) -> Any:
 
 
 def make_eval_step(experiment: Experiment, config: TrainConfig) -> EvalStep:
-    """The evaluation of one batch: ``eval_step(params, model_state, batch) -> metrics``, pure."""
+    """The evaluation of one batch as a pure function ``eval_step(params, model_state, batch) -> metrics``."""
     loss = with_precision(experiment.loss, config.precision)
 
     def eval_step(params: Params, model_state: ModelState, batch: Batch) -> Metrics:
-        # Evaluation draws nothing; the key only fills the argument.
+        # Evaluation draws no random numbers; the loss function only needs some key as its argument.
         return loss(params, model_state, batch, jax.random.key(0), False)[1][1]
 
     return eval_step

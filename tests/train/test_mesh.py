@@ -1,4 +1,4 @@
-"""Rules of sharding, the rows of a process; what takes several devices runs in a process that has them."""
+"""Sharding rules, and the rows that a process loads; what needs several devices runs in a process that has them."""
 
 import os
 import subprocess
@@ -6,10 +6,21 @@ import sys
 
 import jax
 import numpy as np
+import optax
 import pytest
-from jax.sharding import AbstractMesh, PartitionSpec
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
-from dlcore.train.mesh import MeshConfig, make_mesh, parameter_specs, process_rows
+from dlcore.train.mesh import (
+    MeshConfig,
+    batch_sharding,
+    make_mesh,
+    parameter_specs,
+    place_batch,
+    process_rows,
+    state_shardings,
+)
+from dlcore.train.state import make_state
+from tests.helpers import plain_toy
 from tests.helpers.paths import ROOT
 
 MESH = AbstractMesh((4, 2), ("data", "model"))
@@ -23,14 +34,14 @@ BY_RULES, SHARDED = MeshConfig(parameters="by_rules"), MeshConfig(parameters="sh
 @pytest.mark.slow
 def test_eight_devices():
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "8"}
-    arguments = [sys.executable, "-m", "pytest", "-n", "0", "-x", "tests/train/eight_devices.py"]
+    arguments = [sys.executable, "-m", "pytest", "-n", "0", "-x", "tests/helpers/eight_devices.py"]
     finished = subprocess.run(
         arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
     )
     assert finished.returncode == 0, finished.stdout[-5000:]
 
 
-def test_the_first_rule_that_is_found_in_the_path_counts():
+def test_the_first_rule_that_matches_the_path_counts():
     rules = {"^lstm/recurrent": (None, "model"), "lstm": ("model",), ".*": ()}
     assert parameter_specs(PARAMS, MESH, BY_RULES, rules) == {
         "lstm": {"recurrent_kernel": PartitionSpec(None, "model"), "bias": PartitionSpec("model")},
@@ -38,7 +49,7 @@ def test_the_first_rule_that_is_found_in_the_path_counts():
     }
 
 
-def test_fully_sharded_splits_the_largest_dimension_that_can_be_split():
+def test_sharded_splits_the_largest_dimension_that_the_data_axis_divides():
     params = {
         "wide": np.zeros((4, 12)),
         "odd": np.zeros((16, 15)),
@@ -64,8 +75,8 @@ def test_fully_sharded_splits_the_largest_dimension_that_can_be_split():
             "got 'model' from 'kernel' for dense/kernel .8, 3., expected a tuple of",
         ),
         ({"kernel": ("data", "data"), ".*": ()}, "got .'data', 'data'. from 'kernel' .* .each once."),
-        ({"gru": (), ".*": ()}, "sharding_rules: got 'gru', which no parameter is left for"),
-        ({".*": (), "lstm": ()}, "sharding_rules: got 'lstm', which no parameter is left for"),
+        ({"gru": (), ".*": ()}, "sharding_rules: got 'gru', expected a rule that is the first to match"),
+        ({".*": (), "lstm": ()}, "sharding_rules: got 'lstm', expected a rule that is the first to match"),
         (
             {"kernel": (None, "modle"), ".*": ()},
             r"got \(None, 'modle'\) from 'kernel' for dense/kernel \(8, 3\)",
@@ -82,6 +93,49 @@ def test_rules_that_do_not_fit_are_named(rules, message):
         parameter_specs(PARAMS, MESH, BY_RULES, rules)
 
 
-def test_one_process_has_all_rows():
+def test_one_process_loads_all_rows():
     mesh = make_mesh(MeshConfig())
     assert process_rows(mesh, 12 * len(jax.devices())) == (0, 12 * len(jax.devices()))
+
+
+def test_a_mesh_of_too_many_devices_is_refused():
+    data = len(jax.devices()) + 1
+    with pytest.raises(
+        ValueError, match=rf"--config\.mesh\.data: got {data} with .* expected a product of at most"
+    ):
+        make_mesh(MeshConfig(data=data))
+    with pytest.raises(ValueError, match=r"--config\.mesh\.data: got none with --config\.mesh\.model="):
+        make_mesh(MeshConfig(model=data))
+
+
+def test_a_batch_that_the_data_axis_does_not_divide_is_refused():
+    with pytest.raises(
+        ValueError, match="batch_size: got 6, expected a multiple of 4, the size of the mesh's data axis"
+    ):
+        process_rows(MESH, 6)
+
+
+def test_a_batch_is_split_along_its_rows_also_if_steps_are_stacked():
+    mesh = make_mesh(MeshConfig(data=1))
+    assert batch_sharding(mesh).spec == PartitionSpec("data")
+    assert batch_sharding(mesh, stacked=True).spec == PartitionSpec(None, "data")
+    batch = {"inputs": np.arange(6).reshape(2, 3)}
+    for stacked in (False, True):
+        placed = place_batch(batch, mesh, stacked=stacked)["inputs"]
+        assert placed.sharding == batch_sharding(mesh, stacked=stacked)
+        np.testing.assert_array_equal(placed, batch["inputs"])
+
+
+def test_the_average_and_the_optimizer_state_are_split_like_their_parameter():
+    optimizer, specs = optax.adam(0.1), {"bias": PartitionSpec(), "weights": PartitionSpec(None, "model")}
+    experiment = plain_toy.experiment(plain_toy.Config())
+    state = jax.eval_shape(
+        lambda: make_state(experiment, optimizer, 0, experiment.train_data[0], averaged=True)
+    )
+    shardings = state_shardings(state, MESH, specs, optimizer)
+    assert jax.tree.structure(shardings) == jax.tree.structure(state)
+    adam = shardings.opt_state[0]
+    for part in (shardings.params, shardings.average, adam.mu, adam.nu):
+        assert {name: sharding.spec for name, sharding in part.items()} == specs
+    for part in (shardings.step, shardings.bad_step, shardings.model_state["mean"], adam.count):
+        assert part == NamedSharding(MESH, PartitionSpec())

@@ -2,40 +2,34 @@
 
 import jax
 import numpy as np
-import pytest
+import optax
 
-from dlcore.train.engine import Engine
-
-
-def first_state(toy):
-    return Engine(toy.experiment, toy.config).initial_state()
+from dlcore.train.state import NONE_BAD, make_state
+from tests.helpers import plain_toy
 
 
-def test_two_seeds_begin_differently_and_one_seed_alike(make_toy):
-    kernels = [np.asarray(first_state(make_toy(seed=seed)).params["Dense_0"]["kernel"]) for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(kernels[0], kernels[1])
-    assert not np.array_equal(kernels[0], kernels[2])
+def make(seed=0, averaged=False):
+    experiment = plain_toy.experiment(plain_toy.Config())
+    return make_state(experiment, optax.adam(0.1), seed, experiment.train_data[0], averaged=averaged)
 
 
-@pytest.mark.parametrize("train", [{}, {"ema_decay": 0.9, "on_nan": "skip"}])
-def test_it_has_the_structure_that_a_step_returns(make_toy, train):
-    toy = make_toy(**train)
-    engine = Engine(toy.experiment, toy.config)
-    state, batch = engine.initial_state(), engine.batch(range(1))
-    first = jax.eval_shape(lambda state: state, state)  # which is donated
-    after = engine.program(batch, 1).call(state, batch)[0]
-    assert jax.tree.structure(engine.abstract_state) == jax.tree.structure(first) == jax.tree.structure(after)
-    for leaves in zip(*map(jax.tree.leaves, (engine.abstract_state, first, after)), strict=True):
-        assert len({(leaf.shape, leaf.dtype) for leaf in leaves}) == 1
+def test_it_holds_what_the_experiment_and_the_optimizer_make():
+    state = make()
+    assert (int(state.step), int(state.bad_step), state.metrics) == (0, NONE_BAD, {})
+    assert jax.tree.structure(state.opt_state) == jax.tree.structure(optax.adam(0.1).init(state.params))
+    assert set(state.params) == {"bias", "weights"}
+    assert float(state.model_state["mean"]) == 0
 
 
-def test_metrics_begin_at_zero_and_can_be_set_back(make_toy):
-    toy = make_toy()
-    engine = Engine(toy.experiment, toy.config)
-    state, batch = engine.initial_state(), engine.batch(range(1))
-    assert all(float(leaf) == 0 for leaf in jax.tree.leaves(state.metrics))
-    state, _ = engine.program(batch, 1).call(state, batch)
-    assert any(float(leaf) != 0 for leaf in jax.tree.leaves(state.metrics))
-    again = engine.with_zero_metrics(state)
-    assert all(float(leaf) == 0 for leaf in jax.tree.leaves(again.metrics))
-    assert again.params is state.params
+def test_two_seeds_differ_and_one_seed_repeats():
+    first, again, other = (np.asarray(make(seed).params["weights"]) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_average_starts_at_the_parameters_and_is_what_is_evaluated():
+    plain, averaged = make(), make(averaged=True)
+    assert plain.average is None
+    assert plain.evaluated_params is plain.params
+    jax.tree.map(np.testing.assert_array_equal, averaged.average, averaged.params)
+    assert averaged.evaluated_params is averaged.average

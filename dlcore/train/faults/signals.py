@@ -1,4 +1,4 @@
-"""What ends a run from outside: Ctrl-C, SIGTERM and SIGUSR1, a lost machine's notice, a call that never returns."""
+"""Signals that stop a run: Ctrl-C, and SIGTERM or SIGUSR1, with which a cluster announces that it takes the machine."""
 
 import contextlib
 import os
@@ -15,31 +15,31 @@ INTERRUPTED, PREEMPTED = 130, 75
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was stopped by a signal; its state at ``step`` is saved.
+    """A signal stopped the run; its state at ``step`` is saved.
 
     Attributes:
-        step: of the state.
+        step: the number of updates in the saved state.
         exit_code: 130 after Ctrl-C; 75, "start me again", after SIGTERM and SIGUSR1.
     """
 
-    def __init__(self, step: int, number: int):
-        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    def __init__(self, step: int, signal_number: int):
+        name = "Ctrl-C" if signal_number == signal.SIGINT else signal.Signals(signal_number).name
         super().__init__(f"stopped by {name} after step {step}; everything up to it is saved")
         self.step = step
-        self.exit_code = INTERRUPTED if number == signal.SIGINT else PREEMPTED
+        self.exit_code = INTERRUPTED if signal_number == signal.SIGINT else PREEMPTED
 
 
 class StopSignals(contextlib.ExitStack):
-    """Catches the signals that stop a run, so that it ends between two calls, saved; a context manager.
+    """Catches the signals that stop a run, so that the run can save its state between two calls; a context manager.
 
-    A second Ctrl-C stops at once, as ever. SIGTERM and SIGUSR1 that find the process in a long compilation or write,
-    where Python cannot act, end it after ``grace`` seconds with what is saved. In several processes JAX's
-    preemption service, which has SIGTERM then, makes all of them stop behind the same step.
+    A second Ctrl-C stops at once. If SIGTERM or SIGUSR1 arrives during a long compilation or write, where Python code
+    cannot run, the process ends after ``grace`` seconds with the newest checkpoint. In a job of several processes,
+    JAX's preemption service handles SIGTERM and makes all processes stop after the same step.
 
-    Python lets only the main thread handle signals: elsewhere nothing is caught.
+    Python lets only the main thread handle signals: in another thread nothing is caught.
 
     Args:
-        grace: seconds.
+        grace: seconds that the run has after SIGTERM or SIGUSR1.
     """
 
     def __init__(self, grace: float):
@@ -52,46 +52,50 @@ class StopSignals(contextlib.ExitStack):
         caught = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
         if jax.process_count() > 1:
             caught.remove(signal.SIGTERM)
-        for number in caught:
-            self.callback(signal.signal, number, signal.getsignal(number))
-            signal.signal(number, self._handle)
-        self._watch_for_the_deadline()
+        for signal_number in caught:
+            self.callback(signal.signal, signal_number, signal.getsignal(signal_number))
+            signal.signal(signal_number, self._handle)
+        self._start_deadline_thread()
         return self
 
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        if self._caught and number == signal.SIGINT:
+    def _handle(self, signal_number: int, _: FrameType | None) -> None:
+        if self._caught and signal_number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._caught = self._caught or number
+        self._caught = self._caught or signal_number
         if jax.process_count() > 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def _watch_for_the_deadline(self) -> None:
-        """Reads signals from C's side, which hears them while the main thread is in XLA or in a write."""
-        ours, pythons = socket.socketpair()
-        pythons.setblocking(False)
-        self.callback(ours.close)
-        self.callback(pythons.close)
-        self.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(pythons.fileno(), warn_on_full_buffer=False))
-        thread = threading.Thread(target=self._end_in_time, args=(ours,), name="deadline", daemon=True)
+    def _start_deadline_thread(self) -> None:
+        """Starts a thread that hears of signals while the main thread is in XLA or in a write.
+
+        Python's C code writes each signal's number into a socket at once, before any Python code runs.
+        """
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        self.callback(reader.close)
+        self.callback(writer.close)
+        self.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False))
+        thread = threading.Thread(target=self._end_in_time, args=(reader,), name="deadline", daemon=True)
         thread.start()
         self.callback(thread.join)
-        self.callback(pythons.send, b"\0")  # wakes the thread, whose end `join` waits for
+        self.callback(writer.send, b"\0")  # wakes the thread, so that it ends and `join` returns
         self.callback(self._ended.set)
 
-    def _end_in_time(self, signals: socket.socket) -> None:
+    def _end_in_time(self, reader: socket.socket) -> None:
+        """Ends the process ``grace`` seconds after SIGTERM or SIGUSR1, unless the block is left before."""
         while not self._ended.is_set():
-            number = signals.recv(1)[0]
-            if number in (signal.SIGTERM, signal.SIGUSR1) and not self._ended.wait(self._grace):
+            signal_number = reader.recv(1)[0]
+            if signal_number in (signal.SIGTERM, signal.SIGUSR1) and not self._ended.wait(self._grace):
                 print(
-                    f"stopped by {signal.Signals(number).name}: not at the end of a call after {self._grace:.0f} s; "
-                    "the newest checkpoint is what is saved",
+                    f"stopped by {signal.Signals(signal_number).name}: not at the end of a call after "
+                    f"{self._grace:.0f} s; the newest checkpoint is what is saved",
                     file=sys.stderr,
                     flush=True,
                 )
                 os._exit(PREEMPTED)
 
-    def requested(self, step: int) -> int:
-        """The number of the signal that asks to stop behind ``step``; 0 where none does."""
+    def signal_at(self, step: int) -> int:
+        """The number of the signal that stops the run after ``step``; 0 if none does."""
         if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
             return self._caught or signal.SIGTERM
         return 0 if jax.process_count() > 1 else self._caught

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A watchdog that ends a run that hangs, for instance in a collective whose other process is lost."""
 
 import faulthandler
 import sys
@@ -10,22 +10,22 @@ STDERR = 2
 
 
 class Watchdog:
-    """Ends the process with the tracebacks of all threads where ``alive`` was not called for so long.
+    """Ends the process with the tracebacks of all threads if `reset` is not called in time; a context manager.
 
-    It is C's thread, which also sees a main thread that is stuck in a collective or in the file system.
+    The timer is a thread in C, which also works while the main thread is stuck in a collective or the file system.
 
     Args:
-        hang_timeout: seconds.
+        hang_timeout: seconds that may pass between two calls of `reset`.
     """
 
     def __init__(self, hang_timeout: float):
-        self._patience, self._armed, self._left = hang_timeout, 0.0, threading.Event()
+        self._timeout, self._last_reset, self._left = hang_timeout, 0.0, threading.Event()
         self._margin = min(1.0, hang_timeout / 10)
 
     def __enter__(self) -> "Watchdog":
-        self._armed = 0.0
+        self._last_reset = 0.0
         self._left.clear()
-        self.alive()
+        self.reset()
         threading.Thread(target=self._explain, name="watchdog", daemon=True).start()
         return self
 
@@ -33,21 +33,22 @@ class Watchdog:
         faulthandler.cancel_dump_traceback_later()
         self._left.set()
 
-    def alive(self) -> None:
+    def reset(self) -> None:
+        """Starts the timer again; cheap enough for every call of a run."""
         now = time.monotonic()
-        if now - self._armed > self._margin:  # arming starts a thread: not for every call
-            faulthandler.dump_traceback_later(self._patience, exit=True, file=STDERR)
-            self._armed = now
+        if now - self._last_reset > self._margin:  # starting the timer starts a thread: not for every call
+            faulthandler.dump_traceback_later(self._timeout, exit=True, file=STDERR)
+            self._last_reset = now
 
     def _explain(self) -> None:
-        """Says directly before the tracebacks why they come."""
+        """Prints the reason directly before the tracebacks."""
         waited = 0.0
-        while not self._left.wait(self._patience - self._margin - waited):
-            waited = time.monotonic() - self._armed
-            if waited >= self._patience - self._margin:
+        while not self._left.wait(self._timeout - self._margin - waited):
+            waited = time.monotonic() - self._last_reset
+            if waited >= self._timeout - self._margin:
                 print(
-                    f"error: no call has ended for {self._patience:g} s (--config.train.hang_timeout): the run ends as "
-                    "stuck, here",
+                    f"error: no call has ended for {self._timeout:g} s (--config.train.hang_timeout): the run hangs, "
+                    "and ends with these tracebacks",
                     file=sys.stderr,
                     flush=True,
                 )

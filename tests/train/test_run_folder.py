@@ -1,0 +1,130 @@
+"""A run's folder: its lock, its config, and which runs may continue in it."""
+
+import dataclasses
+import json
+
+import pytest
+
+import dlcore as dl
+from dlcore.config import settings
+from dlcore.train.run import Run
+from dlcore.train.run_folder import CONFIG, LOCK, check_folder, check_unused, claim_folder
+from dlcore.utils.locks import lock_file
+from tests.helpers import plain_toy
+
+
+def make_run(folder, values=None):
+    config = settings.replace(plain_toy.Config(), values or {})
+    return Run(plain_toy.experiment(config), config, folder)
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """The folder of a run with the default settings and a checkpoint."""
+    with claim_folder(make_run(tmp_path / "run")):
+        (tmp_path / "run" / "checkpoints" / "6").mkdir(parents=True)
+    return tmp_path / "run"
+
+
+def test_a_new_folder_gets_the_config_and_can_be_claimed_again(tmp_path):
+    run = make_run(tmp_path / "new" / "run")
+    for _ in range(2):
+        with claim_folder(run):
+            stored = json.loads((run.folder / CONFIG).read_text())
+            assert stored == json.loads(json.dumps(dataclasses.asdict(run.config)))
+
+
+def test_a_folder_that_another_process_holds_is_refused(tmp_path):
+    run = make_run(tmp_path)
+    with (tmp_path / LOCK).open("w") as lock:
+        lock_file(lock, "")
+        with (
+            pytest.raises(BlockingIOError, match=f"{tmp_path}: another process trains in this folder"),
+            claim_folder(run),
+        ):
+            pass
+    assert not (tmp_path / CONFIG).exists()
+    with claim_folder(run):
+        pass
+
+
+def test_a_run_may_continue_with_more_steps_and_with_settings_that_change_no_number(trained):
+    check_folder(make_run(trained, {"train.steps": 24, "train.prefetch": 5, "mesh.parameters": "sharded"}))
+
+
+def test_two_ways_to_write_a_duration_are_the_same_setting(trained):
+    check_folder(make_run(trained, {"train.eval_every": dl.Duration("50%")}))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seed": 1}, "holds a run with other settings: --config.seed=1 .was 0.; choose another --run name"),
+        ({"train.steps": 6}, "other settings: --config.train.steps=6 .was 12."),
+        (
+            {"dropout": 0.5, "train.eval_every": dl.Duration("25%")},
+            "other settings: --config.train.eval_every=25% .was 6., --config.dropout=0.5 .was 0.0.",
+        ),
+    ],
+)
+def test_a_run_with_other_settings_is_refused(trained, values, message):
+    with pytest.raises(ValueError, match=message):
+        check_folder(make_run(trained, values))
+
+
+def test_more_steps_are_refused_if_the_schedule_depends_on_them(tmp_path):
+    values = {"optimizer.schedule": "cosine"}
+    with claim_folder(make_run(tmp_path, values)):
+        (tmp_path / "checkpoints" / "6").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"--config\.train\.steps: got 24 \(was 12\) with a cosine schedule"):
+        check_folder(make_run(tmp_path, {**values, "train.steps": 24}))
+
+
+def test_other_settings_are_accepted_before_the_first_checkpoint(tmp_path):
+    with claim_folder(make_run(tmp_path)):
+        pass
+    with claim_folder(make_run(tmp_path, {"seed": 1})):
+        assert json.loads((tmp_path / CONFIG).read_text())["seed"] == 1
+
+
+def test_a_config_with_the_old_names_of_settings_is_read(trained):
+    values = json.loads((trained / CONFIG).read_text())
+    train = values["train"]
+    for old, new in (
+        ("average_decay", "ema_decay"),
+        ("patience", "hang_timeout"),
+        ("read_ahead", "prefetch"),
+    ):
+        train[old] = train.pop(new)
+    (trained / CONFIG).write_text(json.dumps(values))
+    check_folder(make_run(trained))
+    with pytest.raises(ValueError, match=r"--config\.train\.ema_decay=0\.9 \(was none\)"):
+        check_folder(make_run(trained, {"train.ema_decay": 0.9}))
+    with claim_folder(make_run(trained)):
+        assert json.loads((trained / CONFIG).read_text())["train"]["ema_decay"] is None
+
+
+@pytest.mark.parametrize("place", [".", "checkpoints", "figures", "events"])
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path, place):
+    run = make_run(tmp_path / "run")
+    path = run.folder / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
+    with pytest.raises(NotADirectoryError, match=f"{path}: got a file, expected a folder of the run"):
+        check_folder(run)
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    check_unused(tmp_path / "none yet")
+    (tmp_path / LOCK).write_text("")
+    check_unused(tmp_path)
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match=f"{tmp_path}: holds files but no config.json"):
+        check_folder(make_run(tmp_path))
+    assert not (tmp_path / CONFIG).exists()
+
+
+def test_a_damaged_config_is_refused(trained):
+    (trained / CONFIG).write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json"):
+        check_folder(make_run(trained))
