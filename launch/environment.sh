@@ -1,10 +1,10 @@
-# Sourced by the other commands in this folder: sets `python` to an interpreter that has dlcore installed.
+# The other commands in this folder source this file. It sets `python` to an interpreter that has dlcore installed.
 #
-# Which environment:  $DLCORE_PYTHON or the active virtual environment, as it is, if it is a virtual environment;
-# otherwise .venv in the checkout, made with $DLCORE_PYTHON or the newest Python >= 3.11 found.
+# If $DLCORE_PYTHON is in a virtual environment, or if one is active, that environment is used. Otherwise .venv in the
+# checkout is used; it is made with $DLCORE_PYTHON or with the newest Python >= 3.11 that is found.
 
-# Large arrays on huge pages: without it, the CPU spends most of a large layer's time on the page faults of fresh
-# memory (measured: a convolution with 98 MB of outputs takes 3 times as long). Other C libraries ignore it.
+# Puts large arrays on huge pages. Without them, a large layer spends most of its time on the CPU in page faults of
+# new memory: a convolution with 98 MB of outputs takes 3 times as long. C libraries other than glibc ignore this.
 export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}"
 
 fail() {
@@ -20,7 +20,7 @@ is_virtual() {
     "$1" -c 'import sys; sys.exit(sys.prefix == sys.base_prefix)' 2>/dev/null
 }
 
-# The interpreter that the user chose, if any.
+# Prints the interpreter that the user chose, if any.
 chosen_python() {
     chosen=${DLCORE_PYTHON:-${VIRTUAL_ENV:+$VIRTUAL_ENV/bin/python}}
     [ -n "$chosen" ] || return 0
@@ -29,7 +29,7 @@ chosen_python() {
     echo "$chosen"
 }
 
-# The newest interpreter that runs.
+# Prints the newest interpreter that runs.
 newest_python() {
     for name in python3.13 python3.12 python3.11 python3 python; do
         if is_new_enough "$name"; then
@@ -41,19 +41,19 @@ newest_python() {
         "install one, or name it: DLCORE_PYTHON=/path/to/python"
 }
 
-# Whether an environment works and is of the wanted version, where one is wanted.
-usable() {
+# is_usable PYTHON BASE: true if PYTHON works and, if BASE is not empty, has the same version.
+is_usable() {
     [ -x "$1" ] && is_new_enough "$1" && "$1" -c 'import pip' 2>/dev/null &&
         { [ -z "$2" ] || [ "$("$2" --version)" = "$("$1" --version)" ]; }
 }
 
-# use_environment CHECKOUT EXTRAS: sets `python`; makes and fills its environment where that is not done yet.
+# use_environment CHECKOUT EXTRAS: sets `python`. Makes its environment and installs dlcore if that is not done yet.
 use_environment() {
     python=$(chosen_python) || exit 2
     if [ -z "$python" ] || ! is_virtual "$python"; then
         base=$python
         python=$1/.venv/bin/python
-        if ! usable "$python" "$base"; then
+        if ! is_usable "$python" "$base"; then
             base=${base:-$(newest_python)} || exit 2
             [ -n "$base" ] || exit 2
             echo "making $1/.venv with $("$base" --version)" >&2
@@ -61,7 +61,7 @@ use_environment() {
                 fail "$base cannot make a virtual environment; Debian and Ubuntu: apt install python3-venv"
         fi
     fi
-    # Installed in place, so only a change of what is declared asks for another install.
+    # The installation is editable, so only a change of pyproject.toml needs another one.
     stamp=$("$python" -c 'import sys; print(sys.prefix)')/.dlcore-$2
     wanted="$1 $(cksum <"$1/pyproject.toml")"
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
@@ -72,6 +72,7 @@ use_environment() {
     fi
 }
 
+# Prints the folder of the checkout.
 checkout() {
     CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd
 }

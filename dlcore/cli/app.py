@@ -1,8 +1,6 @@
-"""The command line of every experiment: flags -> Config -> a mode, in a run's folder."""
+"""The command line of every experiment: reads flags, builds the config and the experiment, and calls a mode."""
 
 import contextlib
-import dataclasses
-import errno
 import os
 import signal
 import sys
@@ -17,7 +15,7 @@ from absl import app, flags, logging
 
 from dlcore.cli import modes
 from dlcore.cli.command_line import choose_folder, parse_flags
-from dlcore.cli.errors import BAD_USAGE, name_flag, one_line_errors
+from dlcore.cli.errors import describe_failure, one_line_errors, print_error
 from dlcore.config import settings
 from dlcore.config.files import read_config
 from dlcore.config.flags import define_flags, find_preset, with_flags
@@ -32,132 +30,97 @@ from dlcore.utils.files import to_json
 C = TypeVar("C", bound=Config)
 FLAGS = flags.FLAGS
 
-FAILED = 1
-LEADER_SECONDS = 2  # that the others have for their own last words: the first process's end ends them
+# The end of a job's first process ends the others; this gives them time to print their own errors.
+LEADER_SECONDS = 2
 
 
 def run(
     config_class: type[C], experiment: Callable[[C], Experiment], *, presets: Mapping[str, C] | None = None
 ) -> None:
-    """Runs an experiment file from its command line; the last line of stdout is ``result: {JSON}``.
+    """Runs an experiment from its command line; the last line of stdout is ``result: {JSON}``.
 
-    Exits with 0 when done, 2 for a mistake in flags, config or data (one line on stderr, nothing written
-    over), 1 when something failed on the way, 130 after Ctrl-C and 75 after SIGTERM or SIGUSR1, when the state is
-    saved and the same command goes on.
+    Exit codes: 0 if all is done; 2 for a mistake in flags, config or data, which one line on stderr names, and nothing
+    is overwritten; 1 if something else failed; 130 after Ctrl-C and 75 after SIGTERM or SIGUSR1. After these signals
+    the state is saved, and the same command goes on.
 
     Args:
         config_class: a dataclass, usually derived from `Config`; each leaf is a flag ``--config.PATH``.
         experiment: ``experiment(config) -> Experiment``.
-        presets: whole configs by name, for ``--preset=NAME``; flags override them.
+        presets: whole configs by name, for ``--preset=NAME``; flags override their settings.
     """
     presets = presets or {}
-    _define_flags(config_class(), presets)
+    define_run_flags(config_class(), presets, FLAGS)
 
     def main(_: list[str]) -> None:
         try:
-            run_mode()
-        except KeyboardInterrupt:  # not at the end of a call of the training loop, which is `Interrupted`
+            run_mode(config_class, experiment, presets)
+        except KeyboardInterrupt:  # outside of the training loop, which raises `Interrupted` after a call
             print(
                 "stopped by Ctrl-C at once; what is saved stays, and the same command goes on",
                 file=sys.stderr,
             )
             _exit(INTERRUPTED)
 
-    def run_mode() -> None:
-        if FLAGS.verbosity < 0:  # what Orbax logs at length is raised, too, and then said in a line
-            logging.get_absl_logger().addFilter(lambda record: "/orbax/" not in record.pathname)
-        signal.signal(signal.SIGTERM, _stop_early)
-        signal.signal(signal.SIGUSR1, _stop_early)
-        with contextlib.ExitStack() as stack:
-            with one_line_errors(config_class()):
-                distributed.initialize(FLAGS.distributed)
-                distributed.enable_compilation_cache()
-                folder = _folder()
-                config = _config(config_class(), presets, folder)
-                settings.check(config)
-                distributed.check_same_settings(_settings(config, folder))
-                built = _monitored(experiment(config), config)
-                mode, this_run = _mode(built), Run(built, config, folder, FLAGS.checkpoint, FLAGS.profile)
-                with one_line_errors(config, " (--verbosity=1 shows where)"):
-                    check_model(built)
-                    _ = this_run.engine.abstract_state  # mesh, sharding rules and batch size fit each other
-                if FLAGS.mode == "train":
-                    stack.enter_context(claim_folder(this_run))
-            result = _result(mode, this_run)
-        if jax.process_index() == 0:
-            print("result:", to_json({**result, "folder": str(folder)}))
-
     app.run(main, flags_parser=parse_flags)
 
 
-def _result(mode: Mode, this_run: Run) -> Mapping[str, Any]:
-    """What the mode returns; exits where it was stopped or failed."""
-    from dlcore.train.checkpoints.manager import CheckpointError
-    from dlcore.train.faults.nonfinite import NonFiniteError
+def define_run_flags(config: Config, presets: Mapping[str, Config], values: flags.FlagValues) -> None:
+    """Defines the flags of an experiment's command line.
 
-    try:
-        return mode(this_run)
-    except Interrupted as stop:
-        print(f"{stop}; to go on: --workdir={this_run.folder}", file=sys.stderr)
-        _exit(stop.exit_code)
-    except Exception as error:
-        mistake = name_flag(error, this_run.config)
-        if mistake:
-            logging.debug("traceback of the error below", exc_info=True)
-            print("error:", " ".join(mistake.split()), file=sys.stderr)
-            _exit(BAD_USAGE)
-        raises = this_run.config.train.on_nan == "raise"
-        if isinstance(error, CheckpointError) or (isinstance(error, NonFiniteError) and not raises):
-            print("error:", error, file=sys.stderr)
-        elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            print(
-                f"error: the disk is full ({error}); every checkpoint in {this_run.folder} is whole; free space and "
-                "start again",
-                file=sys.stderr,
-            )
-        else:
-            traceback.print_exc()
-        _exit(FAILED)
-
-
-def _exit(code: int) -> NoReturn:
-    """Ends the process at once.
-
-    After a failed write, threads of the checkpointing stay and would keep the process for ever; the other processes
-    of a job would wait for this one at their exit.
+    Args:
+        config: the experiment's default config; each leaf is a flag.
+        presets: whole configs by name.
+        values: where the flags are defined.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if jax.process_count() > 1 and jax.process_index() == 0:
-        time.sleep(LEADER_SECONDS)
-    os._exit(code)
-
-
-def _stop_early(number: int, _: object) -> None:
-    """Before and behind the training loop nothing is to be saved; an exception could get lost in JAX's callbacks."""
-    os.write(sys.stderr.fileno(), f"stopped by {signal.Signals(number).name}\n".encode())
-    os._exit(PREEMPTED)
-
-
-def _define_flags(config: Config, presets: Mapping[str, Config]) -> None:
     program = sys.argv[0]
     names = ", ".join(presets) or "none here"
     for name, default, meaning in (
-        ("mode", "train", "What to do: train, evaluate, gradient_flow, or a mode of this experiment's own."),
-        ("preset", None, f"Begin with one of the experiment's whole configs: {names}."),
-        ("from_config", None, "Begin with the config.json of a run; the same settings give the same bits."),
-        ("run", None, "Name of the run, whose folder is runs/EXPERIMENT/NAME (default: the time of day)."),
-        ("workdir", None, "The run's folder itself, instead of --run."),
+        (
+            "mode",
+            "train",
+            "What to do: train, evaluate, gradient_flow, or one of this experiment's own modes.",
+        ),
+        ("preset", None, f"Start from one of this experiment's presets: {names}."),
+        ("from_config", None, "Start from the config.json of a run; the same settings give the same bits."),
+        ("run", None, "Name of the run; its folder is runs/EXPERIMENT/NAME. The default is the time of day."),
+        ("workdir", None, "The run's folder itself, in place of --run."),
         (
             "checkpoint",
             "newest",
-            "For other modes than train: newest, best, a step; gradient_flow: also initial, all.",
+            "Which checkpoint the other modes than train read: newest, best or a step; for gradient_flow also "
+            "initial or all.",
         ),
-        ("profile", None, "Trace these steps into the run's profile/, such as 100-110."),
-        ("distributed", "auto", "Join the job's other processes: auto, on or off."),
+        ("profile", None, "Steps to trace into the run's folder profile/, such as 100-110."),
+        ("distributed", "auto", "Whether to join the other processes of the job: auto, on or off."),
     ):
-        flags.DEFINE_string(name, default, meaning, module_name=program)
-    define_flags(config, program, FLAGS)
+        flags.DEFINE_string(name, default, meaning, values, module_name=program)
+    define_flags(config, program, values)
+
+
+def run_mode(config_class: type[C], experiment: Callable[[C], Experiment], presets: Mapping[str, C]) -> None:
+    """Builds the run that the parsed flags describe, calls its mode, and prints the result; arguments as for `run`."""
+    if FLAGS.verbosity < 0:  # Orbax also logs at length what it raises, which one line will say
+        logging.get_absl_logger().addFilter(lambda record: "/orbax/" not in record.pathname)
+    signal.signal(signal.SIGTERM, _stop_at_once)
+    signal.signal(signal.SIGUSR1, _stop_at_once)
+    with contextlib.ExitStack() as stack:
+        with one_line_errors(config_class()):
+            distributed.initialize(FLAGS.distributed)
+            distributed.enable_compilation_cache()
+            folder = _folder()
+            config = _config(config_class(), presets, folder)
+            settings.check(config)
+            distributed.check_same_settings(_shared_settings(config, folder))
+            built = modes.with_monitor(experiment(config), config)
+            mode, this_run = _mode(built), Run(built, config, folder, FLAGS.checkpoint, FLAGS.profile)
+            with one_line_errors(config, " (--verbosity=1 shows where)"):
+                check_model(built)
+                _ = this_run.engine.abstract_state  # checks mesh, sharding rules and batch size
+            if FLAGS.mode == "train":
+                stack.enter_context(claim_folder(this_run))
+        result = _call(mode, this_run)
+    if jax.process_index() == 0:
+        print("result:", to_json({**result, "folder": str(folder)}))
 
 
 def _folder() -> Path:
@@ -172,7 +135,7 @@ def _folder() -> Path:
 
 
 def _config(config: C, presets: Mapping[str, C], folder: Path) -> C:
-    """The config to begin with (file, preset, or what the folder's run had), under the flags given."""
+    """The config of a file, of a preset, of the folder's run, or the default, changed by the flags that were given."""
     if FLAGS.preset and FLAGS.from_config:
         raise ValueError("--preset: got a --from_config too, expected one of them")
     if FLAGS.from_config:
@@ -184,17 +147,8 @@ def _config(config: C, presets: Mapping[str, C], folder: Path) -> C:
     return with_flags(config, FLAGS)
 
 
-def _monitored(experiment: Experiment, config: Config) -> Experiment:
-    """The experiment with a monitor of gradient flow, where the config wants one and it has none of its own."""
-    if config.train.monitor_every is None or experiment.monitor is not None:
-        return experiment
-    from dlcore.gradflow.models.monitor import make_monitor
-
-    return dataclasses.replace(experiment, monitor=make_monitor(modes.probe_loss(experiment)))
-
-
-def _settings(config: Config, folder: Path) -> dict[str, str]:
-    """What has to be the same in every process of a job, by flag."""
+def _shared_settings(config: Config, folder: Path) -> dict[str, str]:
+    """The settings that must agree in all processes of a job, by flag."""
     own = {
         "--mode": FLAGS.mode,
         "--workdir": folder,
@@ -219,3 +173,42 @@ def _mode(experiment: Experiment) -> Mode:
             + settings.did_you_mean(FLAGS.mode, known)
         )
     return known[FLAGS.mode]
+
+
+def _call(mode: Mode, this_run: Run) -> Mapping[str, Any]:
+    """Calls a mode and returns its result; ends the process if the mode was stopped or failed."""
+    try:
+        return mode(this_run)
+    except Interrupted as stop:
+        print(f"{stop}; to go on: --workdir={this_run.folder}", file=sys.stderr)
+        _exit(stop.exit_code)
+    except Exception as error:
+        line, exit_code = describe_failure(error, this_run)
+        if line is None:
+            traceback.print_exc()
+        else:
+            logging.debug("traceback of the error below", exc_info=True)
+            print_error(line)
+        _exit(exit_code)
+
+
+def _exit(code: int) -> NoReturn:
+    """Ends the process at once.
+
+    After a failed write, threads of the checkpointing remain and would keep the process alive for ever. The other
+    processes of a job would wait for this one when they exit.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if jax.process_count() > 1 and jax.process_index() == 0:
+        time.sleep(LEADER_SECONDS)
+    os._exit(code)
+
+
+def _stop_at_once(number: int, _: object) -> None:
+    """Handles a signal before and after the training loop, when there is nothing to save.
+
+    It does not raise, since an exception could get lost in one of JAX's callbacks.
+    """
+    os.write(sys.stderr.fileno(), f"stopped by {signal.Signals(number).name}\n".encode())
+    os._exit(PREEMPTED)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the command lines of experiments and sweeps share: how flags are parsed and which folder a run gets."""
 
 import re
 import sys
@@ -12,13 +12,22 @@ from dlcore.config.flags import old_flags_given
 
 
 def parse_flags(arguments: list[str]) -> list[str]:
-    """absl's parser, with help that exits 0 and mistakes in one line; for ``absl.app.run(..., flags_parser=parse)``."""
+    """Parses flags as absl does, but help exits with 0 and a mistake ends the process with one line and exit code 2.
+
+    A line on stderr tells the new name of every flag that was given by its old name.
+
+    Args:
+        arguments: the program and its arguments, as ``absl.app.run(..., flags_parser=parse_flags)`` passes them.
+
+    Returns:
+        The arguments that are no flags, which is the program alone.
+    """
     values = flags.FLAGS
     if {"--help", "-help", "-h", "--helpshort"} & set(arguments):
         print(sys.modules["__main__"].__doc__ or "", values.module_help(arguments[0]), sep="\n")
         sys.exit(0)
     try:
-        # Warnings only unless the user asks: at absl's own default, INFO, libraries say much.
+        # absl's default level, INFO, makes libraries print much; warnings are enough unless the user asks for more.
         rest = values([arguments[0], "--verbosity=-1", *arguments[1:]])
         if len(rest) > 1:
             fail(f"{rest[1]}: no such argument; flags are --name=value, see --help")
@@ -30,10 +39,14 @@ def parse_flags(arguments: list[str]) -> list[str]:
 
 
 def choose_folder(run: str | None, workdir: str | None) -> Path:
-    """``workdir`` itself, or ``runs/PROGRAM/NAME`` of the name ``run``, in whose place the time of day stands.
+    """The folder of a run.
+
+    Args:
+        run: the run's name, for the folder ``runs/PROGRAM/NAME``; None means the time of day.
+        workdir: the folder itself, in place of a name.
 
     Raises:
-        ValueError: both are given, or a name that is none.
+        ValueError: both are given, or the name has other characters than letters, digits and ``. _ -``.
     """
     if run and workdir:
         raise ValueError("--run: got a --workdir too, expected one of them; --workdir is the folder itself")

@@ -1,40 +1,84 @@
-"""TODO."""
+"""Turns errors into one line on stderr and an exit code. Only the command line does this; all other code raises."""
 
 import contextlib
+import errno
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import logging
 
 from dlcore.config import settings
 
-BAD_USAGE = 2
+if TYPE_CHECKING:
+    from dlcore.train.run import Run
+
+FAILED, BAD_USAGE = 1, 2  # exit codes
+
+
+class UsageError(ValueError):
+    """A mistake in flags, config, data or a run's folder. The command line prints the message and exits with 2."""
+
+
+@contextlib.contextmanager
+def usage_errors(config: Any, hint: str = "") -> Iterator[None]:
+    """Raises `UsageError` in place of an error about a config, its data or a run's folder.
+
+    The message of an error names the argument first (``batch_size: got 0, ...``). If a setting has that name, the
+    message of the `UsageError` names its flag instead.
+
+    Args:
+        config: the config whose settings are named.
+        hint: text that is added to messages that name no flag.
+
+    Raises:
+        UsageError: the block raised ValueError, TypeError, OSError or ImportError.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        raise UsageError(name_flag(error, config) or f"{error}{hint}") from error
 
 
 @contextlib.contextmanager
 def one_line_errors(config: Any, hint: str = "") -> Iterator[None]:
-    """Turns what is wrong with a config or its data into one line that names the flag, and exit code 2.
+    """Ends the process with one line and exit code 2 where `usage_errors` raises; takes the same arguments.
 
-    Errors name the argument first (``batch_size: got 0, ...``); where a setting has that name, the line
-    says its flag; other errors end with the ``hint``. ``--verbosity=1`` shows the traceback.
+    ``--verbosity=1`` shows the traceback.
     """
     try:
-        yield
-    except (ValueError, TypeError, OSError, ImportError) as error:
+        with usage_errors(config, hint):
+            yield
+    except UsageError as error:
         logging.debug("traceback of the error below", exc_info=True)
-        fail(name_flag(error, config) or f"{error}{hint}")
+        fail(str(error))
 
 
 def fail(message: str) -> NoReturn:
-    """Says what is wrong in one line on stderr and exits."""
-    print("error:", " ".join(message.split()), file=sys.stderr)
+    """Prints an error in one line on stderr and exits with 2."""
+    print_error(message)
     sys.exit(BAD_USAGE)
 
 
+def print_error(message: str) -> None:
+    """Prints an error in one line on stderr."""
+    print("error:", " ".join(message.split()), file=sys.stderr)
+
+
 def name_flag(error: Exception, config: Any) -> str | None:
-    """The error's message with the flag of the one setting that it begins with; None where it begins with none."""
+    """Names the flag of the setting that an error's message begins with.
+
+    Args:
+        error: an error whose message may begin with an argument's name, as in ``batch_size: got 0``.
+        config: the config whose settings are searched.
+
+    Returns:
+        The message with the flag in place of the name; None if it begins with no flag and not with the name of exactly
+        one setting.
+    """
     message = str(error)
     argument = re.match(r"(\w+): ", message)
     leaves = [
@@ -43,3 +87,31 @@ def name_flag(error: Exception, config: Any) -> str | None:
     if argument and len(leaves) == 1:
         return f"{leaves[0].flag}: {message.removeprefix(argument[0])}"
     return message if message.startswith("--") else None
+
+
+def describe_failure(error: Exception, run: "Run") -> tuple[str | None, int]:
+    """What the command line says of an error that ended a mode.
+
+    Args:
+        error: the error.
+        run: the run that the mode was called with.
+
+    Returns:
+        The line to print and the exit code. The line is None for an unexpected error, whose traceback is to be shown.
+    """
+    from dlcore.train.checkpoints.manager import CheckpointError  # late, since it imports Orbax
+    from dlcore.train.faults.nonfinite import NonFiniteError
+
+    mistake = str(error) if isinstance(error, UsageError) else name_flag(error, run.config)
+    if mistake:
+        return mistake, BAD_USAGE
+    if isinstance(error, CheckpointError):
+        return str(error), FAILED
+    if isinstance(error, NonFiniteError) and run.config.train.on_nan != "raise":
+        return str(error), FAILED
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full ({error}); every checkpoint in {run.folder} is whole; free space and start again",
+            FAILED,
+        )
+    return None, FAILED

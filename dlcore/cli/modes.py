@@ -1,15 +1,19 @@
-"""The modes that every experiment has, and what they keep in a run's folder."""
+"""The modes that every experiment has, as functions of a `Run`; a notebook can call them, too.
+
+What imports Orbax (``dlcore.train.loop``) is imported when a mode is called, so that ``import dlcore`` stays fast.
+"""
 
 import contextlib
+import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import jax
 
-from dlcore.cli.errors import one_line_errors
+from dlcore.cli.errors import usage_errors
+from dlcore.plots.canvas import save_figures
 from dlcore.plots.training import learning_curves
 from dlcore.train.checkpoints.folder import CHECKPOINTS, newest_whole
 from dlcore.train.experiment import Experiment
@@ -17,94 +21,122 @@ from dlcore.train.run import Run
 from dlcore.train.run_folder import CONFIG, RESULT, check_folder, claim_folder
 from dlcore.utils.files import write_json
 
-# What imports Orbax (dlcore.train.loop) is imported when a mode runs: `import dlcore` stays fast.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-MEASURED_ROWS = 16  # of a batch, for gradient flow
+    from dlcore.gradflow.models.flow import Flow
+
+PROBE_ROWS = 16  # rows of the batch on which gradient flow is measured
 
 
 def train(run: Run) -> Mapping[str, Any]:
-    """``--mode=train``: trains to the last step; leaves ``result.json`` and the figures."""
+    """``--mode=train``: trains to the last step; writes ``result.json`` and the figures into the run's folder.
+
+    Returns:
+        The evaluation of the last state, ``steps`` and ``seconds``; the stored result if the run is finished already.
+    """
     from dlcore.train import loop
 
-    finished = _finished(run)
+    finished = finished_result(run)
     if finished is not None:
-        if jax.process_index() == 0:
-            print("finished already; a larger --config.train.steps trains it on", file=sys.stderr)
+        _print("finished already; a larger --config.train.steps trains it on")
         return finished
-    if jax.process_index() == 0:
-        print(f"run folder: {run.folder}", file=sys.stderr)
+    _print(f"run folder: {run.folder}")
     trained = loop.train(run.engine, run.folder, run.profile)
     result = {
         **trained.evaluation,
         "steps": int(trained.state.step),
         "seconds": round(trained.seconds, 2),
     }
-    model = loop.model_on_host(run.engine, trained.state)
+    params, model_state = loop.model_on_host(run.engine, trained.state)
     if jax.process_index() == 0:
-        for path in _draw(run, *model):
-            print(f"figure: {path}", file=sys.stderr)
-        write_json(run.folder / RESULT, result)  # last: a run with a result is whole
+        for path in save_figures(run.folder / "figures", _figures(run, params, model_state)):
+            _print(f"figure: {path}")
+        write_json(run.folder / RESULT, result)  # last, since a run with a result counts as finished
     return result
 
 
 def evaluate(run: Run) -> Mapping[str, Any]:
-    """``--mode=evaluate``: a checkpoint's evaluation on the whole set; writes nothing."""
+    """``--mode=evaluate``: evaluates a checkpoint on the whole evaluation set; writes nothing.
+
+    Raises:
+        UsageError: there is no such checkpoint, or it does not fit the config.
+    """
     from dlcore.train import loop
     from dlcore.train.evaluation import evaluate
 
-    with one_line_errors(run.config):
+    with usage_errors(run.config):
         state = loop.restore_model(run)
     return {**evaluate(run.engine, state), "steps": int(state.step)}
 
 
 def gradient_flow(run: Run) -> Mapping[str, Any]:
-    """``--mode=gradient_flow``: what happens to gradients along every recurrence of the model; leaves a report.
+    """``--mode=gradient_flow``: measures gradients along every recurrence of the model and writes a report.
 
-    At ``--checkpoint=initial``, which is also what a run without a checkpoint has; ``newest``, ``best`` or a step; or
-    ``all`` of these one after the other. Measured on the first rows of the first training batch, without dropout.
-    The report is ``gradient_flow/STATE/`` in the run's folder.
+    ``--checkpoint`` chooses the state: ``initial``, ``newest``, ``best``, a step, or ``all`` checkpoints after the
+    initial state. The newest state of a run without a checkpoint is the initial one. Gradients are measured on the
+    first rows of the first training batch, without dropout. The report is ``gradient_flow/STATE/`` in the run's folder.
+
+    Returns:
+        The path of the report, the number of states, and for each recurrence of the last state ``half_life/NAME`` from
+        its largest Lyapunov exponent and ``gain_half_life/NAME`` from the slope of its gain, in steps.
 
     Raises:
-        ValueError: the model has no recurrent layer of dlcore, or the folder's run has other settings.
+        UsageError: the model has no recurrent layer of dlcore, or the folder's run has other settings.
     """
-    from dlcore.gradflow.models.flow import measure
     from dlcore.gradflow.report import page
-    from dlcore.train import loop
     from dlcore.train.telemetry.metrics_log import read_metrics
 
-    measure_run = measure(probe_loss(run.experiment))
-    with one_line_errors(run.config), contextlib.ExitStack() as stack:
+    flows = _measure_states(run)
+    state = "all" if len(flows) > 1 else next(iter(flows)).replace(" ", "_")
+    folder = run.folder / "gradient_flow" / state
+    if jax.process_index() == 0:
+        metrics = read_metrics(run.folder / "metrics.csv")
+        clip_norm = run.config.optimizer.clip_norm
+        for path in page.write_report(folder, run.folder.name, flows, metrics, clip_norm):
+            _print(f"written: {path}")
+    last = list(flows.values())[-1]
+    return {
+        "report": str(folder / page.PAGE),
+        "states": len(flows),
+        **{f"half_life/{flow.name}": flow.half_life for flow in last},
+        **{f"gain_half_life/{flow.name}": flow.gain_half_life for flow in last},
+    }
+
+
+def _measure_states(run: Run) -> dict[str, list["Flow"]]:
+    """Measures gradient flow at every state that the run names, by the name of the state."""
+    from dlcore.gradflow.models.flow import measure
+    from dlcore.train import loop
+
+    measure_model = measure(probe_loss(run.experiment))
+    with usage_errors(run.config), contextlib.ExitStack() as stack:
         if (run.folder / CONFIG).is_file():
             check_folder(run)
         else:
             stack.enter_context(claim_folder(run))
         flows = {}
         for name, state in loop.named_states(run):
-            print(f"measuring {name}", file=sys.stderr)
-            flows[name] = measure_run(*loop.model_on_host(run.engine, state))
+            _print(f"measuring {name}")
+            flows[name] = measure_model(*loop.model_on_host(run.engine, state))
         if not any(flows.values()):
             raise ValueError(
                 "--mode: got gradient_flow for a model without recurrent layers, expected one with dl.Recurrent, "
                 "dl.Bidirectional or dl.DeepRecurrent"
             )
-    folder = run.folder / "gradient_flow" / ("all" if len(flows) > 1 else name.replace(" ", "_"))
-    if jax.process_index() == 0:
-        metrics = read_metrics(run.folder / "metrics.csv")
-        for path in page.write_report(
-            folder, run.folder.name, flows, metrics, run.config.optimizer.clip_norm
-        ):
-            print(f"written: {path}", file=sys.stderr)
-    last = list(flows.values())[-1]
-    return {
-        "report": str(folder / page.PAGE),
-        "states": len(flows),
-        **{f"half_life/{flow.name}": flow.half_life for flow in last},
-    }
+    return flows
 
 
 def probe_loss(experiment: Experiment) -> Callable[[Any, Any], jax.Array]:
-    """The loss of which gradient flow is measured: on the first rows of the first training batch, without dropout."""
-    batch = {name: field[:MEASURED_ROWS] for name, field in experiment.train_data[0].items()}
+    """The loss on the first rows of the first training batch without dropout, whose gradient flow is measured.
+
+    Args:
+        experiment: the experiment.
+
+    Returns:
+        A function ``loss(params, model_state) -> scalar``.
+    """
+    batch = {name: field[:PROBE_ROWS] for name, field in experiment.train_data[0].items()}
 
     def loss(params: Any, model_state: Any) -> jax.Array:
         return experiment.loss(params, model_state, batch, jax.random.key(0), False)[0]
@@ -112,30 +144,47 @@ def probe_loss(experiment: Experiment) -> Callable[[Any, Any], jax.Array]:
     return loss
 
 
-def _finished(run: Run) -> Mapping[str, Any] | None:
-    """The result of a run that is at its last step already, and whose last checkpoint is whole."""
+def with_monitor(experiment: Experiment, config: Any) -> Experiment:
+    """The experiment with a monitor of gradient flow if the config asks for one and the experiment has none.
+
+    Args:
+        experiment: the experiment.
+        config: its config, whose ``train.monitor_every`` asks for a monitor.
+    """
+    if config.train.monitor_every is None or experiment.monitor is not None:
+        return experiment
+    from dlcore.gradflow.models.monitor import make_monitor
+
+    return dataclasses.replace(experiment, monitor=make_monitor(probe_loss(experiment)))
+
+
+def finished_result(run: Run) -> Mapping[str, Any] | None:
+    """The stored result of a run that is at its last step already and whose last checkpoint is whole; else None."""
     try:
         result = json.loads((run.folder / RESULT).read_text())
         last = result["steps"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None  # none yet, or a damaged one, which is made anew
+        return None  # a damaged result is written anew, as a missing one
     whole = newest_whole(run.folder / CHECKPOINTS)
     return result if last == run.engine.config.train.steps == whole else None
 
 
-def _draw(run: Run, params: Any, model_state: Any) -> Iterator[Path]:
+def _figures(run: Run, params: Any, model_state: Any) -> dict[str, "Figure"]:
+    """The figures of a trained run: its metrics over the steps, and the experiment's own."""
     from dlcore.train.telemetry.metrics_log import read_metrics
 
     rows = read_metrics(run.folder / "metrics.csv")
-    drawn = {"learning_curves": learning_curves(rows, run.experiment.best)}
+    figures = {"learning_curves": learning_curves(rows, run.experiment.best)}
     if any(name.startswith("flow/") for _, name, _ in rows):
         from dlcore.gradflow.report.training_figures import plot_lags_in_training
 
-        drawn["gradient_by_lag"] = plot_lags_in_training(rows)
+        figures["gradient_by_lag"] = plot_lags_in_training(rows)
     if run.experiment.figures:
-        drawn.update(run.experiment.figures(params, model_state))
-    folder = run.folder / "figures"
-    folder.mkdir(exist_ok=True)
-    for name, figure in drawn.items():
-        figure.savefig(folder / f"{name}.png")
-        yield folder / f"{name}.png"
+        figures.update(run.experiment.figures(params, model_state))
+    return figures
+
+
+def _print(text: str) -> None:
+    """Prints a line on stderr; only the first process of a job does."""
+    if jax.process_index() == 0:
+        print(text, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The command line of a sweep: flags -> Config -> a table and its figures, in a run's folder."""
+"""The command line of a sweep: reads flags, measures every configuration, writes a table and figures."""
 
 import sys
 import time
@@ -14,24 +14,26 @@ from dlcore.cli.errors import one_line_errors
 from dlcore.config import settings
 from dlcore.config.files import read_config, to_dict
 from dlcore.config.flags import define_flags, with_flags
+from dlcore.plots.canvas import save_figures
 from dlcore.sweep import execute
 from dlcore.sweep.plan import Sweep
 from dlcore.train import distributed
 from dlcore.train.faults.signals import INTERRUPTED
 from dlcore.train.run_folder import CONFIG, check_unused
-from dlcore.utils.files import atomic_write, to_json
+from dlcore.utils.files import to_json, write_json
 
 FLAGS = flags.FLAGS
 TABLE = "sweep.csv"
+BYTES_PER_GIB = 2**30
 
 
 @dataclass
 class SweepConfig:
-    """What every sweep can be told; a tuple is all the values that a setting takes."""
+    """The settings of every sweep. A sweep's own config adds tuples, each with all values that a setting takes."""
 
     memory: float | None = settings.setting(
         None,
-        "GiB that a batch of configurations may take; none: half of what is free.",
+        "Memory in GiB that a batch of configurations may use; none means half of the free memory.",
         above=0,
         may_change=True,
     )
@@ -43,15 +45,19 @@ C = TypeVar("C", bound=SweepConfig)
 def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
     """Runs a sweep from its command line; the last line of stdout is ``result: {JSON}``.
 
-    Started again with the same ``--run`` it measures what is not in its table yet; with more values, these.
+    A sweep that is started again with the same ``--run`` measures only the configurations that its table does not
+    have yet, for instance those of added values.
 
     Args:
         config_class: a dataclass derived from `SweepConfig`; each leaf is a flag ``--config.PATH``.
         plan: ``plan(config) -> Sweep``.
     """
     program = sys.argv[0]
-    flags.DEFINE_string("run", None, "Name of the run, whose folder is runs/SWEEP/NAME.", module_name=program)
-    flags.DEFINE_string("workdir", None, "The run's folder itself, instead of --run.", module_name=program)
+    for name, meaning in (
+        ("run", "Name of the run; its folder is runs/SWEEP/NAME. The default is the time of day."),
+        ("workdir", "The run's folder itself, in place of --run."),
+    ):
+        flags.DEFINE_string(name, None, meaning, FLAGS, module_name=program)
     define_flags(config_class(), program, FLAGS)
 
     def main(_: list[str]) -> None:
@@ -59,41 +65,42 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
         with one_line_errors(config_class(), " (--verbosity=1 shows where)"):
             distributed.enable_compilation_cache()
             folder = choose_folder(FLAGS.run or None, FLAGS.workdir)
-            config = _config(config_class(), folder)
-            planned = plan(config)
+            config = stored_config(config_class(), folder, FLAGS)
+            sweep = plan(config)
             folder.mkdir(parents=True, exist_ok=True)
-            with atomic_write(folder / CONFIG) as file:
-                file.write(to_json(to_dict(config), indent=2) + "\n")
+            write_json(folder / CONFIG, to_dict(config))
+            memory = None if config.memory is None else config.memory * BYTES_PER_GIB
             try:
-                rows = execute.run(
-                    planned, folder / TABLE, None if config.memory is None else config.memory * 2**30
-                )
+                rows = execute.run(sweep, folder / TABLE, memory)
             except KeyboardInterrupt:
                 print(f"stopped by Ctrl-C; to go on: --workdir={folder}", file=sys.stderr)
                 sys.exit(INTERRUPTED)
-        (folder / "figures").mkdir(exist_ok=True)
-        for name, figure in planned.figures(rows).items():
-            path = folder / "figures" / f"{name}.png"
-            figure.savefig(path)
+        for path in save_figures(folder / "figures", sweep.figures(rows)):
             print(f"figure: {path}", file=sys.stderr)
-        result = {
-            "configurations": len(rows),
-            "seconds": round(time.monotonic() - began, 2),
-            "folder": str(folder),
-        }
-        print("result:", to_json(result))
+        seconds = round(time.monotonic() - began, 2)
+        print("result:", to_json({"configurations": len(rows), "seconds": seconds, "folder": str(folder)}))
 
     app.run(main, flags_parser=parse_flags)
 
 
-def _config(config: C, folder: Path) -> C:
-    """What the folder's sweep had, under the flags given."""
+def stored_config(config: C, folder: Path, values: flags.FlagValues) -> C:
+    """The config of the sweep in a folder, or ``config`` if there is none, changed by the flags that were given.
+
+    Args:
+        config: the defaults.
+        folder: the run's folder.
+        values: the parsed flags.
+
+    Raises:
+        ValueError: the folder holds something else, a setting has no value or one value twice, or a setting that the
+            table does not have a column for differs from the stored one.
+    """
     path, stored = folder / CONFIG, None
     if path.is_file():
-        stored = config = read_config(config, path, "--workdir" if FLAGS.workdir else "--run")
+        stored = config = read_config(config, path, "--workdir" if values.workdir else "--run")
     else:
         check_unused(folder)
-    config = with_flags(config, FLAGS)
+    config = with_flags(config, values)
     settings.check(config)
     _check_values(config)
     if stored is not None and (folder / TABLE).is_file():
@@ -102,7 +109,7 @@ def _config(config: C, folder: Path) -> C:
 
 
 def _check_values(config: SweepConfig) -> None:
-    """ValueError where a setting has no value, or the same twice."""
+    """Raises ValueError if a setting has no value, or one value twice."""
     for leaf in settings.leaves(config):
         if not isinstance(leaf.value, tuple):
             continue
@@ -114,7 +121,7 @@ def _check_values(config: SweepConfig) -> None:
 
 
 def _check_same(config: SweepConfig, stored: SweepConfig, folder: Path) -> None:
-    """ValueError where a setting that has one value for all rows of the table is not that of the table."""
+    """Raises ValueError if a setting with one value for the whole table differs from the stored one."""
     for new, old in zip(settings.leaves(config), settings.leaves(stored), strict=True):
         if new.value != old.value and not isinstance(new.value, tuple) and not new.may_change:
             raise ValueError(

@@ -1,138 +1,133 @@
-"""The command line, run as users run it: in a process of its own."""
+"""The command line: what it prints, its exit codes, and that a mistake changes nothing.
 
+Most tests call it in their own process; a few start it as users do.
+"""
+
+import dataclasses
 import json
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from dlcore.cli import modes
 from dlcore.train import loop
+from dlcore.train.checkpoints.manager import CheckpointError
+from dlcore.train.faults.signals import Interrupted
 from dlcore.train.run import Run
-from tests.helpers import toy
+from tests.helpers import plain_toy, toy
+from tests.helpers.checkpoints import read_files
+from tests.helpers.command_line import CommandLine, read_result
 from tests.helpers.paths import ROOT
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "tests.helpers.toy", *arguments]
+def command(module, *arguments):
+    return [sys.executable, "-m", f"tests.helpers.{module}", *arguments]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=120)
+def run_process(module, *arguments):
+    arguments = command(module, *arguments)
+    return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
-def result_of(finished: subprocess.CompletedProcess[str]) -> dict[str, object]:
+def result_of(finished):
     assert finished.returncode == 0, finished.stderr
-    last = finished.stdout.splitlines()[-1]
-    assert last.startswith("result: ")
-    return json.loads(last.removeprefix("result: "))
+    return read_result(finished.stdout)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def greet(run):
+    return {"greeting": "hello", "dropout": run.config.dropout}
+
+
+def experiment(config):
+    return dataclasses.replace(plain_toy.experiment(config), modes={"greet": greet})
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Calls the command line of the plain toy, which has a preset and a mode of its own, in this process."""
+    presets = {"small": plain_toy.Config(dropout=0.25)}
+    return CommandLine(monkeypatch, capsys, plain_toy.Config, experiment, presets)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The folder of a finished run of 12 steps, and the result that it printed."""
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    return folder, result_of(run(f"--workdir={folder}"))
+def plain_run(tmp_path_factory):
+    """The folder of a run of 12 steps that a process of its own finished, and the result that it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "plain"
+    return folder, result_of(run_process("plain_toy", f"--workdir={folder}"))
 
 
-def test_a_run_leaves_what_it_should(folder):
-    folder, result = folder
+def test_a_run_leaves_its_files_and_prints_its_result(plain_run):
+    folder, result = plain_run
     assert result["steps"] == 12
     assert result["folder"] == str(folder)
-    assert 0 <= result["accuracy"] <= 1
+    assert result["loss"] > 0
     assert result["seconds"] > 0
-    there = {path.name for path in folder.iterdir()}
-    assert {"config.json", "metrics.csv", "checkpoints", "figures", "result.json"} < there
-    assert any(name.startswith("events.out.tfevents") for name in there)
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.json", "metrics.csv", "checkpoints", "figures", "result.json"} < names
+    assert any(name.startswith("events.out.tfevents") for name in names)
     assert (folder / "figures" / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
     stored = json.loads((folder / "result.json").read_text())
     assert stored == {name: value for name, value in result.items() if name != "folder"}
 
 
-def test_stopped_and_started_again_in_a_new_process_equals_one_go_to_the_bit(folder, tmp_path):
-    """Parameters, optimizer state, BatchNorm statistics, logged numbers; dropout and augmentation on."""
-    whole, _ = folder
-    result_of(run(f"--workdir={tmp_path}", "--config.train.steps=6"))
-    assert result_of(run(f"--workdir={tmp_path}", "--config.train.steps=12"))["steps"] == 12
-    assert (tmp_path / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
-    experiment = toy.experiment(toy.Config())
-    states = [loop.restore(Run(experiment, toy.Config(), path)) for path in (whole, tmp_path)]
-    for one, other in zip(*(jax.tree.leaves(state) for state in states), strict=True):
-        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
-
-
-def test_the_config_file_runs_again_to_the_same_bits(folder, tmp_path):
-    whole, result = folder
-    again = result_of(run(f"--workdir={tmp_path / 'again'}", f"--from_config={whole / 'config.json'}"))
-    assert (tmp_path / "again" / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+def test_the_config_file_runs_again_to_the_same_bits(plain_run, call, tmp_path):
+    """In another process, which is this one."""
+    folder, result = plain_run
+    again = call(f"--workdir={tmp_path / 'again'}", f"--from_config={folder / 'config.json'}").result()
+    assert (tmp_path / "again" / "metrics.csv").read_bytes() == (folder / "metrics.csv").read_bytes()
     assert again["loss"] == result["loss"]
 
 
-def test_a_finished_run_is_not_run_again(folder):
-    folder, result = folder
-    before = contents(folder)
-    finished = run(f"--workdir={folder}")
-    assert result_of(finished) == result
+def test_a_finished_run_is_not_run_again(plain_run, call):
+    folder, result = plain_run
+    before = read_files(folder)
+    finished = call(f"--workdir={folder}")
+    assert finished.result() == result
     assert "finished already" in finished.stderr
-    assert contents(folder) == before
+    assert read_files(folder) == before
 
 
-def test_evaluate_repeats_the_last_evaluation_and_writes_nothing(folder):
-    folder, result = folder
-    before = contents(folder)
-    evaluated = result_of(run(f"--workdir={folder}", "--mode=evaluate"))
+def test_evaluate_repeats_the_last_evaluation_and_writes_nothing(plain_run, call):
+    folder, result = plain_run
+    before = read_files(folder)
+    evaluated = call(f"--workdir={folder}", "--mode=evaluate").result()
     assert evaluated == {name: value for name, value in result.items() if name != "seconds"}
-    assert contents(folder) == before
+    assert read_files(folder) == before
 
 
-def test_an_experiments_own_mode_and_presets(folder):
-    assert result_of(run(f"--workdir={folder[0]}", "--mode=greet"))["examples"] == 40
-    small = run(f"--workdir={folder[0].parent / 'none'}", "--preset=small", "--mode=greet")
-    assert result_of(small)["examples"] == 20
-    flag = ["--preset=small", "--config.examples=30"]
-    assert result_of(run(f"--workdir={folder[0].parent / 'none'}", *flag, "--mode=greet"))["examples"] == 30
+@pytest.mark.parametrize(
+    ("arguments", "dropout"),
+    [([], 0.0), (["--preset=small"], 0.25), (["--preset=small", "--config.dropout=0.5"], 0.5)],
+)
+def test_a_flag_overrides_a_preset_and_a_preset_the_default(call, tmp_path, arguments, dropout):
+    result = call(f"--workdir={tmp_path}", "--mode=greet", *arguments).result()
+    assert result == {"greeting": "hello", "dropout": dropout, "folder": str(tmp_path)}
 
 
-def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
-    arguments = command(f"--workdir={tmp_path}", "--config.train.steps=1000000")
-    with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr:
-            if line.startswith("step "):
-                break
-        process.send_signal(signal.SIGINT)
-        rest = process.stderr.read()
-    assert process.returncode == 130
-    assert "stopped by Ctrl-C after step" in rest
-    assert f"to go on: --workdir={tmp_path}" in rest
-    step = int(rest.split("after step ")[1].split(";")[0])
-    evaluated = result_of(run(f"--workdir={tmp_path}", "--mode=evaluate"))
-    assert evaluated["steps"] == step
+def test_an_old_flag_works_and_tells_its_new_name(call, tmp_path, monkeypatch):
+    timeouts = []
+    monkeypatch.setattr(modes, "evaluate", lambda run: timeouts.append(run.config.train.hang_timeout) or {})
+    finished = call(f"--workdir={tmp_path}", "--mode=evaluate", "--config.train.patience=300")
+    assert finished.result() == {"folder": str(tmp_path)}
+    assert timeouts == [300]
+    assert "note: --config.train.patience is now --config.train.hang_timeout\n" in finished.stderr
 
 
-def test_a_folder_that_cannot_hold_checkpoints_is_refused(folder, tmp_path):
-    (tmp_path / "config.json").write_bytes((folder[0] / "config.json").read_bytes())
-    (tmp_path / "checkpoints").touch()
-    finished = run(f"--workdir={tmp_path}")
-    assert finished.returncode == 2
-    assert "checkpoints: got a file, expected a folder of the run" in finished.stderr
-    assert len(finished.stderr.splitlines()) == 1
-
-
-def test_help_lists_every_setting_with_default_bounds_and_meaning():
-    finished = run("--help")
-    assert finished.returncode == 0
-    assert "A small experiment on random numbers" in finished.stdout
+def test_help_lists_every_setting_with_default_bounds_and_meaning(call):
+    finished = call("--help")
+    assert finished.exit_code == 0
     text = " ".join(finished.stdout.split())
-    assert "--config.examples: How many examples there are. (default: '40') (an integer >= 1)" in text
+    assert (
+        "--config.dropout: Fraction of the inputs that training sets to 0. (default: '0.0') (a number >= 0 and < 1)"
+        in text
+    )
     assert "--config.optimizer.clip_norm" in text
     assert "small" in text.split("--preset:")[1][:80]
+    assert "patience" not in text
 
 
 BAD = {
@@ -150,16 +145,18 @@ BAD = {
     ("--mode=evaluate",): "has no checkpoint; train first",
     ("--mode=evaluate", "--checkpoint=latest"): "--checkpoint: got 'latest', expected newest, best or a step",
     ("--from_config=nowhere.json",): "--from_config: no file nowhere.json",
-    ("--from_config=pyproject.toml",): "--from_config: pyproject.toml is no JSON",
+    ("--from_config=pyproject.toml",): "--from_config: pyproject.toml is not JSON",
+    ("--preset=small", "--from_config=a.json"): "--preset: got a --from_config too, expected one of them",
     ("--run=a/b",): "--run: got a --workdir too",
     ("train",): "train: no such argument",
 }
 
 
 @pytest.mark.parametrize("arguments", BAD, ids=" ".join)
-def test_a_mistake_is_one_line_that_names_it_and_nothing_is_written(arguments, tmp_path):
-    finished = run(f"--workdir={tmp_path / 'run'}", *arguments)
-    assert finished.returncode == 2
+def test_a_mistake_is_one_line_that_names_it_and_nothing_is_written(arguments, call, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    finished = call(f"--workdir={tmp_path / 'run'}", *arguments)
+    assert finished.exit_code == 2
     assert BAD[arguments] in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
     assert finished.stderr.startswith("error: ")
@@ -167,14 +164,109 @@ def test_a_mistake_is_one_line_that_names_it_and_nothing_is_written(arguments, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_with_other_settings_is_not_written_over(folder):
-    folder, _ = folder
-    before = contents(folder)
+def test_a_process_ends_with_2_after_a_mistake(tmp_path):
+    finished = run_process("plain_toy", f"--workdir={tmp_path / 'run'}", "--mode=evaluate")
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: --checkpoint: got newest, but ")
+    assert len(finished.stderr.splitlines()) == 1
+    assert finished.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mode_needs_to_know_which_run(call):
+    finished = call("--mode=evaluate")
+    assert finished.exit_code == 2
+    assert finished.stderr.startswith("error: --run: got none, expected the name of the run to evaluate")
+
+
+def test_a_run_with_other_settings_is_not_overwritten(plain_run, call):
+    folder, _ = plain_run
+    before = read_files(folder)
     for arguments, message in (
         (["--config.seed=1"], "--config.seed=1 (was 0)"),
         (["--config.train.steps=6"], "--config.train.steps=6 (was 12)"),
     ):
-        finished = run(f"--workdir={folder}", *arguments)
-        assert finished.returncode == 2
+        finished = call(f"--workdir={folder}", *arguments)
+        assert finished.exit_code == 2
         assert f"holds a run with other settings: {message}" in finished.stderr
-    assert contents(folder) == before
+    assert read_files(folder) == before
+
+
+def test_a_folder_that_cannot_hold_checkpoints_is_refused(plain_run, call, tmp_path):
+    (tmp_path / "config.json").write_bytes((plain_run[0] / "config.json").read_bytes())
+    (tmp_path / "checkpoints").touch()
+    finished = call(f"--workdir={tmp_path}")
+    assert finished.exit_code == 2
+    assert "checkpoints: got a file, expected a folder of the run" in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "printed"),
+    [
+        (Interrupted(7, signal.SIGINT), 130, "stopped by Ctrl-C after step 7; "),
+        (Interrupted(7, signal.SIGTERM), 75, "stopped by SIGTERM after step 7; "),
+        (CheckpointError(28, "the disk is full: step 4"), 1, "error: the disk is full: step 4\n"),
+        (ValueError("seed: got 3"), 2, "error: --config.seed: got 3\n"),
+        (ValueError("shapes differ"), 1, "ValueError: shapes differ"),
+    ],
+)
+def test_the_exit_code_tells_how_a_mode_ended(call, tmp_path, monkeypatch, error, exit_code, printed):
+    def fail(run):
+        raise error
+
+    monkeypatch.setattr(modes, "evaluate", fail)
+    finished = call(f"--workdir={tmp_path}", "--mode=evaluate")
+    assert finished.exit_code == exit_code
+    assert printed in finished.stderr
+    assert ("Traceback" in finished.stderr) == (printed == "ValueError: shapes differ")
+    assert finished.stdout == ""
+
+
+@pytest.fixture(scope="module")
+def toy_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    result_of(run_process("toy", f"--workdir={folder}"))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_run_that_is_resumed_in_a_new_process_equals_an_uninterrupted_one_to_the_bit(toy_run, tmp_path):
+    """Parameters, optimizer state, BatchNorm statistics and logged numbers, with dropout and augmentation."""
+    result_of(run_process("toy", f"--workdir={tmp_path}", "--config.train.steps=6"))
+    assert result_of(run_process("toy", f"--workdir={tmp_path}", "--config.train.steps=12"))["steps"] == 12
+    assert (tmp_path / "metrics.csv").read_bytes() == (toy_run / "metrics.csv").read_bytes()
+    config = toy.Config()
+    states = [loop.restore(Run(toy.experiment(config), config, path)) for path in (toy_run, tmp_path)]
+    for one, other in zip(*(jax.tree.leaves(state) for state in states), strict=True):
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+@pytest.mark.slow
+def test_presets_modes_and_help_of_a_process(toy_run):
+    none = toy_run.parent / "none"
+    assert result_of(run_process("toy", f"--workdir={toy_run}", "--mode=greet"))["examples"] == 40
+    small = [f"--workdir={none}", "--preset=small", "--mode=greet"]
+    assert result_of(run_process("toy", *small))["examples"] == 20
+    assert result_of(run_process("toy", *small, "--config.examples=30"))["examples"] == 30
+    shown = run_process("toy", "--help")
+    assert shown.returncode == 0
+    assert shown.stdout.startswith(toy.__doc__)
+    assert "--config.examples: " in shown.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
+    arguments = command("toy", f"--workdir={tmp_path}", "--config.train.steps=1000000")
+    with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.startswith("step "):
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "stopped by Ctrl-C after step" in rest
+    assert f"to go on: --workdir={tmp_path}" in rest
+    step = int(rest.split("after step ")[1].split(";")[0])
+    evaluated = result_of(run_process("toy", f"--workdir={tmp_path}", "--mode=evaluate"))
+    assert evaluated["steps"] == step

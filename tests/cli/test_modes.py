@@ -1,131 +1,179 @@
-"""A run's folder is claimed, never taken from something else."""
+"""The modes as functions: what they return, what they write into a run's folder, and what they refuse."""
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
+import jax
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-import dlcore as dl
 from dlcore.cli import modes
-from dlcore.train.checkpoints.checksums import COMMITTED, NAME, write_checksums
+from dlcore.cli.errors import UsageError
+from dlcore.gradflow.models import flow
+from dlcore.gradflow.report import page
+from dlcore.train.checkpoints.checksums import NAME
 from dlcore.train.run import Run
-from dlcore.train.run_folder import claim_folder
-from dlcore.utils.files import to_json
+from tests.helpers import plain_toy
+from tests.helpers.checkpoints import fake_checkpoint, read_files
 
 
-def claim(run):
-    with claim_folder(run):
-        pass
+def make_run(folder, **fields):
+    config = plain_toy.Config()
+    return Run(dataclasses.replace(plain_toy.experiment(config), **fields), config, folder)
 
 
-def run_in(make_toy, folder, **train):
-    toy = make_toy(**train)
-    return Run(toy.experiment, toy.config, folder)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run with a figure of its own, and its result."""
+
+    def figures(params, model_state):
+        assert isinstance(params["weights"], np.ndarray)
+        return {"weights": Figure()}
+
+    run = make_run(tmp_path_factory.mktemp("run"), figures=figures)
+    (run.folder / "config.json").write_text(json.dumps(dataclasses.asdict(run.config)))
+    return run, modes.train(run)
 
 
-def test_a_new_folder_gets_its_config(make_toy, tmp_path):
-    run = run_in(make_toy, tmp_path / "a" / "b")
-    claim(run)
-    assert json.loads((run.folder / "config.json").read_text()) == json.loads(
-        json.dumps(dataclasses.asdict(run.config))
-    )
-    claim(run)  # the same run again
+def test_training_writes_figures_and_the_result(trained):
+    run, result = trained
+    assert set(result) == {"loss", "steps", "seconds"}
+    assert result["steps"] == 12
+    assert json.loads((run.folder / "result.json").read_text()) == result
+    figures = {path.name for path in (run.folder / "figures").iterdir()}
+    assert figures == {"learning_curves.png", "weights.png"}
 
 
-def saved(folder, step):
-    """A whole checkpoint, as far as its checksums go."""
-    checkpoint = folder / "checkpoints" / str(step)
-    checkpoint.mkdir(parents=True)
-    write_checksums(checkpoint)
-    (checkpoint / COMMITTED).touch()
+def test_a_finished_run_returns_its_result_and_writes_nothing(trained, capsys):
+    run, result = trained
+    before = read_files(run.folder)
+    assert modes.train(run) == result
+    assert "finished already" in capsys.readouterr().err
+    assert read_files(run.folder) == before
 
 
-def test_the_steps_may_grow_and_what_computes_nothing_may_change(make_toy, tmp_path):
-    claim(run_in(make_toy, tmp_path))
-    saved(tmp_path, 6)
-    claim(
-        run_in(make_toy, tmp_path, steps=100, hang_timeout=200)
-    )  # of which nothing that is computed depends
-    for wrong in ({"steps": 99}, {"steps": 100, "batch_size": 4}):
-        before = (tmp_path / "config.json").read_bytes()
-        with pytest.raises(ValueError, match=r"holds a run with other settings: --config\.train"):
-            claim(run_in(make_toy, tmp_path, **wrong))
-        assert (tmp_path / "config.json").read_bytes() == before
+def test_evaluation_repeats_the_result_of_training(trained):
+    run, result = trained
+    assert modes.evaluate(run) == {"loss": result["loss"], "steps": 12}
+    at_6 = modes.evaluate(dataclasses.replace(run, checkpoint=6))
+    assert at_6["steps"] == 6
+    assert at_6["loss"] != result["loss"]
 
 
-def test_steps_are_compared_as_steps(make_toy, tmp_path):
-    claim(run_in(make_toy, tmp_path, steps=dl.Duration("4epochs")))  # of 40 examples in batches of 8
-    saved(tmp_path, 6)
-    claim(run_in(make_toy, tmp_path, steps=20))
-    claim(run_in(make_toy, tmp_path, steps=dl.Duration("168examples"), log_every=dl.Duration("3steps")))
-    with pytest.raises(ValueError, match=r"--config\.train\.steps=4epochs \(was 168examples\)"):
-        claim(run_in(make_toy, tmp_path, steps=dl.Duration("4epochs")))
+def test_a_checkpoint_that_does_not_exist_or_fit_is_a_usage_error(trained, tmp_path):
+    run, _ = trained
+    with pytest.raises(UsageError, match=r"--checkpoint: got newest, but .* has no checkpoint; train first"):
+        modes.evaluate(make_run(tmp_path))
+    with pytest.raises(UsageError, match=r"--checkpoint: got 7, but .* has steps 6, 12"):
+        modes.evaluate(dataclasses.replace(run, checkpoint=7))
 
+    def init(rng, batch):
+        params, model_state = plain_toy.init(rng, batch)
+        return {**params, "scale": np.ones(3, np.float32)}, model_state
 
-def test_a_run_without_a_checkpoint_takes_other_settings(make_toy, tmp_path):
-    claim(run_in(make_toy, tmp_path))
-    claim(run_in(make_toy, tmp_path, batch_size=4))
-    assert json.loads((tmp_path / "config.json").read_text())["train"]["batch_size"] == 4
-
-
-@pytest.mark.parametrize("name", ["checkpoints", "figures", "events"])
-def test_a_file_in_the_place_of_a_folder_is_named(make_toy, tmp_path, name):
-    claim(run_in(make_toy, tmp_path))
-    (tmp_path / name).touch()
-    with pytest.raises(NotADirectoryError, match=f"{name}: got a file, expected a folder of the run"):
-        claim(run_in(make_toy, tmp_path))
-
-
-@pytest.mark.parametrize("content", [b"step,name,value\n1,loss\n", b"step,name,value\n1,loss,\xff\n", None])
-def test_a_damaged_table_is_named(make_toy, tmp_path, content):
-    claim(run_in(make_toy, tmp_path))
-    path = tmp_path / "metrics.csv"
-    path.mkdir() if content is None else path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"metrics\.csv: got a .*, "):
-        claim(run_in(make_toy, tmp_path))
-
-
-def test_what_is_no_run_is_left_alone(make_toy, tmp_path):
-    (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(ValueError, match=r"holds files but no config\.json"):
-        claim(run_in(make_toy, tmp_path))
-    with pytest.raises(NotADirectoryError, match="got a file, expected a folder"):
-        claim(run_in(make_toy, tmp_path / "letter.txt"))
-    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
-
-
-@pytest.mark.parametrize("content", ["{", "[]", '{"sed": 1}', '{"seed": "one"}'])
-def test_a_damaged_config_is_named_and_left(make_toy, tmp_path, content):
-    (tmp_path / "config.json").write_text(content)
-    with pytest.raises(ValueError, match=r"config\.json: .*config\.json"):
-        claim(run_in(make_toy, tmp_path))
-    assert (tmp_path / "config.json").read_text() == content
-
-
-def test_a_schedule_that_ends_does_not_grow(make_toy, tmp_path):
-    run = run_in(make_toy, tmp_path)
-    run.config.optimizer.schedule = "cosine"
-    claim(run)
-    saved(tmp_path, 6)
-    run.config.train.steps += 1
-    with pytest.raises(ValueError, match=r"--config\.train\.steps: got 13 \(was 12\) with a cosine schedule"):
-        claim(run)
-
-
-def test_json_has_no_nan():
-    assert to_json({"loss": float("nan"), "steps": 3, "folder": "a"}) == (
-        '{"loss": null, "steps": 3, "folder": "a"}'
-    )
+    larger = make_run(run.folder, init=init)
+    with pytest.raises(UsageError, match=r"params/scale: checkpoint has none, this experiment \(3,\)"):
+        modes.evaluate(larger)
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"steps": 3}'])
-def test_a_result_that_is_damaged_or_of_fewer_steps_is_made_anew(make_toy, tmp_path, content):
-    run = run_in(make_toy, tmp_path)
+def test_a_damaged_result_or_one_of_fewer_steps_does_not_count(tmp_path, content):
+    run = make_run(tmp_path)
     (tmp_path / "result.json").write_text(content)
-    assert modes._finished(run) is None
+    assert modes.finished_result(run) is None
+
+
+def test_a_result_counts_only_with_its_last_checkpoint(tmp_path):
+    run = make_run(tmp_path)
+    assert modes.finished_result(run) is None
     (tmp_path / "result.json").write_text('{"steps": 12}')
-    assert modes._finished(run) is None  # without its last checkpoint
-    saved(tmp_path, 12)
-    assert modes._finished(run) == {"steps": 12}
-    (tmp_path / "checkpoints" / "12" / NAME).unlink()
-    assert modes._finished(run) is None
+    assert modes.finished_result(run) is None
+    checkpoint = fake_checkpoint(tmp_path, 12)
+    assert modes.finished_result(run) == {"steps": 12}
+    (checkpoint / NAME).unlink()
+    assert modes.finished_result(run) is None
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """The parameters of every state that is measured, without the measurement, and the reports that are written."""
+    calls = SimpleNamespace(params=[], reports=[])
+    lstm = SimpleNamespace(name="lstm", half_life=3.5, gain_half_life=4.5)
+
+    def measure(loss):
+        return lambda params, model_state: calls.params.append(params) or [lstm]
+
+    def write_report(folder, run, flows, metrics, clip_norm):
+        calls.reports.append((folder, run, list(flows), clip_norm))
+        return [folder / page.PAGE]
+
+    monkeypatch.setattr(flow, "measure", measure)
+    monkeypatch.setattr(page, "write_report", write_report)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "states"),
+    [
+        ("newest", ["step 12"]),
+        (6, ["step 6"]),
+        ("initial", ["initial"]),
+        ("all", ["initial", "step 6", "step 12"]),
+    ],
+)
+def test_gradient_flow_measures_the_states_that_were_asked_for(trained, measured, capsys, checkpoint, states):
+    run, _ = trained
+    result = modes.gradient_flow(dataclasses.replace(run, checkpoint=checkpoint))
+    folder = run.folder / "gradient_flow" / ("all" if len(states) > 1 else states[0].replace(" ", "_"))
+    assert result == {
+        "report": str(folder / "report.html"),
+        "states": len(states),
+        "half_life/lstm": 3.5,
+        "gain_half_life/lstm": 4.5,
+    }
+    assert measured.reports == [(folder, run.folder.name, states, 0.05)]
+    assert len({params["weights"].tobytes() for params in measured.params}) == len(states)
+    printed = [*(f"measuring {state}" for state in states), f"written: {folder / 'report.html'}"]
+    assert capsys.readouterr().err.splitlines() == printed
+
+
+@pytest.mark.usefixtures("measured")
+def test_gradient_flow_of_a_new_run_is_that_of_its_initial_state(tmp_path):
+    result = modes.gradient_flow(make_run(tmp_path / "run"))
+    assert result["report"] == str(tmp_path / "run" / "gradient_flow" / "initial" / "report.html")
+    assert (tmp_path / "run" / "config.json").is_file()
+
+
+@pytest.mark.usefixtures("measured")
+def test_gradient_flow_of_other_settings_is_refused(trained):
+    run, _ = trained
+    config = dataclasses.replace(run.config, seed=1)
+    with pytest.raises(UsageError, match=r"holds a run with other settings: --config\.seed=1 \(was 0\)"):
+        modes.gradient_flow(Run(run.experiment, config, run.folder, checkpoint="initial"))
+
+
+def test_gradient_flow_of_a_model_without_recurrence_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="--mode: got gradient_flow for a model without recurrent layers"):
+        modes.gradient_flow(make_run(tmp_path / "run"))
+
+
+def test_gradient_flow_is_measured_on_the_first_rows_without_dropout():
+    config = plain_toy.Config(dropout=0.5)
+    config.train.batch_size = 20
+    experiment = plain_toy.experiment(config)
+    params, model_state = experiment.init(jax.random.key(0), None)
+    first = {name: field[:16] for name, field in experiment.train_data[0].items()}
+    expected, _ = plain_toy.make_loss(0.0)(params, model_state, first, jax.random.key(0), True)
+    np.testing.assert_allclose(modes.probe_loss(experiment)(params, model_state), expected, rtol=1e-6)
+
+
+def test_an_experiment_gets_a_monitor_only_if_the_config_asks_and_it_has_none():
+    config = plain_toy.Config()
+    experiment = plain_toy.experiment(config)
+    assert modes.with_monitor(experiment, config) is experiment
+    config.train.monitor_every = 3
+    assert modes.with_monitor(experiment, config).monitor is not None
+    own = dataclasses.replace(experiment, monitor=lambda params, model_state: {})
+    assert modes.with_monitor(own, config) is own

@@ -1,4 +1,4 @@
-"""launch/local and launch/test: which Python they take, when they install, what they say."""
+"""``launch/local`` and ``launch/test``: which Python they use, when they install, and what they print."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.paths import ROOT
 
-# Stands for an environment's Python: notes what it is told to install and to run, and does neither.
+# Takes the place of an environment's Python: it logs what it should install and run, and does neither.
 STUB = """#!/bin/sh
 case "$*" in
     "-m pip "*) echo "$*" >>"{log}"; exit {pip_exit} ;;
@@ -60,7 +60,7 @@ def checkout(tmp_path):
 
 
 @pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "DLCORE_PYTHON"])
-def test_an_environment_of_the_users_is_used_and_installed_into_once(checkout, variable):
+def test_the_environment_of_the_user_is_used_and_dlcore_is_installed_once(checkout, variable):
     chosen = {variable: str(checkout.environment if variable == "VIRTUAL_ENV" else checkout.python)}
     for expected in (2, 1, 1):
         finished = checkout.run("local", "experiments.digits", "--run=a b", **chosen)
@@ -75,14 +75,14 @@ def test_an_environment_of_the_users_is_used_and_installed_into_once(checkout, v
     assert [call.split()[1] for call in checkout.calls()] == ["pip", "experiments.digits"]
 
 
-def test_the_tests_have_their_own_extra(checkout):
+def test_the_tests_install_their_own_extra(checkout):
     checkout.run("test", "-x", VIRTUAL_ENV=str(checkout.environment))
     install, tests = checkout.calls()
     assert install.endswith(f"--editable {checkout.root}[test]")
     assert tests == "-m pytest -x"
 
 
-def test_an_installation_that_fails_is_said_and_tried_again(checkout):
+def test_a_failed_installation_is_reported_and_tried_again(checkout):
     checkout.set_pip_exit(1)
     for _ in range(2):
         finished = checkout.run("local", "experiments.digits", VIRTUAL_ENV=str(checkout.environment))
@@ -91,8 +91,28 @@ def test_an_installation_that_fails_is_said_and_tried_again(checkout):
         assert len(checkout.calls()) == 1
 
 
-def test_without_an_environment_one_is_made_in_the_checkout(checkout):
-    """Up to the installation, which this pyproject.toml makes fail before anything is fetched."""
+# Takes the place of a Python without an environment: the one that it makes has the stub above as its Python.
+BASE = """#!/bin/sh
+case "$*" in
+    "-m venv --clear "*) cp -R "{environment}" "$4"; exit 0 ;;
+esac
+exec "{real}" "$@"
+"""
+
+
+def test_without_an_environment_one_is_made_in_the_checkout(checkout, tmp_path):
+    base = tmp_path / "base-python"
+    base.write_text(BASE.format(environment=checkout.environment, real=sys._base_executable))
+    base.chmod(0o755)
+    finished = checkout.run("local", "experiments.digits", DLCORE_PYTHON=str(base))
+    assert finished.returncode == 0, finished.stderr
+    assert f"making {checkout.root}/.venv" in finished.stderr
+    assert [call.split()[1] for call in checkout.calls()] == ["pip", "experiments.digits"]
+
+
+@pytest.mark.slow
+def test_a_real_environment_is_made_in_the_checkout(checkout):
+    """The installation fails before it fetches anything, since the pyproject.toml is broken."""
     (checkout.root / "pyproject.toml").write_text("[broken")
     finished = checkout.run("local", "experiments.digits", DLCORE_PYTHON=sys._base_executable)
     assert finished.returncode == 2

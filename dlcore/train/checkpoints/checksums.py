@@ -1,4 +1,4 @@
-"""Checksums of a checkpoint's files: whether it is whole is known before anything is read from it."""
+"""Checksums of a checkpoint's files, which tell whether a checkpoint is whole before anything is read from it."""
 
 import json
 import zlib
@@ -10,66 +10,76 @@ from dlcore.utils.files import PARTIAL, atomic_write
 
 NAME = "checksums.json"
 
-# The two files that Orbax touches after the checksums are written, directly before it commits the folder: into
-# the first it puts the time, the second it adds.
+# Orbax touches two files after the checksums are written, directly before it commits the folder: it puts the time
+# into the first and adds the second.
 TIMED, COMMITTED = "_CHECKPOINT_METADATA", "commit_success.txt"
 
 CHUNK = 2**22  # bytes read at a time
 
 
 def write_checksums(folder: Path) -> None:
-    """Writes ``checksums.json`` into the folder: size and CRC-32 of every file in it, by its path.
+    """Writes ``checksums.json`` into a folder: the size and CRC-32 of every file in it, by path.
+
+    Args:
+        folder: a checkpoint's folder.
 
     Raises:
         OSError: the disk is full, or a file cannot be read.
     """
-    sums = {path.relative_to(folder).as_posix(): _sum(path) for path in _files(folder)}
+    checksums = {path.relative_to(folder).as_posix(): _checksum(path) for path in _files(folder)}
     with atomic_write(folder / NAME) as file:
-        json.dump(sums, file, indent=0)
+        json.dump(checksums, file, indent=0)
 
 
 def find_damage(folder: Path) -> str | None:
-    """What is wrong with the folder, in a few words; None where every file is as it was written.
+    """Describes the first damage of a checkpoint in a few words; None if every file is as it was written.
 
-    Sizes are compared first: what is truncated or missing is found without reading the whole.
+    Sizes are compared first, so a truncated or missing file is found without reading the others.
+
+    Args:
+        folder: a checkpoint's folder.
     """
     return next(_problems(folder), None)
 
 
 def _problems(folder: Path) -> Iterator[str]:
     try:
-        sums = _read(folder / NAME)
+        checksums = _read(folder / NAME)
     except FileNotFoundError:
         yield f"{NAME} is missing"
         return
     except (OSError, ValueError):
         yield f"{NAME} cannot be read"
         return
-    for name in (*sums, COMMITTED):
+    for name in (*checksums, COMMITTED):
         if not (folder / name).is_file():
             yield f"{name} is missing"
-    for name, (size, _) in sums.items():
+    for name, (size, _) in checksums.items():
         found = (folder / name).stat().st_size
         if found != size and name != TIMED:
             yield f"{name}: got {found} bytes, expected {size}"
-    for name, written in sums.items():
+    for name, written in checksums.items():
         try:
-            if _sum(folder / name) != written:
+            if _checksum(folder / name) != written:
                 yield f"{name}: its contents differ from what was written"
         except (OSError, ValueError) as error:
             yield f"{name}: {error}"
 
 
 def _read(path: Path) -> dict[str, list[int]]:
-    """ValueError where it is not what `write` wrote: it can be damaged as well."""
-    sums = json.loads(path.read_text())
-    if not isinstance(sums, dict) or not all(_is_sum(value) for value in sums.values()):
+    """Reads a file of checksums.
+
+    Raises:
+        ValueError: the file holds something else; it can be damaged like any other.
+    """
+    checksums = json.loads(path.read_text())
+    if not isinstance(checksums, dict) or not all(_is_checksum(value) for value in checksums.values()):
         raise ValueError(f"{path}: got something else than checksums")
-    return sums
+    return checksums
 
 
-def _is_sum(value: Any) -> bool:
-    return isinstance(value, list) and [type(number) for number in value] == [int, int]
+def _is_checksum(value: Any) -> bool:
+    return isinstance(value, list) and [type(part) for part in value] == [int, int]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -77,8 +87,8 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in ours)
 
 
-def _sum(path: Path) -> list[int]:
-    """Size and CRC-32 of a file's contents; of Orbax's timed file, of all but the time."""
+def _checksum(path: Path) -> list[int]:
+    """The size and CRC-32 of a file's contents; Orbax's timed file is read without its time."""
     if path.name == TIMED:
         contents = json.dumps({**json.loads(path.read_text()), "commit_timestamp_nsecs": None}).encode()
         return [len(contents), zlib.crc32(contents)]

@@ -1,32 +1,32 @@
-"""Fine-tuning: parameters that begin with those of another run's checkpoint, as far as they fit."""
+"""Fine-tuning: parameters that begin with the values of another run's checkpoint wherever path and shape agree."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from dlcore.train.checkpoints.checksums import find_damage
 from dlcore.train.checkpoints.folder import CHECKPOINTS, newest_whole, saved_steps
-from dlcore.train.checkpoints.restore import STATE, restore_leaves, stored_shape, stored_tree
+from dlcore.train.checkpoints.restore import STATE, Shapes, restore_leaves, stored_shape, stored_tree
 from dlcore.train.experiment import ModelState, Params
 from dlcore.utils.trees import named_leaves
 
 PARTS = ("params", "model_state")
-SHOWN = 5  # paths in a list for people, before the rest is only counted
+LISTED = 5  # paths that a list names; of the others it gives the count
 
 
 @dataclasses.dataclass(frozen=True)
 class FineTuneReport:
-    """What was taken from a checkpoint and what was not, by paths as ``params/dense/kernel``.
+    """Which leaves a checkpoint filled and which not, by paths as ``params/dense/kernel``.
 
     Attributes:
-        checkpoint: its folder.
-        loaded: in this model, with the checkpoint's values now.
-        skipped: in the checkpoint, but not in this model, or left out by the map.
-        missing: in this model, but not in the checkpoint: as initialized.
-        mismatched: path, shape here, shape there: as initialized.
+        checkpoint: the checkpoint's folder.
+        loaded: leaves of this model that have the checkpoint's values now.
+        skipped: leaves of the checkpoint that are not in this model, or that the map leaves out.
+        missing: leaves of this model that are not in the checkpoint; they keep their initial values.
+        mismatched: path, shape in this model and shape in the checkpoint of each leaf whose shapes differ; it keeps
+            its initial values.
     """
 
     checkpoint: Path
@@ -44,72 +44,80 @@ class FineTuneReport:
             "not in the checkpoint, as initialized": self.missing,
             "of another shape, as initialized": shapes,
         }
-        lines = [f"  {len(paths)} {what}: {_some(paths)}" for what, paths in lists.items() if paths]
+        lines = [f"  {len(paths)} {what}: {_abbreviate(paths)}" for what, paths in lists.items() if paths]
         return "\n".join([f"initialized from {self.checkpoint}:", *lines])
 
 
 def initialize_from(
     params: Params, model_state: ModelState, path: Path | str, mapping: Sequence[str] = ()
 ) -> tuple[Params, ModelState, FineTuneReport]:
-    """Parameters and model state with the values of a checkpoint wherever path and shape are the same.
+    """Fills parameters and model state with the values of a checkpoint wherever path and shape agree.
 
     Args:
-        params: of this model, initialized; what is not in the checkpoint keeps its value, and what is keeps its
-            dtype and sharding.
-        model_state: of this model, likewise.
-        path: a run's folder, its ``checkpoints``, or one checkpoint in it; of several, the newest whole one.
-        mapping: texts ``old/path=new/path``: what the checkpoint has below the first is looked for below the
-            second, for instance ``params/encoder=params/backbone``; with nothing behind ``=`` it is left out.
-            The first that fits a path counts.
+        params: this model's initial parameters. A leaf that is not in the checkpoint keeps its value; every leaf
+            keeps its dtype and sharding.
+        model_state: this model's initial state, treated likewise.
+        path: a run's folder, its ``checkpoints`` folder, or one checkpoint in it; of several checkpoints, the newest
+            whole one is used.
+        mapping: entries ``old/path=new/path``, for instance ``params/encoder=params/backbone``. Leaves of the
+            checkpoint below the old path fill leaves of this model below the new path; if nothing follows ``=``,
+            they are left out. If several entries fit a path, the first one counts.
+
+    Returns:
+        The filled parameters, the filled model state, and a report of what was filled.
 
     Raises:
-        ValueError: there is no whole checkpoint, nothing in it fits, or an entry of the map is of no use.
+        ValueError: there is no whole checkpoint, no leaf agrees, or an entry of the map has no effect.
     """
     if not str(path):
         raise ValueError("init_from: got an empty text, expected a run's folder, or none")
     folder = checkpoint_folder(Path(path).expanduser())
     tree = stored_tree(folder)
     stored = {part: tree[part] for part in PARTS if part in tree}
+    model = {"params": params, "model_state": model_state}
+    leaves = named_leaves(model)
+    here = {name: stored_shape(leaf) for name, leaf in leaves.items()}
     there = {name: stored_shape(leaf) for name, leaf in named_leaves(stored).items()}
-    ours = {"params": params, "model_state": model_state}
-    here = named_leaves(ours)
     sources = _sources(there, here, mapping)
-
-    shared = [new for new in here if new in sources]
-    fitting = [new for new in shared if stored_shape(here[new]) == there[sources[new]]]
+    fitting = {new: old for new, old in sources.items() if here.get(new) == there[old]}
     if not fitting:
         raise ValueError(
-            f"init_from: got {folder} with {_some(there)}, expected some of this model's {_some(here)} in the same "
-            "shape; init_map=old/path=new/path says what has another name"
+            f"init_from: got {folder} with {_abbreviate(there)}, expected some of this model's {_abbreviate(here)} in "
+            "the same shape; init_map=old/path=new/path says what has another name"
         )
-    values = _values(folder, stored, {sources[new]: here[new] for new in fitting})
-    # By the order of the leaves, for a tree can only be made anew from all of them.
-    filled = [values[sources[new]] if new in fitting else leaf for new, leaf in here.items()]
-    result = jax.tree.unflatten(jax.tree.structure(ours), filled)
-    report = FineTuneReport(
+    values = restore_leaves(folder, stored, {old: leaves[new] for new, old in fitting.items()})
+    filled = [values[fitting[name]] if name in fitting else leaf for name, leaf in leaves.items()]
+    result = jax.tree.unflatten(jax.tree.structure(model), filled)
+    return result["params"], result["model_state"], _report(folder, here, there, sources)
+
+
+def _report(folder: Path, here: Shapes, there: Shapes, sources: Mapping[str, str]) -> FineTuneReport:
+    shared = {new: sources[new] for new in here if new in sources}
+    used = set(shared.values())
+    return FineTuneReport(
         checkpoint=folder,
-        loaded=tuple(fitting),
-        skipped=tuple(old for old in there if old not in {sources[new] for new in shared}),
-        missing=tuple(new for new in here if new not in sources),
+        loaded=tuple(new for new, old in shared.items() if here[new] == there[old]),
+        skipped=tuple(old for old in there if old not in used),
+        missing=tuple(new for new in here if new not in shared),
         mismatched=tuple(
-            (new, stored_shape(here[new]), there[sources[new]]) for new in shared if new not in fitting
+            (new, here[new], there[old]) for new, old in shared.items() if here[new] != there[old]
         ),
     )
-    return result["params"], result["model_state"], report
 
 
 def checkpoint_folder(path: Path) -> Path:
-    """The folder of the checkpoint that a path means: of a run, of its checkpoints, or of one of them.
+    """Finds the folder of a checkpoint.
+
+    Args:
+        path: a run's folder, its ``checkpoints`` folder, or one checkpoint in it.
 
     Raises:
-        ValueError: there is none, or no whole one.
+        ValueError: there is no checkpoint, or no whole one.
     """
     if (path / STATE).is_dir():
-        problem = find_damage(path)
-        if problem is not None:
-            raise ValueError(
-                f"init_from: got {path}, which is damaged ({problem}); choose another checkpoint"
-            )
+        damage = find_damage(path)
+        if damage is not None:
+            raise ValueError(f"init_from: got {path}, which is damaged ({damage}); choose another checkpoint")
         return path
     folder = path / CHECKPOINTS if (path / CHECKPOINTS).is_dir() else path
     if not saved_steps(folder):
@@ -123,19 +131,19 @@ def checkpoint_folder(path: Path) -> Path:
 
 
 def _sources(there: Iterable[str], here: Iterable[str], mapping: Sequence[str]) -> dict[str, str]:
-    """Paths in this model -> the path in the checkpoint whose value belongs there.
+    """Finds for each path in this model the path in the checkpoint whose value belongs there.
 
     >>> _sources(["params/a/kernel", "params/b/bias"], ["params/c/kernel"], ["params/a=params/c"])
     {'params/c/kernel': 'params/a/kernel', 'params/b/bias': 'params/b/bias'}
     """
-    pairs = [_pair(entry) for entry in mapping]
+    pairs = [_parse_entry(entry) for entry in mapping]
     sources: dict[str, str] = {}
-    useful = set()
+    effective = set()
     for old in there:
-        pair = next((pair for pair in pairs if _below(old, pair[0])), None)
+        pair = next((pair for pair in pairs if _is_below(old, pair[0])), None)
         new = old if pair is None else pair[1] and pair[1] + old.removeprefix(pair[0])
         if pair is not None and (not new or new in here):
-            useful.add(pair)
+            effective.add(pair)
         if new in sources:
             raise ValueError(
                 f"init_map: got both {sources[new]} and {old} for {new}; leave one out, as '{sources[new]}='"
@@ -143,38 +151,31 @@ def _sources(there: Iterable[str], here: Iterable[str], mapping: Sequence[str]) 
         if new:
             sources[new] = old
     for before, after in pairs:
-        if (before, after) not in useful:
+        if (before, after) not in effective:
             raise ValueError(
-                f"init_map: got '{before}={after}', expected a path in the checkpoint, which has {_some(there)}, and "
-                f"one in this model, which has {_some(here)}"
+                f"init_map: got '{before}={after}', expected a path in the checkpoint, which has "
+                f"{_abbreviate(there)}, and one in this model, which has {_abbreviate(here)}"
             )
     return sources
 
 
-def _pair(entry: str) -> tuple[str, str]:
+def _parse_entry(entry: str) -> tuple[str, str]:
     before, equals, after = entry.partition("=")
     if not equals or not before:
         raise ValueError(f"init_map: got {entry!r}, expected old/path=new/path, or old/path= to leave it out")
     return before.strip("/"), after.strip("/")
 
 
-def _below(path: str, prefix: str) -> bool:
+def _is_below(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
-def _values(folder: Path, stored: Any, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The checkpoint's values of the ``wanted`` paths, typed and placed as the leaves there; no others are read."""
-    paths, structure = list(named_leaves(stored)), jax.tree.structure(stored)
-    target = jax.tree.unflatten(structure, [wanted.get(path) for path in paths])
-    return named_leaves(restore_leaves(folder, target))
+def _abbreviate(paths: Iterable[str]) -> str:
+    """Names the first few of many paths.
 
-
-def _some(paths: Iterable[str]) -> str:
-    """The first few of many.
-
-    >>> _some("abcdefgh")
+    >>> _abbreviate("abcdefgh")
     'a, b, c, d, e and 3 more'
     """
     paths = list(paths)
-    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-    return (", ".join(paths[:SHOWN]) or "nothing") + more
+    more = f" and {len(paths) - LISTED} more" if len(paths) > LISTED else ""
+    return (", ".join(paths[:LISTED]) or "nothing") + more

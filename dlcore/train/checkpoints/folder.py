@@ -1,4 +1,7 @@
-"""Damaged checkpoints in a folder of them: stepped over by who only reads, set aside by the run that goes on."""
+"""The checkpoints in a run's folder: which steps are saved, which are whole, and where damaged ones go.
+
+Code that only reads skips a damaged checkpoint; the run that goes on sets it aside.
+"""
 
 import itertools
 import re
@@ -9,11 +12,11 @@ import jax
 
 from dlcore.train.checkpoints.checksums import find_damage
 
-CHECKPOINTS, DAMAGED = "checkpoints", "damaged_checkpoints"  # in a run's folder
+CHECKPOINTS, DAMAGED = "checkpoints", "damaged_checkpoints"  # folders in a run's folder
 
 
 def saved_steps(folder: Path) -> list[int]:
-    """The steps of the checkpoints in a folder, damaged ones too; those half-written have another name."""
+    """The steps of the checkpoints in a folder, also of damaged ones; half-written ones have another name."""
     if not folder.is_dir():
         return []
     names = (path.name for path in folder.iterdir() if path.is_dir())
@@ -21,39 +24,43 @@ def saved_steps(folder: Path) -> list[int]:
 
 
 def newest_whole(folder: Path) -> int | None:
-    """The newest step whose checksums hold; a line on stderr names every damaged one that is newer."""
+    """The newest step whose checksums hold, or None; a line on stderr names every newer, damaged checkpoint."""
     for step in reversed(saved_steps(folder)):
         damage = find_damage(folder / str(step))
         if damage is None:
             return step
-        _say(f"{folder / str(step)}: damaged ({damage}); skipped")
+        _print(f"{folder / str(step)}: damaged ({damage}); skipped")
     return None
 
 
 def set_aside_damaged(folder: Path) -> int | None:
-    """The newest step whose checksums hold, after every damaged checkpoint was moved out of the folder.
+    """Moves every damaged checkpoint out of the folder and returns the newest step that stays, or None.
 
-    They go to ``damaged_checkpoints/`` beside it, each with a line on stderr. Older ones are checked as well: in
-    the folder, they would be deleted one day as too many, and the best would stay the best.
+    Damaged checkpoints go to ``damaged_checkpoints/`` beside the folder, and a line on stderr names each. Older
+    checkpoints are checked as well: if a damaged one stayed, it would be deleted one day as surplus, or it would
+    stay for ever as the best.
+
+    Args:
+        folder: the ``checkpoints`` folder of a run.
     """
-    found = {step: find_damage(folder / str(step)) for step in saved_steps(folder)}
-    good = max((step for step, damage in found.items() if damage is None), default=None)
-    goes_on = "the run begins anew" if good is None else f"the run goes on from step {good}"
-    for step, damage in found.items():
+    damages = {step: find_damage(folder / str(step)) for step in saved_steps(folder)}
+    newest = max((step for step, damage in damages.items() if damage is None), default=None)
+    outcome = "the run begins anew" if newest is None else f"the run goes on from step {newest}"
+    for step, damage in damages.items():
         if damage is not None:
-            place = _free_place(folder.parent / DAMAGED, str(step))
-            place.parent.mkdir(exist_ok=True)
-            (folder / str(step)).rename(place)
-            _say(f"{folder / str(step)}: damaged ({damage}); moved to {place}; {goes_on}")
-    return good
+            aside = _free_path(folder.parent / DAMAGED, str(step))
+            aside.parent.mkdir(exist_ok=True)
+            (folder / str(step)).rename(aside)
+            _print(f"{folder / str(step)}: damaged ({damage}); moved to {aside}; {outcome}")
+    return newest
 
 
-def _free_place(folder: Path, name: str) -> Path:
-    """``name`` in the folder, or the first of ``name.1``, ``name.2``, ... that is not there yet."""
-    names = itertools.chain([name], (f"{name}.{number}" for number in itertools.count(1)))
+def _free_path(folder: Path, name: str) -> Path:
+    """``name`` in the folder, or the first of ``name.1``, ``name.2``, ... that does not exist yet."""
+    names = itertools.chain([name], (f"{name}.{index}" for index in itertools.count(1)))
     return next(folder / candidate for candidate in names if not (folder / candidate).exists())
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     if jax.process_index() == 0:
         print(text, file=sys.stderr)

@@ -1,7 +1,7 @@
-"""Checkpoints of a run, on Orbax: written in the background, the newest few and the best kept.
+"""The checkpoints of a run, written by Orbax in the background; the newest few and the best stay.
 
-Every checkpoint has the checksums of its files in it before it gets its name. One that is no longer whole is never
-used and never deleted: a run that goes on sets it aside, and a mode that only reads steps over it.
+Every checkpoint contains the checksums of its files before it gets its name. A damaged checkpoint is never used and
+never deleted: a run that goes on sets it aside, and a mode that only reads skips it.
 """
 
 import contextlib
@@ -29,29 +29,29 @@ from dlcore.train.config import CheckpointConfig
 
 Tree = TypeVar("Tree")
 
-# Where Orbax puts what is too many, in one rename: a checkpoint is whole or gone, whenever the process is killed.
+# Orbax moves surplus checkpoints here by one rename: a checkpoint is whole or gone, whenever the process is killed.
 DISCARDED = "discarded"
 UNFINISHED = ".orbax-checkpoint-tmp"  # the end of a checkpoint's name while Orbax writes it
 
-# What a disk says when it takes no more: Orbax passes some of it on as text only.
+# The errors of a disk that takes no more; Orbax passes some of them on only as text.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
 
 
 class CheckpointError(OSError):
-    """A checkpoint could not be written; ``errno`` says why, and the message what is still there."""
+    """A checkpoint could not be written; ``errno`` says why, and the message says which checkpoint is left."""
 
     def __str__(self) -> str:
         return self.strerror or ""
 
 
 class Checkpoints:
-    """The checkpoints in a folder, one a step; a context manager that waits for the last write.
+    """The checkpoints in a folder, at most one a step; a context manager that waits for the last write.
 
     Args:
-        folder: where they are; made when the first is written.
+        folder: where the checkpoints are; it is made when the first one is written.
         config: how many stay.
         best: the evaluation metric that ranks them.
-        lower_is_better: whether the smallest value of it is the best.
+        lower_is_better: True if the smallest value of that metric is the best.
     """
 
     def __init__(self, folder: Path, config: CheckpointConfig, best: str, lower_is_better: bool = False):
@@ -61,7 +61,7 @@ class Checkpoints:
 
     @functools.cached_property
     def _manager(self) -> ocp.CheckpointManager:
-        """Orbax's; made when something is written, for it fails where it finds damage."""
+        """Orbax's manager. It is made only when something is written, since it fails if it finds damage."""
         keep = AnyPreservationPolicy([LatestN(self._config.keep), BestN(get_metric_fn=self._rank, n=1)])
         options = ocp.CheckpointManagerOptions(
             best_fn=self._rank,
@@ -72,12 +72,16 @@ class Checkpoints:
         )
         return ocp.CheckpointManager(self.folder, options=options)
 
+    @property
+    def _has_manager(self) -> bool:
+        return "_manager" in vars(self)
+
     def _write_checksums(self) -> None:
-        """Called by Orbax, in one process, when all is written and the folder has not got its name yet."""
+        """Orbax calls this in one process, after all is written and before the folder gets its name."""
         write_checksums(self.folder / f"{self._writing}{UNFINISHED}")
 
     def _rank(self, metrics: Mapping[str, float]) -> float:
-        value = metrics.get(self._best_metric, math.nan)  # none where it was saved between two evaluations
+        value = metrics.get(self._best_metric, math.nan)  # missing if it was saved between two evaluations
         if math.isnan(value):
             return -math.inf
         return -value if self._lower_is_better else value
@@ -89,22 +93,22 @@ class Checkpoints:
         try:
             self.close()
         except CheckpointError:
-            if not isinstance(error, CheckpointError):  # which had told it already
+            if not isinstance(error, CheckpointError):  # that one said the same already
                 raise
 
     def close(self) -> None:
         """Waits for the last write.
 
         Raises:
-            CheckpointError: it failed.
+            CheckpointError: the last write failed.
         """
-        if "_manager" not in vars(self):
+        if not self._has_manager:
             return
         try:
-            with self._named_failure():
+            with self._disk_errors_named():
                 self._manager.close()
         except Exception:
-            # Orbax stops at the failure it tells; only the second call ends its threads.
+            # Orbax stops at the failure that it reports; only a second call ends its threads.
             with contextlib.suppress(Exception):
                 self._manager.close()
             raise
@@ -112,51 +116,51 @@ class Checkpoints:
 
     @property
     def newest(self) -> int | None:
-        """The step of the newest checkpoint, damaged or not; None where there is none."""
-        if "_manager" in vars(self):
+        """The step of the newest checkpoint, damaged or not; None if there is none."""
+        if self._has_manager:
             return self._manager.latest_step()
         return max(saved_steps(self.folder), default=None)
 
-    def newest_good(self) -> int | None:
-        """The newest step whose checksums hold; all damaged checkpoints are set aside, each named on stderr.
+    def set_aside_damaged(self) -> int | None:
+        """Sets all damaged checkpoints aside, see `folder.set_aside_damaged`, and returns the newest step that stays.
 
-        See `damage.set_aside`. In several processes the first one looks and tells the others.
+        If there are several processes, the first one does this and tells the others the step.
 
         Raises:
             CheckpointError: a write was in progress and failed.
         """
-        if "_manager" in vars(self):
-            with self._named_failure():
+        if self._has_manager:
+            with self._disk_errors_named():
                 self._manager.wait_until_finished()
-        if jax.process_count() > 1:  # nobody writes or lists the folder while the first one moves
-            multihost_utils.sync_global_devices("Checkpoints.newest_good")
+        if jax.process_count() > 1:  # nobody may write or list the folder while the first process moves
+            multihost_utils.sync_global_devices("Checkpoints.set_aside_damaged")
         self._delete_discarded()
-        good = set_aside_damaged(self.folder) if jax.process_index() == 0 else None
+        newest = set_aside_damaged(self.folder) if jax.process_index() == 0 else None
         if jax.process_count() > 1:
-            told = multihost_utils.broadcast_one_to_all(np.int32(-1 if good is None else good))
-            good = None if told < 0 else int(told)
-        if "_manager" in vars(self):
+            told = multihost_utils.broadcast_one_to_all(np.int32(-1 if newest is None else newest))
+            newest = None if told < 0 else int(told)
+        if self._has_manager:
             self._manager.reload()
-        return good
+        return newest
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float] | None) -> None:
-        """Starts to write the state of ``step``; it may be donated to the next step at once.
+        """Starts to write the state of a step; the state may be donated to the next step at once.
 
         Args:
-            step: its number; a step that is there already is left as it is.
-            state: what to write, a tree of arrays.
-            metrics: the evaluation at this step, where there was one.
+            step: the training step; a checkpoint of this step that exists already is left unchanged.
+            state: a tree of arrays.
+            metrics: the evaluation at this step; None if there was none.
 
         Raises:
             CheckpointError: the write before failed, or this one cannot begin.
         """
         if step == self.newest:
             return
-        with self._named_failure():
+        with self._disk_errors_named():
             self._manager.wait_until_finished()
         self._delete_discarded()
         self._writing = step
-        with self._named_failure():
+        with self._disk_errors_named():
             self._manager.save(step, args=ocp.args.StandardSave(state), metrics=dict(metrics or {}))
 
     def _delete_discarded(self) -> None:
@@ -164,8 +168,8 @@ class Checkpoints:
             shutil.rmtree(self.folder / DISCARDED, ignore_errors=True)
 
     @contextlib.contextmanager
-    def _named_failure(self) -> Iterator[None]:
-        """CheckpointError in place of what a disk that takes no more made Orbax raise."""
+    def _disk_errors_named(self) -> Iterator[None]:
+        """Raises CheckpointError in place of the error that a failed disk made Orbax raise."""
         try:
             yield
         except Exception as error:
@@ -176,22 +180,26 @@ class Checkpoints:
 
     def _failure(self, number: int) -> str:
         full = number in (errno.ENOSPC, errno.EDQUOT)
-        good = newest_whole(self.folder)
-        there = (
-            "there is no good checkpoint" if good is None else f"the last good checkpoint is of step {good}"
+        whole = newest_whole(self.folder)
+        left = (
+            "there is no good checkpoint" if whole is None else f"the last good checkpoint is of step {whole}"
         )
         return (
             f"{'the disk is full' if full else 'the disk failed'} ({os.strerror(number)}): step {self._writing} was "
-            f"not saved, {there} in {self.folder}; {'free space' if full else 'mend it'} and start again"
+            f"not saved, {left} in {self.folder}; {'free space' if full else 'mend it'} and start again"
         )
 
-    def step(self, which: int | str) -> int:
-        """The step that ``which`` means: a step itself, ``"newest"`` or ``"best"`` of those that are there.
+    def find_step(self, which: int | str) -> int:
+        """The step of a checkpoint to read; moves nothing.
 
-        For reading only: nothing is moved. A damaged newest one is named on stderr and stepped over.
+        ``"newest"`` skips damaged checkpoints, and a line on stderr names each.
+
+        Args:
+            which: a step, ``"newest"`` or ``"best"``.
 
         Raises:
-            FileNotFoundError: there is no such checkpoint. ValueError: it means none, or the checkpoint is damaged.
+            FileNotFoundError: there is no such checkpoint.
+            ValueError: ``which`` is something else, or the checkpoint is damaged.
         """
         if not re.fullmatch(r"newest|best|[0-9]+", str(which)):
             raise ValueError(
@@ -199,10 +207,10 @@ class Checkpoints:
                 "and all, too"
             )
         found = self._find(str(which))
-        there = saved_steps(self.folder)
-        if found not in there:
+        saved = saved_steps(self.folder)
+        if found not in saved:
             damaged = ", all of them damaged" if which == "newest" else ""
-            listed = f"steps {', '.join(map(str, there))}{damaged}" if there else "no checkpoint; train first"
+            listed = f"steps {', '.join(map(str, saved))}{damaged}" if saved else "no checkpoint; train first"
             raise FileNotFoundError(f"--checkpoint: got {which}, but {self.folder} has {listed}")
         if which != "newest":
             self._check_whole(found)
@@ -214,12 +222,10 @@ class Checkpoints:
         return self._best() if which == "best" else int(which)
 
     def _best(self) -> int | None:
-        values = {
-            step: self._metrics(step).get(self._best_metric, math.nan) for step in saved_steps(self.folder)
-        }
-        measured = {step: value for step, value in values.items() if not math.isnan(value)}
-        sign = -1 if self._lower_is_better else 1
-        return max(measured, key=lambda step: (sign * measured[step], step), default=None)
+        metrics = {step: self._metrics(step) for step in saved_steps(self.folder)}
+        values = {step: found.get(self._best_metric, math.nan) for step, found in metrics.items()}
+        evaluated = [step for step, value in values.items() if not math.isnan(value)]
+        return max(evaluated, key=lambda step: (self._rank(metrics[step]), step), default=None)
 
     def _metrics(self, step: int) -> dict[str, float]:
         try:
@@ -229,23 +235,23 @@ class Checkpoints:
             raise
 
     def _check_whole(self, step: int) -> None:
-        problem = find_damage(self.folder / str(step))
-        if problem is not None:
-            raise ValueError(f"{self.folder / str(step)}: damaged ({problem}); choose another --checkpoint")
+        damage = find_damage(self.folder / str(step))
+        if damage is not None:
+            raise ValueError(f"{self.folder / str(step)}: damaged ({damage}); choose another --checkpoint")
 
     def restore(self, target: Tree, step: int) -> Tree:
-        """The state of ``step``, typed, shaped and placed as ``target``: see `reading.read`.
+        """Reads the whole state of a step, with the types, shapes and placement of ``target``: see `restore_state`.
 
         Raises:
             ValueError: the checkpoint is of a model or optimizer with other settings.
         """
         return restore_state(self.folder / str(step), target)
 
-    def restore_model(self, target: Tree, step: int) -> Tree:
-        """The part of the state of ``step`` that ``target`` has, for instance all but the optimizer's.
+    def restore_fields(self, target: Tree, step: int) -> Tree:
+        """Reads the fields of a step's state that ``target`` has, for instance all but the optimizer's.
 
         Args:
-            target: a dict of fields of the state, or a dataclass with just those fields; its leaves as for
+            target: a dict of fields of the state, or a dataclass with just those fields; its leaves are as for
                 `restore`.
             step: which checkpoint.
 
@@ -256,7 +262,7 @@ class Checkpoints:
 
 
 def _disk_error(error: BaseException | None) -> int | None:
-    """The number of the disk's error behind an exception, by its type or by its text; None if it is another."""
+    """The number of the disk's error that caused an exception, found by type or by text; None for another cause."""
     while error is not None:
         for number in DISK_ERRORS:
             if os.strerror(number) in str(error):

@@ -1,7 +1,10 @@
-"""Reading one checkpoint's folder: all of it or a part, onto any devices, or a refusal that names the leaf."""
+"""Reads a checkpoint's folder, all of it or a part, onto any devices.
+
+A checkpoint that does not fit the experiment is refused with an error that names the first leaf that differs.
+"""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -14,18 +17,24 @@ Tree = TypeVar("Tree")
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 """The shape of every array in a tree by its path, as ``params/dense/kernel``."""
 
-STATE = "default"  # what Orbax calls the one thing in a checkpoint, in which it keeps the state
+STATE = "default"  # Orbax's name for the only item in a checkpoint, which is the state
+
+RENAMED_PATHS = {"metrics/regulariser": "metrics/regularizer"}
+"""Old path of a part of the state -> its path now; checkpoints of version 0.1 have the old ones."""
 
 
 def stored_shape(leaf: Any) -> tuple[int, ...]:
-    """The shape in which a leaf is stored: of a typed key, that of its words."""
+    """The shape in which a leaf is stored; a typed random key is stored as its words."""
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.eval_shape(jax.random.key_data, leaf).shape
     return tuple(leaf.shape)
 
 
 def stored_tree(folder: Path) -> Any:
-    """What is in the checkpoint: dicts and lists whose leaves have a ``shape`` and a ``dtype``.
+    """The state in a checkpoint as dicts and lists; its leaves have a ``shape`` and a ``dtype`` but no values.
+
+    Args:
+        folder: the checkpoint's folder.
 
     Raises:
         ValueError: there is no state in the folder.
@@ -37,62 +46,85 @@ def stored_tree(folder: Path) -> Any:
 
 
 def restore_state(folder: Path, target: Tree) -> Tree:
-    """The whole state in the checkpoint, typed, shaped and placed as ``target``.
+    """Reads the whole state of a checkpoint, with the types, shapes and placement of ``target``.
 
     Args:
-        folder: the checkpoint's.
+        folder: the checkpoint's folder.
         target: a tree of arrays, whose values are not used, or of ``jax.ShapeDtypeStruct`` with a sharding. The
             devices may be others than those on which the state was saved.
 
     Raises:
-        ValueError: the checkpoint is of another model or optimizer; the first leaf that differs is named.
+        ValueError: the checkpoint is of another model or optimizer; the error names the first leaf that differs.
     """
-    _check_same(folder, named_leaves(stored_tree(folder)), named_leaves(target))
-    arguments = ocp.args.StandardRestore(_abstract(target))
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-        return _restored(reader, folder, arguments)
+    return _restore_checked(folder, stored_tree(folder), target)
 
 
 def restore_fields(folder: Path, target: Tree) -> Tree:
-    """Those fields of the state that ``target`` has, as `read`; the others are not read at all.
+    """Reads those fields of the state that ``target`` has, as `restore_state` does; the others are not read at all.
 
     Args:
-        folder: the checkpoint's.
+        folder: the checkpoint's folder.
         target: a dict of fields of the state, or a dataclass with just those fields.
 
     Raises:
-        ValueError: the checkpoint is of another model; the first leaf that differs is named.
+        ValueError: the checkpoint is of another model; the error names the first leaf that differs.
     """
-    fields = target if isinstance(target, Mapping) else vars(target)
-    stored = {name: tree for name, tree in stored_tree(folder).items() if name in fields}
-    _check_same(folder, named_leaves(stored), named_leaves(fields))
-    parts = restore_leaves(folder, dict(fields))
-    return parts if isinstance(target, Mapping) else dataclasses.replace(target, **parts)  # type: ignore
+    fields = dict(target if isinstance(target, Mapping) else vars(target))
+    stored = {name: part for name, part in stored_tree(folder).items() if name in fields}
+    restored = _restore_checked(folder, stored, fields)
+    return restored if isinstance(target, Mapping) else dataclasses.replace(target, **restored)  # type: ignore
 
 
-def restore_leaves(folder: Path, target: Any) -> Any:
-    """The leaves that ``target`` has, not checked against the checkpoint; None where it has None."""
-    abstract = _abstract(target)
+def restore_leaves(folder: Path, stored: Any, wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """Reads single leaves of a checkpoint by their stored paths; no other leaf is read, and no shape is checked.
+
+    Args:
+        folder: the checkpoint's folder.
+        stored: its `stored_tree`, or the fields of it in which the leaves are.
+        wanted: stored path -> an array or ``jax.ShapeDtypeStruct`` with the dtype and placement of the result.
+
+    Raises:
+        ValueError: Orbax cannot read the leaves.
+    """
+    structs = {path: ocp.utils.to_shape_dtype_struct(leaf) for path, leaf in wanted.items()}
+    leaves = [structs.get(path) for path in named_leaves(stored)]  # None is not read
+    target = jax.tree.unflatten(jax.tree.structure(stored), leaves)
     arguments = ocp.args.PyTreeRestore(
-        abstract, restore_args=ocp.checkpoint_utils.construct_restore_args(abstract), partial_restore=True
+        target, restore_args=ocp.checkpoint_utils.construct_restore_args(target), partial_restore=True
     )
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        return _restored(reader, folder, arguments)
-
-
-def _abstract(target: Any) -> Any:
-    return jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
-
-
-def _restored(reader: ocp.Checkpointer, folder: Path, arguments: Any) -> Any:
     try:
-        return reader.restore(folder.absolute() / STATE, args=arguments)
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+            return named_leaves(reader.restore(folder.absolute() / STATE, args=arguments))
     except Exception as error:  # Orbax raises many types, for a missing file as for another container
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"{folder}: got a checkpoint that cannot be read as this experiment's state ({reason}); "
             "if settings differ, leave those flags away"
         ) from error
+
+
+def _restore_checked(folder: Path, stored: Any, target: Tree) -> Tree:
+    """Reads all leaves of ``stored`` into the structure of ``target``; the two must have the same leaves."""
+    wanted, there = named_leaves(target), named_leaves(stored)
+    stored_paths = {_current_path(path, wanted): path for path in there}
+    _check_same(folder, {path: there[old] for path, old in stored_paths.items()}, wanted)
+    values = restore_leaves(folder, stored, {stored_paths[path]: leaf for path, leaf in wanted.items()})
+    return jax.tree.unflatten(jax.tree.structure(target), [values[stored_paths[path]] for path in wanted])
+
+
+def _current_path(stored_path: str, wanted: Iterable[str]) -> str:
+    """The path that a stored path has now: its new name if it was renamed and is wanted, else the same.
+
+    >>> _current_path("metrics/regulariser/total", ["metrics/regularizer/total"])
+    'metrics/regularizer/total'
+    >>> _current_path("metrics/regulariser/total", ["metrics/regulariser/total"])
+    'metrics/regulariser/total'
+    """
+    for old, new in RENAMED_PATHS.items():
+        renamed = new + stored_path.removeprefix(old)
+        if stored_path.startswith(old + "/") and renamed in wanted:
+            return renamed
+    return stored_path
 
 
 def _check_same(folder: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:

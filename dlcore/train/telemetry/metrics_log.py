@@ -1,4 +1,4 @@
-"""Where a run's numbers go: metrics.csv and TensorBoard for the machine, a bar or lines for the person."""
+"""A run's metrics as a table, ``metrics.csv``, and as TensorBoard events."""
 
 import csv
 import time
@@ -12,15 +12,15 @@ COLUMNS = ["step", "name", "value"]
 
 
 class MetricsLog:
-    """A run's metrics, in ``metrics.csv`` and as TensorBoard events; a context manager.
+    """Writes a run's metrics to ``metrics.csv`` and to TensorBoard events; a context manager.
 
-    The table is long, one row a number (``step,name,value``), so that any metric may come at any step;
-    ``pandas.read_csv(path).pivot(index="step", columns="name", values="value")`` makes it wide. It holds
-    nothing of the clock: a resumed run's table equals an unstopped one's to the bit.
+    The table is long, with one number a row (``step,name,value``), so any metric may come at any step;
+    ``pandas.read_csv(path).pivot(index="step", columns="name", values="value")`` makes it wide. It contains no times,
+    so the table of a resumed run equals that of an uninterrupted one to the bit.
 
     Args:
         folder: the run's folder.
-        step: where the run goes on from; rows of later steps, which will be written again, are dropped.
+        step: the step from which the run goes on. Rows of later steps are dropped, since they will be written again.
     """
 
     def __init__(self, folder: Path, step: int):
@@ -40,19 +40,27 @@ class MetricsLog:
         self._events.close()
 
     def write(self, step: int, values: Mapping[str, float], clock: Mapping[str, float] | None = None) -> None:
-        """One step's numbers, on disk when this returns; those of the ``clock`` go to TensorBoard alone."""
+        """Writes the numbers of one step; they are in the file when this returns.
+
+        Args:
+            step: the training step.
+            values: numbers by name.
+            clock: numbers that depend on the time; they go to TensorBoard only.
+        """
         self._rows.writerows([step, name, repr(value)] for name, value in values.items())
         self._file.flush()
         self._events.write(step, {**values, **(clock or {})})
 
 
 class Events:
-    """TensorBoard's file, written at once: tensorboardX's ``SummaryWriter`` writes in a thread, which a full disk ends,
-    and then waits for it for ever.
+    """TensorBoard's file of events, written without a thread.
+
+    tensorboardX's ``SummaryWriter`` writes in a thread. If the disk is full the thread ends, and the writer then
+    waits for it for ever.
 
     Args:
         folder: where the file goes.
-        step: from which the run goes on; TensorBoard forgets what files before this one have of later steps.
+        step: the step from which the run goes on; TensorBoard forgets later steps of earlier files.
     """
 
     def __init__(self, folder: Path, step: int):
@@ -65,6 +73,7 @@ class Events:
             self._put(step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes the numbers of one step."""
         self._put(
             step, summary={"value": [{"tag": name, "simple_value": value} for name, value in values.items()]}
         )
@@ -74,13 +83,20 @@ class Events:
         self._file.write_event(self._event(wall_time=time.time(), step=step, **content))
 
     def close(self) -> None:
+        """Closes the file."""
         self._file.close()
 
 
 def read_metrics(path: Path) -> list[tuple[int, str, float]]:
-    """The rows (step, name, value) of a ``metrics.csv``; none where there is no file.
+    """Reads the rows (step, name, value) of a ``metrics.csv``; there are none if the file does not exist.
 
-    A last row that a killed process left incomplete is passed over; ValueError for a damaged one before it.
+    An incomplete last row, which a killed process left, is skipped.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: another row is damaged, or the path is a folder.
     """
     if not path.exists():
         return []

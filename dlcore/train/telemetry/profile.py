@@ -1,4 +1,4 @@
-"""A JAX trace of some steps of a run, for ``tensorboard`` or Perfetto."""
+"""Writes a JAX trace of some steps of a run, for ``tensorboard`` or Perfetto."""
 
 import re
 from pathlib import Path
@@ -7,44 +7,51 @@ import jax
 
 
 class Trace:
-    """Traces the calls within some steps, into ``profile/`` of the run's folder.
+    """Traces the calls of some steps into the folder ``profile/`` of a run.
 
     Args:
-        folder: the run's.
-        steps: ``"FIRST-LAST"``; None traces nothing.
+        folder: the run's folder.
+        steps: the first and last step as ``"FIRST-LAST"``; None traces nothing.
         end: the run's last step.
 
     Raises:
-        ValueError: the text is something else, or begins behind the end.
+        ValueError: ``steps`` has another form, or the first step comes after the end.
     """
 
     def __init__(self, folder: Path, steps: str | None, end: int):
         self._folder, self._on = folder / "profile", False
-        self._first, self._last = _read(steps) if steps else (0, 0)
+        self._first, self._last = _parse(steps) if steps else (0, 0)
         if self._first > end:
             raise ValueError(f"--profile: got {steps!r}, expected steps of the run, which has {end}")
 
-    def before(self, steps: range) -> None:
-        """To be called before each call of the devices."""
+    def before_call(self, steps: range) -> None:
+        """Starts the trace if the call has one of the steps; the loop calls this before each call of the devices."""
         if not self._on and steps.start < self._last and steps.stop >= self._first:
             jax.profiler.start_trace(self._folder)
             self._on = True
 
-    def after(self, step: int, done: jax.Array) -> None:
-        """To be called with what a call gives, for which the trace waits behind its last step."""
+    def after_call(self, step: int, done: jax.Array) -> None:
+        """Ends the trace after its last step; the loop calls this after each call of the devices.
+
+        Args:
+            step: the last step of the call.
+            done: an output of the call; the trace waits for it before it ends.
+        """
         if self._on and step >= self._last:
             jax.block_until_ready(done)
             self.close()
 
     def close(self) -> None:
+        """Ends the trace if it is on."""
         if self._on:
             jax.profiler.stop_trace()
             self._on = False
 
 
-def _read(steps: str) -> tuple[int, int]:
-    """
-    >>> _read("100-110")
+def _parse(steps: str) -> tuple[int, int]:
+    """Reads the first and the last step.
+
+    >>> _parse("100-110")
     (100, 110)
     """
     found = re.fullmatch(r"(\d+)-(\d+)", steps)

@@ -1,4 +1,4 @@
-"""A run's rows: to the log for later, to the progress report for now."""
+"""Writes a run's rows: into the log for later, and into the progress report for now."""
 
 import contextlib
 from collections.abc import Callable, Mapping
@@ -20,18 +20,18 @@ from dlcore.utils.progress import Progress
 class Recorder(contextlib.ExitStack):
     """Writes training rows one call late, so that the devices work meanwhile, and evaluations at once.
 
-    A context manager; of several processes, the first one writes and speaks.
+    A context manager. If there are several processes, only the first one writes and prints.
 
     Args:
-        engine: of the run.
-        folder: the run's.
-        start: the step that the run goes on from.
-        alive: called for every batch of an evaluation.
+        engine: the run's engine.
+        folder: the run's folder.
+        start: the step from which the run goes on.
+        on_batch: called for every batch of an evaluation, which tells a watchdog that the run is alive.
     """
 
-    def __init__(self, engine: Engine, folder: Path, start: int, alive: Callable[[], None]):
+    def __init__(self, engine: Engine, folder: Path, start: int, on_batch: Callable[[], None]):
         super().__init__()
-        self.engine, self.alive = engine, alive
+        self.engine, self.on_batch = engine, on_batch
         self._log = self._progress = None
         if jax.process_index() == 0:
             self._log = self.enter_context(MetricsLog(folder, start))
@@ -40,32 +40,59 @@ class Recorder(contextlib.ExitStack):
             )
         self.speed = Speed()
         self._learning_rates = _learning_rates(engine)
-        self._unwritten: tuple[int, Metrics] | None = None
+        self._pending: tuple[int, Metrics] | None = None
 
-    def training(self, step: int, state: TrainState) -> TrainState:
-        """Takes the training metrics since the last row, for `write`; the state's begin anew."""
-        self._unwritten = step, state.metrics
+    def count_call(self, steps: int, counts: tuple[int, int], flops: float) -> None:
+        """Counts a call of the devices: see `Speed.add_call`."""
+        self.speed.add_call(steps, counts, flops)
+        if self._progress:
+            self._progress.advance(steps)
+
+    def take_metrics(self, step: int, state: TrainState) -> TrainState:
+        """Takes the training metrics since the last row for `write_row`; returns the state with zero metrics."""
+        self._pending = step, state.metrics
         return self.engine.with_zero_metrics(state)
 
-    def write(self) -> None:
-        """Writes the row that was taken, if any, for whose metrics it waits."""
-        if self._unwritten is None:
+    def write_row(self) -> None:
+        """Writes the row of the metrics that were taken, if any; waits until the devices have computed them."""
+        if self._pending is None:
             return
-        step, metrics = self._unwritten
-        self._unwritten = None
-        values, rates = read_sums(metrics), self.speed.row()
+        step, metrics = self._pending
+        self._pending = None
+        values, rates = read_sums(metrics), self.speed.read_rates()
         row = {f"train/{name}": value for name, value in values.items()}
         row["train/learning_rate"] = self._learning_rates[step]
         best = self.engine.experiment.best
         shown = next(name for name in ("loss", best, *values) if name in values)
-        self._say(
+        self._record(
             step,
             row,
             {shown: values[shown], "steps/s": rates["steps_per_second"]},
             clock={f"train/{name}": value for name, value in rates.items()},
         )
 
-    def _say(
+    def record_monitor(self, step: int, state: TrainState) -> None:
+        """Logs what the experiment's monitor measures, if there is a monitor and the config asks for it."""
+        monitor = self.engine.experiment.monitor
+        if monitor is None or self.engine.config.train.monitor_every is None:
+            return
+        self.write_row()
+        with self.speed.paused(), jax.transfer_guard("allow"):
+            values = monitor(*self.engine.replicate((state.params, state.model_state)))
+            if self._log:
+                self._log.write(step, {f"flow/{name}": value for name, value in values.items()})
+
+    def record_evaluation(self, step: int, state: TrainState) -> dict[str, float]:
+        """Evaluates the state on the whole evaluation set, logs the result and returns it."""
+        self.write_row()
+        with self.speed.paused():
+            values = evaluate(self.engine, state, self.on_batch)
+            best = self.engine.experiment.best
+            row = {f"eval/{name}": value for name, value in values.items()}
+            self._record(step, row, {f"eval {best}": values[best]})
+        return values
+
+    def _record(
         self,
         step: int,
         row: Mapping[str, float],
@@ -76,36 +103,9 @@ class Recorder(contextlib.ExitStack):
             self._log.write(step, row, clock)
             self._progress.report({name: f"{value:.4g}" for name, value in shown.items()}, step)
 
-    def count(self, steps: int, counts: tuple[int, int], flops: float) -> None:
-        """Counts a call: its steps, its examples and frames, its operations."""
-        self.speed.add(steps, counts, flops)
-        if self._progress:
-            self._progress.advance(steps)
-
-    def monitored(self, step: int, state: TrainState) -> None:
-        """Logs what the experiment's monitor measures, if it has one and the config asks for it."""
-        monitor = self.engine.experiment.monitor
-        if monitor is None or self.engine.config.train.monitor_every is None:
-            return
-        self.write()
-        with self.speed.paused(), jax.transfer_guard("allow"):
-            values = monitor(*self.engine.everywhere((state.params, state.model_state)))
-            if self._log:
-                self._log.write(step, {f"flow/{name}": value for name, value in values.items()})
-
-    def evaluation(self, step: int, state: TrainState) -> dict[str, float]:
-        """Evaluates on the whole set and logs it."""
-        self.write()
-        with self.speed.paused():
-            values = evaluate(self.engine, state, self.alive)
-            best = self.engine.experiment.best
-            row = {f"eval/{name}": value for name, value in values.items()}
-            self._say(step, row, {f"eval {best}": values[best]})
-        return values
-
 
 def _learning_rates(engine: Engine) -> dict[int, float]:
-    """Of the updates that lead to the steps whose rows are written, all at once."""
+    """The learning rate of the update that leads to each logged step, computed for all steps at once."""
     config = engine.config
     last, every = int(config.train.steps), int(config.train.log_every)
     steps = np.unique([*range(every, last + 1, every), last])

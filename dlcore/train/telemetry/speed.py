@@ -11,19 +11,28 @@ import numpy as np
 
 
 class Speed:
-    """Counts and clocks since the last row, read as rates by `row`; evaluations and checkpoints do not count."""
+    """Counts and clocks since the last row, which `read_rates` turns into rates.
+
+    Only the time of training counts, not that of evaluations, checkpoints and compilations.
+    """
 
     def __init__(self) -> None:
         self._compile_seconds = 0.0
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._steps, self._examples, self._frames, self._flops = 0, 0, 0, 0.0
         self._data_seconds = 0.0
         self._began = time.monotonic()
 
-    def add(self, steps: int, counts: tuple[int, int], flops: float) -> None:
-        """Counts a call: its steps, its examples and frames, its operations."""
+    def add_call(self, steps: int, counts: tuple[int, int], flops: float) -> None:
+        """Counts a call of the devices.
+
+        Args:
+            steps: training steps in the call.
+            counts: examples and frames of its batches, see `count_examples`.
+            flops: floating-point operations of the call.
+        """
         examples, frames = counts
         self._steps += steps
         self._examples += examples
@@ -32,27 +41,28 @@ class Speed:
 
     @contextlib.contextmanager
     def waiting_for_data(self) -> Iterator[None]:
+        """Counts the time in the block as waiting for data."""
         began = time.monotonic()
         yield
         self._data_seconds += time.monotonic() - began
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """What happens within is not training."""
+        """Leaves the time in the block out, since it is not training."""
         began = time.monotonic()
         yield
         self._began += time.monotonic() - began
 
-    def compiled(self, seconds: float) -> None:
-        """Compilation is reported on its own and slows no step down."""
+    def add_compilation(self, seconds: float) -> None:
+        """Counts the time of a compilation, which has a rate of its own and slows no step down."""
         self._compile_seconds += seconds
         self._began += seconds
 
-    def row(self) -> dict[str, float]:
-        """The rates since the last row; the next ones begin here.
+    def read_rates(self) -> dict[str, float]:
+        """Returns the rates since the last call of this method.
 
-        ``data_seconds`` of a step are those in which the loop waited for the batch, ``device_seconds`` the others, in
-        which it waited for the devices or fed them.
+        In the ``data_seconds`` of a step the loop waited for the batch. In its ``device_seconds`` the loop waited for
+        the devices or fed them.
         """
         seconds, steps = max(time.monotonic() - self._began, 1e-9), max(self._steps, 1)
         rates = {
@@ -66,14 +76,16 @@ class Speed:
         }
         if self._frames:
             rates["frames_per_second"] = self._frames / seconds
-        self._begin()
+        self._reset()
         return rates
 
 
-def count(batch: Mapping[str, Any]) -> tuple[int, int]:
-    """A batch's examples, and its frames (or tokens): the sum of its ``lengths``, or what ``inputs [B, T, F]`` hold.
+def count_examples(batch: Mapping[str, Any]) -> tuple[int, int]:
+    """The number of examples in a batch and the number of its frames (or tokens).
 
-    >>> count({"inputs": np.zeros((3, 5, 2)), "lengths": np.array([5, 2, 0])})
+    Frames are the sum of ``lengths``, or all steps of ``inputs [B, T, F]`` or ``[B, T]``; other batches have 0.
+
+    >>> count_examples({"inputs": np.zeros((3, 5, 2)), "lengths": np.array([5, 2, 0])})
     (3, 7)
     """
     examples = len(next(iter(batch.values())))
@@ -84,7 +96,7 @@ def count(batch: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def peak_memory_bytes() -> float:
-    """The most memory that the first local device has held; of the whole process where the device does not say."""
+    """The most memory that the first local device has used; that of the process if the device does not tell."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "peak_bytes_in_use" in stats:
         return float(stats["peak_bytes_in_use"])

@@ -1,4 +1,4 @@
-"""Checksums hold for what was written and for nothing else, whichever byte of whichever file changed."""
+"""Checksums hold for the files that were written, and a changed byte in any file is found."""
 
 import json
 
@@ -18,7 +18,7 @@ def saved_checkpoint(tmp_path_factory):
     return folder / "7"
 
 
-def test_a_saved_checkpoint_has_checksums_of_all_that_is_in_it(folder):
+def test_a_saved_checkpoint_has_checksums_of_all_its_files(folder):
     assert find_damage(folder) is None
     listed = json.loads((folder / NAME).read_text())
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -31,14 +31,14 @@ def test_a_changed_byte_anywhere_is_found(folder):
     for name in (*listed, NAME):
         path = folder / name
         whole = path.read_bytes()
-        place = len(whole) // 2
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        middle = len(whole) // 2
+        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
         assert find_damage(folder), name
         path.write_bytes(whole)
     assert find_damage(folder) is None
 
 
-def test_the_time_alone_may_differ(folder):
+def test_only_the_time_may_differ(folder):
     path = folder / TIMED
     whole = path.read_text()
     path.write_text(json.dumps({**json.loads(whole), "commit_timestamp_nsecs": 1}))
@@ -49,12 +49,12 @@ def test_the_time_alone_may_differ(folder):
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", '{"a": 1}', '{"a": [1, "b"]}', "{", "\x00\x00"])
-def test_checksums_that_are_none(tmp_path, text):
+def test_a_damaged_file_of_checksums_is_found(tmp_path, text):
     (tmp_path / NAME).write_text(text)
     assert find_damage(tmp_path) == "checksums.json cannot be read"
 
 
-def test_what_is_wrong_is_said(tmp_path):
+def test_every_kind_of_damage_is_described(tmp_path):
     assert find_damage(tmp_path) == "checksums.json is missing"
     (tmp_path / "values").mkdir()
     (tmp_path / "values" / "a").write_bytes(b"12345")

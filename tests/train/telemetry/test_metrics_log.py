@@ -1,7 +1,6 @@
-"""metrics.csv, and what a person sees."""
+"""``metrics.csv`` and TensorBoard events hold what was written, also after a kill or on a full disk."""
 
-import subprocess
-import sys
+import resource
 
 import pytest
 from tensorboardX.proto.event_pb2 import Event
@@ -19,7 +18,7 @@ def test_rows_come_back_as_they_were(tmp_path):
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
 
-def test_rows_behind_the_restored_step_are_dropped(tmp_path):
+def test_rows_after_the_restored_step_are_dropped(tmp_path):
     with MetricsLog(tmp_path, 0) as log:
         for step in (5, 10, 15):
             log.write(step, {"train/loss": float(step)})
@@ -28,7 +27,7 @@ def test_rows_behind_the_restored_step_are_dropped(tmp_path):
     assert [value for _, _, value in read_metrics(tmp_path / "metrics.csv")] == [5.0, 10.0, -1.0]
 
 
-def test_a_row_that_a_killed_process_left_incomplete_is_passed_over(tmp_path):
+def test_an_incomplete_last_row_is_skipped(tmp_path):
     with MetricsLog(tmp_path, 0) as log:
         log.write(5, {"train/loss": 1.0})
     path = tmp_path / "metrics.csv"
@@ -46,23 +45,28 @@ def test_a_damaged_row_is_named(tmp_path):
             read_metrics(path)
 
 
-def test_a_disk_that_takes_no_more_is_an_error_at_once(tmp_path):
-    """No thread that dies of it, for which the run would wait."""
-    program = (
-        "import resource, signal, sys\n"
-        "from pathlib import Path\n"
-        "from dlcore.train.telemetry.metrics_log import MetricsLog\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "with MetricsLog(Path(sys.argv[1]), 0) as log:\n"
-        "    for step in range(1, 10_000):\n"
-        "        log.write(step, {'train/loss': 0.5}, {f'train/{number}': 1.0 for number in range(10)})\n"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert finished.returncode == 1
-    assert "OSError: [Errno 27]" in finished.stderr
+@pytest.fixture
+def small_files():
+    """Files of this process cannot grow over 20 kB, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_full_disk_raises_at_once(tmp_path):
+    """A thread that writes would end instead, and the run would wait for it for ever."""
+
+    def write_much():
+        with MetricsLog(tmp_path, 0) as log:
+            for step in range(1, 10_000):
+                log.write(step, {"train/loss": 0.5}, {f"train/{index}": 1.0 for index in range(10)})
+
+    with pytest.raises(OSError, match="File too large"):
+        write_much()
     rows = read_metrics(tmp_path / "metrics.csv")
+    assert rows
     assert [step for step, _, _ in rows] == list(range(1, len(rows) + 1))
 
 

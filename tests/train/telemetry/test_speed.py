@@ -1,21 +1,15 @@
-"""Rates are counts over the time of training alone."""
+"""Rates are counts divided by the time of training alone."""
 
-import dataclasses
-import time
 from unittest import mock
 
 import numpy as np
 import pytest
 
-from dlcore.train import loop
-from dlcore.train.engine import Engine
 from dlcore.train.telemetry import speed
-from dlcore.train.telemetry.metrics_log import MetricsLog
-from tests.helpers import sequence_toy
 
 
 class Clock:
-    """Time that passes only when it is told to."""
+    """A clock that a test moves."""
 
     def __init__(self):
         self.now = 100.0
@@ -24,29 +18,29 @@ class Clock:
         return self.now
 
 
-def test_rates_by_hand():
+def test_rates_are_those_by_hand():
     clock = Clock()
     with mock.patch.object(speed, "time", clock):
         meter = speed.Speed()
         clock.now += 3.0  # a compilation, which is reported on its own
-        meter.compiled(3.0)
+        meter.add_compilation(3.0)
         for _ in range(4):
             with meter.waiting_for_data():
                 clock.now += 0.5
             clock.now += 1.5
-            meter.add(2, (16, 120), 1e6)
+            meter.add_call(2, (16, 120), 1e6)
         with meter.paused():
             clock.now += 50.0
-        row = meter.row()
-        again = meter.row()
-    assert row["steps_per_second"] == pytest.approx(8 / 8)
-    assert row["examples_per_second"] == pytest.approx(64 / 8)
-    assert row["frames_per_second"] == pytest.approx(480 / 8)
-    assert row["flops_per_second"] == pytest.approx(4e6 / 8)
-    assert row["data_seconds"] == pytest.approx(0.25)
-    assert row["device_seconds"] == pytest.approx(0.75)
-    assert row["compile_seconds"] == 3.0
-    assert row["peak_memory_bytes"] > 1e7
+        rates = meter.read_rates()
+        again = meter.read_rates()
+    assert rates["steps_per_second"] == pytest.approx(8 / 8)
+    assert rates["examples_per_second"] == pytest.approx(64 / 8)
+    assert rates["frames_per_second"] == pytest.approx(480 / 8)
+    assert rates["flops_per_second"] == pytest.approx(4e6 / 8)
+    assert rates["data_seconds"] == pytest.approx(0.25)
+    assert rates["device_seconds"] == pytest.approx(0.75)
+    assert rates["compile_seconds"] == 3.0
+    assert rates["peak_memory_bytes"] > 1e7
     assert again["steps_per_second"] == 0
 
 
@@ -60,37 +54,14 @@ def test_rates_by_hand():
         ({"features": np.zeros((3, 5))}, (3, 0)),
     ],
 )
-def test_examples_and_frames(batch, expected):
-    assert speed.count(batch) == expected
+def test_examples_and_frames_are_counted(batch, expected):
+    assert speed.count_examples(batch) == expected
 
 
-def test_a_run_reports_where_its_time_goes_and_keeps_it_out_of_the_table(tmp_path, monkeypatch):
-    clocks = []
-    write = MetricsLog.write
-    monkeypatch.setattr(
-        MetricsLog,
-        "write",
-        lambda self, step, row, clock=None: (clocks.append(clock), write(self, step, row, clock)),
-    )
-    config = sequence_toy.Config()
-    slow = sequence_toy.experiment(config)
+def test_the_devices_own_count_of_memory_is_preferred(monkeypatch):
+    class Device:
+        def memory_stats(self):
+            return {"peak_bytes_in_use": 123}
 
-    class SlowData:
-        batch_size = 8
-
-        def __getitem__(self, step):
-            time.sleep(0.05)
-            return slow.train_data[step]
-
-    loop.train(Engine(dataclasses.replace(slow, train_data=SlowData()), config), tmp_path)
-    rows = [clock for clock in clocks if clock]
-    assert len(rows) == 4
-    last = rows[-1]
-    assert last["train/data_seconds"] > last["train/device_seconds"]
-    # The row before was written when the first of its three steps had begun already.
-    lengths = [slow.train_data[step]["lengths"].sum() for step in (10, 11)]
-    frames = last["train/frames_per_second"] / last["train/steps_per_second"]
-    assert frames == pytest.approx(np.mean(lengths), rel=1e-6)
-    products = 3 * 8 * 9 * 2 * (2 + 8) * 32  # of the LSTM, forward and backward; the gates come on top
-    assert products < last["train/flops_per_second"] / last["train/steps_per_second"] < 3 * products
-    assert "per_second" not in (tmp_path / "metrics.csv").read_text()
+    monkeypatch.setattr(speed.jax, "local_devices", lambda: [Device()])
+    assert speed.peak_memory_bytes() == 123.0

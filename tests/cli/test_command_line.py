@@ -1,0 +1,99 @@
+"""Flags are parsed with one line for a mistake, and a run's name gives its folder."""
+
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from absl import flags
+
+import dlcore as dl
+from dlcore.cli.command_line import choose_folder, parse_flags
+from dlcore.config.flags import define_flags, with_flags
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    """Parses flags of the common config."""
+
+    def parse(*arguments):
+        values = flags.FlagValues()
+        flags.DEFINE_integer("verbosity", 0, "", flag_values=values)
+        define_flags(dl.Config(), "program", values)
+        monkeypatch.setattr(flags, "FLAGS", values)
+        assert parse_flags(["program", *arguments]) == ["program"]
+        return with_flags(dl.Config(), values), values.verbosity
+
+    return parse
+
+
+def test_flags_are_parsed_and_libraries_print_warnings_only(parse, capsys):
+    config, verbosity = parse("--config.seed=3")
+    assert (config.seed, verbosity) == (3, -1)
+    assert parse("--verbosity=1")[1] == 1
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_old_flag_is_understood_and_its_new_name_is_told(parse, capsys):
+    config, _ = parse("--config.train.patience=300", "--config.train.read_ahead=4")
+    assert (config.train.hang_timeout, config.train.prefetch) == (300, 4)
+    assert sorted(capsys.readouterr().err.splitlines()) == [
+        "note: --config.train.patience is now --config.train.hang_timeout",
+        "note: --config.train.read_ahead is now --config.train.prefetch",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("train", "train: no such argument; flags are --name=value, see --help"),
+        ("--config.seed=-1", "flag --config.seed=-1: expected an integer >= 0"),
+        ("--config.sed=1", "Unknown command line flag 'config.sed'. Did you mean: config.seed"),
+        ("--config.train.patience=0", "expected a number > 0"),
+    ],
+)
+def test_a_mistake_ends_with_2_and_one_line(parse, capsys, argument, message):
+    with pytest.raises(SystemExit) as stop:
+        parse(argument)
+    assert stop.value.code == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert message in shown
+    assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize("argument", ["--help", "-help", "-h", "--helpshort"])
+def test_help_ends_with_0_and_does_not_list_old_flags(parse, capsys, argument):
+    with pytest.raises(SystemExit) as stop:
+        parse(argument)
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--config.train.hang_timeout:" in shown
+    assert "patience" not in shown
+    assert "read_ahead" not in shown
+
+
+def test_a_name_gives_a_folder_below_that_of_the_program(monkeypatch):
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=SimpleNamespace(name="a.digits")))
+    assert choose_folder("first", None) == Path("runs/digits/first")
+    assert re.fullmatch(r"runs/digits/[\d-]{10}_[\d-]{8}", str(choose_folder(None, None)))
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=None))
+    monkeypatch.setattr(sys, "argv", ["/some/where/pixels.py"])
+    assert choose_folder("first", None) == Path("runs/pixels/first")
+
+
+def test_a_working_directory_is_the_folder_itself(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert choose_folder(None, "~/run") == Path("/home/me/run")
+
+
+@pytest.mark.parametrize("name", ["a/b", "", ".hidden", "a b", "../up"])
+def test_a_name_that_is_a_path_is_refused(name):
+    with pytest.raises(ValueError, match=f"--run: got '{re.escape(name)}', expected letters, digits and"):
+        choose_folder(name, None)
+
+
+def test_a_name_and_a_folder_are_refused():
+    with pytest.raises(ValueError, match="--run: got a --workdir too, expected one of them"):
+        choose_folder("first", "folder")
