@@ -21,8 +21,8 @@ from .measures.recurrence import Recurrence as Recurrence
 from .measures.recurrence import state_cotangents as state_cotangents
 from .measures.recurrence import trajectory as trajectory
 from .measures.summary import first_nonfinite as first_nonfinite
+from .measures.summary import fit_rate as fit_rate
 from .measures.summary import half_life as half_life
-from .measures.summary import slope as slope
 from .measures.summary import summarize as summarize
 from .models.find_recurrences import ModelRecurrence as ModelRecurrence
 from .models.find_recurrences import find_recurrences as find_recurrences

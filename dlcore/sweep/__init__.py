@@ -1,4 +1,4 @@
-"""Many configurations as one vectorized program, and a table with which a stopped sweep goes on."""
+"""Many configurations as one vectorized program, and a table from which a stopped sweep goes on."""
 
 import lazy_loader
 

@@ -1,8 +1,4 @@
-"""Many configurations as one vectorized program, and a table with which a sweep that was stopped goes on.
-
-A sweep has few shapes and many numbers: a recurrent scale, a bias, a seed change no shape. So these are arguments of
-a program that is compiled once for each `Group`, vectorized over configurations, and shared out over the devices.
-"""
+"""Runs a sweep: compiles one program for each group, vectorized over configurations and shared out over the devices."""
 
 import contextlib
 import functools
@@ -10,19 +6,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from dlcore.config.text import to_text
-from dlcore.sweep.plan import Group, Measure, Sweep, Tree
+from dlcore.sweep.plan import Group, MeasureFunction, Sweep, Tree
 from dlcore.sweep.table import Row, Table
 from dlcore.utils.progress import Progress
-
-if TYPE_CHECKING:
-    pass
 
 Program: TypeAlias = Callable[[Tree, dict[str, np.ndarray]], Mapping[str, jax.Array]]
 
@@ -31,44 +24,49 @@ LEVEL = "xla_backend_optimization_level"
 
 
 def run(sweep: Sweep, path: Path, memory: float | None = None) -> list[Row]:
-    """Measures what the table does not have yet, and returns its rows of this sweep in their order.
+    """Measures the configurations that the table does not have yet.
 
-    Each batch's rows are on the disk when the next batch begins. The same configurations in the same batches give the
-    same bytes.
+    The rows of a batch are on the disk before the next batch begins. The same configurations in the same batches give
+    the same bytes.
 
     Args:
         sweep: what to measure.
-        path: the table, CSV with a row a configuration and measures with six digits.
-        memory: bytes that a batch may take; None: half of what is free.
+        path: the table, a CSV file with a row for each configuration and six digits for each measure.
+        memory: bytes that a batch may take; None means half of what is free.
+
+    Returns:
+        The table's rows of this sweep, in the order of its groups.
 
     Raises:
-        ValueError: the file is no table of these columns. BlockingIOError: another process writes to it.
+        ValueError: the file is not a table with these columns.
+        BlockingIOError: another process writes to the table.
     """
     memory = free_memory() / 2 if memory is None else memory
-    points = [point for group in sweep.groups for point in group.points()]
+    wanted = [row for group in sweep.groups for row in group.configurations()]
     with Table(path, sweep.settings, sweep.measures) as table, contextlib.ExitStack() as stack:
-        done = sum(point in table for point in points)
-        progress = stack.enter_context(Progress("sweep", "configuration", len(points), done))
+        done = sum(row in table for row in wanted)
+        progress = stack.enter_context(Progress("sweep", "configuration", len(wanted), done))
         progress.advance(0)  # starts the clock
-        threads = ThreadPoolExecutor(os.cpu_count())  # which compile while others run
+        threads = ThreadPoolExecutor(os.cpu_count())  # They compile while other programs run.
         stack.callback(threads.shutdown, cancel_futures=True)
-        missing = [group for group in sweep.groups if any(point not in table for point in group.points())]
-        sizes = [
-            batch_size(len(group.own), jax.local_device_count(), group.bytes_each, memory)
-            for group in missing
-        ]
-        programs = [threads.submit(_compiled, *job) for job in zip(missing, sizes, strict=True)]
-        for group, size, program in zip(missing, sizes, programs, strict=True):
-            _fill(group, program.result(), size, table, progress)
-        return [table[point] for point in points]
+        jobs = []
+        for group in sweep.groups:
+            if any(row not in table for row in group.configurations()):
+                size = batch_size(len(group.numbers), jax.local_device_count(), group.bytes_each, memory)
+                jobs.append((group, size, threads.submit(_compile, group, size)))
+        for group, size, program in jobs:
+            _measure_missing(group, program.result(), size, table, progress)
+        return [table[row] for row in wanted]
 
 
 def batch_size(configurations: int, devices: int, bytes_each: int, memory: float) -> int:
-    """How many configurations are measured at a time: in as few batches as memory allows, all of the same size.
+    """How many configurations are measured at a time, so that batches are few, fit into memory and have the same size.
 
     Args:
-        configurations: how many there are. devices: of which their number is a multiple.
-        bytes_each: of one. memory: bytes for all; one configuration a device is measured in any case.
+        configurations: number of configurations.
+        devices: number of devices, of which the result is a multiple.
+        bytes_each: bytes that a configuration takes.
+        memory: bytes for a batch. Each device measures at least one configuration, even if it does not fit.
 
     >>> batch_size(64, 1, 10**6, 40e6), batch_size(64, 8, 10**6, 40e6), batch_size(3, 2, 10**6, 1e3)
     (32, 32, 2)
@@ -80,7 +78,7 @@ def batch_size(configurations: int, devices: int, bytes_each: int, memory: float
 
 
 def free_memory() -> float:
-    """Bytes that are free on all of the process' devices, or in the machine where these do not say."""
+    """Bytes that are free on all devices of the process, or in the machine if the devices do not tell."""
     statistics = [device.memory_stats() or {} for device in jax.local_devices()]
     if all("bytes_limit" in known for known in statistics):
         return sum(known["bytes_limit"] - known["bytes_in_use"] for known in statistics)
@@ -91,29 +89,32 @@ def free_memory() -> float:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
 
 
-def _fill(group: Group, program: Program, size: int, table: Table, progress: Progress) -> None:
-    for labels, shared in group.shared:
-        points = group.points_with(labels)
-        missing = [number for number, point in enumerate(points) if point not in table]
+def _measure_missing(group: Group, program: Program, size: int, table: Table, progress: Progress) -> None:
+    """Measures the group's configurations that the table does not have, in batches of this size."""
+    for shared in group.shared:
+        rows = group.configurations_of(shared)
+        missing = [index for index, row in enumerate(rows) if row not in table]
         for start in range(0, len(missing), size):
             batch = missing[start : start + size]
-            measured = program(_arrays(shared), _stacked([group.own[number] for number in batch], size))
-            table.append([points[number] for number in batch], jax.device_get(measured))
+            numbers = _stack([group.numbers[index] for index in batch], size)
+            measured = program(_to_arrays(shared.arrays), numbers)
+            table.append([rows[index] for index in batch], jax.device_get(measured))
             progress.advance(len(batch))
-            progress.report({name: to_text(value) for name, value in {**group.settings, **labels}.items()})
+            labels = {**group.settings, **shared.labels}
+            progress.report({name: to_text(value) for name, value in labels.items()})
 
 
-def _compiled(group: Group, size: int) -> Program:
-    """For batches of that size."""
-    arguments = _arrays(group.shared[0][1]), _stacked(group.own[:1], size)
+def _compile(group: Group, size: int) -> Program:
+    """The group's program for batches of this size."""
+    arguments = _to_arrays(group.shared[0].arrays), _stack(group.numbers[:1], size)
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
     leaves, structure = jax.tree.flatten(shapes)
-    return _program(group.measure, tuple(jax.local_devices()), structure, tuple(leaves))
+    return _compile_once(group.measure, tuple(jax.local_devices()), structure, tuple(leaves))
 
 
 @functools.lru_cache
-def _program(
-    measure: Measure,
+def _compile_once(
+    measure: MeasureFunction,
     devices: tuple[jax.Device, ...],
     structure: Any,
     leaves: tuple[jax.ShapeDtypeStruct, ...],
@@ -127,17 +128,20 @@ def _program(
 
 
 def _options(platform: str) -> dict[str, Any]:
-    """A program runs for less time than a CPU's compiler takes for it, of which this level saves a fifth."""
+    """The compiler's options.
+
+    On a CPU a program of a sweep compiles for longer than it runs. This level makes compilation a fifth shorter.
+    """
     chosen = LEVEL in os.environ.get("XLA_FLAGS", "")
     return {LEVEL: 1} if platform == "cpu" and not chosen else {}
 
 
-def _arrays(tree: Tree) -> Tree:
-    """Python's numbers as arrays, whose dtype does not depend on what they meet."""
+def _to_arrays(tree: Tree) -> Tree:
+    """Python's numbers become arrays, so that their dtype does not depend on what they are combined with."""
     return jax.tree.map(np.asarray, tree)
 
 
-def _stacked(numbers: Sequence[Mapping[str, float]], size: int) -> dict[str, np.ndarray]:
-    """By name ``[size]``, filled up with the last ones."""
+def _stack(numbers: Sequence[Mapping[str, float]], size: int) -> dict[str, np.ndarray]:
+    """The numbers by name, ``[size]``. The last ones are repeated to fill the batch."""
     filled = [*numbers, *[numbers[-1]] * (size - len(numbers))]
     return {name: np.array([row[name] for row in filled], np.float32) for name in filled[0]}

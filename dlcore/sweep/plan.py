@@ -1,4 +1,8 @@
-"""TODO."""
+"""The plan of a sweep: which configurations there are, and what is measured for each.
+
+A sweep has few shapes and many numbers. A scale, a bias or a seed changes no shape, so one compiled program can take
+them as arguments. A `Group` is the configurations of one program; a `Sweep` is all groups of one table.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -11,50 +15,67 @@ from dlcore.sweep.table import Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
 Tree: TypeAlias = Any
+MeasureFunction: TypeAlias = Callable[[Tree, dict[str, jax.Array]], Mapping[str, jax.Array]]
+"""``arrays, numbers -> {name: scalar}`` of one configuration; see `Group`."""
 
 
-Measure: TypeAlias = Callable[[Tree, dict[str, jax.Array]], Mapping[str, jax.Array]]
+class SharedInputs(NamedTuple):
+    """What several configurations of a group have in common, such as a seed and the data that it makes.
+
+    Attributes:
+        labels: columns of the table, such as ``{"seed": 0}``.
+        arrays: a pytree of arrays, the first argument of `Group.measure`. The configurations share it in memory, too.
+    """
+
+    labels: Mapping[str, Any]
+    arrays: Tree
 
 
 class Group(NamedTuple):
-    """Configurations that one compiled program measures.
+    """Configurations that one compiled program measures: every entry of ``shared`` with every entry of ``numbers``.
 
     Attributes:
-        measure: ``measure(shared, own) -> {name: scalar}`` of one configuration, pure and hashable: equal ones are
-            compiled once in a process.
+        measure: ``measure(arrays, numbers) -> {name: scalar}`` of one configuration. It must be pure and hashable.
+            Equal functions are compiled once in a process.
         settings: what is compiled in, such as a cell and a length: columns of the table.
-        shared: what several configurations have in common, such as a seed: their columns of the table, and the pytree
-            of arrays that is `measure`'s first argument, and which they share in memory, too.
-        own: the numbers of each configuration beside that: columns of the table, and `measure`'s second argument.
-        bytes_each: about how much memory a configuration takes.
+        shared: what several configurations have in common.
+        numbers: the numbers of each configuration by name, over which the program is vectorized. They are columns of
+            the table, and the second argument of `measure`.
+        bytes_each: roughly how much memory a configuration takes.
+
+    >>> def power(arrays, numbers):
+    ...     return {"power": arrays ** numbers["exponent"]}
+    >>> shared = [SharedInputs({"base": base}, base) for base in (2.0, 3.0)]
+    >>> group = Group(power, {"kind": "power"}, shared, [{"exponent": 1.0}, {"exponent": 2.0}], bytes_each=8)
+    >>> [(row["base"], row["exponent"]) for row in group.configurations()]
+    [('2.0', '1.0'), ('2.0', '2.0'), ('3.0', '1.0'), ('3.0', '2.0')]
     """
 
-    measure: Measure
+    measure: MeasureFunction
     settings: Mapping[str, Any]
-    shared: Sequence[tuple[Mapping[str, Any], Tree]]
-    own: Sequence[Mapping[str, float]]
+    shared: Sequence[SharedInputs]
+    numbers: Sequence[Mapping[str, float]]
     bytes_each: int
 
-    def points(self) -> list[Row]:
-        """All configurations as the table has them, without what is measured."""
-        return [point for labels, _ in self.shared for point in self.points_with(labels)]
+    def configurations(self) -> list[Row]:
+        """All configurations as rows of the table, without what is measured."""
+        return [row for shared in self.shared for row in self.configurations_of(shared)]
 
-    def points_with(self, labels: Mapping[str, Any]) -> list[Row]:
-        """Those with these shared columns."""
-        rows = [{**self.settings, **labels, **numbers} for numbers in self.own]
+    def configurations_of(self, shared: SharedInputs) -> list[Row]:
+        """The configurations with these shared inputs, one for each entry of ``numbers``."""
+        rows = [{**self.settings, **shared.labels, **numbers} for numbers in self.numbers]
         return [{name: to_text(value) for name, value in row.items()} for row in rows]
 
 
 class Sweep(NamedTuple):
-    """What is measured, and what is made of it.
+    """What is measured, and the figures that are made of it.
 
     Attributes:
         groups: all configurations.
-        settings: the table's columns that tell them apart; of one that has no such setting it is empty.
-        measures: its further columns, the names that every `Group.measure` returns.
-        figures: ``figures(rows) -> {name: matplotlib figure}``, of the table's rows.
+        settings: columns that identify a configuration; empty where a setting does not apply.
+        measures: the other columns, the names that every `Group.measure` returns.
+        figures: ``figures(rows) -> {name: matplotlib figure}``, made from the table's rows.
     """
 
     groups: Sequence[Group]

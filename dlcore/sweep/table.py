@@ -1,4 +1,4 @@
-"""A sweep's table, a row a configuration as soon as it is measured, and how long the others will take."""
+"""A sweep's table on the disk: a row for each configuration, written as soon as it is measured."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -10,19 +10,22 @@ import numpy as np
 from dlcore.utils.locks import lock_file
 
 Row: TypeAlias = dict[str, str]
+"""A row's texts by column."""
 
 
 class Table:
-    """Rows of a CSV file by the settings that tell them apart; a context manager that no other process has meanwhile.
+    """The rows of a CSV file by their settings. A context manager, during which no other process can open the table.
 
-    A last row that a killed process left incomplete is dropped, and measured again.
+    If a killed process left the last row incomplete, the row is dropped, and its configuration is measured again.
 
     Args:
-        path: the file, made where there is none.
-        settings, measures: its columns.
+        path: the file. It is made if it is missing.
+        settings: the columns that identify a row.
+        measures: the other columns.
 
     Raises:
-        ValueError: the file has other columns, or a row is damaged. BlockingIOError: another process has it.
+        ValueError: the file has other columns, or a row is damaged.
+        BlockingIOError: another process has the table open.
     """
 
     def __init__(self, path: Path, settings: Sequence[str], measures: Sequence[str]):
@@ -48,35 +51,41 @@ class Table:
     def __exit__(self, *_: Any) -> None:
         self._file.close()
 
-    def __contains__(self, point: Mapping[str, str]) -> bool:
-        return self._key(point) in self._rows
+    def __contains__(self, configuration: Mapping[str, str]) -> bool:
+        return self._key(configuration) in self._rows
 
-    def __getitem__(self, point: Mapping[str, str]) -> Row:
-        return self._rows[self._key(point)]
+    def __getitem__(self, configuration: Mapping[str, str]) -> Row:
+        return self._rows[self._key(configuration)]
 
-    def append(self, points: Sequence[Mapping[str, str]], measured: Mapping[str, np.ndarray]) -> None:
-        """Rows of these settings and measures ``[N]``, of which the first ones count; on the disk when it returns."""
-        for number, point in enumerate(points):
-            measures = {name: _text(values[number]) for name, values in measured.items()}
-            row = {**dict.fromkeys(self._settings, ""), **point, **measures}
+    def append(self, configurations: Sequence[Mapping[str, str]], measured: Mapping[str, np.ndarray]) -> None:
+        """Adds rows. They are on the disk when the call returns.
+
+        Args:
+            configurations: the settings of each row.
+            measured: the measures by name, ``[N]``. If N is larger than the number of rows, the first ones count.
+        """
+        for index, configuration in enumerate(configurations):
+            measures = {name: _text(values[index]) for name, values in measured.items()}
+            row = {**dict.fromkeys(self._settings, ""), **configuration, **measures}
             self._writer.writerow(row)
             self._rows[self._key(row)] = row
         self._file.flush()
 
-    def _key(self, point: Mapping[str, str]) -> tuple[str, ...]:
-        return tuple(point.get(name, "") for name in self._settings)
+    def _key(self, row: Mapping[str, str]) -> tuple[str, ...]:
+        return tuple(row.get(name, "") for name in self._settings)
 
     def _read(self) -> list[Row]:
+        """The complete rows of the file, which is cut after the last of them."""
         self._file.seek(0)
         text, header = self._file.read(), ",".join(self._columns) + "\n"
         if not text.startswith(header) and not header.startswith(text):
             raise self._error("columns", text.partition("\n")[0])
-        whole = text[: text.rfind("\n") + 1]
-        rows = list(csv.reader(whole.splitlines()[1:]))
+        complete = text[: text.rfind("\n") + 1]
+        rows = list(csv.reader(complete.splitlines()[1:]))
         for row in rows:
             if len(row) != len(self._columns):
                 raise self._error("row", ",".join(row))
-        self._file.truncate(len(whole.encode()))
+        self._file.truncate(len(complete.encode()))
         self._file.seek(0, 2)
         return [dict(zip(self._columns, row, strict=True)) for row in rows]
 
@@ -88,5 +97,6 @@ class Table:
 
 
 def _text(value: Any) -> str:
+    """An integer in full, a float with six digits."""
     number = np.asarray(value).item()
     return str(number) if isinstance(number, int) else f"{number:.6g}"

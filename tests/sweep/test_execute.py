@@ -1,49 +1,15 @@
-"""A sweep measures every configuration once, in one compilation a group, whatever stops it between."""
+"""A sweep measures every configuration once, with one compilation for each group, even if it is stopped in between."""
 
 import os
 import subprocess
 import sys
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dlcore.sweep import execute
-from dlcore.sweep.plan import Group, Sweep
 from tests.helpers.paths import ROOT
-
-SETTINGS, MEASURES = ("kind", "seed", "scale", "bias"), ("value", "count")
-
-
-def measure(shared, own):
-    return {"value": shared * own["scale"] + own.get("bias", 0.5), "count": jnp.int32(own["scale"] > 1)}
-
-
-def group(kind="a", scales=(0.5, 1.0, 2.0), seeds=(3, 4), biases=(), bytes_each=8):
-    own = [{"scale": scale, "bias": bias} for bias in biases for scale in scales]
-    own = own or [{"scale": scale} for scale in scales]
-    new = lambda shared, own: measure(shared, own)  # compiled for this group alone
-    return Group(new, {"kind": kind}, [({"seed": seed}, np.float32(seed)) for seed in seeds], own, bytes_each)
-
-
-def run(path, *groups, memory=None):
-    return execute.run(Sweep(groups, SETTINGS, MEASURES), path, memory)
-
-
-def compilations(function):
-    """How many programs the call compiles, and what it returns."""
-    seen = []
-
-    def listen(event, seconds, **_):
-        seen.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        returned = function()
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-    return seen.count("/jax/core/compile/backend_compile_duration"), returned
+from tests.helpers.sweeps import compilations, group, run
 
 
 def test_rows_are_in_order_with_their_settings_and_measures(tmp_path):
@@ -65,7 +31,7 @@ def test_rows_are_in_order_with_their_settings_and_measures(tmp_path):
     assert text.splitlines()[:2] == ["kind,seed,scale,bias,value,count", "a,3,0.5,,2,0"]
 
 
-def test_one_compilation_a_group_whatever_the_numbers(tmp_path):
+def test_each_group_is_compiled_once_whatever_its_numbers(tmp_path):
     groups = [group("a"), group("b", seeds=range(5)), group("c", (1.0,) * 7)]
     count, _ = compilations(lambda: run(tmp_path / "sweep.csv", *groups))
     assert count == 3
@@ -74,26 +40,27 @@ def test_one_compilation_a_group_whatever_the_numbers(tmp_path):
         assert count == 0
 
 
-def test_batches_change_nothing(tmp_path):
+def test_batches_do_not_change_the_table(tmp_path):
     scales = tuple(np.linspace(0.1, 3, 7).tolist())
     whole = run(tmp_path / "whole.csv", group(scales=scales))
     count, parts = compilations(lambda: run(tmp_path / "parts.csv", group(scales=scales), memory=24))
-    assert (parts, count) == (whole, 1)  # of 3, 3 and 1
+    assert (parts, count) == (whole, 1)  # batches of 3, 3 and 1
     assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def test_a_stopped_sweep_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
     whole, stopped = tmp_path / "whole.csv", tmp_path / "stopped.csv"
-    run(whole, group(), group("b"))
+    groups = group(), group("b")
+    run(whole, *groups)
     stopped.write_text(whole.read_text()[:75])  # in the middle of a row
     measured = []
     append = execute.Table.append
     monkeypatch.setattr(
         execute.Table,
         "append",
-        lambda self, points, values: (measured.extend(points), append(self, points, values)),
+        lambda self, rows, values: (measured.extend(rows), append(self, rows, values)),
     )
-    run(stopped, group(), group("b"))
+    run(stopped, *groups)
     assert stopped.read_bytes() == whole.read_bytes()
     assert len(measured) == 12 - (whole.read_text()[:75].count("\n") - 1)
 
@@ -109,18 +76,18 @@ def test_a_sweep_can_grow(tmp_path):
 
 
 @pytest.mark.parametrize("devices", [1, 2, 3])
-@pytest.mark.parametrize("configurations", [1, 5, 64])
-@pytest.mark.parametrize("fitting", [0, 1, 7, 100])
-def test_batches_fit_into_memory_and_are_as_few_as_can_be(devices, configurations, fitting):
-    size = execute.batch_size(configurations, devices, 10, 10 * fitting)
-    assert size % devices == 0
-    assert size <= max(fitting, devices)
-    assert size < configurations + devices
-    most = max(fitting // devices, 1) * devices
-    assert -(-configurations // size) == -(-configurations // most)
+def test_batches_fit_into_memory_and_are_as_few_as_possible(devices):
+    for configurations in (1, 5, 64):
+        for fitting in (0, 1, 7, 100):
+            size = execute.batch_size(configurations, devices, 10, 10 * fitting)
+            assert size % devices == 0
+            assert size <= max(fitting, devices)
+            assert size < configurations + devices
+            most = max(fitting // devices, 1) * devices
+            assert -(-configurations // size) == -(-configurations // most)
 
 
-def test_free_memory_is_that_of_the_machine():
+def test_free_memory_is_at_most_that_of_the_machine():
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert 0 < execute.free_memory() <= pages
 
@@ -129,13 +96,14 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import jax
-from tests.sweep.test_execute import group, run
+from tests.helpers.sweeps import group, run
 assert len(jax.devices()) == 3
 run(Path(sys.argv[1]), group(scales=(0.5, 1.0, 2.0, 3.0)), group("b", (1.0,)))
 """
 
 
-def test_devices_share_a_sweep(tmp_path):
+@pytest.mark.slow
+def test_several_devices_share_a_sweep(tmp_path):
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "3"}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "three.csv")]
     subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=120)

@@ -1,13 +1,13 @@
-"""Backpropagation through time in one reverse scan that measures what it passes (lecture: BPTT).
+"""Backpropagation through time in one reverse scan that measures every step (lecture: BPTT).
 
     delta_t = d_t + J_{t+1}^T delta_{t+1},    delta_T = d_T,    J_t = ds_t / ds_{t-1}
     g_k = (ds_k / dtheta)^T delta_k,          sum_k g_k = dL/dtheta
 
-with the derivative of each step alone in ``ds_k / dtheta``. delta_t is how the loss depends on the state after step t
-in every way, directly and through all later states; g_k is the k-th step's share in the gradient. A parameter's whole
-gradient hides that delta vanishes: the last few g_k, which do not vanish, are most of it.
+Here ``ds_k / dtheta`` is the derivative of step k alone. delta_t is the total dependence of the loss on the state
+after step t, directly and through all later states; g_k is the share of step k in the gradient. A parameter's whole
+gradient hides that delta vanishes, because the last few g_k do not vanish and are most of it.
 
-The states are stored and the rest is computed as it goes: memory O(T B n + |theta|), and never T copies of theta.
+Only the states are stored, everything else is computed on the way: memory O(T B n + |theta|), never T copies of theta.
 """
 
 from typing import NamedTuple
@@ -31,15 +31,15 @@ from dlcore.utils.trees import named_leaves
 
 
 class Backward(NamedTuple):
-    """Backpropagation through time, step by step. Logarithms are natural, and -inf where a norm is exactly 0.
+    """Norms of backpropagation through time, step by step. Logarithms are natural; the log of an exact 0 is -inf.
 
     Attributes:
-        log_signal: ``[T + 1, B]``, log |delta_t| over the whole state, row by row.
-        log_gradient: ``[T]``, log |g_k| over all parameters, of the whole batch; entry k - 1, beside its input.
-        log_gradient_of: the same of each parameter alone, ``[T]`` by its path, as in ``{"params/bias": ...}``.
-        gradient: ``sum_k g_k``, what ``jax.grad`` gives; inf or 0 where floats do not reach.
-        zeros: ``[T + 1, B]``, where delta_t is exactly 0, as behind units of a ReLU that are all dead: the signal has
-            ended there, which is something else than to become small.
+        log_signal: ``[T + 1, B]``, log |delta_t| of each row over its whole state.
+        log_gradient: ``[T]``, log |g_k| over all parameters and the whole batch; entry k - 1, as in the inputs.
+        log_gradient_of: log |g_k| of each parameter alone, ``[T]`` by its path, as in ``{"params/bias": ...}``.
+        gradient: ``sum_k g_k``, the gradient that ``jax.grad`` gives; inf or 0 outside the range of floats.
+        zeros: ``[T + 1, B]``, True where delta_t is exactly 0, as before a step at which all ReLU units are dead. There
+            the signal has ended, which is not the same as becoming small.
     """
 
     log_signal: jax.Array
@@ -49,49 +49,50 @@ class Backward(NamedTuple):
     zeros: jax.Array
 
 
-def backward(recurrence: Recurrence, states: Tree, direct: Tree) -> Backward:
-    """The signal that comes back through time, and each step's share in the gradient.
+def backward(recurrence: Recurrence, states: Tree, cotangents: Tree) -> Backward:
+    """Measures the signal that comes back through time, and the share of each step in the gradient.
 
-    Each row of delta_t is carried as values times a power of two (`scaled`), so that neither T = 1000 steps of a
-    contraction nor of an expansion leave float32. In g_k, rows are summed at the largest one's power.
+    Each row of delta_t is carried as values times a power of two (see `wide_range`), so neither 1000 contracting steps
+    nor 1000 expanding ones leave the range of float32. In g_k, rows are summed at the power of the largest one.
 
     Args:
-        recurrence: the step and what it was applied to. In a row's padding nothing happens: its delta stays what it
-            is, plus d_t, and there is no g.
-        states: ``[T + 1, B, ...]`` of `trajectory`.
-        direct: d_t, shaped as the states; of `recurrence.direct`.
+        recurrence: the step and everything it was applied to. A padded step changes nothing: its delta is that of the
+            next step plus d_t, and its g is 0.
+        states: ``[T + 1, B, ...]`` from `trajectory`.
+        cotangents: d_t from `state_cotangents`, shaped as the states.
 
     Returns:
-        Norms and gradient, see `Backward`.
+        The norms and the gradient, see `Backward`.
 
     Raises:
-        ValueError, TypeError: shapes do not fit.
+        ValueError: shapes do not fit.
+        TypeError: lengths are not integers.
 
-    >>> from dlcore.gradflow.recurrence import direct, trajectory
+    >>> from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
     >>> toy = lambda weight, state, inputs: weight * state + inputs  # lecture: toy example
     >>> inputs = jnp.zeros((1000, 1)).at[0].set(1.0)
     >>> recurrence = Recurrence(toy, jnp.array(0.01), jnp.zeros(1), inputs)
     >>> states = trajectory(recurrence)
-    >>> flow = backward(recurrence, states, direct(lambda states: states[-1].sum(), states))
+    >>> flow = backward(recurrence, states, state_cotangents(lambda states: states[-1].sum(), states))
     >>> (flow.log_signal[1] / jnp.log(10)).round(2).tolist()  # 0.01^999
     [-1998.0]
     """
-    check_states(recurrence, states, direct)
+    check_states(recurrence, states, cotangents)
     params = named_leaves(recurrence.params)
     steps = step_count(recurrence)
 
     def body(
-        carry: tuple[WideRange, list[WideRange]], number: jax.Array
+        carry: tuple[WideRange, list[WideRange]], t: jax.Array
     ) -> tuple[tuple[WideRange, list[WideRange]], Tree]:
         signal, total = carry
-        shares, signal = pull_back(recurrence, at_step(states, number), signal, number)
-        signal = wide_range.add(signal, wide_range.from_floats(at_step(direct, number), 1))
+        shares, signal = pull_back(recurrence, at_step(states, t), signal, t)
+        signal = wide_range.add(signal, wide_range.from_floats(at_step(cotangents, t), 1))
         total = list(map(wide_range.add_unnormalized, total, shares))
         return (signal, total), (wide_range.log_norm(signal), list(map(wide_range.log_norm, shares)))
 
-    last = wide_range.from_floats(at_step(direct, steps), 1)
-    none = [wide_range.from_floats(jnp.zeros_like(leaf), 0) for leaf in params.values()]
-    (_, total), (log_signal, logs) = lax.scan(body, (last, none), jnp.arange(steps), reverse=True)
+    last = wide_range.from_floats(at_step(cotangents, steps), 1)
+    zero = [wide_range.from_floats(jnp.zeros_like(leaf), 0) for leaf in params.values()]
+    (_, total), (log_signal, logs) = lax.scan(body, (last, zero), jnp.arange(steps), reverse=True)
     log_signal = jnp.concatenate([log_signal, wide_range.log_norm(last)[None]])
     gradient = jax.tree.unflatten(
         jax.tree.structure(recurrence.params), list(map(wide_range.to_floats, total))
@@ -100,53 +101,62 @@ def backward(recurrence: Recurrence, states: Tree, direct: Tree) -> Backward:
     return Backward(log_signal, wide_range.joint_log_norm(logs), named, gradient, jnp.isneginf(log_signal))
 
 
-def backward_signal(recurrence: Recurrence, states: Tree, direct: Tree) -> WideRange:
-    """delta_t itself, ``[T + 1, B]`` rows of values shaped as the states, each times its power of two.
+def backward_signal(recurrence: Recurrence, states: Tree, cotangents: Tree) -> WideRange:
+    """Computes delta_t itself, ``[T + 1, B]`` rows of values shaped as the states, each times its power of two.
 
-    The values alone are the signal's direction, wherever its size is.
+    The values alone are the direction of the signal, whatever its size.
 
-    Args, Raises: as `backward`.
+    Args:
+        recurrence: the step and everything it was applied to.
+        states: ``[T + 1, B, ...]`` from `trajectory`.
+        cotangents: d_t from `state_cotangents`, shaped as the states.
 
-    >>> from dlcore.gradflow.recurrence import direct, trajectory
+    Raises:
+        ValueError: shapes do not fit.
+        TypeError: lengths are not integers.
+
+    >>> from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
     >>> halving = Recurrence(lambda w, s, x: w * s + x, jnp.array(0.5), jnp.zeros(1), jnp.ones((2, 1)))
     >>> states = trajectory(halving)
-    >>> delta = signal(halving, states, direct(lambda states: states[-1].sum(), states))
-    >>> scaled.unscaled(delta).tolist()
+    >>> last = state_cotangents(lambda states: states[-1].sum(), states)
+    >>> wide_range.to_floats(backward_signal(halving, states, last)).tolist()
     [[0.25], [0.5], [1.0]]
     """
-    check_states(recurrence, states, direct)
+    check_states(recurrence, states, cotangents)
     steps = step_count(recurrence)
 
-    def body(delta: WideRange, number: jax.Array) -> tuple[WideRange, WideRange]:
-        _, delta = pull_back(recurrence, at_step(states, number), delta, number)
-        delta = wide_range.add(delta, wide_range.from_floats(at_step(direct, number), 1))
+    def body(delta: WideRange, t: jax.Array) -> tuple[WideRange, WideRange]:
+        _, delta = pull_back(recurrence, at_step(states, t), delta, t)
+        delta = wide_range.add(delta, wide_range.from_floats(at_step(cotangents, t), 1))
         return delta, delta
 
-    last = wide_range.from_floats(at_step(direct, steps), 1)
+    last = wide_range.from_floats(at_step(cotangents, steps), 1)
     _, before = lax.scan(body, last, jnp.arange(steps), reverse=True)
     return jax.tree.map(lambda rest, end: jnp.concatenate([rest, end[None]]), before, last)
 
 
 def pull_back(
-    recurrence: Recurrence, state: Tree, cotangent: WideRange, number: jax.Array
+    recurrence: Recurrence, state: Tree, cotangent: WideRange, t: jax.Array
 ) -> tuple[list[WideRange], WideRange]:
-    """One step back: ``(ds_k/dtheta)^T v`` of each parameter, and ``J_k^T v``.
+    """Goes one step back: computes ``(ds_k/dtheta)^T v`` of each parameter, and ``J_k^T v``, for k = ``t`` + 1.
 
     Args:
-        recurrence: whose step k = ``number`` + 1 it is. state: s_{k-1} ``[B, ...]``.
-        cotangent: v of s_k, exponents ``[*many, B]``: any number of them, for which the step is computed once.
+        recurrence: the recurrence of the step.
+        state: s_{k-1} ``[B, ...]``, the state before the step.
+        cotangent: v, a cotangent of s_k, with exponents ``[*many, B]``. The step is computed once for all of them.
+        t: index of the step, counted from 0.
 
     Returns:
         A list of the parameters' leaves, exponents ``[*many]``; and the cotangent of s_{k-1}.
     """
-    own, inputs = valid_rows(recurrence, number), at_step(recurrence.inputs, number)
+    valid, inputs = valid_rows(recurrence, t), at_step(recurrence.inputs, t)
     _, pull = jax.vjp(
-        lambda params, state: masked_step(recurrence, params, state, inputs, own), recurrence.params, state
+        lambda params, state: masked_step(recurrence, params, state, inputs, valid), recurrence.params, state
     )
     for _ in range(cotangent.exponent.ndim - 1):
         pull = jax.vmap(pull)
-    # Two pulls, as sums over rows need a common scale and the rows themselves their own; of either, the compiler
-    # drops the half that is not used.
-    common = wide_range.to_common_exponent(cotangent, own)
+    # The sums over rows need a common exponent, but each row of the state needs its own: hence two pulls. The compiler
+    # drops the unused half of each.
+    common = wide_range.to_common_exponent(cotangent, valid)
     shares = [wide_range.normalize(leaf, common.exponent) for leaf in jax.tree.leaves(pull(common.values)[0])]
     return shares, wide_range.normalize(pull(cotangent.values)[1], cotangent.exponent)

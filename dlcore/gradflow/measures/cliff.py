@@ -2,9 +2,9 @@
 
     x_t = w sigma(x_{t-1}) + b,    L = (sigma(x_T) - target)^2
 
-(Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063, figure 6.) Where x_0 passes from the reach of one fixed point to that
-of the other, x_T jumps: a wall in L, at which the gradient explodes. A step of plain gradient descent from there is
-thrown far away; a clipped one stays in the valley (lecture: gradient clipping).
+(Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063, figure 6.) Where x_0 passes from the basin of one fixed point to the
+basin of the other, x_T jumps: L has a wall, at which the gradient explodes. From there, a step of plain gradient
+descent is thrown far away, and a clipped step stays in the valley (lecture: gradient clipping).
 """
 
 from typing import NamedTuple
@@ -17,10 +17,12 @@ from dlcore.ops import clipping
 
 
 class Unit(NamedTuple):
-    """What the paper's figure is about.
+    """The unit of the paper's figure.
 
     Attributes:
-        steps: T. initial: x_0. target: what sigma(x_T) is to be.
+        steps: T.
+        initial: x_0.
+        target: value that sigma(x_T) should reach.
     """
 
     steps: int = 50
@@ -29,17 +31,24 @@ class Unit(NamedTuple):
 
 
 class Surface(NamedTuple):
-    """Loss and natural log of the gradient's norm, each ``[W, B]``: weights down, biases across."""
+    """The loss over a grid of weights (rows) and biases (columns).
+
+    Attributes:
+        loss: ``[W, B]``.
+        log_gradient_norm: ``[W, B]``, natural logarithm of the gradient's norm.
+    """
 
     loss: jax.Array
     log_gradient_norm: jax.Array
 
 
 class Path(NamedTuple):
-    """A descent of N updates, where it came by.
+    """The points that a descent of N updates visits.
 
     Attributes:
-        points: ``[N + 1, 2]``, (w, b). loss, log_gradient_norm: there, ``[N + 1]``.
+        points: ``[N + 1, 2]``, (w, b).
+        loss: ``[N + 1]``, the loss at each point.
+        log_gradient_norm: ``[N + 1]``, natural logarithm of the gradient's norm at each point.
     """
 
     points: jax.Array
@@ -48,7 +57,7 @@ class Path(NamedTuple):
 
 
 def loss(point: jax.Array, unit: Unit = Unit()) -> jax.Array:  # noqa: B008  an immutable constant
-    """L at ``point``, (w, b)."""
+    """Computes L at ``point``, (w, b)."""
     weight, bias = point
     initial = jnp.full_like(weight, unit.initial)
     last = lax.fori_loop(0, unit.steps, lambda _, x: weight * jax.nn.sigmoid(x) + bias, initial)
@@ -56,9 +65,9 @@ def loss(point: jax.Array, unit: Unit = Unit()) -> jax.Array:  # noqa: B008  an 
 
 
 def surface(weights: jax.Array, biases: jax.Array, unit: Unit = Unit()) -> Surface:  # noqa: B008
-    """L and its gradient's norm over the grid of ``weights [W]`` and ``biases [B]``."""
+    """Computes L and the norm of its gradient over the grid of ``weights [W]`` and ``biases [B]``."""
     points = jnp.stack(jnp.meshgrid(weights, biases, indexing="ij"), axis=-1)
-    return Surface(*jax.vmap(jax.vmap(lambda point: _measured(point, unit)[:2]))(points))
+    return Surface(*jax.vmap(jax.vmap(lambda point: _loss_and_gradient(point, unit)[:2]))(points))
 
 
 def descend(
@@ -68,10 +77,18 @@ def descend(
     clip_norm: float | None = None,
     unit: Unit = Unit(),  # noqa: B008
 ) -> Path:
-    """Gradient descent from ``start``, (w, b), with the gradient clipped to ``clip_norm``, or (None) as it is."""
+    """Descends along the gradient from ``start``, (w, b).
+
+    Args:
+        start: ``[2]``, (w, b).
+        learning_rate: factor of the gradient in each update.
+        updates: number of updates, N.
+        clip_norm: norm to which the gradient is clipped; None: it is not clipped.
+        unit: the unit that is trained.
+    """
 
     def body(point: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        value, log_norm, gradient = _measured(point, unit)
+        value, log_norm, gradient = _loss_and_gradient(point, unit)
         used = gradient if clip_norm is None else clipping.clip(gradient, clip_norm)
         return point - learning_rate * used, (point, value, log_norm)
 
@@ -79,6 +96,7 @@ def descend(
     return Path(*path)
 
 
-def _measured(point: jax.Array, unit: Unit) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _loss_and_gradient(point: jax.Array, unit: Unit) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns L, the natural logarithm of its gradient's norm, and the gradient."""
     value, gradient = jax.value_and_grad(loss)(point, unit)
     return value, jnp.log(clipping.norm(gradient)), gradient

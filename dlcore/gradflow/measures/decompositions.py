@@ -1,7 +1,7 @@
-"""QR and singular values, one matrix after the other.
+"""QR, singular values and Schur form, of one matrix after the other.
 
-On a CPU of few cores two batched decompositions at the same time wait for each other's threads, and never end (JAX
-0.10); so those here stay unbatched under ``jax.vmap``, which makes a loop of them.
+On a CPU with few cores, two batched decompositions that run at the same time wait for each other's threads and never
+end (JAX 0.10). So the decompositions here are never batched: under ``jax.vmap`` each becomes a loop over the matrices.
 """
 
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 @jax.custom_jvp
 def qr(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """``A = Q R`` of each matrix: ``[*batch, n, k] -> [*batch, n, k], [*batch, k, k]`` for ``n >= k``.
+    """Computes ``A = Q R`` of each matrix: ``[*batch, n, k] -> [*batch, n, k], [*batch, k, k]`` for ``n >= k``.
 
     Differentiable once, in either mode, where R is invertible (Walter & Lehmann 2010, arXiv 1001.1654): with
     ``X = dA R^-1`` and ``C = Q^T X``, ``dR = (C - S) R`` and ``dQ = Q S + X - Q C``, where S is the antisymmetric
@@ -30,21 +30,27 @@ def _qr_jvp(
     primals: tuple[jax.Array], tangents: tuple[jax.Array]
 ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
     q, r = qr(*primals)
-    (change,) = tangents
-    scaled = change @ inverse_upper(r)
-    along = jnp.swapaxes(q, -1, -2) @ scaled
-    below = jnp.tril(along, -1)
-    turn = below - jnp.swapaxes(below, -1, -2)
-    return (q, r), (q @ turn + scaled - q @ along, (along - turn) @ r)
+    (tangent,) = tangents
+    x = tangent @ inverse_upper(r)
+    c = jnp.swapaxes(q, -1, -2) @ x
+    lower = jnp.tril(c, -1)
+    s = lower - jnp.swapaxes(lower, -1, -2)
+    return (q, r), (q @ s + x - q @ c, (c - s) @ r)
 
 
 def inverse_upper(matrix: jax.Array) -> jax.Array:
-    """The inverse of upper triangular matrices ``[*batch, k, k]``."""
+    """Inverts upper triangular matrices ``[*batch, k, k]``."""
     return jax.vmap(inverse_upper)(matrix) if matrix.ndim > 2 else _inverse_upper(matrix)
 
 
 def singular_values(matrix: jax.Array) -> jax.Array:
-    """Of each matrix, largest first: ``[*batch, n, m] -> [*batch, min(n, m)]``; NaN where an entry is not finite.
+    """Computes the singular values of each matrix, largest first; NaN if an entry of the matrix is not finite.
+
+    Args:
+        matrix: ``[*batch, n, m]``.
+
+    Returns:
+        ``[*batch, min(n, m)]``.
 
     >>> singular_values(jnp.diag(jnp.array([2.0, -3.0]))).round(4).tolist()
     [3.0, 2.0]
@@ -53,8 +59,23 @@ def singular_values(matrix: jax.Array) -> jax.Array:
 
 
 def singular_vectors(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Left and right ones of ``A = U diag(s) V^T``, as columns: ``[*batch, k, k] -> U, V``; NaN as above."""
+    """Computes U and V of ``A = U diag(s) V^T``, vectors as columns: ``[*batch, k, k] -> U, V``.
+
+    Both are NaN if an entry of the matrix is not finite.
+    """
     return jax.vmap(singular_vectors)(matrix) if matrix.ndim > 2 else _singular_vectors(matrix)
+
+
+def schur(matrix: jax.Array) -> jax.Array:
+    """Computes the complex upper triangular T of ``A = Z T Z^H``; A's eigenvalues are on its diagonal.
+
+    Args:
+        matrix: ``[*batch, n, n]``.
+
+    Returns:
+        ``[*batch, n, n]``.
+    """
+    return jax.vmap(schur)(matrix) if matrix.ndim > 2 else _schur(matrix)
 
 
 @jax.custom_batching.sequential_vmap
@@ -70,21 +91,16 @@ def _inverse_upper(matrix: jax.Array) -> jax.Array:
 
 @jax.custom_batching.sequential_vmap
 def _singular_values(matrix: jax.Array) -> jax.Array:
-    sound = jnp.isfinite(matrix).all()
-    values = jnp.linalg.svd(jnp.where(sound, matrix, 0), compute_uv=False)
-    return jnp.where(sound, values, jnp.nan)
+    finite = jnp.isfinite(matrix).all()
+    values = jnp.linalg.svd(jnp.where(finite, matrix, 0), compute_uv=False)
+    return jnp.where(finite, values, jnp.nan)
 
 
 @jax.custom_batching.sequential_vmap
 def _singular_vectors(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    sound = jnp.isfinite(matrix).all()
-    left, _, right = jnp.linalg.svd(jnp.where(sound, matrix, 0))
-    return jnp.where(sound, left, jnp.nan), jnp.where(sound, right.T, jnp.nan)
-
-
-def schur(matrix: jax.Array) -> jax.Array:
-    """The upper triangular T of ``A = Z T Z^H``, complex: ``[*batch, n, n]``, A's eigenvalues on its diagonal."""
-    return jax.vmap(schur)(matrix) if matrix.ndim > 2 else _schur(matrix)
+    finite = jnp.isfinite(matrix).all()
+    left, _, right = jnp.linalg.svd(jnp.where(finite, matrix, 0))
+    return jnp.where(finite, left, jnp.nan), jnp.where(finite, right.T, jnp.nan)
 
 
 @jax.custom_batching.sequential_vmap

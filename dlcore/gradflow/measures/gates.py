@@ -1,10 +1,11 @@
-"""What the gates of a cell do along a trajectory, unit by unit and step by step.
+"""Statistics of a cell's gates along a trajectory, unit by unit and step by step.
 
-They show which units keep their memory and which let it go; they do not say for how long a gradient lasts. A half-life
-from gates alone, ``ln 2 / -mean log f``, is wrong: the derivative through time goes along the recurrent kernel too,
-over what each gate sees of h. An LSTM of 16 units with forget bias 0 and thrice the orthogonal recurrent kernel, on
-random inputs, has 0.8 steps by the mean of all its forget gates and 1.4 by its slowest unit's, where in truth they are
-6.4 (``pytest tests/gradflow/test_gates.py -k half_life``). `lyapunov.largest` measures the true one.
+They show which units keep their memory and which let it go, but not for how long a gradient lasts. A half-life from
+gates alone, ``ln 2 / -mean log f``, is wrong: the derivative through time also passes the recurrent kernel, because
+each gate sees h. Take an LSTM of 16 units with forget bias 0 and three times the orthogonal recurrent kernel, on random
+inputs: the mean of all its forget gates gives 0.8 steps and its slowest unit 1.4, but the true half-life
+``ln 2 / -exponent_1`` is 6.4 steps (``pytest tests/gradflow/measures/test_gates.py -k half_life``).
+`lyapunov.largest_exponent` measures exponent_1.
 """
 
 from typing import Any, NamedTuple
@@ -14,21 +15,23 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.gradflow.measures.recurrence import Tree
-from dlcore.gradflow.measures.wide_range import rows_like
+from dlcore.ops.arrays import at_least_float32, expand_to_rank
 
 KEEPING = ("forget", "update")
 """The gates that multiply the old state: f of an LSTM, z of the lecture's GRU, ``h = z * h + (1 - z) * g``."""
 
 
 class Gate(NamedTuple):
-    """One gate over time, each ``[T, H]``: over the rows whose own step it is, and over pixels; NaN without any.
+    """Statistics of one gate, each ``[T, H]``, over the rows that are valid at a step and over pixels; NaN if none is.
+
+    A gate that is mostly open or mostly closed is saturated and learns slowly.
 
     Attributes:
-        mean: of its values, 0 to 1.
-        open: the share of values above .95. closed: the share below .05. In both the gate is saturated, and learns
-            slowly.
-        mean_log: of the natural logarithm of its values: of a keeping gate, the rate at which the state would decay
-            if nothing else fed it back. -inf where a value is 0 in its dtype.
+        mean: mean value, 0 to 1.
+        open: share of values above .95.
+        closed: share of values below .05.
+        mean_log: mean natural logarithm of the values; for a keeping gate, the rate at which the state would decay if
+            nothing else fed it back. -inf if a value is 0 in its dtype.
     """
 
     mean: jax.Array
@@ -40,13 +43,17 @@ class Gate(NamedTuple):
 def gate_statistics(
     cell: nn.RNNCellBase, params: Tree, states: Tree, inputs: jax.Array, lengths: jax.Array | None = None
 ) -> dict[str, Gate]:
-    """Each gate's statistics by its name: of an LSTM ``input, forget, output``, of a GRU ``update, reset``.
+    """Computes each gate's statistics: ``input, forget, output`` of an LSTM, ``update, reset`` of a GRU.
 
     Args:
-        cell: one of dlcore's with gates. params: its own.
-        states: ``[T + 1, B, ...]`` of `trajectory`.
-        inputs: ``[T, B, F]``, as those of a `Recurrence`.
-        lengths: ``[B]``, how many of the steps are a row's own; None: all.
+        cell: a cell of dlcore with gates.
+        params: the cell's parameters.
+        states: ``[T + 1, B, ...]`` from `trajectory`.
+        inputs: ``[T, B, F]``, as in a `Recurrence`.
+        lengths: ``[B]``, the number of valid steps of each row; None: all steps are valid.
+
+    Returns:
+        The statistics by the gate's name.
 
     Raises:
         ValueError: the cell has no gates.
@@ -56,7 +63,7 @@ def gate_statistics(
     >>> carry = cell.initialize_carry(jax.random.key(0), (1, 4))
     >>> params = cell.init(jax.random.key(0), carry, inputs[0])["params"]
     >>> states = jax.tree.map(lambda leaf: jnp.zeros((3, *leaf.shape)), carry)
-    >>> statistics(cell, params, states, inputs)["forget"].mean.tolist()
+    >>> gate_statistics(cell, params, states, inputs)["forget"].mean.tolist()
     [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
     """
     before = jax.tree.map(lambda leaf: leaf[:-1], states)
@@ -68,20 +75,22 @@ def gate_statistics(
             f"cell: got {type(cell).__name__}, expected a cell of dlcore with gates, such as LSTMCell"
         )
     steps, batch = jax.tree.leaves(inputs)[0].shape[:2]
-    own = jnp.ones((steps, batch), bool) if lengths is None else jnp.arange(steps)[:, None] < lengths
-    return {name: _gate(gate, own) for name, gate in values.items()}
+    valid = jnp.ones((steps, batch), bool) if lengths is None else jnp.arange(steps)[:, None] < lengths
+    return {name: _statistics(gate, valid) for name, gate in values.items()}
 
 
 def keeping_gate(gates: dict[str, Gate]) -> Gate:
-    """The one that multiplies the old state: an LSTM's forget gate, a GRU's update gate."""
+    """Returns the gate that multiplies the old state: an LSTM's forget gate, a GRU's update gate."""
     return next(gates[name] for name in KEEPING if name in gates)
 
 
-def _gate(values: jax.Array, own: jax.Array) -> Gate:
-    def mean(array: Any) -> jax.Array:
-        array = jnp.where(rows_like(own, values), array, 0)
-        pixels = array.mean(axis=tuple(range(2, array.ndim - 1)))
-        return pixels.sum(axis=1) / own.sum(axis=1)[:, None]  # 0 / 0 where no row is left
+def _statistics(values: jax.Array, valid: jax.Array) -> Gate:
+    """Computes the statistics of values ``[T, B, ..., H]`` over the valid rows ``[T, B]``."""
 
-    values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    def mean(array: Any) -> jax.Array:
+        array = jnp.where(expand_to_rank(valid, values.ndim), array, 0)
+        of_rows = array.mean(axis=tuple(range(2, array.ndim - 1)))  # over pixels
+        return of_rows.sum(axis=1) / valid.sum(axis=1)[:, None]  # 0 / 0 if no row is valid
+
+    values = at_least_float32(values)
     return Gate(mean(values), mean(values > 0.95), mean(values < 0.05), mean(jnp.log(values)))

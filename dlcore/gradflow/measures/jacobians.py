@@ -2,16 +2,16 @@
 
     P_l = d s_T / d s_{T-l} = J_T J_{T-1} ... J_{T-l+1},        J_t = d s_t / d s_{t-1}
 
-is the product in the lecture's double sum (gradient flow in simple RNNs), where repeated multiplication lets gradients
-vanish or explode (Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063). Its norm leaves
-every floating point range within a few hundred steps, so products are carried as values times a power of two
-(`scaled`).
+is the product in the lecture's double sum (gradient flow in simple RNNs). Its repeated multiplication makes gradients
+vanish or explode (Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063). Within a few
+hundred steps its norm leaves the range of every float, so products are carried as values times a power of two (see
+`wide_range`).
 
-Results are natural logarithms: ``-inf`` is a derivative of exactly 0, as of a dead ReLU. Row b's T is its own
-length; NaN are lags that reach beyond its beginning, and those that pass a state that is not finite
-(`first_nonfinite` says where).
+Results are natural logarithms; ``-inf`` is a derivative of exactly 0, as of a dead ReLU. The T of a row is its length.
+NaN marks lags that reach beyond the row's first state, and lags that pass a state that is not finite
+(`first_nonfinite` gives its time step).
 
-| | norm | lags | costs, in derivatives of a step |
+| | norm | lags | cost, in derivatives of a step |
 | --- | --- | --- | --- |
 | `log_products` | spectral or Frobenius, exact | all | ``n`` and an SVD a step |
 | `log_products_by_probes` | Frobenius, estimated | all | ``probes`` a step |
@@ -19,7 +19,7 @@ length; NaN are lags that reach beyond its beginning, and those that pass a stat
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -29,22 +29,24 @@ from dlcore.gradflow.measures import decompositions, wide_range
 from dlcore.gradflow.measures.recurrence import Recurrence, Tree, at_step, check_recurrence, step_count
 from dlcore.gradflow.measures.tangents import align_ends, flatten_state, pull_cotangents, push_tangents
 from dlcore.gradflow.measures.wide_range import WideRange
+from dlcore.ops.arrays import expand_to_rank
 from dlcore.utils.checks import check_integer
 
 Norm: TypeAlias = Literal["spectral", "frobenius"]
 
 
 def log_products(recurrence: Recurrence, norm: Norm = "spectral") -> jax.Array:
-    """``log |d s_T / d s_{T-l}|`` for every lag l, exact: for small n.
+    """Computes ``log |d s_T / d s_{T-l}|`` exactly for every lag l; suited to small n.
 
     Args:
-        recurrence: what is measured. norm: ``"spectral"``, the largest factor of any direction, or ``"frobenius"``.
+        recurrence: the recurrence that is measured.
+        norm: ``"spectral"``, the largest factor of any direction, or ``"frobenius"``.
 
     Returns:
         ``[T + 1, B]``, lag 0 first, which is log 1 (Frobenius: log sqrt n).
 
     Raises:
-        ValueError: another norm.
+        ValueError: norm has another value.
 
     >>> halving = Recurrence(lambda w, s, x: w * s + x, 0.5, jnp.zeros((1, 1)), jnp.ones((3, 1, 1)))
     >>> (log_products(halving)[:, 0] / jnp.log(2)).round(4).tolist()
@@ -54,36 +56,38 @@ def log_products(recurrence: Recurrence, norm: Norm = "spectral") -> jax.Array:
         raise ValueError(f'norm: got {norm!r}, expected "spectral" or "frobenius"')
     if norm == "spectral":
         return log_singular_values(recurrence)[..., 0]
-    return _pull_back(recurrence, _identity(recurrence), wide_range.log_norm)
+    return _measure_products(recurrence, _identity(recurrence), wide_range.log_norm)
 
 
 def log_singular_values(recurrence: Recurrence) -> jax.Array:
-    """The logarithms of all singular values of ``d s_T / d s_{T-l}``: ``[T + 1, B, n]``, largest first.
+    """Computes the logarithms of all singular values of ``d s_T / d s_{T-l}``: ``[T + 1, B, n]``, largest first.
 
-    Of each product those are resolved that lie within the dtype's precision of the largest one, 16 decades in
-    float64; the smaller ones are rounding. `lyapunov.spectrum` resolves all.
+    Only values within the dtype's precision of the product's largest one are meaningful (16 decades in float64); the
+    smaller ones are rounding errors. `lyapunov.lyapunov_spectrum` resolves all directions.
     """
-
-    return _pull_back(recurrence, _identity(recurrence), _log_singular_values)
+    return _measure_products(recurrence, _identity(recurrence), _log_singular_values)
 
 
 def log_products_by_probes(
     recurrence: Recurrence, probes: int = 8, key: jax.Array | None = None
 ) -> jax.Array:
-    """Estimates of ``log |d s_T / d s_{T-l}|_F`` for every lag l at the cost of a few gradients.
+    """Estimates ``log |d s_T / d s_{T-l}|_F`` for every lag l at the cost of a few gradients.
 
-    For m random orthonormal vectors u, ``E |u^T P|^2 = |P|_F^2 / n``. The probes are the same for all lags, so that
-    the slope over lags is exact as soon as one direction dominates; the offset is off by the same factor everywhere
+    For m random orthonormal vectors u, ``E |u^T P|^2 = |P|_F^2 / n``. The probes are the same for all lags, so the
+    slope over lags is exact as soon as one direction dominates, and the offset is the same factor at all of these lags
     (8 probes: standard deviation about .1 in log10). ``probes >= n`` is exact.
 
     Args:
-        recurrence: what is measured. probes: m. key: of the probes; None: ``jax.random.key(0)``.
+        recurrence: the recurrence that is measured.
+        probes: m, the number of random vectors.
+        key: random key of the probes; None: ``jax.random.key(0)``.
 
     Returns:
         ``[T + 1, B]``, lag 0 first.
 
     Raises:
-        ValueError: probes below 1. TypeError: probes is no integer.
+        ValueError: probes is below 1.
+        TypeError: probes is not an integer.
     """
     basis = random_basis(recurrence, check_integer("probes", probes), key)
     rows = wide_range.from_floats(jnp.swapaxes(basis, 1, 2), 2)
@@ -92,7 +96,7 @@ def log_products_by_probes(
     def measure(rows: WideRange) -> jax.Array:
         return wide_range.joint_log_norm(list(jnp.moveaxis(wide_range.log_norm(rows), 1, 0))) + log_share / 2
 
-    return _pull_back(recurrence, rows, measure)
+    return _measure_products(recurrence, rows, measure)
 
 
 def log_products_by_subspace(
@@ -103,25 +107,29 @@ def log_products_by_subspace(
     tolerance: float = 1e-5,
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """``log |d s_T / d s_{T-l}|_2`` at chosen lags by subspace iteration: for n of hundreds.
+    """Computes ``log |d s_T / d s_{T-l}|_2`` at chosen lags by subspace iteration; suited to n of hundreds.
 
-    Columns S are pushed to the end, and made orthonormal after every step, so that they do not fall together; the
-    triangular factors multiply to R with ``P S = Q R``. The singular vectors ``R = U diag(sigma) V^T`` make S better:
-    the next one holds the block ``X = S V`` that P stretches most, its image ``P^T Q U``, and the last X (locally
-    optimal block iteration, Knyazev 2001). So ``sigma_1`` only grows, up to the norm. A block that is only pushed and
-    pulled back, by itself, is as good at long lags, but not at short ones, where singular values lie close together.
+    A round pushes columns S to the end and makes them orthonormal after every step, so that they do not become
+    parallel; the product of the triangular factors is R with ``P S = Q R``. The singular vectors
+    ``R = U diag(sigma) V^T`` then improve S: the next S holds the block ``X = S V`` that P stretches most, its image
+    ``P^T Q U``, and the previous X (locally optimal block iteration, Knyazev 2001). So ``sigma_1`` only grows, up to
+    the norm. Plain iteration, which only pushes a block and pulls it back, is as good at long lags, but not at short
+    ones, where singular values are close together.
 
     Args:
-        recurrence: what is measured. lags: each 0 to T. block: columns of X; S has three times as many, and where
-            that is n or more, the result is exact. rounds: at most so many improvements of S.
-        tolerance: of the result; a round that adds less in every row is the last one. key: of the first S; None:
-            ``jax.random.key(0)``.
+        recurrence: the recurrence that is measured.
+        lags: the lags, each 0 to T.
+        block: number of columns of X; S has three times as many. If that is n or more, the result is exact.
+        rounds: largest number of improvements of S.
+        tolerance: the iteration ends after a round that adds less than this to the result of every row.
+        key: random key of the first S; None: ``jax.random.key(0)``.
 
     Returns:
-        ``[len(lags), B]``, too small by a few times the tolerance at most where the rounds are enough.
+        ``[len(lags), B]``, too small by at most a few times the tolerance if the rounds are enough.
 
     Raises:
-        ValueError: a lag outside 0..T, block below 1, rounds below 0. TypeError: no integers.
+        ValueError: a lag is outside 0 to T, block is below 1, or rounds is below 0.
+        TypeError: one of them is not an integer.
     """
     steps, rounds = step_count(recurrence), check_integer("rounds", rounds, minimum=0)
     lags = [check_integer("lags", lag, minimum=0) for lag in lags]
@@ -129,45 +137,70 @@ def log_products_by_subspace(
         raise ValueError(f"lags: got {max(lags)}, expected at most the number of steps, {steps}")
     first = random_basis(recurrence, 3 * check_integer("block", block), key)
     if first.shape[1] == first.shape[2]:
-        rounds = 0  # S is complete
+        rounds = 0  # S already spans the whole space
     states, inputs = align_ends(recurrence)
-    chain = recurrence._replace(inputs=inputs, lengths=None)
+    aligned = recurrence._replace(inputs=inputs, lengths=None)
 
-    def over(lag: jax.Array) -> jax.Array:
-        def improved(carry: tuple[jax.Array, ...]) -> tuple[Any, ...]:
-            number, value, _, basis, end, product, last = carry
-            left, right = decompositions.singular_vectors(product)
-            leading, image = (
-                basis @ right[..., :block],
-                _pull_from_end(chain, states, lag, end @ left[..., :block]),
-            )
-            basis, _ = decompositions.qr(jnp.concatenate([leading, image, last], axis=2))
-            end, numbers = _push_to_end(chain, states, lag, basis)
-            return number + 1, *_value_and_gain(numbers, value), basis, end, numbers.values, leading
+    def at_lag(lag: jax.Array) -> jax.Array:
+        def unfinished(search: _Search) -> jax.Array:
+            rounding = 4 * jnp.finfo(search.value.dtype).eps * jnp.abs(search.value)
+            growing = (search.growth > tolerance + rounding) | (search.rounds < 2)
+            return (search.rounds < rounds) & jnp.any(growing)
 
-        def unfinished(carry: tuple[jax.Array, ...]) -> jax.Array:
-            number, value, gain, *_ = carry
-            rounding = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
-            return (number < rounds) & jnp.any((gain > tolerance + rounding) | (number < 2))
+        def improve(search: _Search) -> _Search:
+            return _improve(aligned, states, lag, block, search)
 
-        end, numbers = _push_to_end(chain, states, lag, first)
-        value, gain = _value_and_gain(numbers, jnp.full_like(first[:, 0, 0], -jnp.inf))
-        start = jnp.int32(0), value, gain, first, end, numbers.values, first[..., :block]
-        return lax.while_loop(unfinished, improved, start)[1]
+        end, product = _push_to_end(aligned, states, lag, first)
+        value = _log_singular_values(product)[:, 0]
+        growth = jnp.full_like(value, jnp.inf)
+        start = _Search(jnp.int32(0), value, growth, first, end, product.values, first[..., :block])
+        return lax.while_loop(unfinished, improve, start).value
 
     chosen = jnp.array(lags, int)
-    return _within_rows(lax.map(over, chosen), chosen, recurrence.lengths)
+    return _nan_beyond_start(lax.map(at_lag, chosen), chosen, recurrence.lengths)
+
+
+class _Search(NamedTuple):
+    """The state of a subspace iteration.
+
+    Attributes:
+        rounds: number of rounds done.
+        value: ``[B]``, log sigma_1.
+        growth: ``[B]``, what the last round added to it.
+        basis: S ``[B, n, k]``.
+        end: Q ``[B, n, k]``.
+        product: R ``[B, k, k]`` without its power of two.
+        leading: X ``[B, n, block]`` of the last round.
+    """
+
+    rounds: jax.Array
+    value: jax.Array
+    growth: jax.Array
+    basis: jax.Array
+    end: jax.Array
+    product: jax.Array
+    leading: jax.Array
+
+
+def _improve(aligned: Recurrence, states: Tree, lag: jax.Array, block: int, search: _Search) -> _Search:
+    left, right = decompositions.singular_vectors(search.product)
+    leading = search.basis @ right[..., :block]
+    image = _pull_from_end(aligned, states, lag, search.end @ left[..., :block])
+    basis, _ = decompositions.qr(jnp.concatenate([leading, image, search.leading], axis=2))
+    end, product = _push_to_end(aligned, states, lag, basis)
+    value = _log_singular_values(product)[:, 0]
+    return _Search(search.rounds + 1, value, value - search.value, basis, end, product.values, leading)
 
 
 def _push_to_end(
-    chain: Recurrence, states: Tree, lag: jax.Array, basis: jax.Array
+    aligned: Recurrence, states: Tree, lag: jax.Array, basis: jax.Array
 ) -> tuple[jax.Array, WideRange]:
-    """``P S = Q R``: Q ``[B, n, k]`` and R ``[B, k, k]`` of an orthonormal S ``[B, n, k]``."""
-    steps = step_count(chain)
+    """Computes ``P S = Q R``: Q ``[B, n, k]`` and R ``[B, k, k]`` for an orthonormal S ``[B, n, k]``."""
+    steps = step_count(aligned)
 
-    def body(number: jax.Array, carry: tuple[jax.Array, WideRange]) -> tuple[jax.Array, WideRange]:
+    def body(t: jax.Array, carry: tuple[jax.Array, WideRange]) -> tuple[jax.Array, WideRange]:
         basis, product = carry
-        _, pushed = push_tangents(chain, at_step(states, number), at_step(chain.inputs, number), basis)
+        _, pushed = push_tangents(aligned, at_step(states, t), at_step(aligned.inputs, t), basis)
         basis, triangle = decompositions.qr(pushed)
         return basis, wide_range.normalize(triangle @ product.values, product.exponent)
 
@@ -175,27 +208,21 @@ def _push_to_end(
     return lax.fori_loop(steps - lag, steps, body, (basis, identity))
 
 
-def _pull_from_end(chain: Recurrence, states: Tree, lag: jax.Array, basis: jax.Array) -> jax.Array:
-    """An orthonormal basis of ``P^T Q``, ``[B, n, k]``."""
-    steps = step_count(chain)
+def _pull_from_end(aligned: Recurrence, states: Tree, lag: jax.Array, basis: jax.Array) -> jax.Array:
+    """Computes an orthonormal basis of ``P^T Q``, ``[B, n, k]``."""
+    steps = step_count(aligned)
 
-    def body(back: jax.Array, basis: jax.Array) -> jax.Array:
-        number = steps - 1 - back
-        pulled = pull_cotangents(
-            chain, at_step(states, number), at_step(chain.inputs, number), jnp.swapaxes(basis, 1, 2)
-        )
+    def body(distance: jax.Array, basis: jax.Array) -> jax.Array:
+        t = steps - 1 - distance
+        rows = jnp.swapaxes(basis, 1, 2)
+        pulled = pull_cotangents(aligned, at_step(states, t), at_step(aligned.inputs, t), rows)
         return decompositions.qr(jnp.swapaxes(pulled, 1, 2))[0]
 
     return lax.fori_loop(0, lag, body, basis)
 
 
-def _value_and_gain(product: WideRange, before: jax.Array) -> tuple[jax.Array, jax.Array]:
-    value = _log_singular_values(product)[:, 0]
-    return value, value - before
-
-
 def random_basis(recurrence: Recurrence, columns: int, key: jax.Array | None = None) -> jax.Array:
-    """Random orthonormal columns ``[B, n, min(columns, n)]``, those of each row its own."""
+    """Draws random orthonormal columns ``[B, n, min(columns, n)]``, different ones for each row."""
     like = flatten_state(check_recurrence(recurrence))
     key = jax.random.key(0) if key is None else key
     shape = (*like.shape, min(columns, like.shape[1]))
@@ -212,32 +239,31 @@ def _identities(rows: int, size: int, dtype: Any) -> jax.Array:
 
 
 def _log_singular_values(product: WideRange) -> jax.Array:
-    """Of ``values [B, m, n]``: ``[B, min(m, n)]``, largest first."""
+    """Returns the log singular values of a product with values ``[B, m, n]``: ``[B, min(m, n)]``, largest first."""
     values = decompositions.singular_values(product.values)
     exponents = jnp.broadcast_to(product.exponent[:, None], values.shape)
     return wide_range.log_norm(wide_range.normalize(values[..., None], exponents))
 
 
-def _pull_back(
+def _measure_products(
     recurrence: Recurrence, rows: WideRange, measure: Callable[[WideRange], jax.Array]
 ) -> jax.Array:
-    """``measure`` of the rows ``[B, m, n]`` times ``P_l``, for every lag l: ``[T + 1, B, ...]``."""
+    """Applies ``measure`` to the rows ``[B, m, n]`` times ``P_l``, for every lag l: ``[T + 1, B, ...]``."""
     states, inputs = align_ends(recurrence)
 
-    def body(rows: WideRange, number: jax.Array) -> tuple[WideRange, jax.Array]:
-        pulled = pull_cotangents(recurrence, at_step(states, number), at_step(inputs, number), rows.values)
+    def body(rows: WideRange, t: jax.Array) -> tuple[WideRange, jax.Array]:
+        pulled = pull_cotangents(recurrence, at_step(states, t), at_step(inputs, t), rows.values)
         rows = wide_range.normalize(pulled, rows.exponent)
         return rows, measure(rows)
 
     steps = step_count(recurrence)
     _, values = lax.scan(body, rows, jnp.arange(steps), reverse=True)
     values = jnp.concatenate([measure(rows)[None], values[::-1]])
-    return _within_rows(values, jnp.arange(steps + 1), recurrence.lengths)
+    return _nan_beyond_start(values, jnp.arange(steps + 1), recurrence.lengths)
 
 
-def _within_rows(values: jax.Array, lags: jax.Array, lengths: jax.Array | None) -> jax.Array:
-    """NaN in ``values [L, B, ...]`` at lags ``[L]`` that are longer than a row."""
+def _nan_beyond_start(values: jax.Array, lags: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    """Sets ``values [L, B, ...]`` to NaN at lags ``[L]`` that are longer than the row."""
     if lengths is None:
         return values
-    inside = lags[:, None] <= lengths
-    return jnp.where(inside.reshape(*inside.shape, *[1] * (values.ndim - 2)), values, jnp.nan)
+    return jnp.where(expand_to_rank(lags[:, None] <= lengths, values.ndim), values, jnp.nan)

@@ -1,4 +1,4 @@
-"""What bounds gradient flow, what keeps it level, and why a spectrum of eigenvalues does not tell all of it."""
+"""An upper bound on the gradient flow of a plain RNN, and a number for what its eigenvalues do not show."""
 
 import jax
 import jax.numpy as jnp
@@ -7,14 +7,14 @@ from dlcore.gradflow.measures import decompositions
 
 
 def log_bound(recurrent_kernel: jax.Array, max_slope: float = 1.0) -> jax.Array:
-    """The rate that no gradient of a plain RNN exceeds: ``log(sigma_max(U) max|phi'|)``, in nats a step.
+    """Computes the rate that no gradient of a plain RNN exceeds: ``log(sigma_max(U) max|phi'|)``, in nats a step.
 
-    With ``h_t = phi(x_t W + h_{t-1} U + b)`` is ``|dh_T / dh_{T-l}| <= exp(l bound)``; below 0 gradients must vanish,
-    above they may do anything (Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063, section 2.1).
+    With ``h_t = phi(x_t W + h_{t-1} U + b)``, ``|dh_T / dh_{T-l}| <= exp(l bound)``. If the bound is below 0, gradients
+    must vanish; above 0, they may vanish or explode (Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063, section 2.1).
 
     Args:
         recurrent_kernel: U ``[*batch, H, H]``.
-        max_slope: ``max |phi'|``, 1 of tanh, ReLU and the identity, 1/4 of the sigmoid.
+        max_slope: ``max |phi'|``: 1 for tanh, ReLU and the identity, 1/4 for the sigmoid.
 
     Returns:
         ``[*batch]``.
@@ -26,11 +26,12 @@ def log_bound(recurrent_kernel: jax.Array, max_slope: float = 1.0) -> jax.Array:
 
 
 def departure_from_normality(matrix: jax.Array) -> jax.Array:
-    """Henrici's number ``sqrt(|A|_F^2 - sum |lambda_i|^2)``: 0 of a symmetric, orthogonal or other normal matrix.
+    """Computes Henrici's number ``sqrt(|A|_F^2 - sum |lambda_i|^2)``, which is 0 for a normal matrix.
 
-    Where it is large, ``|A^l|`` grows for some lags although all eigenvalues are below 1: gradients explode before
-    they vanish (Henrici 1962; of RNNs Kerg et al. 2019, arXiv 1905.12080). Computed without the difference, as the
-    norm of the strictly upper part of A's Schur form. On a CPU only, where JAX has that.
+    Symmetric and orthogonal matrices are normal. If the number is large, ``|A^l|`` grows for some lags although all
+    eigenvalues are below 1: gradients explode before they vanish (Henrici 1962; for RNNs Kerg et al. 2019, arXiv
+    1905.12080). It is computed as the norm of the strictly upper part of A's Schur form, because the difference of
+    squares would lose digits. JAX has the Schur form on the CPU only.
 
     Args:
         matrix: A ``[*batch, n, n]``.

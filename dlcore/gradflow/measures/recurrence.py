@@ -1,9 +1,11 @@
-"""What is measured: any step that is applied T times with the same parameters, and the states it went through.
+"""The object that is measured: a step that is applied T times with the same parameters, and the states it produces.
 
     s_t = step(theta, s_{t-1}, x_t),    t = 1 .. T                          (lecture: unrolled RNN)
 
-The state is all that a step hands to the next one, (c, h) of an LSTM and every layer of a stack: the derivative of h
-while c is held fixed is another number, and a much smaller one.
+The state is everything that a step hands to the next one: (c, h) of an LSTM, and every layer of a stack. The
+derivative of h while c is held fixed is a different and much smaller number.
+
+In code, steps are counted from 0: step ``t`` takes ``states[t]`` to ``states[t + 1]``.
 """
 
 from collections.abc import Callable
@@ -22,14 +24,14 @@ Step: TypeAlias = Callable[[Tree, Tree, Tree], Tree]
 
 
 class Recurrence(NamedTuple):
-    """A step and all it is applied to.
+    """A step and everything it is applied to.
 
     Attributes:
-        step: ``(params, state, inputs) -> state``, pure, each row of the batch for itself.
+        step: pure function ``(params, state, inputs) -> state`` that treats each row of the batch separately.
         params: theta, any pytree of floating point arrays.
-        initial_state: s_0, any pytree of arrays ``[B, ...]``: the whole carry.
-        inputs: x_1 .. x_T, any pytree of arrays ``[T, B, ...]``, time first; without features ``[T, B, 0]``.
-        lengths: ``[B]`` integers, how many of the steps are a row's own; None: all.
+        initial_state: s_0, the whole carry, any pytree of arrays ``[B, ...]``.
+        inputs: x_1 .. x_T, any pytree of arrays ``[T, B, ...]``, time first; ``[T, B, 0]`` if there are no features.
+        lengths: ``[B]`` integers, the number of valid steps of each row; None: all steps are valid.
     """
 
     step: Step
@@ -40,12 +42,13 @@ class Recurrence(NamedTuple):
 
 
 def trajectory(recurrence: Recurrence) -> Tree:
-    """All states ``[T + 1, B, ...]``: ``states[0]`` is the initial one, ``states[t]`` that after step t.
+    """Computes all states ``[T + 1, B, ...]``: ``states[0]`` is the initial state, ``states[t]`` the one after t steps.
 
-    A row of length L keeps its state after its step L, and nothing in its padding, NaN included, reaches a state.
+    A row of length L keeps its state after step L. No value in the padding, not even NaN, reaches a state.
 
     Raises:
-        ValueError, TypeError: a shape does not fit, or the step returns something else than a state.
+        ValueError: a shape does not fit, or the step does not return a whole state.
+        TypeError: lengths are not integers.
 
     >>> double = lambda params, state, inputs: params * state + inputs
     >>> trajectory(Recurrence(double, jnp.array(2.0), jnp.ones(1), jnp.zeros((3, 1)))).tolist()
@@ -53,9 +56,9 @@ def trajectory(recurrence: Recurrence) -> Tree:
     """
     initial = check_recurrence(recurrence)
 
-    def body(state: Tree, now: tuple[jax.Array, Tree]) -> tuple[Tree, Tree]:
-        number, inputs = now
-        state = masked_step(recurrence, recurrence.params, state, inputs, valid_rows(recurrence, number))
+    def body(state: Tree, step: tuple[jax.Array, Tree]) -> tuple[Tree, Tree]:
+        t, inputs = step
+        state = masked_step(recurrence, recurrence.params, state, inputs, valid_rows(recurrence, t))
         return state, state
 
     _, after = lax.scan(body, initial, (jnp.arange(step_count(recurrence)), recurrence.inputs))
@@ -63,57 +66,58 @@ def trajectory(recurrence: Recurrence) -> Tree:
 
 
 def state_cotangents(loss: Callable[[Tree], jax.Array], states: Tree) -> Tree:
-    """How the loss depends on each state where all others stay as they are, ``d_t = dL / ds_t`` directly.
+    """Computes ``d_t = dL / ds_t``, the direct derivative of the loss by each state while all others stay fixed.
 
-    This is what a gradient with respect to stacked states or outputs is, and not the signal that comes back through
-    time: of a loss on the last state it is 0 in all others.
+    A gradient with respect to stacked states or outputs is this derivative. It is not the signal that comes back
+    through time: for a loss of the last state alone it is 0 at all other states.
 
     Args:
-        loss: of all states ``[T + 1, B, ...]``, a scalar. states: where, from `trajectory`.
+        loss: function of all states ``[T + 1, B, ...]`` that returns a scalar.
+        states: the states from `trajectory`, at which the loss is differentiated.
 
     Returns:
         ``d_0 .. d_T``, shaped as the states.
 
-    >>> direct(lambda states: states[-1].sum(), jnp.ones((3, 1))).tolist()
+    >>> state_cotangents(lambda states: states[-1].sum(), jnp.ones((3, 1))).tolist()
     [[0.0], [0.0], [1.0]]
     """
     return jax.grad(loss)(states)
 
 
 def step_count(recurrence: Recurrence) -> int:
-    """T."""
+    """Returns T, the number of steps."""
     return int(jax.tree.leaves(recurrence.inputs)[0].shape[0])
 
 
-def valid_rows(recurrence: Recurrence, number: int | jax.Array) -> jax.Array | None:
-    """The rows ``[B]`` for which step ``number``, counted from 0, is not behind their end; None: all."""
-    return None if recurrence.lengths is None else number < recurrence.lengths
+def valid_rows(recurrence: Recurrence, t: int | jax.Array) -> jax.Array | None:
+    """Returns the rows ``[B]`` in which step ``t`` is not padding; None: all of them."""
+    return None if recurrence.lengths is None else t < recurrence.lengths
 
 
 def masked_step(
-    recurrence: Recurrence, params: Tree, state: Tree, inputs: Tree, own: jax.Array | None
+    recurrence: Recurrence, params: Tree, state: Tree, inputs: Tree, valid: jax.Array | None
 ) -> Tree:
-    """The step in rows whose own it is; the others keep their state."""
-    if own is None:
+    """Applies the step to the valid rows; the others keep their state."""
+    if valid is None:
         return recurrence.step(params, state, inputs)
-    inputs = jax.tree.map(lambda leaf: where_rows(own, leaf, jnp.zeros_like(leaf)), inputs)
+    inputs = jax.tree.map(lambda leaf: where_rows(valid, leaf, jnp.zeros_like(leaf)), inputs)
     after = recurrence.step(params, state, inputs)
-    return jax.tree.map(lambda new, old: where_rows(own, new, old), after, state)
+    return jax.tree.map(lambda new, old: where_rows(valid, new, old), after, state)
 
 
-def at_step(tree: Tree, number: int | jax.Array) -> Tree:
-    """Entry ``number`` of arrays ``[T, ...]``, read where they lie: a scan over a part of them would copy that."""
+def at_step(tree: Tree, t: int | jax.Array) -> Tree:
+    """Returns entry ``t`` of arrays ``[T, ...]``. It is read in place: a scan over a slice would copy the slice."""
 
     def entry(leaf: jax.Array) -> jax.Array:
-        if not len(leaf):  # a scan over no steps traces its body, which never runs
+        if not len(leaf):  # a scan over no steps still traces its body, which never runs
             return jnp.zeros_like(leaf, shape=leaf.shape[1:])
-        return lax.dynamic_index_in_dim(leaf, number, keepdims=False)
+        return lax.dynamic_index_in_dim(leaf, t, keepdims=False)
 
     return jax.tree.map(entry, tree)
 
 
 def check_recurrence(recurrence: Recurrence) -> Tree:
-    """The initial state in the dtype that the step computes in; raises where something does not fit."""
+    """Returns the initial state in the dtype that the step computes in; raises if something does not fit."""
     for name in ("params", "initial_state", "inputs"):
         if not jax.tree.leaves(getattr(recurrence, name)):
             raise ValueError(f"{name}: got a tree without arrays, expected at least one")
@@ -123,25 +127,27 @@ def check_recurrence(recurrence: Recurrence) -> Tree:
     _check_leading("inputs", recurrence.inputs, "[T, B, ...]", time + batch)
     if recurrence.lengths is not None:
         check_lengths(recurrence.lengths, batch + time)
-    return _as_stepped(recurrence)
+    return _initial_in_step_dtype(recurrence)
 
 
-def check_states(recurrence: Recurrence, states: Tree, direct: Tree) -> None:
-    """ValueError unless both are shaped as what `trajectory` returns."""
-    like = jax.tree.map(lambda leaf: (step_count(recurrence) + 1, *leaf.shape), check_recurrence(recurrence))
-    for name, tree in (("states", states), ("direct", direct)):
+def check_states(recurrence: Recurrence, states: Tree, cotangents: Tree) -> None:
+    """Raises ValueError unless both trees have the shapes that `trajectory` returns."""
+    expected = jax.tree.map(
+        lambda leaf: (step_count(recurrence) + 1, *leaf.shape), check_recurrence(recurrence)
+    )
+    for name, tree in (("states", states), ("cotangents", cotangents)):
         shapes = jax.tree.map(jnp.shape, tree)
-        if shapes != like:
-            raise ValueError(f"{name}: got {shapes}, expected {like}, as trajectory(recurrence) returns")
+        if shapes != expected:
+            raise ValueError(f"{name}: got {shapes}, expected {expected}, as trajectory(recurrence) returns")
 
 
-def _check_leading(name: str, tree: Tree, axes: str, lead: tuple[int, ...]) -> None:
+def _check_leading(name: str, tree: Tree, axes: str, leading: tuple[int, ...]) -> None:
     for leaf in jax.tree.leaves(tree):
-        if leaf.shape[: len(lead)] != lead or leaf.ndim < axes.count(","):
-            raise ValueError(f"{name}: got shape {leaf.shape}, expected {axes} that begins with {lead}")
+        if leaf.shape[: len(leading)] != leading or leaf.ndim < axes.count(","):
+            raise ValueError(f"{name}: got shape {leaf.shape}, expected {axes} that begins with {leading}")
 
 
-def _as_stepped(recurrence: Recurrence) -> Tree:
+def _initial_in_step_dtype(recurrence: Recurrence) -> Tree:
     state = recurrence.initial_state
     first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), recurrence.inputs)
     after = jax.eval_shape(recurrence.step, recurrence.params, state, first)

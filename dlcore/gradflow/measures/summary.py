@@ -1,4 +1,7 @@
-"""The gradient flow of one sequence in a handful of numbers, for tables of many configurations."""
+"""The gradient flow of one sequence in a handful of numbers, for tables of many configurations.
+
+Gains, rates and half-lives are defined here; every table, figure and report uses them in this sense.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -11,106 +14,91 @@ from dlcore.gradflow.measures.lyapunov import lyapunov_spectrum
 from dlcore.gradflow.measures.recurrence import Recurrence, Tree, at_step, step_count, trajectory
 from dlcore.gradflow.measures.tangents import flatten_state, unflatten_state
 from dlcore.gradflow.measures.wide_range import WideRange
+from dlcore.ops.arrays import expand_to_rank
 from dlcore.utils.checks import check_integer
 
 PARTS = 16
+"""The gain is in the table at this many lags: T/16, 2T/16, ..., T."""
 GAINS = tuple(f"log10_gain_{part}/{PARTS}" for part in range(1, PARTS + 1))
-NAMES = (
-    *("lyapunov", "half_life", "slope", "covering_lag", "zero_share", "first_nonfinite", "dead_share"),
-    *GAINS,
+MEASURES = (
+    *("exponent_1", "half_life", "rate", "gain_half_life"),
+    *("covering_lag", "zero_gain", "first_nonfinite", "dead"),
 )
+NAMES = (*MEASURES, *GAINS)
+"""The names of a summary with one exponent."""
 
 
 def summary_names(exponents: int = 1) -> tuple[str, ...]:
-    """Of what `survey` measures with so many exponents."""
-    return (*NAMES, *(f"lyapunov_{place}" for place in range(2, exponents + 1)))
+    """Returns the names of the measures in a summary with this number of exponents."""
+    return (*NAMES, *(f"exponent_{index}" for index in range(2, exponents + 1)))
 
 
 def summarize(
     recurrence: Recurrence, probes: int = 8, exponents: int = 1, key: jax.Array | None = None
 ) -> dict[str, jax.Array]:
-    """Measures of a single row, scalars by name.
+    """Measures the gradient flow of a single row; all results are scalars.
 
-    - ``lyapunov``: lambda_1, nats a step, and ``half_life``, ln 2 / -lambda_1 steps; ``lyapunov_2`` and so on as many
-      as are asked for;
-    - ``log10_gain_1/16`` to ``log10_gain_16/16``: log10 |ds_T/ds_{T-lag}|_F / sqrt(n) at the lags T/16 to T, the root
-      mean square factor by which a small random change of the state is larger after so many steps (see
-      `jacobians.log_products_by_probes`); ``slope``: how it changes with the lag, in nats a step,
-      and ``zero_share``: of the lags at which it is exactly 0;
-    - ``covering_lag``: within it are 90 % of the norms by lag of the parameters' gradients, of losses that read the
-      last state in the probes' directions; -1 where a state is not finite;
-    - ``first_nonfinite``: the first step whose state is not finite, or -1;
-    - ``dead_share``: of the state's numbers that are exactly 0 in all of the second half, as units of a ReLU can be.
+    - ``exponent_1``: largest Lyapunov exponent, nats a step; ``exponent_2`` and so on if ``exponents`` asks for them.
+    - ``half_life``: ``ln 2 / -exponent_1``, steps; inf if exponent_1 >= 0.
+    - ``rate``: slope of log gain over the lags (`fit_rate`), nats a step.
+    - ``gain_half_life``: ``ln 2 / -rate``, steps; inf if rate >= 0.
+    - ``covering_lag``: smallest lag within which 90 % of the summed norms of the parameters' gradient by lag lie, for
+      losses that read the last state in the probes' directions; -1 if a state is not finite.
+    - ``zero_gain``: share of lags whose gain is exactly 0.
+    - ``first_nonfinite``: first time step whose state is not finite; -1 if there is none.
+    - ``dead``: share of the state's numbers that are exactly 0 throughout the second half of the sequence, as dead
+      units of a ReLU are.
+    - ``log10_gain_1/16`` to ``log10_gain_16/16``: log10 of the gain at the lags T/16 to T.
+
+    The gain at a lag is ``|ds_T / ds_{T-lag}|_F / sqrt(n)``, the root-mean-square factor by which a small random change
+    of the state arrives ``lag`` steps later, as estimated by `jacobians.log_products_by_probes`.
 
     Args:
-        recurrence: of one row, B = 1, without ``lengths``: cut the row to its own. Every step's gradient
-            is formed in the size of its parameters: a bias does.
-        probes: random directions for norms. exponents: how many of the spectrum; a single one takes no decompositions.
-        key: of the random directions; None: ``jax.random.key(0)``.
+        recurrence: a recurrence of one row, B = 1, without ``lengths``: cut the row to its valid steps. The gradient of
+            every step is formed in the size of the parameters, so give few of them; a bias suffices.
+        probes: number of random directions for the norms.
+        exponents: number of Lyapunov exponents; one exponent needs no decompositions.
+        key: random key of the directions; None: ``jax.random.key(0)``.
+
+    Returns:
+        The measures by the names of `summary_names`.
 
     Raises:
-        ValueError: more rows than one, lengths, probes below 1, or more exponents than the state has numbers.
+        ValueError: there is more than one row, there are lengths, probes is below 1, or exponents is more than n.
+        TypeError: probes or exponents is not an integer.
     """
     if recurrence.lengths is not None:
-        raise ValueError("lengths: got some, expected None; cut the row to its own steps")
+        raise ValueError("lengths: got some, expected None; cut the row to its valid steps")
     states = trajectory(recurrence)
     rows = len(jax.tree.leaves(states)[0][0])
     if rows != 1:
-        raise ValueError(f"recurrence: got {rows} rows, expected 1; survey each row by jax.vmap")
+        raise ValueError(f"recurrence: got {rows} rows, expected 1; summarize each row by jax.vmap")
     steps, vectors = step_count(recurrence), jax.vmap(flatten_state)(states)[:, 0]
-    log_gains, log_gradients = _back_in_time(recurrence, states, probes, key)
-    largest, *others = lyapunov_spectrum(recurrence, exponents, key=key)[0]
-    overflow = first_nonfinite(states)[0]
+    log_gains, log_gradients = _by_lag(recurrence, states, probes, key)
+    exponent_1, *others = lyapunov_spectrum(recurrence, exponents, key=key)[0]
+    rate, nonfinite = fit_rate(log_gains), first_nonfinite(states)[0]
     return {
-        "lyapunov": largest,
-        "half_life": half_life(largest),
-        "slope": slope(log_gains),
-        "covering_lag": jnp.where(overflow < 0, covering_lag(log_gradients), -1),
-        "zero_share": jnp.isneginf(log_gains).mean(),
-        "first_nonfinite": overflow,
-        "dead_share": (vectors[steps // 2 :] == 0).all(axis=0).mean(),
-        **{name: log_gains[(part + 1) * steps // PARTS] / jnp.log(10) for part, name in enumerate(GAINS)},
-        **dict(zip(summary_names(exponents)[len(NAMES) :], others, strict=True)),
+        "exponent_1": exponent_1,
+        "half_life": half_life(exponent_1),
+        "rate": rate,
+        "gain_half_life": half_life(rate),
+        "covering_lag": jnp.where(nonfinite < 0, covering_lag(log_gradients), -1),
+        "zero_gain": jnp.isneginf(log_gains).mean(),
+        "first_nonfinite": nonfinite,
+        "dead": (vectors[steps // 2 :] == 0).all(axis=0).mean(),
+        **{name: log_gains[part * steps // PARTS] / jnp.log(10) for part, name in enumerate(GAINS, 1)},
+        **{f"exponent_{index}": exponent for index, exponent in enumerate(others, 2)},
     }
 
 
-def _back_in_time(
-    recurrence: Recurrence, states: Tree, probes: int, key: jax.Array | None
-) -> tuple[jax.Array, jax.Array]:
-    """Logarithms by lag: the gain ``[T + 1]``, and the gradients' norm of losses in the probes' directions ``[T]``.
-
-    What `jacobians.log_products_by_probes` and `backward` say, here of the same cotangents: of a further loop over
-    time, compiling takes longer than running it for many configurations.
-    """
-    steps, probes = step_count(recurrence), check_integer("probes", probes)
-    basis = jacobians.random_basis(recurrence, probes, key)[0].T
-    finite = jnp.isfinite(jax.vmap(flatten_state)(states)).all(axis=(1, 2))
-
-    def body(cotangents: WideRange, number: jax.Array) -> tuple[WideRange, tuple[jax.Array, jax.Array]]:
-        shares, (values, exponent) = pull_back(recurrence, at_step(states, number), cotangents, number)
-        sound = finite[number] & finite[number + 1]
-        back = WideRange(jax.tree.map(lambda leaf: jnp.where(sound, leaf, jnp.nan), values), exponent)
-        of_params = jnp.concatenate(list(map(wide_range.log_norm, shares)))
-        return back, (
-            wide_range.joint_log_norm(wide_range.log_norm(back)),
-            wide_range.joint_log_norm(of_params),
-        )
-
-    ends = jax.vmap(lambda vector: unflatten_state(vector[None], at_step(states, steps)))(basis)
-    last = wide_range.from_floats(ends, 2)
-    _, (of_states, of_params) = lax.scan(body, last, jnp.arange(steps), reverse=True)
-    of_states = jnp.concatenate([wide_range.joint_log_norm(wide_range.log_norm(last))[None], of_states[::-1]])
-    return of_states[:, 0] - jnp.log(len(basis)) / 2, of_params[::-1]
-
-
 def first_nonfinite(states: Tree) -> jax.Array:
-    """The first t whose state ``s_t`` holds an infinity or a NaN, of each row; -1 where none does.
+    """Returns the first t of each row whose state ``s_t`` holds an infinity or a NaN; -1 if there is none.
 
-    A ReLU network overflows without an error; what is measured of gradients behind that step is NaN, not a number
-    that looks like one.
+    A ReLU network overflows without an error. Measures of gradients that pass such a state are NaN, so that they do
+    not look like numbers.
 
     Args:
-        states: arrays ``[T + 1, B, ...]`` as `trajectory` gives them, ``s_0`` first.
+        states: arrays ``[T + 1, B, ...]`` from `trajectory`, ``s_0`` first.
 
     Returns:
         ``[B]`` integers.
@@ -122,40 +110,69 @@ def first_nonfinite(states: Tree) -> jax.Array:
     return jnp.where(broken.any(axis=0), jnp.argmax(broken, axis=0), -1)
 
 
-def slope(log_norms: jax.Array, first: int = 0) -> jax.Array:
-    """The change of log norms a lag, in nats: the least-squares line through the finite ones.
+def fit_rate(log_norms: jax.Array, first: int = 0) -> jax.Array:
+    """Fits a least-squares line through the finite log norms and returns its slope over the lags, in nats a step.
 
-    Of products of Jacobians over many lags it tends to the largest Lyapunov exponent.
+    For products of Jacobians over many lags the rate tends to the largest Lyapunov exponent.
 
     Args:
-        log_norms: ``[lags, ...]``. first: the lag at which the line begins, behind a transient.
+        log_norms: ``[lags, ...]``, lag 0 first.
+        first: the lag at which the line begins, to leave out a transient.
 
     Returns:
-        ``[...]``; NaN where fewer than two are finite.
+        ``[...]``; NaN if fewer than two log norms are finite.
 
-    >>> slope(jnp.array([0.0, -0.5, -1.0, -jnp.inf, jnp.nan])).tolist()
+    >>> fit_rate(jnp.array([0.0, -0.5, -1.0, -jnp.inf, jnp.nan])).tolist()
     -0.5
     """
     log_norms = log_norms[first:]
     finite = jnp.isfinite(log_norms)
     count = finite.sum(axis=0)
-    lags = jnp.arange(len(log_norms), dtype=log_norms.dtype).reshape(-1, *[1] * (log_norms.ndim - 1))
+    lags = expand_to_rank(jnp.arange(len(log_norms), dtype=log_norms.dtype), log_norms.ndim)
     values = jnp.where(finite, log_norms, 0)
     centered = jnp.where(finite, lags - (finite * lags).sum(axis=0) / jnp.maximum(count, 1), 0)
     spread = (centered * centered).sum(axis=0)
-    line = (centered * values).sum(axis=0) / jnp.where(spread > 0, spread, 1)
-    return jnp.where(count > 1, line, jnp.nan)
+    slope = (centered * values).sum(axis=0) / jnp.where(spread > 0, spread, 1)
+    return jnp.where(count > 1, slope, jnp.nan)
 
 
 def half_life(rate: jax.Array | float) -> jax.Array:
-    """Steps after which half of a gradient is left, ``ln 2 / -rate``; inf where it does not decay.
+    """Returns the number of steps after which half of a gradient is left, ``ln 2 / -rate``; inf if rate >= 0.
 
     Args:
-        rate: nats a step, a `slope` or a largest Lyapunov exponent.
+        rate: nats a step. The largest Lyapunov exponent gives ``half_life`` in tables, a rate from `fit_rate` gives
+            ``gain_half_life``.
 
     >>> half_life(jnp.array([-0.6931472, -jnp.inf, 0.0, 0.3])).tolist()
     [1.0, 0.0, inf, inf]
     """
     rate = jnp.asarray(rate)
-    decays = jnp.where(rate < 0, rate, -1)
-    return jnp.where(rate >= 0, jnp.inf, jnp.where(jnp.isnan(rate), jnp.nan, jnp.log(2.0) / -decays))
+    decaying = jnp.where(rate < 0, rate, -1)
+    return jnp.where(rate >= 0, jnp.inf, jnp.where(jnp.isnan(rate), jnp.nan, jnp.log(2.0) / -decaying))
+
+
+def _by_lag(
+    recurrence: Recurrence, states: Tree, probes: int, key: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """Returns log gains ``[T + 1]`` and the log norms ``[T]`` of the gradients of losses in the probes' directions.
+
+    `jacobians.log_products_by_probes` and `lags.log_by_lag` give the same numbers. Here one loop over time computes
+    both from the same cotangents, because another loop takes longer to compile than to run for many configurations.
+    """
+    steps, probes = step_count(recurrence), check_integer("probes", probes)
+    basis = jacobians.random_basis(recurrence, probes, key)[0].T
+    finite = jnp.isfinite(jax.vmap(flatten_state)(states)).all(axis=(1, 2))
+
+    def body(cotangents: WideRange, t: jax.Array) -> tuple[WideRange, tuple[jax.Array, jax.Array]]:
+        shares, (values, exponent) = pull_back(recurrence, at_step(states, t), cotangents, t)
+        sound = finite[t] & finite[t + 1]
+        pulled = WideRange(jax.tree.map(lambda leaf: jnp.where(sound, leaf, jnp.nan), values), exponent)
+        of_params = jnp.concatenate(list(map(wide_range.log_norm, shares)))
+        of_states = wide_range.joint_log_norm(wide_range.log_norm(pulled))
+        return pulled, (of_states, wide_range.joint_log_norm(of_params))
+
+    ends = jax.vmap(lambda vector: unflatten_state(vector[None], at_step(states, steps)))(basis)
+    last = wide_range.from_floats(ends, 2)
+    _, (of_states, of_params) = lax.scan(body, last, jnp.arange(steps), reverse=True)
+    of_states = jnp.concatenate([wide_range.joint_log_norm(wide_range.log_norm(last))[None], of_states[::-1]])
+    return of_states[:, 0] - jnp.log(len(basis)) / 2, of_params[::-1]

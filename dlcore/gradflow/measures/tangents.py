@@ -1,7 +1,7 @@
 """A step's Jacobian ``J_t = d s_t / d s_{t-1}`` as a linear map of flat vectors, never as a matrix.
 
-The state is the full carry, all its arrays side by side: ``n`` numbers a row, of an LSTM ``n = 2 H``. Rows of a batch
-do not see each other, so one ``jax.jvp`` or ``jax.vjp`` of the step serves all of them.
+The state is the whole carry, all its arrays side by side: ``n`` numbers a row, ``n = 2 H`` for an LSTM. The rows of a
+batch do not influence each other, so one ``jax.jvp`` or ``jax.vjp`` of the step serves all rows.
 """
 
 import itertools
@@ -12,21 +12,21 @@ import jax
 import jax.numpy as jnp
 
 from dlcore.gradflow.measures.recurrence import Recurrence, Tree, masked_step, step_count, trajectory
+from dlcore.ops.arrays import at_least_float32
 
 
 def flatten_state(state: Tree) -> jax.Array:
-    """A state, arrays ``[B, ...]``, as vectors ``[B, n]`` in float32 at least.
+    """Flattens a state, arrays ``[B, ...]``, to vectors ``[B, n]`` in float32 or wider.
 
-    >>> flatten((jnp.zeros((2, 3)), jnp.zeros((2, 1, 4), jnp.bfloat16))).shape
+    >>> flatten_state((jnp.zeros((2, 3)), jnp.zeros((2, 1, 4), jnp.bfloat16))).shape
     (2, 7)
     """
     leaves = [leaf.reshape(len(leaf), math.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(state)]
-    vectors = jnp.concatenate(leaves, axis=-1)
-    return vectors.astype(jnp.promote_types(vectors.dtype, jnp.float32))
+    return at_least_float32(jnp.concatenate(leaves, axis=-1))
 
 
 def unflatten_state(vectors: jax.Array, like: Tree) -> Tree:
-    """`flatten` undone: ``[B, n]`` as a state of the shapes and dtypes of ``like``."""
+    """Undoes `flatten_state`: ``[B, n]`` to a state with the shapes and dtypes of ``like``."""
     leaves, structure = jax.tree.flatten(like)
     ends = list(itertools.accumulate(math.prod(leaf.shape[1:]) for leaf in leaves))
     parts = jnp.split(vectors, ends[:-1], axis=-1)
@@ -35,61 +35,66 @@ def unflatten_state(vectors: jax.Array, like: Tree) -> Tree:
 
 
 def push_tangents(
-    recurrence: Recurrence, state: Tree, inputs: Tree, tangents: jax.Array, own: jax.Array | None = None
+    recurrence: Recurrence, state: Tree, inputs: Tree, tangents: jax.Array, valid: jax.Array | None = None
 ) -> tuple[Tree, jax.Array]:
-    """``s_t`` and ``J_t Q``, forward in time.
+    """Computes ``s_t`` and ``J_t Q``, forward in time.
 
     Args:
-        recurrence: its step and parameters count. state: ``s_{t-1}``, arrays ``[B, ...]``. inputs: ``x_t``.
-        tangents: Q ``[B, n, k]``, k columns a row. own: ``[B]``, rows that take the step; None: all.
+        recurrence: provides the step and the parameters.
+        state: ``s_{t-1}``, arrays ``[B, ...]``.
+        inputs: ``x_t``, arrays ``[B, ...]``.
+        tangents: Q ``[B, n, k]``, k columns a row.
+        valid: ``[B]``, the rows that take the step; None: all.
 
     Returns:
-        ``s_t``, and ``[B, n, k]``; NaN in rows whose state before or after the step is not finite, as a Jacobian
-        there says nothing (that of a ReLU would be a quiet 0).
+        ``s_t``, and ``J_t Q [B, n, k]``. The latter is NaN in rows whose state is not finite before or after the step:
+        a Jacobian means nothing there (that of a ReLU would be 0 without any sign of the error).
     """
-    before, step = flatten_state(state), _flat_step(recurrence, state, inputs, own)
+    before, step = flatten_state(state), _flat_step(recurrence, state, inputs, valid)
     after, pushed = jax.vmap(
         lambda tangent: jax.jvp(step, [before], [tangent]), in_axes=-1, out_axes=(None, -1)
     )(tangents)
-    return unflatten_state(after, state), _only_sound(pushed, before, after)
+    return unflatten_state(after, state), _nan_unless_finite(pushed, before, after)
 
 
 def pull_cotangents(recurrence: Recurrence, state: Tree, inputs: Tree, cotangents: jax.Array) -> jax.Array:
-    """``P J_t``, backward in time, for k rows P ``[B, k, n]``; otherwise as `push`."""
+    """Computes ``P J_t``, backward in time, for k rows P ``[B, k, n]``.
+
+    The other arguments are those of `push_tangents`, and NaN means the same.
+    """
     before = flatten_state(state)
-    after, back = jax.vjp(_flat_step(recurrence, state, inputs, None), before)
-    pulled = jax.vmap(lambda cotangent: back(cotangent)[0], in_axes=1, out_axes=1)(cotangents)
-    return _only_sound(pulled, before, after)
-
-
-def _flat_step(
-    recurrence: Recurrence, state: Tree, inputs: Tree, own: jax.Array | None
-) -> Callable[[jax.Array], jax.Array]:
-    return lambda vectors: flatten_state(
-        masked_step(recurrence, recurrence.params, unflatten_state(vectors, state), inputs, own)
-    )
-
-
-def _only_sound(vectors: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
-    sound = jnp.isfinite(before).all(axis=-1) & jnp.isfinite(after).all(axis=-1)
-    return jnp.where(sound[:, None, None], vectors, jnp.nan)
+    after, pull = jax.vjp(_flat_step(recurrence, state, inputs, None), before)
+    pulled = jax.vmap(lambda cotangent: pull(cotangent)[0], in_axes=1, out_axes=1)(cotangents)
+    return _nan_unless_finite(pulled, before, after)
 
 
 def align_ends(recurrence: Recurrence) -> tuple[Tree, Tree]:
-    """States ``[T + 1, B, ...]`` and inputs ``[T, B, ...]``, moved so that every row's own last step is the last one.
+    """Returns states ``[T + 1, B, ...]`` and inputs ``[T, B, ...]``, shifted so that all rows end at step T.
 
-    So lag ``l`` is at place ``T - l`` in all rows. What stands before a shorter row's beginning is repeated from it.
+    So lag ``l`` is entry ``T - l`` in all rows. The places before a shorter row's first state repeat that state.
     """
     states, inputs = trajectory(recurrence), recurrence.inputs
     if recurrence.lengths is None:
         return states, inputs
     steps = step_count(recurrence)
-    places = jnp.arange(steps + 1)[:, None] - (steps - recurrence.lengths)
-    places = jnp.maximum(places, 0)
-    return _take(states, places), _take(inputs, places[:-1])
+    times = jnp.maximum(jnp.arange(steps + 1)[:, None] - (steps - recurrence.lengths), 0)
+    return _take(states, times), _take(inputs, times[:-1])
 
 
-def _take(tree: Tree, places: jax.Array) -> Tree:
-    """``array[places[t, b], b]`` of arrays ``[T, B, ...]``."""
-    rows = jnp.arange(places.shape[1])
-    return jax.tree.map(lambda array: array[places, rows], tree)
+def _flat_step(
+    recurrence: Recurrence, state: Tree, inputs: Tree, valid: jax.Array | None
+) -> Callable[[jax.Array], jax.Array]:
+    return lambda vectors: flatten_state(
+        masked_step(recurrence, recurrence.params, unflatten_state(vectors, state), inputs, valid)
+    )
+
+
+def _nan_unless_finite(vectors: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
+    finite = jnp.isfinite(before).all(axis=-1) & jnp.isfinite(after).all(axis=-1)
+    return jnp.where(finite[:, None, None], vectors, jnp.nan)
+
+
+def _take(tree: Tree, times: jax.Array) -> Tree:
+    """Returns ``array[times[t, b], b]`` for each array ``[T, B, ...]``."""
+    rows = jnp.arange(times.shape[1])
+    return jax.tree.map(lambda array: array[times, rows], tree)

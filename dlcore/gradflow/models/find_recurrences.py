@@ -1,7 +1,8 @@
-"""The recurrences in a model, found while it runs: what each cell was given, and the loss as a function of its states.
+"""The recurrences in a model, found while the model runs.
 
-The model is not changed and need not know: every recurrent layer of dlcore runs its cells through the method
-``run_cell``, at which `flax.linen.intercept_methods` listens.
+Gradient flow is measured along one cell at a time. This module records what each cell of a model was given, and writes
+the model's loss as a function of that cell's states. The model need not be changed: every recurrent layer of dlcore
+runs its cells through the method ``run_cell``, and `flax.linen.intercept_methods` listens there.
 """
 
 import math
@@ -17,21 +18,21 @@ from dlcore.gradflow.measures.recurrence import Recurrence, Tree
 from dlcore.layers.recurrent.carry import hidden_of, make_carry
 from dlcore.layers.recurrent.deep import DeepRecurrent
 from dlcore.layers.recurrent.noise import train_option
+from dlcore.ops.arrays import expand_to_rank
 from dlcore.ops.lengths import zero_padding
 
 
 class ModelRecurrence(NamedTuple):
-    """One cell over one sequence.
+    """One cell of a model over one sequence.
 
     Attributes:
-        name: the cell's path in the model's parameters, such as ``encoder/cell``; of the upper layers of a
-            `DeepRecurrent`, which share a path, with the layer's number: ``stack/upper/0/layer/cell``.
-        cell: it, unbound.
-        recurrence: its step, parameters, initial state, inputs and lengths. A cell that goes from each row's last step
-            to its first has its inputs in that order: time is always the cell's own.
-        loss: the model's loss, as a function of this cell's states ``[T + 1, B, ...]`` in place of those that it had;
-            for `recurrence.direct`.
-        reverse: whether the cell's time goes against the sequence's.
+        name: the cell's path in the model's parameters, such as ``encoder/cell``. The upper layers of a
+            `DeepRecurrent` share a path, so their names contain the layer's index: ``stack/upper/0/layer/cell``.
+        cell: the cell, unbound.
+        recurrence: the cell's step, parameters, initial state, inputs and lengths. The inputs of a reversed cell are
+            in the order in which the cell reads them: time is always the cell's own.
+        loss: the model's loss as a function of the cell's states ``[T + 1, B, ...]``, as `state_cotangents` takes it.
+        reverse: True if the cell reads the sequence from its end to its beginning.
     """
 
     name: str
@@ -42,123 +43,138 @@ class ModelRecurrence(NamedTuple):
 
 
 def find_recurrences(call: Callable[[], jax.Array]) -> list[ModelRecurrence]:
-    """Every cell that ``call`` runs over a sequence, in the order in which it runs them.
+    """Finds every cell that ``call`` runs over a sequence, in the order in which they run.
 
-    Each is a chain of its own: its loss contains all that comes behind it, such as the layers above, so that the
-    parameter gradients of all chains are those of the whole model. What to measure along them belongs under one
-    ``jax.jit`` with this call.
+    The loss of each recurrence contains everything that comes after the cell, such as the layers above it. The
+    parameter gradients of all recurrences are therefore those of the whole model. Put this call and the measures of
+    what it finds under one ``jax.jit``.
 
     Args:
-        call: runs the model without dropout, the same one whenever it is called, and returns a scalar loss.
+        call: runs the model without dropout and returns a scalar loss. It must run the same model at every call.
+
+    Returns:
+        One `ModelRecurrence` for each cell; an empty list if the model has none.
 
     Raises:
-        ValueError: a recurrent layer runs under ``nn.scan`` or another transformation, where its layers are not told
+        ValueError: a recurrent layer runs under ``nn.scan`` or another transformation, where the layers cannot be told
             apart.
     """
     found: list[ModelRecurrence] = []
-
     outside = get_opaque_trace_state(convention="flax")
 
-    def listen(number: int, name: str, run: Callable[[], Any], arguments: tuple[Any, ...]) -> Any:
+    def record(index: int, name: str, run: Callable[[], Any], arguments: tuple[Any, ...]) -> Any:
         if get_opaque_trace_state(convention="flax") != outside:
             raise ValueError(
                 f"call: got the cell {name} under a transformation of the model's own, expected layers that the model "
                 "calls itself; run them in a Python loop, or use DeepRecurrent"
             )
-        found.append(_chain(call, number, name, *arguments))
+        found.append(_model_recurrence(call, index, name, _CellCall(*arguments)))
         return run()
 
-    with nn.intercept_methods(_Listener(listen)):
+    with nn.intercept_methods(_Listener(record)):
         call()
     return found
 
 
+class _CellCall(NamedTuple):
+    """The arguments of ``run_cell``, in their order."""
+
+    cell: nn.RNNCellBase
+    inputs: jax.Array
+    lengths: jax.Array | None
+    initial_carry: Any
+    loop: Any
+    train: bool | None
+
+
 class _Listener:
-    """An interceptor that numbers and names the cells in the order in which they run.
+    """A flax interceptor that counts and names the cells in the order in which they run.
 
     Args:
-        hear: ``hear(number, name, run, arguments of run_cell) -> result``.
+        handle: is called for each cell as ``handle(index, name, run, arguments)`` in place of ``run()``. It returns the
+            result of the cell.
     """
 
-    def __init__(self, hear: Callable[[int, str, Callable[[], Any], tuple[Any, ...]], Any]):
-        self._hear, self._count, self._above = hear, 0, ()
+    def __init__(self, handle: Callable[[int, str, Callable[[], Any], tuple[Any, ...]], Any]):
+        self._handle, self._count, self._prefix = handle, 0, ()
 
     def __call__(self, run: Any, arguments: Any, options: Any, context: Any) -> Any:
         if context.method_name == "run_upper" and isinstance(context.module, DeepRecurrent):
-            return self._one_by_one(context.module, *arguments)
+            return self._run_upper(context.module, *arguments)
         if context.method_name != "run_cell":
             return run(*arguments, **options)
-        number, self._count = self._count, self._count + 1
-        name = "/".join(map(str, (*self._above, *arguments[0].path)))
-        return self._hear(number, name, lambda: run(*arguments), arguments)
+        index, self._count = self._count, self._count + 1
+        name = "/".join(map(str, (*self._prefix, *arguments[0].path)))
+        return self._handle(index, name, lambda: run(*arguments), arguments)
 
-    def _one_by_one(
+    def _run_upper(
         self, stack: DeepRecurrent, outputs: jax.Array, lengths: Any, initial_carry: Any, _: bool
     ) -> Any:
-        """The upper layers in a Python loop in place of the scan, in which they would run as one."""
-        above, after = self._above, []
-        for number, layer in enumerate(stack.upper_layers()):
-            self._above = (*above, *stack.path, "upper", number)
-            own = jax.tree.map(lambda leaf, number=number: leaf[number], initial_carry)
-            outputs, carry = layer(outputs, own, lengths)
-            after.append(carry)
-        self._above = above
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *after), outputs
+        """Runs the upper layers in a Python loop. In the model's own scan they would be one layer."""
+        prefix, carries = self._prefix, []
+        for index, layer in enumerate(stack.upper_layers()):
+            self._prefix = (*prefix, *stack.path, "upper", index)
+            layer_carry = jax.tree.map(lambda leaf, index=index: leaf[index], initial_carry)
+            outputs, carry = layer(outputs, layer_carry, lengths)
+            carries.append(carry)
+        self._prefix = prefix
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *carries), outputs
 
 
-def _chain(
-    call: Callable[[], jax.Array],
-    number: int,
-    name: str,
-    cell: nn.RNNCellBase,
-    inputs: jax.Array,
-    lengths: jax.Array | None,
-    initial_carry: Any,
-    loop: Any,
-    _: bool | None,
+def _model_recurrence(
+    call: Callable[[], jax.Array], index: int, name: str, ran: _CellCall
 ) -> ModelRecurrence:
-    rank = inputs.ndim - cell.num_feature_axes - 1
-    batch = inputs.shape[:rank]
-    if initial_carry is None:
-        initial_carry = make_carry(cell, (*batch, *inputs.shape[rank + 1 :]))
+    """What the ``index``-th cell of ``call`` was given, with its batch dimensions flattened into one."""
+    cell, reverse = ran.cell, ran.loop.reverse
+    time_axis = ran.inputs.ndim - cell.num_feature_axes - 1
+    batch, steps = ran.inputs.shape[:time_axis], ran.inputs.shape[time_axis]
     rows, options = math.prod(batch), train_option(cell, False)
-    flat: Callable[[jax.Array], jax.Array] = lambda array: array.reshape(rows, *array.shape[rank:])
-    lengths = None if lengths is None else jnp.clip(lengths.reshape(rows), 0, inputs.shape[rank])
+    lengths = None if ran.lengths is None else jnp.clip(ran.lengths.reshape(rows), 0, steps)
+    carry = ran.initial_carry
+    if carry is None:
+        carry = make_carry(cell, (*batch, *ran.inputs.shape[time_axis + 1 :]))
     variables, unbound = cell.variables, cell.clone(parent=None, name=None)
-    steps = _in_cells_order(flat(inputs), lengths, loop.reverse)
 
-    def step(params: Tree, state: Tree, now: Tree) -> Tree:
-        return unbound.apply({**variables, "params": params}, state, now, **options)[0]
+    def flatten_batch(array: jax.Array) -> jax.Array:
+        return array.reshape(rows, *array.shape[time_axis:])
+
+    def step(params: Tree, state: Tree, inputs: Tree) -> Tree:
+        return unbound.apply({**variables, "params": params}, state, inputs, **options)[0]
 
     def loss(states: Tree) -> jax.Array:
         hidden = jnp.swapaxes(hidden_of(states)[1:], 0, 1)
         outputs = hidden if lengths is None else zero_padding(hidden, lengths)
-        outputs = _in_cells_order(outputs, lengths, loop.reverse)  # which is its own inverse
+        outputs = _in_reading_order(
+            outputs, lengths, reverse
+        )  # twice in reading order is the sequence's order
         last = jax.tree.map(lambda leaf: leaf[-1].reshape(*batch, *leaf.shape[2:]), states)
-        return _with_result(call, number, (last, outputs.reshape(*batch, *outputs.shape[1:])))
+        return _loss_with_result(call, index, (last, outputs.reshape(*batch, *outputs.shape[1:])))
 
-    recurrence = Recurrence(
-        step, variables["params"], jax.tree.map(flat, initial_carry), jnp.swapaxes(steps, 0, 1), lengths
-    )
-    return ModelRecurrence(name, unbound, recurrence, loss, loop.reverse)
+    inputs = _in_reading_order(flatten_batch(ran.inputs), lengths, reverse)
+    initial_state = jax.tree.map(flatten_batch, carry)
+    recurrence = Recurrence(step, variables["params"], initial_state, jnp.swapaxes(inputs, 0, 1), lengths)
+    return ModelRecurrence(name, unbound, recurrence, loss, reverse)
 
 
-def _with_result(call: Callable[[], jax.Array], number: int, result: Any) -> jax.Array:
-    """The loss where the cell that runs as the ``number``-th gives this ``(carry, outputs)``."""
+def _loss_with_result(call: Callable[[], jax.Array], index: int, result: Any) -> jax.Array:
+    """The loss that ``call`` returns if its ``index``-th cell returns this ``(carry, outputs)``."""
 
-    def put(running: int, _: str, run: Callable[[], Any], __: tuple[Any, ...]) -> Any:
-        return result if running == number else run()
+    def replace(running: int, _: str, run: Callable[[], Any], __: tuple[Any, ...]) -> Any:
+        return result if running == index else run()
 
-    with nn.intercept_methods(_Listener(put)):
+    with nn.intercept_methods(_Listener(replace)):
         return call()
 
 
-def _in_cells_order(rows: jax.Array, lengths: jax.Array | None, reverse: bool) -> jax.Array:
-    """Rows ``[B, T, ...]`` as the cell goes through them: each from its own last step on, if in reverse."""
+def _in_reading_order(rows: jax.Array, lengths: jax.Array | None, reverse: bool) -> jax.Array:
+    """Rows ``[B, T, ...]`` in the order in which the cell reads them.
+
+    A reversed cell reads each row from its last valid step to its first. The padding keeps its place.
+    """
     if not reverse:
         return rows
     if lengths is None:
         return jnp.flip(rows, axis=1)
     steps = jnp.arange(rows.shape[1])
     places = jnp.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
-    return jnp.take_along_axis(rows, places.reshape(*places.shape, *[1] * (rows.ndim - 2)), axis=1)
+    return jnp.take_along_axis(rows, expand_to_rank(places, rows.ndim), axis=1)

@@ -1,4 +1,4 @@
-"""All that is measured of a model's recurrences at once: one compiled program, arrays on the host."""
+"""Everything that is measured along a model's recurrences, in one compiled program with results on the host."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,35 +12,44 @@ from dlcore.gradflow.measures.backward import backward
 from dlcore.gradflow.measures.gates import Gate, gate_statistics
 from dlcore.gradflow.measures.lags import covering_lag, log_by_lag, log_gradients
 from dlcore.gradflow.measures.lyapunov import lyapunov_spectrum
-from dlcore.gradflow.measures.recurrence import Tree, state_cotangents, step_count, trajectory
-from dlcore.gradflow.measures.summary import first_nonfinite, half_life, slope
+from dlcore.gradflow.measures.recurrence import (
+    Recurrence,
+    Tree,
+    state_cotangents,
+    step_count,
+    trajectory,
+)
+from dlcore.gradflow.measures.summary import first_nonfinite, fit_rate, half_life
 from dlcore.gradflow.measures.tangents import flatten_state
 from dlcore.gradflow.models.find_recurrences import ModelRecurrence, find_recurrences
 
-LAGS = 128  # that a gradient is divided into, at most: the cost is T times as many derivatives of a step
-TRIANGLE = 128  # steps up to which every pair of times is measured: the cost is the square
-EXPONENTS = 64  # of the spectrum, at most
+MAX_LAGS = 128  # The gradient by lag costs this many times the derivatives of a step.
+MAX_TRIANGLE_STEPS = 128  # The cost of the double sum grows with the square of the steps.
+MAX_EXPONENTS = 64
 
 
 class Flow(NamedTuple):
-    """What happens to gradients along one chain of T steps with a state of n numbers. Logarithms are natural.
+    """What happens to gradients along one recurrence of T steps with a state of n numbers. Logarithms are natural.
 
     Attributes:
-        name: of the chain.
-        size: n. T is the length of the longest row.
-        log_gain: ``[T + 1]``, how much of a small random change of ``s_{T-l}`` arrives in ``s_T``: the root mean
-            square factor ``|ds_T / ds_{T-l}|_F / sqrt(n)``, by lag l, over rows that are so long.
-        log_signal: ``[T + 1]``, ``|delta_t|`` of the loss, root mean square over rows; t = 0 first.
-        log_gradient: ``[T]``, ``|g_k|``, each step's share in the parameters' gradient.
-        log_by_lag: ``[min(K + 1, T)]``, the gradient by the distance in time over which it learns.
-        log_triangle: ``[T + 1, T + 1]``, the double sum term by term; None of a long chain.
-        exponents: ``[k]``, Lyapunov exponents in nats a step, largest first, of the first row.
-        rate: nats a step of ``log_gain``, fitted.
-        half_life: steps, by the rate.
-        covering_lag: the lag up to which the norms by lag are 90 % of their sum.
-        dead: the share of rows whose signal is exactly 0 at the first step.
-        nonfinite: the first step whose state is not finite in some row; -1 where none is.
-        gates: of a cell with gates, the statistics of each by its name, `gates.Gate` of ``[T, H]``; else empty.
+        name: the name of the recurrence, see `ModelRecurrence`.
+        size: n, the size of the state. T is the length of the longest row.
+        log_gain: ``[T + 1]``, by lag: log of ``|ds_T / ds_{T-lag}|_F / sqrt(n)``, the root-mean-square factor by which
+            a small random change of the state arrives ``lag`` steps later. Rows shorter than the lag do not count.
+        log_signal: ``[T + 1]``, by time step from t = 0: log of ``|delta_t|`` of the loss, root mean square over rows.
+        log_gradient: ``[T]``, by time step: log of ``|g_k|``, the share of step k in the parameters' gradient.
+        log_by_lag: ``[min(K + 1, T)]``, by lag: log of the norm of the gradient that the parameters get over this
+            distance in time.
+        log_triangle: ``[T + 1, T + 1]``, log of the terms of the double sum; None if the sequence has more than 128
+            steps.
+        exponents: ``[k]``, Lyapunov exponents of the first row in nats a step, largest first.
+        rate: least-squares slope of ``log_gain`` over the lags, nats a step.
+        gain_half_life: ``ln 2 / -rate`` in steps; inf where the gain does not fall.
+        half_life: ``ln 2 / -exponents[0]`` in steps; inf where the largest exponent is 0 or more.
+        covering_lag: the smallest lag within which 90 % of the summed norms by lag lie.
+        lost_signal: share of rows whose backward signal at the first step is exactly 0.
+        first_nonfinite: the first time step at which the state of some row is not finite; -1 if there is none.
+        gates: the statistics ``[T, H]`` of each gate by its name, see `gates.Gate`; empty if the cell has no gates.
     """
 
     name: str
@@ -52,98 +61,113 @@ class Flow(NamedTuple):
     log_triangle: np.ndarray | None
     exponents: np.ndarray
     rate: float
+    gain_half_life: float
     half_life: float
     covering_lag: int
-    dead: float
-    nonfinite: int
+    lost_signal: float
+    first_nonfinite: int
     gates: Mapping[str, Gate]
 
 
 def measure(loss: Callable[..., jax.Array]) -> Callable[..., list[Flow]]:
-    """A function that measures what happens to gradients along every recurrence of a model.
+    """Makes a function that measures gradient flow along every recurrence of a model.
 
-    It takes the arguments of ``loss``, pytrees of arrays such as parameters and a batch, and gives one `Flow` a chain,
-    in the order in which the model runs them; none where it has no recurrence. One compilation serves all arguments of
-    the same shapes.
+    The function compiles once for all arguments of the same shapes.
 
     Args:
-        loss: ``loss(*arguments)`` runs the model without dropout and returns a scalar, see `chains.chains`.
+        loss: ``loss(*arguments)`` runs the model without dropout and returns a scalar, see `find_recurrences`. The
+            arguments are pytrees of arrays, such as parameters and a batch.
+
+    Returns:
+        A function that takes the arguments of ``loss``. It returns one `Flow` for each recurrence, in the order in
+        which the model runs them; an empty list if the model has none.
     """
     names: list[str] = []
 
     @jax.jit
-    def run(*arguments: Any) -> list[dict[str, Any]]:
+    def measure_arrays(*arguments: Any) -> list[dict[str, Any]]:
         found = find_recurrences(lambda: loss(*arguments))
-        names[:] = [chain.name for chain in found]
-        return [_measured(chain) for chain in found]
+        names[:] = [recurrence.name for recurrence in found]
+        return [_measure_recurrence(recurrence) for recurrence in found]
 
-    def measure(*arguments: Any) -> list[Flow]:
-        values = jax.device_get(run(*arguments))
+    def measure_flows(*arguments: Any) -> list[Flow]:
+        values = jax.device_get(measure_arrays(*arguments))
         return [_flow(name, value) for name, value in zip(names, values, strict=True)]
 
-    return measure
+    return measure_flows
 
 
 def _flow(name: str, values: dict[str, Any]) -> Flow:
-    """Without what lies behind the end of the longest row."""
+    """The measured values without the time steps after the end of the longest row."""
     steps = int(values.pop("steps"))
     gates = {gate: Gate(*(array[:steps] for array in kind)) for gate, kind in values.pop("gates").items()}
-    plain: dict[str, Any] = {key: array.item() if array.ndim == 0 else array for key, array in values.items()}
-    for key, count in (("log_gain", steps + 1), ("log_signal", steps + 1), ("log_gradient", steps)):
-        plain[key] = plain[key][:count]
-    triangle = plain.pop("log_triangle", None)
+    fields: dict[str, Any] = {
+        key: array.item() if array.ndim == 0 else array for key, array in values.items()
+    }
+    lengths = {"log_gain": steps + 1, "log_signal": steps + 1, "log_gradient": steps, "log_by_lag": steps}
+    for key, length in lengths.items():
+        fields[key] = fields[key][:length]
+    triangle = fields.pop("log_triangle", None)
     if triangle is not None:
         triangle = triangle[: steps + 1, : steps + 1]
-    return Flow(
-        name=name, log_by_lag=plain.pop("log_by_lag")[:steps], log_triangle=triangle, gates=gates, **plain
-    )
+    return Flow(name=name, log_triangle=triangle, gates=gates, **fields)
 
 
-def _measured(chain: ModelRecurrence) -> dict[str, Any]:
-    recurrence = chain.recurrence
-    steps, states = step_count(recurrence), trajectory(recurrence)
-    of_loss = state_cotangents(chain.loss, states)
-    flow = backward(recurrence, states, of_loss)
-    by_lag = log_by_lag(recurrence, states, of_loss, min(LAGS, steps))
+def _measure_recurrence(found: ModelRecurrence) -> dict[str, Any]:
+    """The fields of `Flow` as arrays, and ``steps``, the length of the longest row."""
+    recurrence, steps = found.recurrence, step_count(found.recurrence)
+    states = trajectory(recurrence)
+    cotangents = state_cotangents(found.loss, states)
+    flow = backward(recurrence, states, cotangents)
+    by_lag = log_by_lag(recurrence, states, cotangents, min(MAX_LAGS, steps))
     size = flatten_state(recurrence.initial_state).shape[1]
-    log_gain = _over_rows(jacobians.log_products_by_probes(recurrence)) - jnp.log(size) / 2
-    rate = slope(log_gain)
-    first_row = recurrence._replace(
-        initial_state=jax.tree.map(lambda leaf: leaf[:1], recurrence.initial_state),
-        inputs=jax.tree.map(lambda leaf: leaf[:, :1], recurrence.inputs),
-        lengths=None if recurrence.lengths is None else recurrence.lengths[:1],
-    )
-    broken = first_nonfinite(states)
+    log_gain = _rms_over_rows(jacobians.log_products_by_probes(recurrence)) - jnp.log(size) / 2
+    rate = fit_rate(log_gain)
+    exponents = lyapunov_spectrum(_first_row(recurrence), min(MAX_EXPONENTS, size))[0]
     measured = {
         "size": jnp.array(size),
         "steps": jnp.array(steps) if recurrence.lengths is None else recurrence.lengths.max(),
         "log_gain": log_gain,
-        "log_signal": _over_rows(flow.log_signal),
+        "log_signal": _rms_over_rows(flow.log_signal),
         "log_gradient": flow.log_gradient,
         "log_by_lag": by_lag,
-        "exponents": lyapunov_spectrum(first_row, min(EXPONENTS, size))[0],
+        "exponents": exponents,
         "rate": rate,
-        "half_life": half_life(rate),
+        "gain_half_life": half_life(rate),
+        "half_life": half_life(exponents[0]),
         "covering_lag": covering_lag(by_lag),
-        "gates": _gates(chain, states),
-        "dead": flow.zeros[0].mean(),
-        "nonfinite": jnp.where((broken >= 0).any(), jnp.where(broken >= 0, broken, steps + 1).min(), -1),
+        "gates": _gates(found, states),
+        "lost_signal": flow.zeros[0].mean(),
+        "first_nonfinite": _first_of_rows(first_nonfinite(states), steps),
     }
-    if steps <= TRIANGLE:
-        measured["log_triangle"] = log_gradients(recurrence, states, of_loss)
+    if steps <= MAX_TRIANGLE_STEPS:
+        measured["log_triangle"] = log_gradients(recurrence, states, cotangents)
     return measured
 
 
-def _gates(chain: ModelRecurrence, states: Tree) -> dict[str, Gate]:
-    recurrence = chain.recurrence
+def _first_row(recurrence: Recurrence) -> Recurrence:
+    return recurrence._replace(
+        initial_state=jax.tree.map(lambda leaf: leaf[:1], recurrence.initial_state),
+        inputs=jax.tree.map(lambda leaf: leaf[:, :1], recurrence.inputs),
+        lengths=None if recurrence.lengths is None else recurrence.lengths[:1],
+    )
+
+
+def _first_of_rows(times: jax.Array, steps: int) -> jax.Array:
+    """The smallest time step of all rows ``[B]``, where -1 means that a row has none."""
+    return jnp.where((times >= 0).any(), jnp.where(times >= 0, times, steps + 1).min(), -1)
+
+
+def _gates(found: ModelRecurrence, states: Tree) -> dict[str, Gate]:
+    recurrence = found.recurrence
     try:
-        return gate_statistics(chain.cell, recurrence.params, states, recurrence.inputs, recurrence.lengths)
-    except ValueError:  # a cell without gates
+        return gate_statistics(found.cell, recurrence.params, states, recurrence.inputs, recurrence.lengths)
+    except ValueError:  # the cell has no gates
         return {}
 
 
-def _over_rows(values: jax.Array) -> jax.Array:
-    """The root mean square over those rows of ``[lags, B]`` that reach so far back: NaN are the others."""
-    there = ~jnp.isnan(values)
-    squares = wide_range.joint_log_norm(list(jnp.where(there, values, -jnp.inf).T))
-    return jnp.where(there.any(axis=1), squares - jnp.log(there.sum(axis=1)) / 2, jnp.nan)
+def _rms_over_rows(logs: jax.Array) -> jax.Array:
+    """The root mean square over the rows of ``[lags, B]``; NaN marks the lags that a row does not have."""
+    known = ~jnp.isnan(logs)
+    norms = wide_range.joint_log_norm(list(jnp.where(known, logs, -jnp.inf).T))
+    return jnp.where(known.any(axis=1), norms - jnp.log(known.sum(axis=1)) / 2, jnp.nan)

@@ -1,4 +1,4 @@
-"""Gradient flow while a model trains: how much it learns over which distance in time, every few steps."""
+"""Gradient flow while a model trains: how much the model learns over which distance in time, every few steps."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -18,33 +18,39 @@ Monitor: TypeAlias = Callable[[Any, Any], Mapping[str, float]]
 
 
 def make_monitor(loss: Callable[[Any, Any], jax.Array]) -> Monitor:
-    """A function of a model's state that gives the gradient's norm by lag, for each recurrence of the model.
+    """Makes a function of a model's state that returns the gradient's norm by lag for each recurrence of the model.
 
-    Its numbers are ``CHAIN/log10_lag_L`` for the lags 0, 1, 2, 4, ... 32 that the sequences have: the logarithm of the
-    norm of what the parameters learn over this distance (see `lags.log_by_lag`), which vanishing shows long before the
-    gradient's own norm does; -inf where it is exactly 0.
+    Its numbers are named ``RECURRENCE/log10_lag_LAG``, for the lags 0, 1, 2, 4, ..., 32 that the sequences have. Each
+    is the log10 of the norm of the gradient that the parameters get over this distance in time (see `lags.log_by_lag`),
+    and -inf where that norm is exactly 0. These norms show vanishing long before the norm of the whole gradient does.
 
     Args:
         loss: ``loss(params, model_state)`` runs the model without dropout on a few rows, always the same ones, and
             returns a scalar.
+
+    Returns:
+        The monitor, as `Experiment.monitor` takes it.
     """
 
     @jax.jit
-    def run(params: Any, model_state: Any) -> dict[str, jax.Array]:
-        return {chain.name: _by_lag(chain) for chain in find_recurrences(lambda: loss(params, model_state))}
+    def measure_arrays(params: Any, model_state: Any) -> dict[str, jax.Array]:
+        found = find_recurrences(lambda: loss(params, model_state))
+        return {recurrence.name: _log_by_lag(recurrence) for recurrence in found}
 
-    def measure(params: Any, model_state: Any) -> dict[str, float]:
+    def monitor(params: Any, model_state: Any) -> dict[str, float]:
         return {
-            f"{chain}/log10_lag_{lag}": float(value)
-            for chain, values in jax.device_get(run(params, model_state)).items()
+            f"{name}/log10_lag_{lag}": float(value)
+            for name, values in jax.device_get(measure_arrays(params, model_state)).items()
             for lag, value in zip(LAGS, values / np.log(10), strict=False)
         }
 
-    return measure
+    return monitor
 
 
-def _by_lag(chain: ModelRecurrence) -> jax.Array:
-    states = trajectory(chain.recurrence)
-    lags = [lag for lag in LAGS if lag < step_count(chain.recurrence)]
-    logs = log_by_lag(chain.recurrence, states, state_cotangents(chain.loss, states), lags[-1] if lags else 0)
+def _log_by_lag(found: ModelRecurrence) -> jax.Array:
+    """The log norm at each of `LAGS` that is shorter than the sequence."""
+    states = trajectory(found.recurrence)
+    lags = [lag for lag in LAGS if lag < step_count(found.recurrence)]
+    cotangents = state_cotangents(found.loss, states)
+    logs = log_by_lag(found.recurrence, states, cotangents, lags[-1] if lags else 0)
     return logs[jnp.array(lags, int)]

@@ -1,17 +1,17 @@
 """Figures of many configurations: how far gradients reach by scale and lag, and whether that decides a task."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from dlcore.gradflow.report.drawing import (
     LOST_DIRECTION,
-    PALETTE,
     color_map,
     draw_line,
     finish_axes,
+    palette_color,
     to_log10,
 )
 from dlcore.plots.canvas import new_figure
@@ -24,12 +24,13 @@ COLUMNS = 4
 
 
 class Grid(NamedTuple):
-    """What one kind of network does, by its scale.
+    """What one kind of network does, by the scale of its recurrent kernel.
 
     Attributes:
-        scales: ``[S]``, increasing. lags: ``[L]``, increasing.
-        log_gains: ``[S, L]``, natural logarithms of the gain |ds_T/ds_{T-lag}| / sqrt(n).
-        exponents: ``[S, k]``, Lyapunov exponents, nats a step, the largest first.
+        scales: ``[S]``, increasing.
+        lags: ``[L]``, increasing.
+        log_gains: ``[S, L]``, natural logarithms of the gain |ds_T/ds_{T-lag}|_F / sqrt(n).
+        exponents: ``[S, k]``, Lyapunov exponents in nats a step, the largest first.
     """
 
     scales: ArrayLike
@@ -39,91 +40,106 @@ class Grid(NamedTuple):
 
 
 def plot_gain_map(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Figure":
-    """Where gradients vanish (blue), stay (white) and explode (red), by scale and lag; a panel a cell.
+    """Where gradients vanish (blue), stay (white) and explode (red), by scale and lag; a panel for each cell.
 
-    The dashed line is where the largest Lyapunov exponent changes its sign. All panels have the same colors, which are
+    The dashed line is where the largest Lyapunov exponent changes its sign. All panels share their colors, which are
     logarithmic beyond one decade.
 
     Args:
-        grids: by the cell's name. scale: what the scales are.
+        grids: by the cell's name what was measured.
+        scale: the label of the scales.
     """
-    values = {name: to_log10(grid.log_gains) for name, grid in grids.items()}
     from matplotlib.colors import SymLogNorm
 
+    values = {name: to_log10(grid.log_gains) for name, grid in grids.items()}
     limit = max((np.abs(array[np.isfinite(array)]).max(initial=1) for array in values.values()), default=1)
     norm = SymLogNorm(1, vmin=-limit, vmax=limit)
     columns = min(max(len(grids), 1), COLUMNS)
     rows = -(-max(len(grids), 1) // columns)
     figure = new_figure(3.4 * columns + 1.4, 3.8 * rows)
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=False, sharey=False)
+    panels = figure.subplots(rows, columns, squeeze=False)
     for axes in panels.flat[len(grids) :]:
         axes.set_axis_off()
     for axes, (name, grid) in zip(panels.flat, grids.items(), strict=False):
-        scales, lags = np.asarray(grid.scales, float), np.asarray(grid.lags, float)
-        shown = color_map(axes, lags, scales, values[name], norm=norm, cmap="RdBu_r")
-        if _is_geometric(scales):
-            axes.set_yscale("log", base=2)
-        elif len(scales) > 1 and scales[0] >= 0:
-            axes.set_ylim(bottom=max(axes.get_ylim()[0], 0))
-        _mark_sign_changes(axes, scales, np.asarray(grid.exponents, float)[:, 0])
+        mesh = _draw_gains(axes, grid, values[name], norm)
         axes.set(xlabel="lag in steps", ylabel=scale if axes in panels[:, 0] else "", title=name)
     if grids:
-        figure.colorbar(shown, ax=panels, label="log10 of the rms gain |ds_T / ds_{T-lag}| / √n", format="%g")
+        figure.colorbar(mesh, ax=panels, label="log10 of the rms gain |ds_T / ds_{T-lag}| / √n", format="%g")
     return figure
 
 
 def plot_exponents(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Figure":
-    """Lyapunov exponents by scale, the largest as a thick line: above 0 gradients explode in that direction.
+    """Lyapunov exponents by scale, the largest as a thick line: gradients explode in the directions above 0.
 
     Args:
-        grids: by the cell's name. scale: what the scales are.
+        grids: by the cell's name what was measured.
+        scale: the label of the scales.
     """
     figure = new_figure(7, 4.8)
     axes = figure.subplots()
-    for number, (name, grid) in enumerate(grids.items()):
+    for index, (name, grid) in enumerate(grids.items()):
         scales, values = np.asarray(grid.scales, float), np.asarray(grid.exponents, float)
-        color = PALETTE[number % len(PALETTE)]
+        color = palette_color(index)
         others = np.where(np.isfinite(values), values, np.nan)[:, 1:]
         axes.plot(scales, others, color=color, linewidth=0.5, alpha=0.6)
         draw_line(axes, scales, values[:, 0], color, name, LOST_DIRECTION)
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set(xlabel=scale, ylabel="nats a step", title="Lyapunov exponents")
+    axes.set(xlabel=scale, ylabel="exponent, nats a step", title="Lyapunov exponents")
     finish_axes(axes)
     return figure
 
 
 def plot_success(
-    measured: Mapping[str, tuple[ArrayLike, ArrayLike]], chance: float | None = None, name: str = "accuracy"
+    measured: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    chance: float | None = None,
+    name: str = "accuracy",
+    reach: str = "half-life",
 ) -> "Figure":
-    """Whether a task was learned against how far gradients reached before training, in lengths of the task.
+    """What training reached against how far gradients reached before it, in lengths of the task.
+
+    An infinite reach is drawn at the right edge. If a reach is NaN, the legend counts it.
 
     Args:
-        measured: by the cell's name half-lives at initialization over T ``[m]``, and what training reached ``[m]``. An
-            infinite half-life stands at the right edge; of those that are not known there is the number alone.
+        measured: by the cell's name a pair: the reach at initialization over T ``[m]``, and what training reached
+            ``[m]``.
         chance: what guessing reaches.
-        name: of what training reached.
+        name: what training reached.
+        reach: how the reach of gradients was measured, such as "half-life" or "gain half-life".
     """
     figure = new_figure(7, 4.8)
     axes = figure.subplots()
-    pairs = {
-        key: (np.asarray(ratios, float), np.asarray(reached, float))
-        for key, (ratios, reached) in measured.items()
-    }
-    for number, (key, (ratios, reached)) in enumerate(pairs.items()):
-        color, some, endless = PALETTE[number % len(PALETTE)], np.isfinite(ratios), np.isposinf(ratios)
-        label = f"{key}, {endless.sum()} without decay at the right" if endless.any() else key
-        if np.isnan(ratios).any():
-            label += f", {np.isnan(ratios).sum()} not known"
-        axes.plot(ratios[some], reached[some], "o", color=color, alpha=0.8, label=label)
-        edge = np.full(endless.sum(), 0.99)
-        axes.plot(edge, reached[endless], ">", color=color, transform=axes.get_yaxis_transform())
+    for index, (cell, (ratios, reached)) in enumerate(measured.items()):
+        ratios, reached = np.asarray(ratios, float), np.asarray(reached, float)
+        _draw_success(axes, cell, ratios, reached, palette_color(index))
     axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
     if chance is not None:
         axes.axhline(chance, color="#7a8ba3", linestyle="--", label=f"chance: {chance:g}")
-    axes.set(xlabel="half-life at initialization / T", ylabel=name, xscale="log")
-    axes.set_title("does the gradient reach as far as the task?")
+    axes.set(xlabel=f"{reach} at initialization / T", ylabel=name, xscale="log")
+    axes.set_title("Does the gradient reach as far as the task?")
     finish_axes(axes)
     return figure
+
+
+def _draw_success(axes: "Axes", cell: str, ratios: np.ndarray, reached: np.ndarray, color: str) -> None:
+    finite, endless, unknown = np.isfinite(ratios), np.isposinf(ratios), np.isnan(ratios)
+    label = f"{cell}, {endless.sum()} without decay at the right" if endless.any() else cell
+    if unknown.any():
+        label += f", {unknown.sum()} not known"
+    axes.plot(ratios[finite], reached[finite], "o", color=color, alpha=0.8, label=label)
+    edge = np.full(endless.sum(), 0.99)
+    axes.plot(edge, reached[endless], ">", color=color, transform=axes.get_yaxis_transform())
+
+
+def _draw_gains(axes: "Axes", grid: Grid, values: np.ndarray, norm: Any) -> Any:
+    """One panel of `plot_gain_map`; returns its mesh."""
+    scales, lags = np.asarray(grid.scales, float), np.asarray(grid.lags, float)
+    mesh = color_map(axes, lags, scales, values, norm=norm, cmap="RdBu_r")
+    if _is_geometric(scales):
+        axes.set_yscale("log", base=2)
+    elif len(scales) > 1 and scales[0] >= 0:
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], 0))
+    _mark_sign_changes(axes, scales, np.asarray(grid.exponents, float)[:, 0])
+    return mesh
 
 
 def _is_geometric(scales: np.ndarray) -> bool:
@@ -134,12 +150,12 @@ def _is_geometric(scales: np.ndarray) -> bool:
 
 
 def _mark_sign_changes(axes: "Axes", scales: np.ndarray, exponents: np.ndarray) -> None:
-    """Dashed lines where exponents pass 0, interpolated between neighboring scales."""
-    before, after = np.nan_to_num(exponents[:-1]), np.nan_to_num(exponents[1:])
+    """Draws dashed lines where the exponents pass 0, interpolated between neighboring scales."""
+    below, above = np.nan_to_num(exponents[:-1]), np.nan_to_num(exponents[1:])
     label: str | None = "largest exponent 0"
-    for number in np.flatnonzero(np.sign(before) * np.sign(after) < 0):
-        share = before[number] / (before[number] - after[number])
-        place = scales[number] + share * (scales[number + 1] - scales[number])
+    for index in np.flatnonzero(np.sign(below) * np.sign(above) < 0):
+        share = below[index] / (below[index] - above[index])
+        place = scales[index] + share * (scales[index + 1] - scales[index])
         axes.axhline(place, color="black", linestyle="--", linewidth=1, label=label)
         label = None
     if label is None:

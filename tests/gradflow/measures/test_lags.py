@@ -1,4 +1,4 @@
-"""The lecture's double sum against a loop in which every step has a copy of the parameters, and sums by lag."""
+"""The lecture's double sum against NumPy and against autodiff with a copy of the parameters for each step."""
 
 import functools
 
@@ -10,29 +10,87 @@ import pytest
 from dlcore.gradflow.measures.backward import backward
 from dlcore.gradflow.measures.lags import covering_lag, gradients_by_lag, log_by_lag, log_gradients
 from dlcore.gradflow.measures.recurrence import Recurrence, state_cotangents, trajectory
-from tests.helpers.recurrences import LENGTHS, everywhere, measure, norm, recurrence, unrolled
+from tests.helpers.recurrences import (
+    LENGTHS,
+    measure,
+    norm,
+    of_all_states,
+    recurrence,
+    sum_of_last_state,
+    unrolled,
+)
 
-pytestmark = pytest.mark.slow  # minutes of compilation
-
-CASES = [("tanh", LENGTHS), ("stack", LENGTHS), ("lstm", None)]  # the stack is a GRU on an LSTM
 BOUNDS = {"float32": 2e-5, "float64": 1e-12}
 
 
-def terms(system, own):
-    """``G[t][k]`` by brute force: d_t times s_t differentiated by the copy of theta of step k, a row at a time.
+def all_measures(recurrence, states, cotangents):
+    """The triangle, both measures by lag, and the states and cotangents that they are made of."""
+    steps = len(recurrence.inputs)
+    given = (recurrence, states, cotangents)
+    return {
+        "triangle": log_gradients(*given),
+        "by_lag": gradients_by_lag(*given, steps - 1),
+        "log_by_lag": log_by_lag(*given, steps),
+        "states": states,
+        "cotangents": cotangents,
+    }
 
-    A padded state is the one after its row's last step, so that its d counts there.
+
+def terms_of_tanh(system, states, cotangents):
+    """``G[t][k]`` of a tanh net as a dict of gradients, in NumPy.
+
+    The cotangent of a padded state is that of the state after the row's last valid step.
     """
+    kernel, inputs = np.asarray(system.params["recurrent_kernel"]), np.asarray(system.inputs)
+    zeros = jax.tree.map(np.zeros_like, jax.device_get(system.params))
+    found = [[dict(zeros) for _ in range(7)] for _ in range(7)]
+    for row, length in enumerate(LENGTHS):
+        cotangent = cotangents[:, row].copy()
+        cotangent[length] = cotangent[length:].sum(axis=0)
+        for t in range(length + 1):
+            delta = cotangent[t]
+            for k in range(t, 0, -1):
+                delta_z = delta * (1 - states[k, row] ** 2)
+                share = {
+                    "input_kernel": np.outer(inputs[k - 1, row], delta_z),
+                    "recurrent_kernel": np.outer(states[k - 1, row], delta_z),
+                    "bias": delta_z,
+                }
+                found[t][k] = {name: found[t][k][name] + share[name] for name in share}
+                delta = kernel @ delta_z
+    return found
+
+
+def test_all_sums_are_those_of_a_numpy_loop():
+    with jax.enable_x64(True):
+        system = recurrence("tanh", "float64", lengths=LENGTHS)
+        found = jax.device_get(measure(all_measures, system, of_all_states))
+    terms = terms_of_tanh(system, found["states"], found["cotangents"])
+    close = functools.partial(np.testing.assert_allclose, atol=1e-12, rtol=1e-12)
+    expected = [[np.sqrt(sum((leaf**2).sum() for leaf in term.values())) for term in row] for row in terms]
+    close(np.exp(found["triangle"]), expected)
+    for name, by_lag in found["by_lag"].items():
+        sums = [sum(terms[k + lag][k][name] for k in range(1, 7 - lag)) for lag in range(6)]
+        close(by_lag, sums)
+    squares = sum((leaf**2).reshape(6, -1).sum(axis=1) for leaf in found["by_lag"].values())
+    close(np.exp(found["log_by_lag"][:6]), np.sqrt(squares))
+    assert found["log_by_lag"][6] == -np.inf  # no step is T steps before the last state
+    assert (found["triangle"][:, 0] == -np.inf).all()
+    assert (found["triangle"][np.triu_indices(7, 1)] == -np.inf).all()
+
+
+def terms(system, cotangents):
+    """``G[t][k]`` by autodiff: d_t times the derivative of s_t by the copy of theta of step k, a row at a time."""
 
     @jax.jit
     @jax.jacrev
     def of_copies(copies):
         states = unrolled(system, copies.__getitem__, system.initial_state)
-        said = [
-            jax.tree.map(lambda d, s, t=t: (d[t] * s).reshape(len(s), -1).sum(axis=1), own, state)
+        products = [
+            jax.tree.map(lambda d, s, t=t: (d[t] * s).reshape(len(s), -1).sum(axis=1), cotangents, state)
             for t, state in enumerate(states)
         ]
-        by_row = jnp.stack([sum(jax.tree.leaves(parts)) for parts in said])  # [T + 1, B]
+        by_row = jnp.stack([sum(jax.tree.leaves(parts)) for parts in products])  # [T + 1, B]
         if system.lengths is None:
             return by_row.sum(axis=1)
         ends = jnp.minimum(jnp.arange(len(states))[:, None], system.lengths)
@@ -41,83 +99,65 @@ def terms(system, own):
     return of_copies([system.params] * len(system.inputs))
 
 
-def last(states):
-    return states[-1].sum()
-
-
 def diagonal(copies, lag):
     """``sum_k G[k + lag][k]``."""
     parts = [jax.tree.map(lambda leaf, t=k + lag: leaf[t], copies[k - 1]) for k in range(1, 7 - lag)]
     return jax.tree.map(lambda *leaves: sum(leaves), *parts)
 
 
+@pytest.mark.slow  # minutes of compilation
 @pytest.mark.parametrize(
     ("kind", "lengths", "dtype"),
-    [*((*case, "float64") for case in CASES), *((*case, "float32") for case in CASES[:1])],
+    [("tanh", LENGTHS, "float32"), ("stack", LENGTHS, "float64"), ("lstm", None, "float64")],
 )
-def test_triangle_and_lags_are_the_brute_force_ones(kind, lengths, dtype):
+def test_all_sums_are_those_of_autodiff(kind, lengths, dtype):
     with jax.enable_x64(dtype == "float64"):
         system = recurrence(kind, dtype, lengths=lengths)
-        copies = terms(system, state_cotangents(everywhere, trajectory(system)))
+        copies = terms(system, state_cotangents(of_all_states, trajectory(system)))
         close = functools.partial(np.testing.assert_allclose, atol=BOUNDS[dtype] * 10, rtol=BOUNDS[dtype])
 
         expected = np.zeros((7, 7))
         for k, copy in enumerate(copies, 1):
             expected[:, k] = jax.vmap(norm)(copy)
-        triangle = measure(log_gradients, system, everywhere)
-        assert (triangle[:, 0] == -jnp.inf).all()
-        assert (triangle[np.triu_indices(7, 1)] == -jnp.inf).all()
-        close(jnp.exp(triangle), expected)
-
+        found = measure(all_measures, system, of_all_states)
+        close(jnp.exp(found["triangle"]), expected)
         by_lag = [diagonal(copies, lag) for lag in range(6)]
-        ours = measure(gradients_by_lag, system, everywhere, 5)
-        jax.tree.map(lambda mine, *theirs: close(mine, jnp.stack(theirs)), ours, *by_lag)
-        close(jnp.exp(measure(log_by_lag, system, everywhere, 5)), np.stack(list(map(norm, by_lag))))
+        jax.tree.map(lambda mine, *theirs: close(mine, jnp.stack(theirs)), found["by_lag"], *by_lag)
+        close(jnp.exp(found["log_by_lag"][:6]), np.stack(list(map(norm, by_lag))))
+        sums = jax.tree.map(lambda leaf: leaf.sum(axis=0), found["by_lag"])
+        jax.tree.map(close, sums, measure(backward, system, of_all_states).gradient)
 
 
-@pytest.mark.parametrize(("kind", "lengths"), CASES)
-def test_lags_sum_to_the_gradient(kind, lengths):
-    with jax.enable_x64(True):
-        system = recurrence(kind, "float64", lengths=lengths)
-        of_all = measure(gradients_by_lag, system, everywhere, 6)
-        whole = measure(backward, system, everywhere).gradient
-        jax.tree.map(
-            lambda ours, theirs: np.testing.assert_allclose(ours.sum(axis=0), theirs, atol=1e-11),
-            of_all,
-            whole,
-        )
-        few = measure(gradients_by_lag, system, everywhere, 3)
-        jax.tree.map(
-            lambda ours, theirs: np.testing.assert_allclose(ours, theirs[:4], atol=1e-12), few, of_all
-        )
-        assert (
-            measure(log_by_lag, system, everywhere, 6)[6] == -jnp.inf
-        )  # no step lies T behind the last state
+def leaky(decay, steps, **changes):
+    """``s_t = decay s_{t-1} + theta x_t`` with inputs 1: the gradient at lag l is decay^l."""
+    step = lambda theta, s, x: decay * s + theta * x
+    return Recurrence(step, jnp.array(1.0), jnp.zeros(1), jnp.ones((steps, 1)))._replace(**changes)
 
 
-def test_a_lag_counts_a_rows_own_steps():
-    """One row of length 3 in 10 steps: what the loss says of its last, padded state is of lag 0, 1 and 2."""
-    system = Recurrence(lambda w, s, x: 0.5 * s + w * x, jnp.array(1.0), jnp.zeros(1), jnp.ones((10, 1)))
-    system = system._replace(lengths=jnp.array([3]))
-    assert jnp.exp(measure(log_by_lag, system, last, 9)).round(6).tolist() == [1, 0.5, 0.25] + [0] * 7
-    assert jnp.exp(measure(log_gradients, system, last)[3]).round(6).tolist() == [0, 0.25, 0.5, 1] + [0] * 7
+def test_lags_of_a_shorter_row_do_not_count_its_padding():
+    """A row of length 3 in 10 steps: the loss reads its last, padded state, which has lags 0, 1 and 2."""
+    system = leaky(0.5, 10, lengths=jnp.array([3]))
+    both = lambda *given: (log_by_lag(*given, 9), log_gradients(*given)[3], gradients_by_lag(*given, 1))
+    by_lag, row, few = measure(both, system, sum_of_last_state)
+    assert np.exp(by_lag).round(6).tolist() == [1, 0.5, 0.25] + [0] * 7
+    assert np.exp(row).round(6).tolist() == [0, 0.25, 0.5, 1] + [0] * 7
+    assert few.tolist() == [1, 0.5]
 
 
 def test_lags_beyond_floats():
-    """The toy with ``h_t = w h_{t-1} + v x_t``: lag by lag, ``dL/dv`` is w^lag, down to 1e-600 in float32."""
-    system = Recurrence(lambda v, s, x: 1e-3 * s + v * x, jnp.array(1.0), jnp.zeros(1), jnp.ones((200, 1)))
-    expected = -3 * np.arange(200)
-    np.testing.assert_allclose(measure(log_by_lag, system, last, 199) / np.log(10), expected, atol=1e-3)
-    np.testing.assert_allclose(
-        measure(log_gradients, system, last)[200, 1:] / np.log(10), expected[::-1], atol=1e-3
-    )
+    """Lag by lag down to 1e-300 in float32."""
+    both = lambda *given: (log_by_lag(*given, 99), log_gradients(*given)[100, :0:-1])
+    for logs in measure(both, leaky(1e-3, 100), sum_of_last_state):
+        np.testing.assert_allclose(logs / np.log(10), -3 * np.arange(100), atol=1e-3)
 
 
-def test_vanishing_is_seen_by_lag_where_a_parameters_norm_hides_it():
-    """tanh at a third of the usual weights: |dL/dW| is that of lag 0, whatever lies 20 steps back."""
-    system = recurrence("tanh", steps=30, scale=0.3)
-    logs = measure(log_by_lag, system, everywhere, 29)
-    assert abs(jnp.log(norm(measure(backward, system, everywhere).gradient)) - logs[0]) < 1
+@pytest.mark.slow
+def test_vanishing_shows_by_lag_where_a_parameters_norm_hides_it():
+    """In a tanh net with small weights, |dL/dW| is that of lag 0, however small the share of 20 steps before is."""
+    system = recurrence("tanh", steps=30, scale=0.5)
+    both = lambda *given: (log_by_lag(*given, 29), backward(*given).gradient)
+    logs, gradient = jax.device_get(measure(both, system, of_all_states))
+    assert abs(np.log(norm(gradient)) - logs[0]) < 1
     assert logs[20] < logs[0] - np.log(1e6)
     assert covering_lag(logs) < 5
 
@@ -126,8 +166,8 @@ def test_covering_lag_by_hand():
     logs = jnp.log(jnp.array([5.0, 3.0, 1.0, 1.0]))
     assert [int(covering_lag(logs, share)) for share in (0.4, 0.75, 0.85, 1)] == [0, 1, 2, 3]
     assert covering_lag(logs - 5000, 0.75) == covering_lag(logs + 5000, 0.75) == 1
-    assert covering_lag(jnp.full(3, -jnp.inf)) == 0
-    assert covering_lag(jnp.array([0.0, jnp.nan, 0.0])) == 3
+    assert covering_lag(jnp.full(4, -jnp.inf)) == 0
+    assert covering_lag(jnp.array([0.0, jnp.nan, 0.0, 0.0])) == 4
 
 
 @pytest.mark.parametrize(
@@ -140,10 +180,10 @@ def test_covering_lag_by_hand():
 )
 def test_errors(lags, error, message):
     with pytest.raises(error, match=message):
-        measure(log_by_lag, recurrence("tanh"), everywhere, lags)
+        log_by_lag(leaky(0.5, 6), jnp.zeros((7, 1)), jnp.zeros((7, 1)), lags)
 
 
 @pytest.mark.parametrize("share", [0, 1.5])
-def test_share_is_one(share):
+def test_covering_lag_refuses_a_share_outside_0_to_1(share):
     with pytest.raises(ValueError, match=rf"share: got {share}, expected a number in \(0, 1\]"):
         covering_lag(jnp.zeros(3), share)

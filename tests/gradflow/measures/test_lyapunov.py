@@ -1,6 +1,4 @@
-"""Lyapunov exponents where they are known: of linear maps, periodic orbits, minGRU; and where two ways must agree."""
-
-import functools
+"""Lyapunov exponents where they are known (linear maps, periodic orbits, minGRU), and where two ways must agree."""
 
 import jax
 import jax.numpy as jnp
@@ -8,18 +6,17 @@ import jax.test_util
 import numpy as np
 import pytest
 
-import dlcore as dl
 from dlcore.gradflow.measures.backward import backward
 from dlcore.gradflow.measures.lyapunov import largest_exponent, lyapunov_spectrum
 from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
-from tests.helpers import systems
-from tests.helpers.recurrences import CELLS, recurrence
+from tests.helpers import reference, systems
+from tests.helpers.recurrences import CELLS, recurrence, sum_of_last_state
 
 SIZE = 32
 
 
 def ginibre(seed=0, size=SIZE):
-    """A matrix of independent normal entries, its eigenvalues evenly spread over the unit disk."""
+    """A matrix of independent normal entries, whose eigenvalues are spread evenly over the unit disk."""
     return np.random.default_rng(seed).normal(size=(size, size)) / np.sqrt(size)
 
 
@@ -33,154 +30,165 @@ def log_moduli(matrix):
     return np.sort(np.log(np.abs(np.linalg.eigvals(matrix))))[::-1]
 
 
-def compiled(measure, system, *arguments, **options):
-    """As one program."""
+def computed(measure, system, *arguments, **options):
+    """The measure in NumPy, computed by one program."""
     return np.asarray(jax.jit(lambda: measure(system, *arguments, **options))())
 
 
-@pytest.mark.parametrize(
-    ("matrix", "bound"), [(symmetric(), 1e-12), (ginibre(), 2e-3)], ids=["symmetric", "Ginibre"]
-)
-def test_linear_maps_have_the_logarithms_of_their_eigenvalues(matrix, bound):
+def test_linear_maps_have_the_logarithms_of_their_eigenvalues():
     with jax.enable_x64(True):
-        exponents = compiled(lyapunov_spectrum, systems.linear(matrix, 1000))[0]
-        np.testing.assert_allclose(exponents, log_moduli(matrix), atol=bound, rtol=0)
+        measure = jax.jit(lambda matrix: lyapunov_spectrum(systems.linear(matrix, 1000))[0])
+        for matrix, bound in ((symmetric(), 1e-12), (ginibre(), 2e-3)):
+            np.testing.assert_allclose(measure(matrix), log_moduli(matrix), atol=bound, rtol=0)
 
 
-@pytest.mark.parametrize("steps", [1, 7, 1000])
-def test_the_sum_is_the_logarithm_of_the_determinant_at_any_length(steps):
+def test_the_sum_is_the_logarithm_of_the_determinant_at_any_length():
+    """1, 7 and 300 steps, as three rows of one batch."""
     with jax.enable_x64(True):
         matrix = ginibre()
-        exponents = compiled(lyapunov_spectrum, systems.linear(matrix, steps), warm_up=0)
-        np.testing.assert_allclose(exponents.sum(), np.linalg.slogdet(matrix)[1], atol=1e-12, rtol=0)
+        system = systems.linear(matrix, 300)
+        system = system._replace(
+            initial_state=jnp.zeros((3, SIZE)), inputs=jnp.zeros((300, 3, 0)), lengths=jnp.array([1, 7, 300])
+        )
+        exponents = computed(lyapunov_spectrum, system, warm_up=0)
+    np.testing.assert_allclose(exponents.sum(axis=1), np.linalg.slogdet(matrix)[1], atol=1e-12, rtol=0)
 
 
 def test_a_period_of_three_maps_has_floquets_multipliers():
-    """And not those of the maps in the opposite order, which is what pushing ``J^T`` forward in time would give."""
+    """The multipliers of the maps in the opposite order, which pushing ``J^T`` forward in time gives, are different."""
     with jax.enable_x64(True):
         maps = np.stack([ginibre(seed, 6) for seed in range(3)])
-        exponents = compiled(lyapunov_spectrum, systems.switched(maps, 3000), warm_up=600)[0]
-        floquet = log_moduli(maps[2] @ maps[1] @ maps[0]) / 3
-        np.testing.assert_allclose(exponents, floquet, atol=1e-3, rtol=0)
-        assert np.abs(log_moduli(maps[0] @ maps[1] @ maps[2]) / 3 - floquet).max() > 0.01
+        exponents = computed(lyapunov_spectrum, systems.switched(maps, 3000), warm_up=600)[0]
+    floquet = log_moduli(maps[2] @ maps[1] @ maps[0]) / 3
+    np.testing.assert_allclose(exponents, floquet, atol=1e-3, rtol=0)
+    assert np.abs(log_moduli(maps[0] @ maps[1] @ maps[2]) / 3 - floquet).max() > 0.01
 
 
-def test_a_net_on_a_period_of_three_has_floquets_multipliers():
+def test_a_tanh_net_on_a_period_of_three_has_floquets_multipliers():
     with jax.enable_x64(True):
-        system = systems.driven(dl.RNNCell(6), steps=3000, dtype="float64", scale=0.9)
-        system = system._replace(inputs=jnp.asarray(np.asarray(system.inputs)[np.arange(3000) % 3]))
-        inputs, states = np.asarray(system.inputs), np.asarray(trajectory(system))
-        last = system._replace(inputs=jnp.asarray(inputs[-3:]), initial_state=jnp.asarray(states[-4]))
-        first, second, third = systems.matrices(last)[:, 0]
-        exponents = compiled(lyapunov_spectrum, system, warm_up=600)[0]
-        np.testing.assert_allclose(exponents, log_moduli(third @ second @ first) / 3, atol=1e-3, rtol=0)
+        system = recurrence("tanh", "float64", steps=3, batch=1)
+        inputs = np.tile(system.inputs, (1000, 1, 1))
+        exponents = computed(lyapunov_spectrum, system._replace(inputs=jnp.asarray(inputs)), warm_up=600)[0]
+    params, hidden = jax.device_get((system.params, system.initial_state[0]))
+    product = np.eye(5)
+    for t in range(300):  # to the orbit, and once around it
+        hidden = reference.rnn(params, hidden, inputs[t, 0])
+        if t >= 297:
+            product = (1 - hidden**2)[:, None] * params["recurrent_kernel"].T @ product
+    np.testing.assert_allclose(exponents, log_moduli(product) / 3, atol=1e-3, rtol=0)
 
 
-def test_min_gru_has_the_mean_of_its_log_gates():
+def test_a_min_gru_has_the_mean_of_its_log_gates():
     with jax.enable_x64(True):
         system, logs = systems.min_gru(1000, np.linspace(-2.0, 5.0, 8))
-        expected = np.sort(logs[250:].mean(axis=0))[:, ::-1]
-        np.testing.assert_allclose(compiled(lyapunov_spectrum, system), expected, atol=1e-12, rtol=0)
+        exponents = computed(lyapunov_spectrum, system)
+    expected = np.sort(logs[250:].mean(axis=0))[:, ::-1]
+    np.testing.assert_allclose(exponents, expected, atol=1e-12, rtol=0)
 
 
-@functools.cache
-def measured(name):
-    """lambda_1 and the growth of the backward signal over the same steps of 4000, of several scales as one program.
+def exponents_and_rates(cell, steps, batch, scales):
+    """lambda_1 and the rate of the backward signal over the same steps, means over rows, in one program.
 
-    In chaos, two programs that round differently go different ways, and only means over rows agree.
+    In chaos, two programs that round differently take different paths, and only means over rows agree.
     """
-    system = systems.driven(CELLS[name].clone(features=16), steps=4000, batch=32)
+    system = systems.driven(cell, steps=steps, batch=batch)
+    warm_up = steps // 4
 
     @jax.jit
     @jax.vmap
     def measure(scale):
-        scaled = system._replace(
-            params={**system.params, "recurrent_kernel": scale * system.params["recurrent_kernel"]}
-        )
+        scaled = systems.scaled(system, scale)
         states = trajectory(scaled)
-        last = state_cotangents(
-            lambda states: sum(leaf[-1].sum() for leaf in jax.tree.leaves(states)), states
-        )
-        signal = backward(scaled, states, last).log_signal
-        return largest_exponent(scaled).mean(), (signal[1000] - signal[4000]).mean() / 3000
+        signal = backward(scaled, states, state_cotangents(sum_of_last_state, states)).log_signal
+        return largest_exponent(scaled).mean(), (signal[warm_up] - signal[-1]).mean() / (steps - warm_up)
 
-    return tuple(np.asarray(result) for result in measure(jnp.geomspace(0.3, 8.0, 12)))
+    return map(np.asarray, measure(jnp.asarray(scales)))
 
 
-@pytest.mark.parametrize(
-    "name", ["tanh", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gru", "lstm"))]
-)
-def test_the_largest_one_is_the_rate_of_the_backward_signal(name):
-    exponent, rate = measured(name)
+def test_the_largest_exponent_is_the_rate_of_the_backward_signal():
+    exponent, rate = exponents_and_rates(CELLS["tanh"].clone(features=8), 1000, 4, [0.3, 0.6, 0.9])
+    np.testing.assert_allclose(rate, exponent, rtol=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tanh", "gru", "lstm"])
+def test_the_largest_exponent_is_the_rate_of_the_backward_signal_in_order_and_chaos(name):
+    cell = CELLS[name].clone(features=16)
+    exponent, rate = exponents_and_rates(cell, 4000, 32, np.geomspace(0.3, 8.0, 12))
     clear = np.abs(exponent) > 0.05
     assert clear.sum() >= 4
     np.testing.assert_allclose(rate[clear], exponent[clear], rtol=0.05)
 
 
-def test_an_lstm_has_exponents_of_its_cell_too():
+def test_an_lstm_has_the_exponents_of_its_cell_too():
     with jax.enable_x64(True):
-        system = systems.driven(dl.LSTMCell(5), steps=300, dtype="float64")
-        exponents, first = jax.jit(
-            lambda: (lyapunov_spectrum(system, warm_up=0), largest_exponent(system, warm_up=0))
-        )()
-        assert exponents.shape == (1, 10)
-        volume = np.linalg.slogdet(systems.matrices(system)[:, 0])[1].mean()
-        np.testing.assert_allclose(exponents.sum(), volume, atol=1e-12, rtol=0)
-        np.testing.assert_allclose(first, exponents[:, 0], atol=0.02, rtol=0)
+        system = recurrence("lstm", "float64", steps=300, batch=1)
+        exponents, first, matrices = jax.device_get(
+            jax.jit(
+                lambda: (
+                    lyapunov_spectrum(system, warm_up=0),
+                    largest_exponent(system, warm_up=0),
+                    systems.jacobian_matrices(system),
+                )
+            )()
+        )
+    assert exponents.shape == (1, 10)
+    volume = np.linalg.slogdet(matrices[:, 0])[1].mean()
+    np.testing.assert_allclose(exponents.sum(), volume, atol=1e-11, rtol=0)
+    np.testing.assert_allclose(first, exponents[:, 0], atol=0.02, rtol=0)
 
 
-def test_the_fixed_point_decays_as_its_jacobian_and_strong_coupling_is_chaos():
+def test_a_fixed_point_decays_as_its_jacobian_and_strong_coupling_is_chaos():
     quiet = systems.autonomous(0.5)
     measure = jax.jit(lambda kernel: largest_exponent(quiet._replace(params=kernel)))
     assert measure(quiet.params)[0] == pytest.approx(log_moduli(quiet.params)[0], abs=5e-3)
     assert measure(6 * quiet.params)[0] > 0.05
 
 
-def test_qr_every_few_steps_gives_the_same():
+def test_fewer_decompositions_give_the_same():
     with jax.enable_x64(True):
-        system = systems.driven(dl.GRUCell(6), steps=103, dtype="float64", batch=2)
-        expected, *found = jax.jit(
-            lambda: [lyapunov_spectrum(system, warm_up=20, every=n) for n in (1, 4, 7)]
+        system = recurrence("gru", "float64", steps=103, batch=2)
+        every_step, every_seventh = jax.jit(
+            lambda: [lyapunov_spectrum(system, warm_up=20, every=every) for every in (1, 7)]
         )()
-        for exponents in found:
-            np.testing.assert_allclose(exponents, expected, atol=1e-9, rtol=0)
+        np.testing.assert_allclose(every_seventh, every_step, atol=1e-9, rtol=0)
 
 
-def test_rows_count_their_own_steps():
-    system = systems.driven(dl.LSTMCell(4), steps=30, batch=4)
-    padded = system._replace(lengths=jnp.array([30, 12, 5, 0]))
+def test_a_shorter_row_has_the_exponents_of_its_valid_steps():
+    system = recurrence("tanh", steps=30)
 
     @jax.jit
     def measured():
-        alone = [
-            lyapunov_spectrum(system._replace(inputs=system.inputs[:length]), warm_up=5)
-            for length in (30, 12)
-        ]
-        return lyapunov_spectrum(padded, warm_up=5), alone
+        padded = system._replace(lengths=jnp.array([30, 12, 5, 0]))
+        cut = system._replace(inputs=system.inputs[:12])
+        return [lyapunov_spectrum(each, warm_up=5) for each in (padded, cut, system)]
 
-    exponents, alone = jax.device_get(measured())
-    for row, own in enumerate(alone):
-        np.testing.assert_allclose(exponents[row], own[row], atol=1e-4, rtol=0)
-    assert np.isnan(exponents[2:]).all()
+    padded, cut, whole = jax.device_get(measured())
+    np.testing.assert_allclose(padded[0], whole[0], atol=1e-4, rtol=0)
+    np.testing.assert_allclose(padded[1], cut[1], atol=1e-4, rtol=0)
+    assert np.isnan(padded[2:]).all()
 
 
-def test_a_lost_direction_is_minus_infinity_and_an_overflow_nan():
-    singular = systems.linear(np.diag([2.0, 0.0]), 10)
-    np.testing.assert_allclose(
-        compiled(lyapunov_spectrum, singular, warm_up=5), [[np.log(2), -np.inf]], rtol=1e-5
-    )
-    growing = singular._replace(initial_state=jnp.ones((1, 2)), inputs=jnp.zeros((200, 1, 0)))
-    assert np.isnan(compiled(lyapunov_spectrum, growing)).all()
-    assert np.isnan(compiled(largest_exponent, growing)).all()
+def test_a_lost_direction_is_minus_infinity_and_an_overflow_is_nan():
+    system = systems.linear(np.diag([2.0, 0.0]).astype(np.float32), 200)
+    system = system._replace(initial_state=jnp.array([[0.0, 0.0], [1.0, 1.0]]), inputs=jnp.zeros((200, 2, 0)))
+    spectra, largest = jax.jit(
+        lambda: (lyapunov_spectrum(system, warm_up=5), largest_exponent(system, warm_up=5))
+    )()
+    np.testing.assert_allclose(spectra[0], [np.log(2), -np.inf], rtol=1e-5)
+    np.testing.assert_allclose(largest[0], np.log(2), rtol=1e-5)
+    assert np.isnan(spectra[1]).all()
+    assert np.isnan(largest[1])
 
 
-def test_its_derivative():
+@pytest.mark.parametrize("mode", ["rev", pytest.param("fwd", marks=pytest.mark.slow)])
+def test_derivative_of_the_spectrum(mode):
     with jax.enable_x64(True):
         system = recurrence("tanh", "float64")
         total = jax.jit(
             lambda params: (lyapunov_spectrum(system._replace(params=params), 3, warm_up=2) ** 2).sum()
         )
-        jax.test_util.check_grads(total, (system.params,), order=1, modes=["fwd", "rev"], rtol=1e-5)
+        jax.test_util.check_grads(total, (system.params,), order=1, modes=[mode], rtol=1e-5, eps=1e-6)
 
 
 @pytest.mark.parametrize(

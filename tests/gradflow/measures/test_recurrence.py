@@ -1,4 +1,4 @@
-"""The forward pass, and the direct derivative that is not the total one."""
+"""The forward pass against a plain loop, and the direct derivative, which is not the total one."""
 
 import jax
 import jax.numpy as jnp
@@ -6,84 +6,94 @@ import numpy as np
 import pytest
 
 from dlcore.gradflow.measures.backward import backward
-from dlcore.gradflow.measures.recurrence import Recurrence, state_cotangents, trajectory
+from dlcore.gradflow.measures.recurrence import Recurrence, at_step, state_cotangents, trajectory
 from tests.helpers import reference
-from tests.helpers.recurrences import CASES, LENGTHS, at_the_end, measure, recurrence, stacked, unrolled
+from tests.helpers.recurrences import CASES, LENGTHS, measure, of_last_state, recurrence
+
+DEFAULT = (("stack", LENGTHS), ("tanh", None))
 
 
-@pytest.mark.parametrize(("kind", "lengths"), CASES)
-def test_trajectory_is_the_plain_loop(kind, lengths):
+@pytest.mark.parametrize(
+    ("kind", "lengths"),
+    [case if case in DEFAULT else pytest.param(*case, marks=pytest.mark.slow) for case in CASES],
+)
+def test_trajectory_equals_a_plain_loop(kind, lengths):
     system = recurrence(kind, lengths=lengths)
+    step = jax.jit(system.step)
+    states = [jax.device_get(system.initial_state)]
+    for t in range(6):
+        after = jax.device_get(step(system.params, states[-1], system.inputs[t]))
+        valid = np.array([lengths is None or t < lengths[row] for row in range(4)])[:, None]
+        choose = lambda new, old, valid=valid: np.where(valid, new, old)
+        states.append(jax.tree.map(choose, after, states[-1]))
+    jax.tree.map(
+        lambda ours, *theirs: np.testing.assert_allclose(ours, np.stack(theirs), atol=2e-6),
+        jax.jit(lambda: trajectory(system))(),
+        *states,
+    )
 
-    @jax.jit
-    def both():
-        plain = stacked(unrolled(system, lambda t: system.params, system.initial_state))
-        return trajectory(system), plain
 
-    states, expected = both()
-    jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=2e-6), states, expected)
-
-
-def test_lstm_is_the_lectures():
+def test_trajectory_of_an_lstm_follows_the_lectures_equations():
     with jax.enable_x64(True):
         system = recurrence("lstm", "float64", lengths=LENGTHS)
-        params = jax.tree.map(np.asarray, system.params)
-        inputs = np.asarray(system.inputs).swapaxes(0, 1)
-        final, _ = reference.unroll(
-            reference.lstm, params, inputs, tuple(map(np.asarray, system.initial_state)), LENGTHS
-        )
-        for ours, theirs in zip(trajectory(system), final, strict=True):
-            np.testing.assert_allclose(np.asarray(ours)[-1], theirs, atol=1e-14)
+        states = jax.device_get(jax.jit(lambda: trajectory(system))())
+    params, inputs = jax.device_get((system.params, system.inputs))
+    initial = tuple(leaf[0] for leaf in states)
+    final, _ = reference.unroll(reference.lstm, params, inputs.swapaxes(0, 1), initial, LENGTHS)
+    for ours, theirs in zip(states, final, strict=True):
+        np.testing.assert_allclose(ours[-1], theirs, atol=1e-14)
 
 
-@pytest.mark.parametrize("lengths", [LENGTHS, (0, 0, 0, 0)])
-def test_nothing_in_the_padding_reaches_states_or_derivatives(lengths):
-    clean = recurrence("gru", lengths=lengths)
-    padding = np.arange(6)[:, None] >= np.array(lengths)
-    dirty = jnp.asarray(np.where(padding[..., None], np.float32(np.nan), clean.inputs))
-    measured = jax.jit(
-        lambda inputs: (
-            trajectory(clean._replace(inputs=inputs)),
-            measure(backward, clean._replace(inputs=inputs), at_the_end),
-        )
-    )
-    results = [jax.device_get(measured(inputs)) for inputs in (clean.inputs, dirty)]
-    jax.tree.map(np.testing.assert_array_equal, *results)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(results[1][1].gradient))
+def test_padding_reaches_neither_states_nor_derivatives():
+    system = recurrence("gru", lengths=LENGTHS)
+
+    @jax.jit
+    def measured(inputs, lengths):
+        padded = system._replace(inputs=inputs, lengths=lengths)
+        return trajectory(padded), measure(backward, padded, of_last_state)
+
+    for lengths in (LENGTHS, (0, 0, 0, 0)):
+        padding = np.arange(6)[:, None] >= np.array(lengths)
+        dirty = jnp.asarray(np.where(padding[..., None], np.float32(np.nan), system.inputs))
+        results = [jax.device_get(measured(inputs, jnp.array(lengths))) for inputs in (system.inputs, dirty)]
+        jax.tree.map(np.testing.assert_array_equal, *results)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(results[1][1].gradient))
 
 
-def test_no_steps():
-    system = recurrence("lstm")
+def test_a_recurrence_without_steps_has_an_empty_flow():
+    system = recurrence("tanh")
     system = system._replace(inputs=system.inputs[:0])
-    flow = measure(backward, system, at_the_end)
+    flow = measure(backward, system, of_last_state)
     assert (flow.log_signal.shape, flow.log_gradient.shape) == ((1, 4), (0,))
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(flow.gradient))
+    assert at_step(system.inputs, 0).shape == (4, 3)
 
 
-def test_gradient_of_stacked_states_is_the_direct_one():
-    """30 steps and a loss on the last state: one derivative is not 0, though the loss depends on all states."""
+def test_gradient_by_stacked_states_is_the_direct_derivative():
+    """30 steps and a loss of the last state: only one cotangent is not 0, though the loss depends on all states."""
     system = recurrence("tanh", steps=30)
 
     @jax.jit
     def derivatives():
         states = trajectory(system)
-        own = state_cotangents(at_the_end, states)
-        return own, backward(system, states, own).zeros
+        cotangents = state_cotangents(of_last_state, states)
+        return cotangents, backward(system, states, cotangents).zeros
 
-    own, zeros = map(np.asarray, derivatives())
-    assert (own != 0).any(axis=(1, 2)).tolist() == [False] * 30 + [True]
+    cotangents, zeros = map(np.asarray, derivatives())
+    assert (cotangents != 0).any(axis=(1, 2)).tolist() == [False] * 30 + [True]
     assert not zeros.any()
 
 
-def test_state_takes_the_dtype_of_the_step():
+def toy(dtype=jnp.float32, **changes):
+    """``s_t = 0.5 s_{t-1} + x_t`` in two rows and three steps."""
     system = Recurrence(
-        lambda w, s, x: w * s + x, jnp.float32(0.5), jnp.zeros(2, jnp.bfloat16), jnp.ones((3, 2))
+        lambda w, s, x: w * s + x, jnp.float32(0.5), jnp.zeros((2, 1), dtype), jnp.ones((3, 2, 1))
     )
-    assert trajectory(system).dtype == jnp.float32
+    return system._replace(**changes)
 
 
-GOOD = recurrence("lstm")
-STATES = jax.tree.map(np.asarray, trajectory(GOOD))
+def test_state_takes_the_dtype_of_the_step():
+    assert trajectory(toy(jnp.bfloat16)).dtype == jnp.float32
 
 
 @pytest.mark.parametrize(
@@ -92,30 +102,32 @@ STATES = jax.tree.map(np.asarray, trajectory(GOOD))
         ({"inputs": ()}, ValueError, "inputs: got a tree without arrays, expected at least one"),
         ({"params": {}}, ValueError, "params: got a tree without arrays"),
         (
-            {"inputs": jnp.ones((6, 3, 3))},
+            {"inputs": jnp.ones((3, 4, 1))},
             ValueError,
-            r"inputs: got shape \(6, 3, 3\), expected \[T, B, ...\] that",
+            r"inputs: got shape \(3, 4, 1\), expected \[T, B, ...\] that begins with \(3, 2\)",
         ),
-        ({"inputs": jnp.ones(6)}, ValueError, r"inputs: got shape \(6,\), expected \[T, B, ...\]"),
-        ({"initial_state": (jnp.ones((4, 5)), jnp.ones((3, 5)))}, ValueError, "initial_state: got shape"),
+        ({"inputs": jnp.ones(3)}, ValueError, r"inputs: got shape \(3,\), expected \[T, B, ...\]"),
+        ({"initial_state": (jnp.ones((2, 1)), jnp.ones((3, 1)))}, ValueError, "initial_state: got shape"),
         (
             {"initial_state": jnp.float32(0)},
             ValueError,
             r"initial_state: got shape \(\), expected \[B, ...\]",
         ),
-        ({"lengths": jnp.array([7, 0, 0, 0])}, ValueError, "lengths: got 7 in row 0, expected 0 to 6"),
-        ({"lengths": jnp.ones(4)}, TypeError, "lengths: got float32, expected integers"),
-        ({"step": lambda p, s, x: s[1]}, ValueError, "step: got a state .*; return the whole carry"),
+        ({"lengths": jnp.array([4, 0])}, ValueError, "lengths: got 4 in row 0, expected 0 to 3"),
+        ({"lengths": jnp.ones(2)}, TypeError, "lengths: got float32, expected integers"),
+        ({"step": lambda w, s, x: s[0]}, ValueError, "step: got a state .*; return the whole carry"),
     ],
 )
 def test_errors(changes, error, message):
     with pytest.raises(error, match=message):
-        trajectory(GOOD._replace(**changes))
+        trajectory(toy(**changes))
 
 
-@pytest.mark.parametrize("name", ["states", "direct"])
-def test_states_and_direct_are_of_all_steps(name):
-    given = {"states": STATES, "direct": STATES}
-    given[name] = jax.tree.map(lambda leaf: leaf[1:], STATES)
-    with pytest.raises(ValueError, match=rf"{name}: got \(\(6, 4, 5\).*as trajectory\(recurrence\) returns"):
-        backward(GOOD, **given)
+@pytest.mark.parametrize("name", ["states", "cotangents"])
+def test_states_and_cotangents_must_cover_all_steps(name):
+    given = {"states": jnp.ones((4, 2, 1)), "cotangents": jnp.ones((4, 2, 1))}
+    given[name] = jnp.ones((3, 2, 1))
+    with pytest.raises(
+        ValueError, match=rf"{name}: got \(3, 2, 1\).*\(4, 2, 1\), as trajectory\(recurrence\) returns"
+    ):
+        backward(toy(), **given)

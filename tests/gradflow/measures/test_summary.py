@@ -1,79 +1,149 @@
-"""The survey's numbers are those of plain calculations."""
+"""The summary's numbers are those of plain calculations."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlcore.gradflow.measures.recurrence import Recurrence
-from dlcore.gradflow.measures.summary import GAINS, NAMES, summarize, summary_names
-from tests.helpers.recurrences import recurrence
+import dlcore as dl
+from dlcore.gradflow.measures.recurrence import Recurrence, trajectory
+from dlcore.gradflow.measures.summary import (
+    GAINS,
+    NAMES,
+    first_nonfinite,
+    fit_rate,
+    half_life,
+    summarize,
+    summary_names,
+)
+from tests.helpers import systems
+
+STEPS = 64
 
 
-def linear(matrix, steps, state=0.0):
-    """``s_t = W s_{t-1} + theta``, of theta ``[n]`` alone as parameters."""
-    matrix = jnp.array(matrix)
+def linear(matrix, state=0.0):
+    """``s_t = W s_{t-1} + theta``, with theta ``[n]`` as the only parameter."""
+    matrix = jnp.asarray(matrix, jnp.float32)
     start = jnp.full((1, len(matrix)), state)
     step = lambda theta, s, x: s @ matrix.T + theta
-    return Recurrence(step, jnp.zeros(len(matrix)), start, jnp.zeros((steps, 1, 0)))
+    return Recurrence(step, jnp.zeros(len(matrix)), start, jnp.zeros((STEPS, 1, 0)))
 
 
-def measured(system):
-    return {name: float(value) for name, value in jax.jit(lambda: summarize(system))().items()}
+@functools.cache
+def program():
+    """One program for all matrices of two units."""
+    return jax.jit(lambda matrix, state: summarize(linear(matrix, state), exponents=2))
 
 
-def test_a_contraction_is_known_in_every_number():
+def summary_of(matrix, state=0.0):
+    values = program()(np.array(matrix, np.float32), np.float32(state))
+    return {name: float(value) for name, value in values.items()}
+
+
+def test_every_number_of_a_contraction_is_known():
     """0.9^lag in both directions; 1 - 0.9^(L + 1) >= 0.9 (1 - 0.9^64) for L = 21."""
-    found = measured(linear(0.9 * np.eye(2), 64))
-    assert set(found) == set(NAMES)
+    found = summary_of(0.9 * np.eye(2))
     rate = np.log(0.9)
-    np.testing.assert_allclose([found["lyapunov"], found["slope"]], rate, rtol=1e-4)
-    np.testing.assert_allclose(found["half_life"], np.log(2) / -rate, rtol=1e-4)
+    np.testing.assert_allclose([found["exponent_1"], found["exponent_2"], found["rate"]], rate, rtol=1e-4)
+    half_lives = [found["half_life"], found["gain_half_life"]]
+    np.testing.assert_allclose(half_lives, np.log(2) / -rate, rtol=1e-4)
     lags = np.arange(4, 65, 4)
-    expected = lags * rate / np.log(10)
-    np.testing.assert_allclose([found[name] for name in GAINS], expected, atol=1e-5)
+    np.testing.assert_allclose([found[name] for name in GAINS], lags * rate / np.log(10), atol=1e-5)
     shares = np.cumsum(0.9 ** np.arange(64))
     assert found["covering_lag"] == np.argmax(shares >= 0.9 * shares[-1])
-    assert (found["zero_share"], found["first_nonfinite"], found["dead_share"]) == (0, -1, 1)
+    assert (found["zero_gain"], found["first_nonfinite"], found["dead"]) == (0, -1, 1)
 
 
-def test_what_is_lost_at_once_is_exactly_0():
-    found = measured(linear([[0.0, 1.0], [0.0, 0.0]], 16, state=1.0))  # W^2 = 0
-    np.testing.assert_allclose(found["zero_share"], 15 / 17)
-    assert (found["lyapunov"], found["half_life"], found["log10_gain_16/16"]) == (-np.inf, 0, -np.inf)
+def test_two_half_lives_are_two_numbers():
+    """A shear doubles what it passes at first, so that the gain decays more slowly than lambda_1 says."""
+    found = summary_of([[0.9, 1.0], [0.0, 0.9]])
+    products = [np.linalg.matrix_power([[0.9, 1.0], [0.0, 0.9]], lag) for lag in range(65)]
+    gains = np.log([np.linalg.norm(product) / np.sqrt(2) for product in products])
+    rate = np.polyfit(np.arange(65), gains, 1)[0]
+    np.testing.assert_allclose(found["rate"], rate, rtol=1e-4)
+    np.testing.assert_allclose(found["gain_half_life"], np.log(2) / -rate, rtol=1e-4)
+    np.testing.assert_allclose(found["half_life"], np.log(2) / -found["exponent_1"], rtol=1e-5)
+    assert found["gain_half_life"] > 1.2 * found["half_life"]
+
+
+def test_a_gradient_that_is_lost_at_once_is_exactly_0():
+    found = summary_of([[0.0, 1.0], [0.0, 0.0]], state=1.0)  # W^2 = 0
+    np.testing.assert_allclose(found["zero_gain"], 63 / 65)
+    assert (found["exponent_1"], found["half_life"], found["log10_gain_16/16"]) == (-np.inf, 0, -np.inf)
     assert found["covering_lag"] <= 1
 
 
-def test_an_overflow_is_said():
-    found = measured(linear(np.diag([10.0, 1.0]), 64, state=1.0))
+def test_an_overflow_is_reported_by_its_time_step():
+    found = summary_of(np.diag([10.0, 1.0]), state=1.0)
     assert found["first_nonfinite"] == 39  # 10^39
     assert np.isnan(found["log10_gain_16/16"])
     assert found["covering_lag"] == -1
 
 
-def test_units_that_are_0_are_counted():
-    half = linear(np.diag([1.0, 1.0, 0.0, 0.0]), 32, state=1.0)
-    assert measured(half)["dead_share"] == 0.5
+def test_numbers_that_stay_0_are_dead():
+    assert summary_of(np.diag([1.0, 0.0]), state=1.0)["dead"] == 0.5
 
 
-def test_what_is_kept_has_the_gain_one():
-    found = measured(linear(np.eye(7), 32, state=1.0))
+def test_the_identity_has_the_gain_one_and_no_half_life():
+    found = summary_of(np.eye(2), state=1.0)
     np.testing.assert_allclose([found[name] for name in GAINS], 0, atol=1e-6)
+    assert found["half_life"] == np.inf
 
 
-def test_a_spectrum_has_its_names():
-    found = jax.jit(lambda: summarize(linear(np.diag([0.9, 0.5, 0.3]), 64), exponents=2))()
-    assert set(found) == set(summary_names(2)) == {*NAMES, "lyapunov_2"}
-    np.testing.assert_allclose([found["lyapunov"], found["lyapunov_2"]], np.log([0.9, 0.5]), rtol=1e-4)
+@pytest.mark.parametrize("exponents", [1, 3])
+def test_names(exponents):
+    expected = summary_names(exponents)
+    system = linear(np.eye(3))
+    assert set(jax.eval_shape(lambda: summarize(system, exponents=exponents))) == set(expected)
+    assert expected == (*NAMES, *("exponent_2", "exponent_3")[: exponents - 1])
 
 
-def test_what_it_does_not_measure_is_refused():
+def test_a_recurrence_that_it_does_not_measure_is_refused():
+    system = linear(np.eye(2))
     with pytest.raises(ValueError, match="lengths: got some, expected None; cut the row"):
-        summarize(linear(np.eye(2), 16)._replace(lengths=jnp.array([9])))
+        summarize(system._replace(lengths=jnp.array([9])))
+    with pytest.raises(ValueError, match="recurrence: got 4 rows, expected 1; summarize each row"):
+        summarize(system._replace(initial_state=jnp.zeros((4, 2)), inputs=jnp.zeros((STEPS, 4, 0))))
     with pytest.raises(ValueError, match="probes: got 0"):
-        summarize(linear(np.eye(2), 16), probes=0)
+        summarize(system, probes=0)
 
 
-def test_one_row_at_a_time():
-    with pytest.raises(ValueError, match="recurrence: got 4 rows, expected 1"):
-        summarize(recurrence("gru"))
+def test_first_nonfinite_state():
+    grows = Recurrence(lambda w, h, x: h * w, jnp.array(10.0), jnp.ones((2, 1)), jnp.zeros((60, 2, 0)))
+    grows = grows._replace(initial_state=jnp.array([[1.0], [0.0]]))
+    assert jax.jit(lambda: first_nonfinite(trajectory(grows)))().tolist() == [39, -1]
+    broken = {"c": jnp.zeros((3, 2, 1)), "h": jnp.full((3, 2, 4), jnp.nan)}
+    assert first_nonfinite(broken).tolist() == [0, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [2.0, 3.0])
+def test_an_expanding_relu_net_overflows_where_float32_ends(scale):
+    """The same net in float64, which goes on, tells when a state leaves the range of float32."""
+    with jax.enable_x64(True):
+        exact = systems.driven(dl.IdentityRNNCell(8), steps=200, batch=3, scale=scale, dtype="float64")
+        beyond = np.abs(trajectory(exact)).max(axis=-1) > np.finfo(np.float32).max
+        system = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), exact._replace(step=None))
+        found = first_nonfinite(trajectory(system._replace(step=exact.step)))
+    assert beyond[-1].all()
+    assert found.tolist() == np.argmax(beyond, axis=0).tolist()
+
+
+def test_fit_rate_leaves_out_what_is_not_finite():
+    lags = np.arange(50.0)
+    line = 3 - 0.25 * lags
+    late = lags >= 20
+    random = np.random.default_rng(0).normal(size=50)
+    table = np.stack([line, np.where(late, -np.inf, line), np.where(late, np.nan, line), random], 1)
+    expected = [-0.25] * 3 + [np.polyfit(lags, random, 1)[0]]
+    rates = jax.jit(fit_rate)(table)
+    np.testing.assert_allclose(rates, expected, rtol=1e-4)
+    np.testing.assert_allclose(fit_rate(jnp.where(lags < 9, 0.0, line), first=9), -0.25, rtol=1e-5)
+    assert np.isnan(fit_rate(jnp.array([0.0, -jnp.inf])))
+
+
+def test_half_life_of_a_rate():
+    assert half_life(-0.25) == pytest.approx(4 * np.log(2), rel=1e-5)
+    assert np.isnan(half_life(jnp.nan))

@@ -1,4 +1,4 @@
-"""What is measured of a model at once is what each measure gives alone, without the padding."""
+"""All measures of a model's recurrences at once: without padding, and consistent with each other and with the model."""
 
 import jax
 import jax.numpy as jnp
@@ -9,66 +9,86 @@ from flax import linen as nn
 import dlcore as dl
 from dlcore.gradflow.models.flow import measure
 
-LENGTHS = jnp.array([5, 0, 7, 4])
-INPUTS = jax.random.normal(jax.random.key(1), (4, 9, 3))
+LENGTHS = np.array([5, 0, 7, 4])
+INPUTS = np.random.default_rng(1).normal(size=(4, 9, 3)).astype("float32")
+
+
+LAYERS = {
+    "reversed GRU": lambda: dl.Recurrent(dl.GRUCell(4), reverse=True),
+    "bidirectional": lambda: dl.Bidirectional(dl.GRUCell(4), dl.LSTMCell(3)),
+}
+SIZES = {"GRUCell_0": (4, 4), "LSTMCell_0": (6, 3)}  # of the state and of a gate
 
 
 class Model(nn.Module):
+    layer: str
+
     @nn.compact
     def __call__(self, inputs, lengths):
-        carry, outputs = dl.Bidirectional(dl.GRUCell(4), dl.LSTMCell(3))(inputs, lengths)
+        carry, outputs = LAYERS[self.layer]()(inputs, lengths)
         return outputs.sum() + sum((leaf**2).sum() for leaf in jax.tree.leaves(carry))
 
 
-@pytest.fixture(scope="module")
-def measured():
-    model = Model()
-    params = jax.jit(model.init)(jax.random.key(0), INPUTS, LENGTHS)
-    loss = lambda params: model.apply(params, INPUTS, LENGTHS)
+@pytest.fixture(
+    scope="module", params=["reversed GRU", pytest.param("bidirectional", marks=pytest.mark.slow)]
+)
+def measured(request):
+    """The flows, the model's gradient, and the flows of the same model with parameters of 0."""
+    model, lengths = Model(request.param), jnp.asarray(LENGTHS)
+    loss = lambda params: model.apply(params, INPUTS, lengths)
+
+    @jax.jit
+    def initialize():
+        params = model.init(jax.random.key(0), INPUTS, lengths)
+        return params, jax.grad(loss)(params)
+
+    params, gradient = initialize()
     measure_params = measure(loss)
-    return (
-        measure_params(params),
-        jax.jit(jax.grad(loss))(params),
-        measure_params(jax.tree.map(lambda leaf: 0 * leaf, params)),
-    )
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params)
+    return measure_params(params), jax.device_get(gradient), measure_params(zeros)
 
 
-def test_each_chain_is_measured_to_the_end_of_its_longest_row(measured):
-    forward, backward = measured[0]
-    assert [flow.name for flow in (forward, backward)] == [
-        "GRUCell_0",
-        "LSTMCell_0",
-    ]
-    assert (forward.size, backward.size) == (4, 6)
-    for flow in (forward, backward):
+def test_each_recurrence_is_measured_to_the_end_of_its_longest_row(measured):
+    for flow in measured[0]:
+        size, units = SIZES[flow.name]
+        assert flow.size == size
         assert flow.log_gain.shape == flow.log_signal.shape == (8,)
         assert flow.log_gradient.shape == flow.log_by_lag.shape == (7,)
         assert flow.log_triangle.shape == (8, 8)
-        assert {gate.mean.shape for gate in flow.gates.values()} == {(7, flow.size if flow is forward else 3)}
-        assert flow.exponents.shape == (flow.size,)
+        assert {gate.mean.shape for gate in flow.gates.values()} == {(7, units)}
+        assert flow.exponents.shape == (size,)
         assert np.isfinite(flow.log_gain).all()
         assert flow.log_gain[0] == pytest.approx(0, abs=1e-6)
-        assert flow.half_life == pytest.approx(np.log(2) / -flow.rate)
-        assert (flow.dead, flow.nonfinite) == (1 / 4, -1)  # one row has no steps
+
+
+def test_both_half_lives_are_those_of_their_rates(measured):
+    for flow in measured[0]:
+        assert flow.rate == pytest.approx(np.polyfit(np.arange(8), flow.log_gain, 1)[0], rel=1e-3)
+        assert flow.gain_half_life == pytest.approx(np.log(2) / -flow.rate)
+        assert flow.half_life == pytest.approx(np.log(2) / -flow.exponents[0])
+
+
+def test_a_row_without_steps_loses_its_signal(measured):
+    for flow in measured[0]:
+        assert (flow.lost_signal, flow.first_nonfinite) == (1 / 4, -1)
 
 
 def test_the_double_sum_is_the_models_gradient(measured):
     flows, gradient, _ = measured
-    for flow, layer in zip(flows, ("GRUCell_0", "LSTMCell_0"), strict=True):
-        leaves = jax.tree.leaves(gradient["params"][layer])
-        norm = np.sqrt(sum((np.asarray(leaf) ** 2).sum() for leaf in leaves))
-        terms = np.exp(flow.log_triangle)
+    for flow in flows:
+        leaves = jax.tree.leaves(gradient["params"][flow.name])
+        norm = np.sqrt(sum((leaf**2).sum() for leaf in leaves))
         assert np.log(norm) <= np.logaddexp.reduce(flow.log_by_lag) + 1e-5  # the triangle inequality
-        assert np.exp(flow.log_by_lag).sum() <= terms.sum() * (1 + 1e-5)
+        assert np.exp(flow.log_by_lag).sum() <= np.exp(flow.log_triangle).sum() * (1 + 1e-5)
 
 
-def test_other_parameters_need_no_other_program_and_no_gain_is_no_number(measured):
-    forward, _ = measured[2]
-    assert forward.log_gain[1] == pytest.approx(
-        np.log(0.5), rel=1e-5
-    )  # a GRU without weights halves its state
-    assert forward.half_life == pytest.approx(1, rel=1e-4)
+def test_other_parameters_are_measured_by_the_same_function(measured):
+    """A GRU without weights halves its state."""
+    gru = measured[2][0]
+    assert gru.log_gain[1] == pytest.approx(np.log(0.5), rel=1e-5)
+    assert gru.gain_half_life == pytest.approx(1, rel=1e-4)
+    assert gru.half_life == pytest.approx(1, rel=1e-4)
 
 
-def test_a_model_without_recurrence_has_nothing_to_measure():
+def test_a_model_without_a_recurrent_layer_has_nothing_to_measure():
     assert measure(lambda x: (x**2).sum())(jnp.ones(3)) == []

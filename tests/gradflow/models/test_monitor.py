@@ -1,4 +1,4 @@
-"""Gradient norms by lag, logged while a model trains."""
+"""The gradient's norm by lag, by itself and as a training logs it."""
 
 import dataclasses
 
@@ -6,58 +6,71 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
-from dlcore.cli import app, modes
+import dlcore as dl
+from dlcore.cli import modes
 from dlcore.gradflow.measures.lags import log_by_lag
 from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
 from dlcore.gradflow.models.find_recurrences import find_recurrences
-from dlcore.gradflow.report.training_figures import plot_lags_in_training
+from dlcore.gradflow.models.monitor import make_monitor
 from dlcore.train import loop
 from dlcore.train.engine import Engine
 from dlcore.train.telemetry.metrics_log import read_metrics
 from tests.helpers import sequence_toy
 
 
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory):
+class Halving(nn.RNNCellBase):
+    """``s_t = s_{t-1} / 2 + w x_t``: the gradient halves with every step of the lag."""
+
+    num_feature_axes = 1
+
+    @nn.compact
+    def __call__(self, state, inputs):
+        state = state / 2 + self.param("w", nn.initializers.ones, ()) * inputs
+        return state, state
+
+    def initialize_carry(self, rng, input_shape):
+        return jnp.zeros(input_shape)
+
+
+def test_the_norms_are_those_by_lag_for_the_lags_that_the_sequences_have():
+    layer, inputs = dl.Recurrent(Halving()), jnp.ones((1, 6, 1))
+    monitor = make_monitor(lambda params, _: layer.apply({"params": params}, inputs)[0].sum())
+    found = monitor({"cell": {"w": jnp.ones(())}}, {})
+    assert list(found) == [f"cell/log10_lag_{lag}" for lag in (0, 1, 2, 4)]
+    np.testing.assert_allclose(list(found.values()), np.log10(0.5) * np.array([0, 1, 2, 4]), atol=1e-5)
+
+
+def test_a_model_without_a_recurrent_layer_has_nothing_to_monitor():
+    assert make_monitor(lambda params, _: params.sum())(jnp.ones(2), {}) == {}
+
+
+def test_nothing_is_monitored_unless_the_config_asks(make_toy):
+    toy = make_toy()
+    assert modes.with_monitor(toy.experiment, toy.config) is toy.experiment
+
+
+@pytest.mark.slow
+def test_training_logs_the_norms_of_its_state_at_that_step(tmp_path):
     config = sequence_toy.Config()
     config.train = dataclasses.replace(config.train, steps=9, monitor_every=4)
-    experiment = app._monitored(sequence_toy.experiment(config), config)
-    folder = tmp_path_factory.mktemp("run")
+    experiment = modes.with_monitor(sequence_toy.experiment(config), config)
     engine = Engine(experiment, config)
-    trained = loop.train(engine, folder)
-    return read_metrics(folder / "metrics.csv"), experiment, loop.model_on_host(engine, trained.state)
-
-
-def test_the_logged_norms_are_those_of_the_state_then(rows):
-    rows, experiment, model = rows
+    trained = loop.train(engine, tmp_path)
+    model = loop.model_on_host(engine, trained.state)
+    rows = read_metrics(tmp_path / "metrics.csv")
     logged = {(step, name): value for step, name, value in rows if name.startswith("flow/")}
     assert {step for step, _ in logged} == {4, 8, 9}
     loss = modes.probe_loss(experiment)
 
     @jax.jit
     def by_lag(*model):
-        (chain,) = find_recurrences(lambda: loss(*model))
-        states = trajectory(chain.recurrence)
-        return log_by_lag(chain.recurrence, states, state_cotangents(chain.loss, states), 4)
+        (found,) = find_recurrences(lambda: loss(*model))
+        states = trajectory(found.recurrence)
+        return log_by_lag(found.recurrence, states, state_cotangents(found.loss, states), 4)
 
     expected = np.asarray(by_lag(*jax.tree.map(jnp.asarray, model))) / np.log(10)
     for lag in (0, 1, 2, 4):
-        (value,) = [
-            value for (step, name), value in logged.items() if step == 9 and name.endswith(f"lag_{lag}")
-        ]
-        assert value == pytest.approx(expected[lag], abs=1e-4)
-
-
-def test_they_are_drawn_over_the_steps(rows):
-    figure = plot_lags_in_training(rows[0])
-    (axes,) = figure.axes
-    assert axes.get_xlabel() == "training step"
-    labels = [line.get_label() for line in axes.lines]
-    assert labels[:4] == ["lag 0", "lag 1", "lag 2", "lag 4"]
-    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [4, 8, 9])
-
-
-def test_nothing_is_measured_unless_it_is_asked_for(make_toy):
-    toy = make_toy()
-    assert app._monitored(toy.experiment, toy.config) is toy.experiment
+        (name,) = {name for _, name in logged if name.endswith(f"lag_{lag}")}
+        assert logged[9, name] == pytest.approx(expected[lag], abs=1e-4)

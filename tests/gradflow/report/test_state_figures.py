@@ -1,63 +1,58 @@
-"""Figures of spectra and gates show what they are given."""
-
-from typing import Any, NamedTuple
+"""Figures of spectra and gates show the numbers that they are given."""
 
 import numpy as np
+import pytest
 
-from dlcore.gradflow.report import state_figures
+from dlcore.gradflow.measures.gates import Gate
+from dlcore.gradflow.report.state_figures import plot_gates, plot_spectra
+from tests.helpers.flows import legend
 
 
-def labels(axes):
-    return [text.get_text() for text in axes.get_legend().get_texts()]
-
-
-def test_exponents_stand_in_their_order(drawn):
-    axes = drawn(state_figures.plot_spectra({"gru": [-1.0, 0.5, -np.inf, -0.25]})).axes[0]
+def test_exponents_are_in_order(drawn):
+    axes = drawn(plot_spectra({"gru": [-1.0, 0.5, -np.inf, -0.25]})).axes[0]
     spectrum, lost, zero = axes.lines
     np.testing.assert_allclose(spectrum.get_xdata(), [0.125, 0.375, 0.625, 0.875])
     np.testing.assert_array_equal(spectrum.get_ydata(), [0.5, -0.25, -1.0, np.nan])
     assert lost.get_xdata().tolist() == [0.875]
     assert zero.get_ydata() == [0, 0]
-    assert labels(axes) == ["gru: largest +0.5", "-inf: a derivative of exactly 0"]
+    assert legend(axes) == ["gru: largest +0.5", "-inf: a derivative of exactly 0"]
 
 
-class Gate(NamedTuple):
-    mean: Any
-    open: Any
-    closed: Any
-    mean_log: Any
+def test_a_part_of_the_spectrum_has_its_place_in_the_whole():
+    axes = plot_spectra({"gru": [0.5, -0.25]}, sizes={"gru": 4}).axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_xdata(), [0.125, 0.375])
 
 
 def gate(values):
-    """Of one row, that ends before the last step."""
+    """A gate of a single row, which ends before the last step."""
     values = np.array([values, values, np.full(len(values), np.nan)])
     with np.errstate(divide="ignore"):
         return Gate(
-            values,
-            np.where(values > 0.95, 1, values * 0),
-            np.where(values < 0.05, 1, values * 0),
-            np.log(values),
+            mean=values,
+            open=np.where(values > 0.95, 1, values * 0),
+            closed=np.where(values < 0.05, 1, values * 0),
+            mean_log=np.log(values),
         )
 
 
-def test_gates_are_sorted_by_their_own_half_life(drawn):
-    figure = drawn(
-        state_figures.plot_gates(
-            {"forget": gate([0.5, 0.99, 0]), "input": gate([0.5, 0.01, 1])}, "forget", 57.0
-        )
-    )
+def test_units_are_sorted_by_the_half_life_of_their_gate(drawn):
+    gates = {"forget": gate([0.5, 0.99, 0]), "input": gate([0.5, 0.01, 1])}
+    figure = drawn(plot_gates(gates, "forget", 57.0))
     first, second, saturation, half_lives = figure.axes[:4]
     np.testing.assert_array_equal(first.images[0].get_array()[:, :2], [[0.99, 0.99], [0.5, 0.5], [0, 0]])
     np.testing.assert_array_equal(second.images[0].get_array()[:, 0], [0.01, 0.5, 1])
-    np.testing.assert_allclose(
-        [bar.get_height() for bar in saturation.patches], [1 / 3, 1 / 3, -1 / 3, -1 / 3]
-    )
+    heights = [bar.get_height() for bar in saturation.patches]
+    np.testing.assert_allclose(heights, [1 / 3, 1 / 3, -1 / 3, -1 / 3])
     points, true = half_lives.lines
     np.testing.assert_allclose(points.get_xdata(), [np.log(2) / -np.log(0.99), 1])
     assert true.get_xdata() == [57.0, 57.0]
-    assert "of the gradient: 57" in labels(half_lives)
+    assert legend(half_lives) == ["by each forget gate alone", "of the gradient: 57"]
 
 
-def test_a_gradient_that_does_not_decay_is_said(drawn):
-    figure = drawn(state_figures.plot_gates({"update": gate([1.0, 1.0])}, "update", np.inf))
-    assert "the gradient does not decay" in labels(figure.axes[2])
+@pytest.mark.parametrize(
+    ("half_life", "label"),
+    [(np.inf, "the gradient does not decay"), (np.nan, "half-life of the gradient not known")],
+)
+def test_a_half_life_that_is_not_a_number_is_in_the_legend(half_life, label):
+    figure = plot_gates({"update": gate([1.0, 1.0])}, "update", half_life)
+    assert label in legend(figure.axes[2])
