@@ -1,0 +1,1 @@
+"""Experiments: one file each, with a Config, a model, data, and ``experiment(config)``."""

@@ -1,9 +1,10 @@
-"""What is in the picture?  CIFAR-10 by a residual stack of convolutions.
+"""What is in the picture? CIFAR-10, classified by a residual stack of convolutions.
 
-    launch/local experiments.cifar10 --config.data.folder=FOLDER    # CIFAR-10's binary files
+    launch/local experiments.cifar10 --config.data.folder=FOLDER
 
-FOLDER holds data_batch_1.bin ... test_batch.bin; the project brings no copy, so no accuracy is claimed here.
-Source: Krizhevsky 2009; residual blocks: He et al. 2015; the lecture's CNN part.
+FOLDER holds CIFAR-10's binary files, data_batch_1.bin to data_batch_5.bin and test_batch.bin. The project brings no
+copy of them, so that no accuracy is claimed here.
+Sources: Krizhevsky 2009; residual blocks: He et al. 2015; the lecture's CNN part.
 """
 
 from dataclasses import dataclass, field
@@ -19,15 +20,21 @@ NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse"
 
 @dataclass
 class DataConfig:
-    folder: str | None = dl.setting(None, "Where CIFAR-10's binary files are.")
-    shifts: int = dl.setting(4, "Training images are moved by up to so many pixels, and mirrored.", minimum=0)
+    folder: str | None = dl.setting(None, "Folder of CIFAR-10's binary files.")
+    shifts: int = dl.setting(
+        4, "Largest random shift of a training image, in pixels; images are also mirrored.", minimum=0
+    )
 
 
 @dataclass
 class Config(dl.Config):
-    features: tuple[int, ...] = dl.setting((64, 128, 256), "Filters of each residual block.", minimum=1)
-    dropout: float = dl.setting(0.2, "Behind each residual block.", minimum=0, below=1)
-    label_smoothing: float = dl.setting(0.1, "Of the training and evaluation loss.", minimum=0, below=1)
+    features: tuple[int, ...] = dl.setting(
+        (64, 128, 256), "Number of filters of each residual block.", minimum=1
+    )
+    dropout: float = dl.setting(0.2, "Dropout rate after each residual block.", minimum=0, below=1)
+    label_smoothing: float = dl.setting(
+        0.1, "Label smoothing of the training and evaluation loss.", minimum=0, below=1
+    )
     data: DataConfig = field(default_factory=DataConfig)
     train: dl.TrainConfig = field(
         default_factory=lambda: dl.TrainConfig(steps=12_000, batch_size=128, eval_every=1000)
@@ -53,17 +60,13 @@ class Model(nn.Module):
 
 def experiment(config: Config) -> dl.Experiment:
     train, test = dl.data.cifar10(config.data.folder)
-    shifts = dl.data.random_shifts(config.data.shifts)
+    shift = dl.data.random_shifts(config.data.shifts)
+    augment = lambda batch, generator: dl.data.random_flips(shift(batch, generator), generator)
     model = Model(config.features, config.dropout)
     return dl.Experiment.from_flax(
         model,
         loss=partial(dl.losses.classification, label_smoothing=config.label_smoothing),
-        train_data=dl.data.ShuffledBatches(
-            train,
-            config.train.batch_size,
-            config.seed,
-            lambda batch, generator: dl.data.random_flips(shifts(batch, generator), generator),
-        ),
+        train_data=dl.data.ShuffledBatches(train, config.train.batch_size, config.seed, augment),
         eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
         figures=partial(dl.classifier_figures, model, NAMES, test),
     )

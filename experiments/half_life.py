@@ -1,21 +1,22 @@
-"""Does the half-life of a gradient at initialization tell what will be learned?  One task, many cells and starts.
+"""Does the gradient's half-life at initialization tell what will be learned? One task, many cells and starts.
 
     launch/local experiments.half_life --run=order    # temporal order at 50 steps: 126 networks in 523 s on 2 cores
     launch/local experiments.half_life --run=adding --config.task=adding --config.length=100 --config.seeds=0,1 \
-        --config.scales=0.5,0.75,1,1.25 --config.forget_biases=0,1,4     # 48 in 1060 s on busy ones
+        --config.scales=0.5,0.75,1,1.25 --config.forget_biases=0,1,4     # 48 in 1060 s on busy cores
     launch/local experiments.half_life --run=copy --config.task=copy_memory --config.cells=lstm \
-        --config.scales=1 --config.seeds=0      # 4 in 274 s on busy ones
+        --config.scales=1 --config.seeds=0      # 4 in 274 s on busy cores
 
-Of the temporal order it does: none of the 13 networks with a half-life below 1.3 steps learned it (accuracy above
-0.9), 10 of the 20 below 2 steps, 58 of 61 beyond. Of copying, too: LSTMs with a half-life of 2.5 and 11.9 steps
-(forget biases 0 and 1) get 13 and 24 % of the symbols right, and 51 and 53 % without decay (2 and 4). Of the adding
-problem it does not: GRUs with 1.7 to 3.8 steps get 62 to 97 % of the sums right, LSTMs with a forget bias of 4, whose
-gradients hardly decay, 10 to 52 %, and the plain cell is at chance with up to 14 steps.
+For the temporal order it does. None of the 13 networks with a gain half-life below 1.3 steps learned it (accuracy above
+0.9), 10 of the 20 below 2 steps did, and 58 of the 61 above. For copying it does, too: LSTMs with a gain half-life of
+2.5 and 11.9 steps (forget biases 0 and 1) get 13 and 24 % of the symbols right, and those without decay (2 and 4) get
+51 and 53 %. For the adding problem it does not: GRUs with 1.7 to 3.8 steps get 62 to 97 % of the sums right, LSTMs with
+a forget bias of 4, whose gradients hardly decay, get 10 to 52 %, and the plain cell is at chance with up to 14 steps.
 
-Each configuration is measured at its start and then trained as its experiment has it (`experiments/adding.py`,
-`copy_memory.py`, `temporal_order.py`), all scales of a cell and a seed at once. The columns of ``sweep.csv`` are
-``half_life``, in steps, by the fall of |ds_T/ds_{T-lag}| over all lags on eight sequences, and the ``accuracy`` of
-1000 held-out sequences after training: of four classes, of the ten symbols, or the share of sums that are right.
+Each configuration is measured at its start and then trained as its experiment defines (`experiments/adding.py`,
+`copy_memory.py`, `temporal_order.py`), all scales of a cell and a seed at once. ``sweep.csv`` has two measures.
+``gain_half_life``, in steps, is ln 2 over minus the slope of the log of the gain |ds_T/ds_{T-lag}| over all lags, on
+eight sequences. ``accuracy`` is that of 1000 held-out sequences after training: of four classes (temporal order), of
+the ten symbols (copying), or the share of sums that are right (adding).
 """
 
 import itertools
@@ -27,13 +28,9 @@ import numpy as np
 import optax
 
 import dlcore as dl
-from dlcore.cli.sweep_app import SweepConfig, run_sweep
 from dlcore.gradflow.measures import jacobians, wide_range
-from dlcore.gradflow.measures.summary import half_life, slope
-from dlcore.gradflow.models.find_recurrences import find_recurrences
-from dlcore.gradflow.report.sweep_figures import plot_success
+from dlcore.gradflow.measures.summary import fit_rate, half_life
 from dlcore.layers.recurrent.cell_config import CellName
-from dlcore.sweep.plan import Group, Sweep
 from dlcore.train.optimizer import make_optimizer
 from experiments import adding, copy_memory, temporal_order
 
@@ -41,35 +38,37 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SETTINGS = ("task", "cell", "length", "steps", "seed", "forget_bias", "clip_norm", "scale")
-MEASURES = ("half_life", "accuracy")
-# The experiment, its setting of the length, what guessing reaches.
+MEASURES = ("gain_half_life", "accuracy")
+# The experiment, its setting of the length, and what guessing reaches.
 TASKS: dict[str, tuple[Any, str, float]] = {
-    "adding": (adding, "length", 0.0784),  # who always says 1 is right within 0.04 so often
+    "adding": (adding, "length", 0.0784),  # the share of sums within 0.04 of 1, the best constant answer
     "copy_memory": (copy_memory, "delay", 1 / 8),
     "temporal_order": (temporal_order, "length", 1 / 4),
 }
-ROWS = 8
+MEASURED_ROWS = 8
 
 
 @dataclass
-class Config(SweepConfig):
+class Config(dl.SweepConfig):
     task: Literal["adding", "copy_memory", "temporal_order"] = dl.setting(
-        "temporal_order", "What is learned."
+        "temporal_order", "The task that is learned."
     )
-    length: int = dl.setting(50, "Its steps; of copy_memory the delay.", minimum=10)
-    steps: int = dl.setting(3000, "Updates of the parameters.", minimum=1)
-    cells: tuple[CellName, ...] = dl.setting(("rnn", "identity", "gru", "lstm"), "Of dl.CELLS.")
+    length: int = dl.setting(50, "Number of time steps; for copy_memory the delay.", minimum=10)
+    steps: int = dl.setting(3000, "Number of training steps.", minimum=1)
+    cells: tuple[CellName, ...] = dl.setting(("rnn", "identity", "gru", "lstm"), "Names in dl.CELLS.")
     scales: tuple[float, ...] = dl.setting(
-        (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), "Of the recurrent kernel.", minimum=0, maximum=1e30
+        (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), "Factors of the recurrent kernel.", minimum=0, maximum=1e30
     )
-    forget_biases: tuple[float, ...] = dl.setting((0.0, 1.0, 2.0, 4.0), "Of LSTMs.")
-    clip_norms: tuple[float, ...] = dl.setting((1.0,), "To which gradients are clipped.", above=0)
-    seeds: tuple[int, ...] = dl.setting((0, 1, 2), "Of parameters and data.", minimum=0, maximum=2**31 - 1)
+    forget_biases: tuple[float, ...] = dl.setting((0.0, 1.0, 2.0, 4.0), "Forget biases of LSTMs.")
+    clip_norms: tuple[float, ...] = dl.setting((1.0,), "Norms that gradients are clipped to.", above=0)
+    seeds: tuple[int, ...] = dl.setting(
+        (0, 1, 2), "Seeds of parameters and data.", minimum=0, maximum=2**31 - 1
+    )
 
 
 @dataclass(frozen=True)
 class Measure:
-    """The half-life of one configuration's start, and what it learns."""
+    """Measures the gain half-life of one configuration at its start, and what it learns."""
 
     task: str
     cell: CellName
@@ -77,19 +76,19 @@ class Measure:
     steps: int
 
     def experiment(self, seed: int = 0) -> tuple[Any, dl.Experiment]:
-        """As its own file has it; on the seed depends its data alone."""
+        """The task's own experiment. Only its data depend on the seed."""
         module, length, _ = TASKS[self.task]
         config = module.Config(cell=self.cell, seed=seed, **{length: self.length})
         config.train = replace(config.train, steps=self.steps, eval_batch_size=config.test_examples)
         return config, module.experiment(config)
 
-    def __call__(self, shared: dict[str, Any], own: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    def __call__(self, shared: dict[str, Any], numbers: dict[str, jax.Array]) -> dict[str, jax.Array]:
         config, experiment = self.experiment()
-        clipped, key = replace(config.optimizer, clip_norm=own["clip_norm"]), jax.random.key(shared["seed"])
-        optimizer = make_optimizer(clipped, self.steps)
+        key = jax.random.key(shared["seed"])
+        optimizer = make_optimizer(replace(config.optimizer, clip_norm=numbers["clip_norm"]), self.steps)
         first = jax.tree.map(lambda field: field[0], shared["batches"])
         params, model_state = experiment.init(key, first)
-        params = started(params, own)
+        params = with_numbers(params, numbers)
 
         def loss(params: Any, batch: Any, train: bool) -> Any:
             value, (_, metrics) = experiment.loss(params, model_state, batch, key, train)
@@ -101,56 +100,57 @@ class Measure:
             updates, state = optimizer.update(gradient, state, params)
             return (optax.apply_updates(params, updates), state), None
 
-        few = jax.tree.map(lambda field: field[:ROWS], first)
-        (chain,) = find_recurrences(lambda: loss(params, few, False)[0])
+        rows = jax.tree.map(lambda field: field[:MEASURED_ROWS], first)
+        (found,) = dl.gradflow.find_recurrences(lambda: loss(params, rows, False)[0])
         (trained, _), _ = jax.lax.scan(update, (params, optimizer.init(params)), shared["batches"])
         _, metrics = loss(trained, shared["test"], False)
-        return {"half_life": gain_half_life(chain.recurrence), "accuracy": metrics["accuracy"].value()}
+        return {"gain_half_life": gain_half_life(found.recurrence), "accuracy": metrics["accuracy"].value()}
 
 
-def started(params: Any, own: dict[str, jax.Array]) -> Any:
-    """The parameters with the configuration's scale and forget bias in place of the cell's."""
+def with_numbers(params: Any, numbers: dict[str, jax.Array]) -> Any:
+    """The parameters with the configuration's scale, and with its forget bias in place of the cell's."""
 
-    def leaf(path: Any, value: jax.Array) -> jax.Array:
+    def change(path: Any, leaf: jax.Array) -> jax.Array:
         name = path[-1].key
         if name == "recurrent_kernel":
-            return value * own["scale"]
-        if name == "bias" and "forget_bias" in own and path[0].key.startswith("LSTMCell"):
-            features = len(value) // 4
-            return value.at[features : 2 * features].set(own["forget_bias"])
-        return value
+            return leaf * numbers["scale"]
+        if name == "bias" and "forget_bias" in numbers and path[0].key.startswith("LSTMCell"):
+            features = len(leaf) // 4
+            return leaf.at[features : 2 * features].set(numbers["forget_bias"])
+        return leaf
 
-    return jax.tree_util.tree_map_with_path(leaf, params)
+    return jax.tree_util.tree_map_with_path(change, params)
 
 
-def gain_half_life(recurrence: Any) -> jax.Array:
-    """By the mean square gain over the rows."""
+def gain_half_life(recurrence: dl.gradflow.Recurrence) -> jax.Array:
+    """The half-life of the root-mean-square gain over all rows."""
     gain = wide_range.joint_log_norm(list(jacobians.log_products_by_probes(recurrence).T))
-    return half_life(slope(gain))
+    return half_life(fit_rate(gain))
 
 
 def figures(rows: list[dict[str, str]]) -> dict[str, "Figure"]:
     measured: dict[str, Any] = {}
     for row in rows:
         ratios, reached = measured.setdefault(row["cell"], ([], []))
-        ratios.append(float(row["half_life"]) / int(row["length"]))
+        ratios.append(float(row["gain_half_life"]) / int(row["length"]))
         reached.append(float(row["accuracy"]))
-    return {"success": plot_success(measured, TASKS[rows[0]["task"]][2])}
+    chance = TASKS[rows[0]["task"]][2]
+    return {"success": dl.gradflow.plot_success(measured, chance, reach="gain half-life")}
 
 
-def plan(config: Config) -> Sweep:
+def plan(config: Config) -> dl.sweep.Sweep:
     groups = []
     for cell in config.cells:
         measure = Measure(config.task, cell, config.length, config.steps)
-        shared = [({"seed": seed}, data(measure, seed)) for seed in config.seeds]
+        shared = [dl.sweep.SharedInputs({"seed": seed}, data(measure, seed)) for seed in config.seeds]
         biases = [{"forget_bias": bias} for bias in config.forget_biases] if cell == "lstm" else [{}]
-        own = [
+        numbers = [
             {**bias, "clip_norm": clip_norm, "scale": scale}
             for bias, clip_norm, scale in itertools.product(biases, config.clip_norms, config.scales)
         ]
         settings = {"task": config.task, "cell": cell, "length": config.length, "steps": config.steps}
-        groups.append(Group(measure, settings, shared, own, bytes_each=2**24))
-    return Sweep(groups, SETTINGS, MEASURES, figures)
+        groups.append(dl.sweep.Group(measure, settings, shared, numbers, bytes_each=2**24))
+    return dl.sweep.Sweep(groups, SETTINGS, MEASURES, figures)
 
 
 def data(measure: Measure, seed: int) -> dict[str, Any]:
@@ -163,4 +163,4 @@ def data(measure: Measure, seed: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run_sweep(Config, plan)
+    dl.run_sweep(Config, plan)

@@ -1,4 +1,4 @@
-"""The CIFAR-10 experiment on small files of random pixels in CIFAR-10's format: it trains, and it draws."""
+"""The CIFAR-10 experiment trains and draws its figures on small files of random pixels."""
 
 import numpy as np
 import pytest
@@ -11,19 +11,34 @@ from experiments import cifar10
 
 @pytest.fixture
 def folder(tmp_path):
+    """A folder of CIFAR-10's files with four random images each."""
     generator = np.random.default_rng(0)
-    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+    for name in (*(f"data_batch_{index}" for index in range(1, 6)), "test_batch"):
         rows = generator.integers(0, 256, (4, 3073), np.uint8)
         rows[:, 0] %= 10
         rows.tofile(tmp_path / f"{name}.bin")
     return tmp_path
 
 
-def test_it_trains_and_draws(folder, tmp_path):
+def make_config(folder):
     config = cifar10.Config(features=(4, 4, 4), data=cifar10.DataConfig(str(folder)))
     config.train.steps, config.train.batch_size, config.optimizer.warmup_steps = 2, 5, 1
-    experiment = cifar10.experiment(config)
+    return config
+
+
+def test_the_model_fits_the_images(folder):
+    experiment = cifar10.experiment(make_config(folder))
     check_model(experiment)
+    assert experiment.train_data[0]["inputs"].shape == (5, 32, 32, 3)
+    assert not np.array_equal(
+        experiment.train_data[0]["inputs"], experiment.train_data[4]["inputs"]
+    )  # augmented
+
+
+@pytest.mark.slow
+def test_it_trains_and_draws(folder, tmp_path):
+    config = make_config(folder)
+    experiment = cifar10.experiment(config)
     (tmp_path / "run").mkdir()
     trained = loop.train(Engine(experiment, config), tmp_path / "run")
     assert np.isfinite(trained.evaluation["loss"])

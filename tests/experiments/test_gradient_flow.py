@@ -1,4 +1,4 @@
-"""The sweep of gradient flow says the same as one configuration after the other, and which ones are lost."""
+"""The sweep of gradient flow measures what each configuration has alone, and says which ones are lost."""
 
 import csv
 import json
@@ -18,10 +18,23 @@ from dlcore.sweep import execute
 from experiments import gradient_flow
 from experiments.gradient_flow import Config
 from tests.helpers.paths import ROOT
-from tests.sweep.test_execute import compilations
+from tests.helpers.sweeps import compilations
 
-SCALES = (0.25, 1.0, 3.0)
-CONFIG = Config(scales=SCALES, lengths=(100,), features=(8,), seeds=(0, 1), inputs=3, probes=2, exponents=2)
+SIZES = {
+    "scales": (0.25, 1.0, 3.0),
+    "lengths": (100,),
+    "features": (8,),
+    "inputs": 3,
+    "probes": 2,
+    "exponents": 2,
+}
+CONFIG = Config(
+    cells=("identity", "lstm"),
+    initializations=("own", "gaussian"),
+    forget_biases=(0.0, 1.0),
+    seeds=(0, 1),
+    **SIZES,
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +44,7 @@ def table(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def measured(table):
-    """How many compilations it took, and the rows."""
+    """The number of compilations, and the rows."""
     return compilations(lambda: execute.run(gradient_flow.plan(CONFIG), table))
 
 
@@ -40,77 +53,115 @@ def rows(measured):
     return measured[1]
 
 
+def select(rows, **settings):
+    return [row for row in rows if all(row[key] == str(value) for key, value in settings.items())]
+
+
 def numbers(rows, name, **settings):
-    return np.array(
-        [float(row[name]) for row in rows if all(row[key] == str(value) for key, value in settings.items())]
-    )
-
-
-def noise(seed):
-    return np.random.default_rng(seed).standard_normal((100, 1, 3), np.float32)
+    return np.array([float(row[name]) for row in select(rows, **settings)])
 
 
 @partial(jax.jit, static_argnums=0)
-def alone(name, inputs, seed, scale):
-    """The survey of one cell as its layer has it, with the kernel itself multiplied."""
-    of_params, of_probes = jax.random.split(jax.random.key(seed, impl="rbg"))
+def measure_alone(name, inputs, seed, scale):
+    """The summary of one cell by its layer, whose kernel itself is multiplied by the scale."""
+    params_key, probes_key = jax.random.split(jax.random.key(seed, impl="rbg"))
     cell = dl.CELLS[name](8)
-    state = cell.initialize_carry(of_params, (1, 3))
-    params = cell.init(of_params, state, inputs[0])["params"]
+    state = cell.initialize_carry(params_key, (1, 3))
+    params = cell.init(params_key, state, inputs[0])["params"]
     fixed = {**params, "recurrent_kernel": scale * params["recurrent_kernel"]}
     step = lambda bias, state, x: cell.apply({"params": {**fixed, "bias": bias}}, state, x)[0]
-    return summary.summarize(Recurrence(step, params["bias"], state, inputs), 2, 2, of_probes)
+    return summary.summarize(Recurrence(step, params["bias"], state, inputs), 2, 2, probes_key)
 
 
-def test_there_is_one_compilation_a_cell(measured):
-    assert measured[0] == 4
-    assert len(measured[1]) == 4 * 3 * 2
-
-
-@pytest.mark.parametrize(
-    "name", ["lstm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rnn", "identity", "gru"))]
-)
-def test_it_says_what_a_configuration_says_alone(rows, name):
-    for seed, scale in ((0, 1.0), (1, 0.25)):  # where no chaos makes much of rounding
-        (row,) = (
-            row for row in rows if (row["cell"], row["seed"], row["scale"]) == (name, str(seed), str(scale))
-        )
-        for measure, value in alone(name, noise(seed), seed, scale).items():
+def check_against_alone(rows, name):
+    for seed, scale in ((0, 1.0), (1, 0.25)):  # without chaos, which enlarges rounding
+        (row,) = select(rows, cell=name, seed=seed, scale=scale)
+        inputs = np.random.default_rng(seed).standard_normal((100, 1, 3), np.float32)
+        for measure, value in measure_alone(name, inputs, seed, scale).items():
             np.testing.assert_allclose(float(row[measure]), value, rtol=1e-5, atol=1e-5, err_msg=measure)
 
 
-def test_gated_cells_and_tanh_lose_nothing(rows):
-    for name in ("rnn", "gru", "lstm"):
-        for measure in ("lyapunov", "slope", *summary.GAINS):
-            assert np.isfinite(numbers(rows, measure, cell=name)).all()
-        assert (numbers(rows, "first_nonfinite", cell=name) == -1).all()
+def test_each_cell_is_compiled_once(measured):
+    assert measured[0] == 2
+    assert len(measured[1]) == (1 + 2) * 2 * 2 * 3
 
 
-def test_the_identity_rnn_overflows_and_dies_and_says_so(rows):
-    overflow = numbers(rows, "first_nonfinite", cell="identity", scale=3.0)
-    assert ((overflow > 80) & (overflow < 95)).all()  # 3^n 1e-3 passes 3e38
-    assert np.isnan(numbers(rows, "log10_gain_16/16", cell="identity", scale=3.0)).all()
-    assert (numbers(rows, "first_nonfinite", cell="identity", scale=1.0) == -1).all()
-    assert (numbers(rows, "lyapunov", cell="identity", scale=1.0) <= 0).all()
+def test_a_configuration_has_the_measures_that_it_has_alone(rows):
+    check_against_alone(select(rows, initialization="own", forget_bias="1.0"), "lstm")
 
 
-def test_a_second_sweep_from_nothing_has_the_same_bytes(rows, table, tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rnn", "identity", "gru"])
+def test_each_other_cell_has_the_measures_that_it_has_alone(name, tmp_path):
+    rows = execute.run(
+        gradient_flow.plan(Config(cells=(name,), seeds=(0, 1), **SIZES)), tmp_path / "sweep.csv"
+    )
+    check_against_alone(rows, name)
+    if name != "identity":
+        for measure in ("exponent_1", "rate", *summary.GAINS):
+            assert np.isfinite(numbers(rows, measure)).all()
+        assert (numbers(rows, "first_nonfinite") == -1).all()
+
+
+def test_an_lstm_loses_nothing(rows):
+    for measure in ("exponent_1", "exponent_2", "rate", *summary.GAINS):
+        assert np.isfinite(numbers(rows, measure, cell="lstm")).all()
+    assert (numbers(rows, "first_nonfinite", cell="lstm") == -1).all()
+
+
+def test_the_identity_rnn_says_where_it_overflows_and_that_it_dies(rows):
+    rows = select(rows, cell="identity", initialization="own")
+    overflow = numbers(rows, "first_nonfinite", scale=3.0)
+    assert ((overflow > 80) & (overflow < 95)).all()  # 3^t 1e-3 passes 3e38
+    assert np.isnan(numbers(rows, "log10_gain_16/16", scale=3.0)).all()
+    assert (numbers(rows, "first_nonfinite", scale=1.0) == -1).all()
+    assert (numbers(rows, "exponent_1", scale=1.0) <= 0).all()
+
+
+def test_forget_bias_and_initialization_reach_the_cell(rows):
+    rows = select(rows, cell="lstm", seed=0, scale=1.0)
+    closed, opened = (
+        numbers(rows, "half_life", initialization="own", forget_bias=bias) for bias in (0.0, 1.0)
+    )
+    assert closed < opened / 2
+    assert numbers(rows, "exponent_1", initialization="gaussian", forget_bias=1.0) != numbers(
+        rows, "exponent_1", initialization="own", forget_bias=1.0
+    )
+
+
+@pytest.mark.slow
+def test_an_lstms_own_initialization_is_orthogonal():
+    names = ("own", "orthogonal", "gaussian", "identity")
+    measure = jax.jit(gradient_flow.Measure("lstm", 16, names, probes=2, exponents=1))
+    shared = {"seed": 0, "inputs": np.random.default_rng(0).standard_normal((200, 3), np.float32)}
+    exponents = [
+        float(measure({"initialization": index, **shared}, {"scale": 1.0})["exponent_1"])
+        for index in range(len(names))
+    ]
+    assert exponents[0] == exponents[names.index("orthogonal")]
+    assert len(set(exponents)) == 3
+
+
+def test_a_second_sweep_has_the_same_bytes(rows, table, tmp_path):
     again = execute.run(gradient_flow.plan(CONFIG), tmp_path / "sweep.csv")
     assert again == rows
     assert (tmp_path / "sweep.csv").read_bytes() == table.read_bytes()
 
 
-def test_figures_show_the_first_seed_by_what_differs(rows, tmp_path):
-    figure = gradient_flow.figures(rows)["reach"]
-    figure.savefig(tmp_path / "figure.png")
+def test_figures_show_the_first_seed_by_the_settings_that_differ(rows, drawn):
+    figure = drawn(gradient_flow.figures(rows)["reach"])
     titles = [axes.get_title() for axes in figure.axes if axes.collections and axes.get_title()]
-    assert titles == ["rnn", "identity", "gru", "lstm"]
-    shown = figure.axes[0].collections[0].get_array()
-    expected = np.stack([numbers(rows, name, cell="rnn", seed=0) for name in summary.GAINS], axis=-1)
+    assert titles == [
+        *("identity, own", "identity, gaussian"),
+        *("lstm, own, 0.0", "lstm, own, 1.0", "lstm, gaussian, 0.0", "lstm, gaussian, 1.0"),
+    ]
+    shown = figure.axes[2].collections[0].get_array()
+    settings = {"cell": "lstm", "initialization": "own", "forget_bias": 0.0, "seed": 0}
+    expected = np.stack([numbers(rows, name, **settings) for name in summary.GAINS], axis=-1)
     np.testing.assert_allclose(shown, expected, rtol=1e-6)
 
 
-def test_settings_multiply_where_they_are_ones():
+def test_settings_multiply_where_they_apply():
     config = Config(
         cells=("lstm", "gru"),
         scales=(1.0,),
@@ -121,25 +172,15 @@ def test_settings_multiply_where_they_are_ones():
     )
     groups = gradient_flow.plan(config).groups
     assert len(groups) == 2 * 2 * 2
-    points = [point for group in groups for point in group.points()]
-    assert sum(point["cell"] == "lstm" for point in points) == 4 * 2 * 2
-    assert sum(point["cell"] == "gru" for point in points) == 4 * 2
-    assert {point.get("forget_bias") for point in points} == {"0.0", "2.0", None}
+    rows = [row for group in groups for row in group.configurations()]
+    assert sum(row["cell"] == "lstm" for row in rows) == 4 * 2 * 2
+    assert sum(row["cell"] == "gru" for row in rows) == 4 * 2
+    assert {row.get("forget_bias") for row in rows} == {"0.0", "2.0", None}
 
 
-def test_forget_bias_and_initialization_reach_the_cell():
-    names = ("own", "orthogonal", "gaussian", "identity")
-    measure = jax.jit(gradient_flow.Measure("lstm", 16, names, probes=2, exponents=1))
-    shared = {"seed": 0, "inputs": np.random.default_rng(0).standard_normal((200, 3), np.float32)}
-
-    def measured(number, bias):
-        return measure({"initialization": number, **shared}, {"scale": 1.0, "forget_bias": bias})
-
-    half_lives = [float(measured(0, bias)["half_life"]) for bias in (0.0, 1.0, 2.0)]
-    assert half_lives[0] < half_lives[1] / 2 < half_lives[2] / 4
-    exponents = [float(measured(number, 1.0)["lyapunov"]) for number in range(len(names))]
-    assert exponents[0] == exponents[names.index("orthogonal")]
-    assert len(set(exponents)) == 3
+def test_more_exponents_than_units_are_refused():
+    with pytest.raises(ValueError, match="exponents: got 9, expected at most 8, the smallest of features"):
+        gradient_flow.plan(Config(features=(16, 8), exponents=9))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The tour's page has the lecture's numbers."""
+"""The tour's page shows the lecture's numbers."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def figure(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(figure):
-    """What the command prints."""
+    """The results that the command prints."""
     command = [sys.executable, "-m", "experiments.gradient_flow_tour", f"--figure={figure}"]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=True)
     beside = figure.with_name("page_cliff.png")
@@ -35,7 +35,7 @@ def test_the_page_is_drawn(results, figure):
 
 
 def test_the_toy_example(results):
-    """y_1000 = w^999, by Python's floats and by their logarithm."""
+    """y_1000 = w^999, from Python's floats and from their logarithm."""
     for w, (output, log10) in results["toy"].items():
         np.testing.assert_allclose(output, float(w) ** 999, rtol=1e-3)
         np.testing.assert_allclose(log10, 999 * np.log10(float(w)), atol=3e-4)
@@ -52,7 +52,7 @@ def test_the_shares_of_all_steps_are_the_gradient(results):
 
 def test_products_stay_below_their_bound(results):
     for scale, (exponent, bound) in results["products"].items():
-        np.testing.assert_allclose(bound, np.log(float(scale)), atol=1e-5)  # of an orthogonal kernel
+        np.testing.assert_allclose(bound, np.log(float(scale)), atol=1e-5)  # the kernel is orthogonal
         assert exponent < bound
     exponents = [exponent for exponent, _ in results["products"].values()]
     assert exponents == sorted(exponents)
@@ -66,13 +66,12 @@ def test_clipping_saves_the_toy_example(results):
 
 
 def test_clipping_saves_the_descent_over_the_cliff(results):
-    np.testing.assert_allclose(
-        results["descents"]["without clipping"], 0.09, atol=1e-3
-    )  # (1 - 0.7)^2, where all is flat
+    without = results["descents"]["without clipping"]
+    np.testing.assert_allclose(without, 0.09, atol=1e-3)  # (1 - 0.7)^2, where the loss is flat
     assert results["descents"]["clipped to 1"] < 0.01
 
 
-def test_what_keeps_the_gradient(results):
+def test_residuals_and_open_gates_keep_the_gradient(results):
     exponents = results["identity"]
     assert exponents["h + f(x)"] == 0
     assert exponents["RNN, tanh"] < -0.2 < -0.01 < exponents["identity-RNN"]
