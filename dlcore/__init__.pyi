@@ -63,3 +63,5 @@ from .train.config import TrainConfig as TrainConfig
 from .train.experiment import Experiment as Experiment
 from .train.mesh import MeshConfig as MeshConfig
 from .train.optimizer import OptimizerConfig as OptimizerConfig
+
+__version__: str

@@ -109,7 +109,9 @@ def cycle(graph: dict[str, set[str]]) -> list[str]:
             return [*way[way.index(module) :], module]
         if module in done:
             return []
-        found = next(filter(None, (visit(other, [*way, module]) for other in sorted(graph.get(module, ())))), [])
+        found = next(
+            filter(None, (visit(other, [*way, module]) for other in sorted(graph.get(module, ())))), []
+        )
         done.add(module)
         return found
 
