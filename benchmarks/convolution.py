@@ -2,8 +2,8 @@
 
     python -m benchmarks.convolution [--rounds=15] [--only=PART_OF_A_NAME]
 
-Each line is one forward and backward pass, in one process, in turn with the peers': dlcore's milliseconds, and
-how many times faster it is than each peer (median of the rounds' ratios; below 1: slower).
+Each line is one forward and backward pass. dlcore and its peers run in turn in one process. The columns are dlcore's
+milliseconds, and how many times faster it is than each peer (median of the rounds' ratios; below 1 it is slower).
 """
 
 import importlib.util
@@ -17,13 +17,20 @@ from absl import app, flags
 from benchmarks.peers import PEERS, Layers
 from benchmarks.timing import in_turn, speedup
 
-ROUNDS = flags.DEFINE_integer("rounds", 15, "How often each is timed.", lower_bound=1)
-ONLY = flags.DEFINE_string("only", "", "Time only the cases whose name has this in it.")
-OTHERS = flags.DEFINE_list("peers", [name for name in PEERS if name != "dlcore"], "The peers to time.")
+ROUNDS = flags.DEFINE_integer("rounds", 15, "Number of times that each is timed.", lower_bound=1)
+ONLY = flags.DEFINE_string("only", "", "Time only the cases whose name contains this.")
+OTHERS = flags.DEFINE_list("peers", [name for name in PEERS if name != "dlcore"], "Peers to time.")
 
 
 class Case(NamedTuple):
-    """A network and the shape of its inputs; an inner layer has the gradient of its inputs too."""
+    """A network to time.
+
+    Attributes:
+        name: name of the case in the table.
+        shape: shape of the inputs.
+        layers: the network's layers.
+        inner: True for an inner layer, which also computes the gradient by its inputs.
+    """
 
     name: str
     shape: tuple[int, ...]

@@ -1,11 +1,11 @@
-"""What the training loop costs beside its step: `loop.train` against loops written by hand.
+"""The cost of the training loop in addition to its step: `loop.train` against loops written by hand.
 
     python -m benchmarks.loop
 
-All train `experiments.digits` in one process, in turn. `by hand` reads each batch, puts it on the device and calls a
-jitted update that is written out below, without any guard; `step alone` calls that on one batch that stays on the
-device; `checkpoints` is `loop.train` with one every 50 steps. Printed are the rates of each round and the median
-ratios.
+All of them train `experiments.digits` in turn in one process. `by hand` reads each batch, puts it on the device and
+calls a jitted update that is written out below and checks nothing. `step alone` calls the same update on one batch that
+stays on the device. `checkpoints` is `loop.train` with a checkpoint every 50 steps. The benchmark prints the rates of
+each round and the median ratios.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ FIRST, STEPS, ROUNDS = 50, 1550, 9
 def main() -> None:
     config = digits.Config()
     config.train.steps, config.train.log_every = STEPS, FIRST
-    # Evaluations and checkpoints are not the loop's cost: one of each, behind the last step.
+    # Evaluations and checkpoints are no part of the loop's cost: there is one of each, after the last step.
     config.train.eval_every = config.checkpoint.every = STEPS
     often = dataclasses.replace(config, checkpoint=dataclasses.replace(config.checkpoint, every=50))
     experiment = digits.experiment(config)
@@ -51,18 +51,18 @@ def main() -> None:
         updates, opt_state = engine.optimizer.update(grads, opt_state, params)
         return step + 1, optax.apply_updates(params, updates), model_state, opt_state
 
-    def by_hand(batch_of: Callable[[int], Batch]) -> float:
+    def by_hand(batch_at: Callable[[int], Batch]) -> float:
         state = engine.initial_state()
         carry = state.step, state.params, state.model_state, state.opt_state
         for step in range(STEPS):
-            carry = update(carry, batch_of(step))
+            carry = update(carry, batch_at(step))
             if step + 1 == FIRST:
                 jax.block_until_ready(carry)
                 began = time.monotonic()
         jax.block_until_ready(carry)
         return (STEPS - FIRST) / (time.monotonic() - began)
 
-    def ours(config: digits.Config) -> float:
+    def by_train(config: digits.Config) -> float:
         rows: dict[int, float] = {}
 
         def record(_: object, values: object, step: int) -> None:
@@ -77,8 +77,8 @@ def main() -> None:
 
     fixed = jax.device_put(experiment.train_data[0])
     ways: dict[str, Callable[[], float]] = {
-        "loop.train": lambda: ours(config),
-        "checkpoints": lambda: ours(often),
+        "loop.train": lambda: by_train(config),
+        "checkpoints": lambda: by_train(often),
         "by hand": lambda: by_hand(lambda step: jax.device_put(experiment.train_data[step])),
         "step alone": lambda: by_hand(lambda _: fixed),
     }

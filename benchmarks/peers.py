@@ -1,8 +1,8 @@
 """The same network in dlcore and in its peers: ``build(layers, inputs)`` -> a step that computes a gradient.
 
 A network is a list of layers: ("conv", options of dl.Conv), ("relu", None), ("pool", window), ("dense", features). The
-step computes the outputs and, from a gradient that arrives there, those of the parameters and, where the network
-is an inner layer, of its inputs.
+step computes the outputs, and from a given gradient of the outputs the gradient of the parameters. If the network is
+an inner layer, the step also computes the gradient of its inputs.
 """
 
 import os
@@ -23,7 +23,7 @@ Step: TypeAlias = Callable[[], object]
 
 
 class _Network(nn.Module):
-    """A network in linen, with the convolution and the pool of dlcore or of flax."""
+    """A network in linen, with the convolution and the pooling of dlcore or of flax."""
 
     layers: Layers
     conv: Callable[[dict[str, Any]], nn.Module]

@@ -2,11 +2,11 @@
 
     python -m benchmarks.recurrent [--rounds=11] [--only=PART_OF_A_NAME] [--cells=...] [--variants=...] [--peers=...]
 
-Each line is one forward and backward pass, in one process, in turn with the peers': dlcore's milliseconds, how many
-times faster it is than each peer (median of the rounds' ratios; below 1: slower; -: the peer has no such layer), and
-the floor, the share of dlcore's time that the matrix products alone take. A GRU has a second line, with
-``reset="after"``, which is what all peers but haiku compute. ``--devices=2`` shares the batch of all but torch, which
-takes both cores by itself, out among two devices of the CPU.
+Each line is one forward and backward pass. dlcore and its peers run in turn in one process. The columns are dlcore's
+milliseconds, the floor, which is the share of dlcore's time that the matrix products alone take, and how many times
+faster dlcore is than each peer (median of the rounds' ratios; below 1 it is slower; -: the peer has no such layer). A
+GRU has a second line with ``reset="after"``, which all peers except haiku compute. ``--devices=2`` shards the batch
+over two devices of the CPU, except for torch, which uses both cores by itself.
 """
 
 import collections
@@ -28,12 +28,14 @@ from benchmarks.recurrent_peers import GATES, PEERS, Problem, Step
 from benchmarks.timing import in_turn, speedup
 
 VARIANTS = ["plain", "lengths", "bidirectional"]
-ROUNDS = flags.DEFINE_integer("rounds", 11, "How often each is timed.", lower_bound=1)
-ONLY = flags.DEFINE_string("only", "", "Time only the cases whose name has this in it.")
-CELLS = flags.DEFINE_list("cells", list(GATES), "The families of cells.")
-CHOSEN = flags.DEFINE_list("variants", VARIANTS, "The variants of each layer.")
-OTHERS = flags.DEFINE_list("peers", list(PEERS), "The peers to time.")
-DEVICES = flags.DEFINE_integer("devices", 1, "Devices of the CPU that share each batch.", lower_bound=1)
+ROUNDS = flags.DEFINE_integer("rounds", 11, "Number of times that each is timed.", lower_bound=1)
+ONLY = flags.DEFINE_string("only", "", "Time only the cases whose name contains this.")
+CELLS = flags.DEFINE_list("cells", list(GATES), "Families of cells.")
+CHOSEN = flags.DEFINE_list("variants", VARIANTS, "Variants of each layer.")
+OTHERS = flags.DEFINE_list("peers", list(PEERS), "Peers to time.")
+DEVICES = flags.DEFINE_integer(
+    "devices", 1, "Number of CPU devices that each batch is sharded over.", lower_bound=1
+)
 CHECK = flags.DEFINE_bool("check", False, "Check the gradients' shapes and values before the timing.")
 for _flag, _known in ((CELLS, list(GATES)), (CHOSEN, VARIANTS), (OTHERS, list(PEERS))):
     flags.register_validator(
@@ -57,7 +59,7 @@ RESET_AFTER = "gru after"
 
 
 class Case(NamedTuple):
-    """One layer of the grid."""
+    """A layer of the grid: family of cells, variant, and one of the `SHAPES`."""
 
     family: str
     variant: str
@@ -78,13 +80,21 @@ class Case(NamedTuple):
         data, arriving, lengths = normal(inputs), normal(hidden * (1 + both)), None
         if self.variant == "lengths":
             lengths = random.integers(1, steps + 1, batch).astype(np.int32)
-            # Not all peers put out zeros behind a row's end; nothing is to come back from there.
+            # Not all peers return zeros in the padding, so no gradient may come from there.
             arriving *= (np.arange(steps) < lengths[:, None])[:, :, None]
         return Problem(self.family, hidden, data, lengths, arriving, both)
 
 
 class Line(NamedTuple):
-    """What was measured of one case: None where a peer has no such layer."""
+    """The measurements of one case.
+
+    Attributes:
+        family: family of cells in the table, `RESET_AFTER` for the GRU's second line.
+        case: the case.
+        milliseconds: median time of dlcore.
+        floor: share of that time that the matrix products alone take.
+        ratios: how many times faster dlcore is, by peer; None if the peer has no such layer.
+    """
 
     family: str
     case: Case
@@ -111,7 +121,7 @@ def _width(peer: str) -> int:
 
 
 def measure(case: Case, skipped: collections.Counter[str]) -> list[Line]:
-    """The case's lines; why a peer could not take part is counted in ``skipped``."""
+    """Returns the lines of a case; ``skipped`` counts the reasons why peers could not take part."""
     problem = case.problem()
     ours = {case.family: "dlcore"}
     steps = {"dlcore": _started(recurrent_peers.dlcore, problem)}
@@ -121,7 +131,7 @@ def measure(case: Case, skipped: collections.Counter[str]) -> list[Line]:
     for name in OTHERS.value:
         try:
             steps[name] = _started(PEERS[name], problem)
-        except Exception as error:  # whatever a peer cannot do is not to end the others' comparison
+        except Exception as error:  # a peer's error must not end the comparison of the others
             reason = (str(error).splitlines() or [""])[0]
             skipped[f"{name}: {type(error).__name__}: {reason}"] += 1
     if CHECK.value:
@@ -134,25 +144,30 @@ def measure(case: Case, skipped: collections.Counter[str]) -> list[Line]:
 
 
 def _started(build: Callable[[Problem], Step], problem: Problem) -> Step:
-    """A step that has run once: compiled, and known to work."""
+    """Builds a step and runs it once, so that it is compiled and known to work."""
     step = build(problem)
     step()
     return step
 
 
-def _check(name: str, problem: Problem, of_params: Any, of_inputs: Any) -> None:
-    params, inputs = [np.asarray(leaf) for leaf in jax.tree.leaves(of_params)], np.asarray(of_inputs)
+def _check(name: str, problem: Problem, params_gradient: Any, inputs_gradient: Any) -> None:
+    params = [np.asarray(leaf) for leaf in jax.tree.leaves(params_gradient)]
+    inputs = np.asarray(inputs_gradient)
     if inputs.shape != problem.inputs.shape:
-        raise AssertionError(f"{name}: an inputs' gradient of {inputs.shape} for {problem.inputs.shape}")
+        raise AssertionError(
+            f"{name}: got an input gradient of shape {inputs.shape}, expected {problem.inputs.shape}"
+        )
     weights = (problem.inputs.shape[-1] + problem.features) * GATES[problem.family] * problem.features
     if sum(leaf.size for leaf in params) < weights * (1 + problem.bidirectional):
-        raise AssertionError(f"{name}: gradients of too few parameters, {[leaf.shape for leaf in params]}")
+        raise AssertionError(
+            f"{name}: got gradients of too few parameters, {[leaf.shape for leaf in params]}"
+        )
     if not all(np.isfinite(leaf).all() and leaf.any() for leaf in (*params, inputs)):
-        raise AssertionError(f"{name}: a gradient that is not finite, or only zeros")
+        raise AssertionError(f"{name}: got a gradient that is not finite or is 0 everywhere")
     if problem.lengths is not None:
         padding = np.arange(problem.inputs.shape[1]) >= problem.lengths[:, None]
         if inputs[padding].any():
-            raise AssertionError(f"{name}: an inputs' gradient that is not 0 behind a row's end")
+            raise AssertionError(f"{name}: got an input gradient that is not 0 in the padding")
 
 
 def _line(family: str, case: Case, seconds: Mapping[str, list[float]], ours: str) -> Line:
@@ -164,18 +179,18 @@ def _line(family: str, case: Case, seconds: Mapping[str, list[float]], ours: str
 
 
 def summary(lines: list[Line]) -> dict[str, dict[str, float | None]]:
-    """Means over each family, each variant and all; the GRU with ``reset="after"`` is a row of its own."""
+    """Returns the means over each family, each variant and all; the GRU with ``reset="after"`` has its own row."""
     grid = [line for line in lines if line.family != RESET_AFTER]
     rows = {name: [line for line in lines if line.family == name] for name in (*GATES, RESET_AFTER)}
     rows |= {name: [line for line in grid if line.case.variant == name] for name in VARIANTS}
     rows |= {"all": grid, "all, gru after": [line for line in lines if line.family != "gru"]}
-    return {name: _means(of_row) for name, of_row in rows.items() if of_row}
+    return {name: _means(members) for name, members in rows.items() if members}
 
 
 def _means(lines: list[Line]) -> dict[str, float | None]:
-    of_jax = [known for line in lines if (known := line.known(without="torch"))]
+    jax_peers = [known for line in lines if (known := line.known(without="torch"))]
     return {
-        "x fastest of JAX": _geometric_mean(min(known.values()) for known in of_jax),
+        "x fastest of JAX": _geometric_mean(min(known.values()) for known in jax_peers),
         "x torch": _geometric_mean(line.known()["torch"] for line in lines if "torch" in line.known()),
         "minimum": min((ratio for line in lines for ratio in line.known().values()), default=None),
         "floor, H >= 256": _mean(line.floor for line in lines if line.case.shape[-1] >= 256),
@@ -183,7 +198,7 @@ def _means(lines: list[Line]) -> dict[str, float | None]:
 
 
 def _geometric_mean(ratios: Iterable[float]) -> float | None:
-    logarithm = _mean(math.log(max(ratio, 0.005)) for ratio in ratios)  # of one that was rounded to 0
+    logarithm = _mean(math.log(max(ratio, 0.005)) for ratio in ratios)  # a ratio may have been rounded to 0
     return None if logarithm is None else math.exp(logarithm)
 
 

@@ -1,4 +1,4 @@
-"""What no recurrent layer can leave out: the matrix products alone, in the same kind of loops."""
+"""The lower limit of a recurrent layer's time: its matrix products alone, in the same kind of loops."""
 
 import functools
 from typing import Any
@@ -21,11 +21,11 @@ from dlcore.ops.recurrence import times
 
 
 def floor(problem: Problem) -> Step:
-    """``x_t W + h U`` in a loop, ``dz_t U^T`` in another, then dW, dU and dx; nothing is kept or moved."""
+    """Computes ``x_t W + h U`` in a loop, ``dz_t U^T`` in another, then dW, dU and dx, and stores nothing else."""
     gates, hidden, mesh = GATES[problem.family], problem.features, device_mesh(problem)
     rows, steps, width = problem.inputs.shape
 
-    def products(kernels: Any, inputs: jax.Array, states: jax.Array, of_gates: jax.Array) -> Any:
+    def products(kernels: Any, inputs: jax.Array, states: jax.Array, gate_gradients: jax.Array) -> Any:
         kernel, recurrent = kernels
         transposed = recurrent.T
 
@@ -37,9 +37,9 @@ def floor(problem: Problem) -> Step:
             return jnp.tile(dz @ transposed, (1, gates)), None
 
         last, _ = jax.lax.scan(forward, states[: inputs.shape[1]], inputs)
-        first, _ = jax.lax.scan(backward, of_gates[: inputs.shape[1]], None, length=steps)
+        first, _ = jax.lax.scan(backward, gate_gradients[: inputs.shape[1]], None, length=steps)
         flat = inputs.reshape(-1, width)
-        return last, first, flat.T @ of_gates, states.T @ of_gates, of_gates @ kernel.T
+        return last, first, flat.T @ gate_gradients, states.T @ gate_gradients, gate_gradients @ kernel.T
 
     def step(kernels: Any, *data: jax.Array) -> Any:
         return [products(each, *data) for each in kernels]
@@ -47,12 +47,12 @@ def floor(problem: Problem) -> Step:
     random = np.random.default_rng(2)
     normal = lambda *shape: np.asarray(0.1 * random.normal(size=shape) / shape[0] ** 0.5, np.float32)
     kernels = [(normal(width, gates * hidden), normal(hidden, gates * hidden)) for _ in directions(problem)]
-    # Each device its own rows, said outright: left to itself, XLA has every device multiply all rows.
+    # The sharding is explicit, each device with its own rows: by default XLA has every device multiply all rows.
     by_batch = jax.P(None, "batch")
-    own_rows: Any = {"in_specs": (EVERYWHERE, by_batch, BY_ROW, BY_ROW), "out_specs": BY_ROW}
-    compiled = jax.jit(jax.shard_map(step, mesh=mesh, **own_rows, check_vma=False))
-    kernels, states, of_gates = place(
+    shardings: Any = {"in_specs": (EVERYWHERE, by_batch, BY_ROW, BY_ROW), "out_specs": BY_ROW}
+    compiled = jax.jit(jax.shard_map(step, mesh=mesh, **shardings, check_vma=False))
+    kernels, states, gate_gradients = place(
         problem, kernels, normal(rows * steps, hidden), normal(rows * steps, gates * hidden)
     )
     inputs = jax.device_put(np.swapaxes(problem.inputs, 0, 1), jax.NamedSharding(mesh, by_batch))
-    return lambda: jax.block_until_ready(compiled(kernels, inputs, states, of_gates))
+    return lambda: jax.block_until_ready(compiled(kernels, inputs, states, gate_gradients))

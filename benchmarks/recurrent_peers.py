@@ -1,7 +1,7 @@
 """The same recurrent layer in dlcore and in its peers: ``build(problem)`` -> a step that computes a gradient.
 
-Every step takes inputs ``[B, T, F]`` to outputs ``[B, T, H]``, or ``[B, T, 2H]`` of two directions, and the carry,
-and computes the gradients of ``sum(outputs * arriving)``: those of all parameters, and that of the inputs.
+Every step maps inputs ``[B, T, F]`` to outputs ``[B, T, H]`` (``[B, T, 2H]`` in two directions) and the carry. It
+computes the gradients of ``sum(outputs * arriving)`` by all parameters and by the inputs.
 """
 
 import functools
@@ -20,11 +20,20 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import dlcore as dl
 
 Step: TypeAlias = Callable[[], tuple[Any, Any]]
-"""Returns the gradients of the parameters and of the inputs, when they are computed."""
+"""Returns the gradients of the parameters and of the inputs, once they are computed."""
 
 
 class Problem(NamedTuple):
-    """A layer of one of the `GATES`, and what goes through it, forward and back."""
+    """A layer and its data.
+
+    Attributes:
+        family: family of cells, a key of `GATES`.
+        features: number of hidden units, H.
+        inputs: ``[B, T, F]``.
+        lengths: ``[B]``, the number of valid steps of each row; None: all steps are valid.
+        arriving: gradient of the outputs, with their shape.
+        bidirectional: True for a layer in two directions.
+    """
 
     family: str
     features: int
@@ -39,29 +48,29 @@ EVERYWHERE, BY_ROW = PartitionSpec(), PartitionSpec("batch")
 
 
 class UnsupportedError(Exception):
-    """The peer has no such layer."""
+    """Raised if the peer has no such layer."""
 
 
 def directions(problem: Problem) -> list[bool]:
-    """Of each direction, whether it goes back in time."""
+    """Returns for each direction whether it goes back in time."""
     return [False, True] if problem.bidirectional else [False]
 
 
 def device_mesh(problem: Problem) -> Mesh:
-    """All devices where the batch can be shared out among them, otherwise one."""
+    """Returns a mesh of all devices if they divide the batch evenly, otherwise of one."""
     devices = jax.devices()
     shared = len(problem.inputs) % len(devices) == 0
     return Mesh(devices if shared else devices[:1], ("batch",), axis_types=(AxisType.Auto,))
 
 
 def place(problem: Problem, params: Any, *data: Any) -> Any:
-    """The parameters on each device, and to each its rows of the data."""
-    everywhere, by_row = (NamedSharding(device_mesh(problem), of) for of in (EVERYWHERE, BY_ROW))
+    """Puts the parameters on every device, and on each device its rows of the data."""
+    everywhere, by_row = (NamedSharding(device_mesh(problem), spec) for spec in (EVERYWHERE, BY_ROW))
     return jax.device_put(params, everywhere), *jax.device_put(data, by_row)
 
 
 def _jax_step(apply: Callable[..., Any], params: Any, problem: Problem) -> Step:
-    """The step of ``apply(params, inputs, lengths) -> carry, outputs``."""
+    """Makes the step of ``apply(params, inputs, lengths) -> carry, outputs``."""
 
     def loss(params: Any, inputs: Any, lengths: Any, arriving: Any) -> Any:
         carry, outputs = apply(params, inputs, lengths)
@@ -106,7 +115,7 @@ def nnx(problem: Problem, optimized: bool = False) -> Step:
     graph, params, rest = split
 
     def apply(params: Any, inputs: Any, lengths: Any) -> Any:
-        # A copy, as the layer counts the random numbers that it draws, and each trace has to count by itself.
+        # A copy, because the layer counts the random numbers that it draws, and each trace must start its own count.
         model: Any = nnx.merge(graph, params, rest, copy=True)
         return model(inputs, seq_lengths=lengths, return_carry=True)
 
@@ -121,7 +130,7 @@ def _flax_cell(flax: Any, problem: Problem, optimized: bool) -> Any:
 
 
 def haiku(problem: Problem) -> Step:
-    """Its RNN has a ReLU where all others have tanh."""
+    """Builds the layer in haiku, whose RNN has a ReLU where all others have tanh."""
     import haiku as hk
 
     if problem.lengths is not None:
@@ -164,11 +173,11 @@ def keras(problem: Problem) -> Step:
 
 
 def equinox(problem: Problem) -> Step:
-    """Its cells in the loop over one sequence that its documentation has, and a vmap over the batch."""
+    """Builds the layer in equinox: the loop over one sequence from its documentation, and a vmap over the batch."""
     import equinox as eqx
 
     class RNNCell(eqx.Module):
-        """The cell that it lacks."""
+        """The plain RNN cell, which equinox does not have."""
 
         dense: eqx.nn.Linear
         recurrent: eqx.nn.Linear
@@ -181,12 +190,13 @@ def equinox(problem: Problem) -> Step:
             return jnp.tanh(self.dense(inputs) + self.recurrent(hidden))
 
     def unroll(cell: Any, inputs: jax.Array, length: Any, reverse: bool) -> Any:
-        def body(carry: Any, now: Any) -> Any:
-            after = cell(now[0], carry)
+        def body(carry: Any, step: Any) -> Any:
+            inputs, t = step
+            after = cell(inputs, carry)
             hidden = after[0] if problem.family == "lstm" else after
-            kept = length is None or now[1] < length
-            after = jax.tree.map(functools.partial(jnp.where, kept), after, carry)
-            return after, jnp.where(kept, hidden, 0)
+            valid = length is None or t < length
+            after = jax.tree.map(functools.partial(jnp.where, valid), after, carry)
+            return after, jnp.where(valid, hidden, 0)
 
         zeros = jnp.zeros(problem.features)
         carry = (zeros, zeros) if problem.family == "lstm" else zeros

@@ -1,10 +1,10 @@
-"""How long a run takes to its first step, with an empty compilation cache and with that of the run before.
+"""The time from the start of a run to its first step, with an empty compilation cache and with a filled one.
 
     python -m benchmarks.start
 
-Each round runs `experiments.digits`, `experiments.vowels` and its LSTM for one step in processes of
-their own, first cold, then warm. Printed are seconds from the beginning of training (after imports and data), in
-brackets from the start of the process, and the medians' ratios.
+Each round runs `experiments.digits`, `experiments.vowels` and its LSTM for one step, each in its own process, first
+with an empty cache (cold), then with the cache of that run (warm). The benchmark prints the seconds from the start of
+training (after imports and data), in brackets those from the start of the process, and the ratios of the medians.
 """
 
 import json
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def first_step(arguments: list[str], folder: Path, name: str) -> tuple[float, float]:
-    """Seconds to the first step, from the beginning of training and from that of the process."""
+    """Returns the seconds to the first step, from the start of training and from the start of the process."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     command = [sys.executable, "-m", *arguments, f"--workdir={folder / name}"]

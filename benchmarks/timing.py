@@ -1,4 +1,4 @@
-"""Timing side by side: everything in one process, in turn, so that a noisy machine is noisy for all."""
+"""Side-by-side timing: all candidates run in turn in one process, so that a noisy machine disturbs all alike."""
 
 import statistics
 import time
@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 PAUSE = 0.03
-"""Seconds in which the threads of the last step fall asleep."""
+"""Seconds after which the threads of the previous step have fallen asleep."""
 
 
 def in_turn(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each step, ``rounds`` times; a step returns when its work is done.
+    """Times each step ``rounds`` times and returns the seconds; a step must return only when its work is done.
 
-    Each round has an order of its own. Before each timed step there is a pause, as a library's threads spin for some
-    milliseconds after their work, which would be in the next one's time, and the same step untimed, which wakes its
-    own threads.
+    The order of the steps changes from round to round. A library's threads spin for some milliseconds after their work,
+    which would slow down the next step, so a pause comes before each timed step. Then the same step runs once untimed,
+    which wakes its own threads.
     """
     order = np.random.default_rng(0)
     for step in steps.values():
@@ -33,5 +33,5 @@ def in_turn(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
 
 
 def speedup(seconds: Mapping[str, list[float]], ours: str, peer: str) -> float:
-    """How many times faster ``ours`` is: the median of the ratios of each round."""
+    """Returns how many times faster ``ours`` is than ``peer``: the median of the rounds' ratios."""
     return statistics.median(b / a for a, b in zip(seconds[ours], seconds[peer], strict=True))

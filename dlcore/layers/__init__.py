@@ -1,0 +1,1 @@
+"""Flax modules: convolutional and recurrent layers, decoders, and conversions to other libraries."""

@@ -11,20 +11,30 @@ Norm: TypeAlias = Literal["batch", "layer"]
 
 
 def check_norm(norm: str | None) -> None:
-    """ValueError unless it is None, "batch" or "layer"."""
+    """Raises ValueError unless the norm is None, "batch" or "layer"."""
     if norm not in (None, "batch", "layer"):
         raise ValueError(f'norm: got {norm!r}, expected None, "batch" or "layer"')
 
 
 def normalize(
-    norm: Norm | None, inputs: jax.Array, lengths: jax.Array | None, *, train: bool, name: str
+    norm: Norm | None, inputs: jax.Array, lengths: jax.Array | None, *, train: bool = False, name: str
 ) -> jax.Array:
-    """BatchNorm or LayerNorm of ``[*batch, T, ..., C]``, as a submodule of the module that calls it.
+    """BatchNorm or LayerNorm of ``[*batch, T, ..., C]``, as a submodule of the module that calls this function.
 
-    Batch statistics are of each row's first ``lengths`` places; what stands behind them becomes 0.
+    Means and variances are accumulated in float32 at least.
+
+    Args:
+        norm: "batch", "layer", or None, which returns the inputs.
+        inputs: ``[*batch, T, ..., C]``.
+        lengths: ``[*batch]``, the number of valid places of each row. Batch statistics count those only, and the
+            outputs after them are 0. The values there, NaN included, reach no output and no gradient. None counts all.
+        train: True if "batch" takes the statistics of this batch and updates the running averages.
+        name: name of the submodule.
     """
     if norm is None:
         return inputs
+    if lengths is not None:
+        inputs = zero_padding(inputs, lengths)
     if norm == "layer":
         outputs = nn.LayerNorm(name=name)(inputs)
         return outputs if lengths is None else zero_padding(outputs, lengths)

@@ -1,4 +1,4 @@
-"""Any module, step by step."""
+"""Any module, applied to every time step."""
 
 from typing import Any
 
@@ -9,9 +9,12 @@ from dlcore.ops.lengths import check_lengths, zero_padding
 
 
 class TimeDistributed(nn.Module):
-    """Any module on every step by itself: ``[B, T, ...]`` -> ``[B, T, ...]``.
+    """A module that is applied to every time step separately: ``[B, T, ...]`` -> ``[B, T, ...]``.
 
-    With ``lengths`` the module gets zeros in place of padding, and outputs behind a row's end are 0.
+    With ``lengths`` the module gets zeros in place of padding, and outputs after a row's last step are 0.
+
+    Attributes:
+        module: the module; it sees ``[B * T, ...]``.
 
     >>> layer = TimeDistributed(nn.Dense(4))
     >>> layer.init_with_output(jax.random.key(0), jax.numpy.ones((2, 3, 5)))[0].shape
@@ -21,7 +24,17 @@ class TimeDistributed(nn.Module):
     module: nn.Module
 
     def __call__(self, inputs: jax.Array, lengths: jax.Array | None = None, **options: Any) -> jax.Array:
-        """Further arguments go to the module, which sees ``[B * T, ...]``."""
+        """Applies the module.
+
+        Args:
+            inputs: ``[B, T, ...]``.
+            lengths: ``[B]`` integers, the number of valid steps of each row; None if all steps are valid.
+            **options: keywords of the module's call, such as ``train``.
+
+        Raises:
+            ValueError: the inputs have no time dimension, or the lengths do not fit.
+            TypeError: the lengths are not an array of integers.
+        """
         if inputs.ndim < 3:
             raise ValueError(f"inputs: got shape {inputs.shape}, expected [B, T, ...]")
         if lengths is not None:

@@ -1,9 +1,8 @@
-"""Run by test_mesh.py in a process of its own, which has eight devices: what a mesh must not change."""
+"""Tests that ``tests/train/test_mesh.py`` runs in a process with eight devices: a mesh must not change a run."""
 
 import dataclasses
 
 import jax
-import numpy as np
 import pytest
 
 import dlcore as dl
@@ -13,6 +12,7 @@ from dlcore.train.evaluation import evaluate
 from dlcore.train.mesh import make_mesh
 from tests.helpers import sequence_toy
 from tests.helpers import toy as image_toy
+from tests.helpers.bits import assert_close, assert_same_bits
 
 MESHES = {
     "data": dl.MeshConfig(data=8),
@@ -39,19 +39,9 @@ def trained(engine, state=None, steps=20):
     return state
 
 
-def assert_same_bits(first, second):
-    assert jax.tree.structure(first) == jax.tree.structure(second)
-    for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
-        assert (one.dtype, np.asarray(one).tobytes()) == (other.dtype, np.asarray(other).tobytes())
-
-
-def assert_close(first, second):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), first, second)
-
-
 @pytest.fixture(scope="module")
 def alone(request):
-    """The run on one device."""
+    """The same run on one device."""
     engine = engine_of(ONE, request.param, ema_decay=0.9)
     return request.param, engine, jax.device_get(engine.initial_state()), trained(engine)
 
@@ -70,7 +60,7 @@ def test_a_sharded_run_equals_the_run_on_one_device(alone, mesh):
     assert values == pytest.approx(on_one, rel=1e-5)
 
 
-def test_parameters_stand_where_the_mesh_says():
+def test_parameters_are_split_as_the_mesh_config_says():
     def kernel_of(mesh):
         state = trained(engine_of(mesh), steps=1)
         kernels = [
@@ -78,7 +68,7 @@ def test_parameters_stand_where_the_mesh_says():
             for path, leaf in jax.tree_util.tree_leaves_with_path((state.params, state.opt_state))
             if "recurrent_kernel" in jax.tree_util.keystr(path)
         ]
-        assert len(kernels) == 3  # and adam's two moments
+        assert len(kernels) == 3  # the parameter and Adam's two moments
         assert len({(kernel.shape, kernel.sharding) for kernel in kernels}) == 1
         return kernels[0]
 
@@ -91,7 +81,7 @@ def test_parameters_stand_where_the_mesh_says():
     assert [len(kernel.sharding.device_set), tuple(kernel.sharding.spec)] == [8, (None, "model")]
 
 
-def test_a_checkpoint_goes_onto_any_mesh(tmp_path):
+def test_a_checkpoint_is_restored_on_any_mesh(tmp_path):
     saved_on = engine_of(MESHES["fully sharded"])
     state = trained(saved_on, steps=3)
     with loop.open_checkpoints(saved_on, tmp_path) as checkpoints:
@@ -102,7 +92,7 @@ def test_a_checkpoint_goes_onto_any_mesh(tmp_path):
     ):  # fmt: skip
         engine = engine_of(mesh)
         with loop.open_checkpoints(engine, tmp_path) as checkpoints:
-            restored = checkpoints.restore(engine.abstract_state, checkpoints.newest_good())
+            restored = checkpoints.restore(engine.abstract_state, checkpoints.set_aside_damaged())
         assert_same_bits(jax.device_get(restored), jax.device_get(state))
         assert type(restored.opt_state) is type(state.opt_state)
         wanted = jax.tree.map(lambda leaf: leaf.sharding, engine.abstract_state)
@@ -116,7 +106,7 @@ def test_a_checkpoint_goes_onto_any_mesh(tmp_path):
     [{"micro_batches": 2}, {"steps_per_call": 4}, {"remat": True}, {"precision": "bfloat16"}],
     ids=str,
 )
-def test_a_steps_options_work_on_a_mesh(train):
+def test_the_options_of_a_step_work_on_a_mesh(train):
     mesh = dl.MeshConfig(data=4, model=2, parameters="by_rules")
     count = train.get("steps_per_call", 1)
     losses = []
@@ -128,7 +118,7 @@ def test_a_steps_options_work_on_a_mesh(train):
     assert losses[0] == pytest.approx(losses[1], rel=1e-2 if "precision" in train else 1e-5)
 
 
-def test_the_loop_runs_on_a_mesh_resumes_on_another_and_logs_the_same(tmp_path):
+def test_a_run_resumes_on_another_mesh_and_logs_the_same(tmp_path):
     def run(folder, mesh, steps):
         config = image_toy.Config()
         config.train.steps, config.mesh = steps, mesh
@@ -146,7 +136,7 @@ def test_the_loop_runs_on_a_mesh_resumes_on_another_and_logs_the_same(tmp_path):
     assert names[0] == names[1]
 
 
-def test_an_evaluation_set_that_the_mesh_does_not_divide_is_filled_and_masked():
+def test_an_evaluation_set_that_the_mesh_does_not_divide_is_padded_and_masked():
     one, eight = (engine_of(mesh) for mesh in (ONE, MESHES["data"]))
     batch = {name: field[:5] for name, field in sequence_toy.arrays().items()}
     values = []
@@ -157,7 +147,7 @@ def test_an_evaluation_set_that_the_mesh_does_not_divide_is_filled_and_masked():
     assert values[0] == pytest.approx(values[1], rel=1e-5)
 
 
-def test_bad_meshes_are_named():
+def test_bad_meshes_are_refused():
     with pytest.raises(
         ValueError, match=r"mesh\.data: got 3 with --config\.mesh\.model=4, expected a product of at most 8"
     ):

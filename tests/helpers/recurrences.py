@@ -1,6 +1,6 @@
-"""Recurrences of every kind, and their derivatives from plain unrolled loops that share nothing with the reverse scan.
+"""Recurrences of every kind, and plain unrolled loops for their derivatives that share nothing with the reverse scan.
 
-To be made and measured within ``jax.enable_x64(True)`` where float64 is meant.
+For float64, make and measure them within ``jax.enable_x64(True)``.
 """
 
 import functools
@@ -20,26 +20,29 @@ CELLS = {
     "lstm": dl.LSTMCell(features=5),
 }
 KINDS = ("linear", *CELLS, "stack")
-LENGTHS = (6, 0, 1, 4)  # with the 6 steps that `recurrence` has
+LENGTHS = (6, 0, 1, 4)  # for the 6 steps of `recurrence`
 CASES = [*((kind, LENGTHS) for kind in KINDS), ("tanh", None), ("lstm", None)]
 
 
 def recurrence(kind, dtype="float32", steps=6, batch=4, lengths=None, scale=1.0, seed=0, features=3):
-    """A `Recurrence` of this kind with random parameters, all of which ``scale`` multiplies, inputs and state."""
+    """A `Recurrence` of this kind with random inputs, state and parameters; ``scale`` multiplies all parameters.
 
-    def make():
-        keys = jax.random.split(jax.random.key(seed), 4)
-        inputs = jax.random.normal(keys[0], (steps, batch, features), dtype)
-        step, params, state = _parts(kind, inputs[0], keys[1])
-        params = jax.tree.map(lambda leaf: scale * _moved(leaf, keys[2]).astype(dtype), params)
-        state = jax.tree.map(lambda leaf: _moved(leaf, keys[3]).astype(dtype), state)
-        return Recurrence(step, params, state, inputs)
-
-    return compiled(make)._replace(lengths=None if lengths is None else jnp.asarray(np.array(lengths)))
+    NumPy draws all arrays, so that nothing has to be compiled. Matrices have the standard deviation 0.4, biases 0.2 and
+    the initial state 0.3.
+    """
+    generator = np.random.default_rng(seed)
+    inputs = generator.normal(size=(steps, batch, features))
+    step, params, state = _parts(kind, jax.ShapeDtypeStruct(inputs.shape[1:], dtype))
+    params = jax.tree.map(lambda leaf: scale * 0.2 * leaf.ndim * generator.normal(size=leaf.shape), params)
+    state = jax.tree.map(lambda leaf: 0.3 * generator.normal(size=leaf.shape), state)
+    params, state, inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (params, state, inputs))
+    return Recurrence(
+        step, params, state, inputs, None if lengths is None else jnp.asarray(np.array(lengths))
+    )
 
 
 def compiled(make):
-    """The `Recurrence` that ``make()`` returns, its arrays from one program: each operation alone would be one."""
+    """Returns the `Recurrence` from ``make()``; one program makes all arrays, instead of one for each operation."""
     steps = []
 
     @jax.jit
@@ -53,35 +56,40 @@ def compiled(make):
 
 
 def of_cell(cell, inputs, key):
-    """A cell's step with all its parameters as params, and its whole carry as state."""
+    """A cell's step ``(params, state, inputs) -> state``, its parameters, and its initial carry as the state."""
     state = cell.initialize_carry(key, inputs.shape)
-    params = cell.init(key, state, inputs)["params"]
-    return lambda params, state, inputs: cell.apply({"params": params}, state, inputs)[0], params, state
+    return step_of(cell), cell.init(key, state, inputs)["params"], state
 
 
-def _moved(leaf, key):
-    """With a little noise, so that neither biases nor the initial state are 0."""
-    return leaf + 0.3 * jax.random.normal(key, leaf.shape)
+def step_of(cell):
+    return lambda params, state, inputs: cell.apply({"params": params}, state, inputs)[0]
 
 
-def _parts(kind, inputs, key):
+def _parts(kind, inputs):
+    """The step, and arrays with the shapes of its parameters and of its state."""
     if kind == "linear":
-        weights = jax.random.normal(key, (8, 5)) / 8**0.5
-        params = {"input": weights[:3], "recurrent": weights[3:]}
-        return _linear, params, jnp.zeros((len(inputs), 5))
+        params = {"input": np.empty((3, 5)), "recurrent": np.empty((5, 5))}
+        return _linear, params, np.empty((inputs.shape[0], 5))
     if kind == "stack":
-        return _stack(inputs, key)
-    return of_cell(CELLS[kind], inputs, key)
+        return _stack(inputs)
+    return _cell_shapes(CELLS[kind], inputs)
+
+
+def _cell_shapes(cell, inputs):
+    shapes = jax.eval_shape(
+        lambda: of_cell(cell, jnp.zeros(inputs.shape, inputs.dtype), jax.random.key(0))[1:]
+    )
+    return step_of(cell), *shapes
 
 
 def _linear(params, state, inputs):
     return state @ params["recurrent"] + inputs @ params["input"]
 
 
-def _stack(inputs, key):
+def _stack(inputs):
     """A GRU on an LSTM as one step."""
-    lower, lower_params, lower_state = of_cell(CELLS["lstm"], inputs, key)
-    upper, upper_params, upper_state = of_cell(CELLS["gru"], lower_state[1], key)
+    lower, lower_params, lower_state = _cell_shapes(CELLS["lstm"], inputs)
+    upper, upper_params, upper_state = _cell_shapes(CELLS["gru"], lower_state[1])
 
     def step(params, state, inputs):
         below = lower(params["lower"], state["lower"], inputs)
@@ -94,41 +102,46 @@ def _stack(inputs, key):
 def unrolled(recurrence, params_of, state, start=0, taps=None):
     """The states from ``start`` on by a plain loop, in which step t has the parameters ``params_of(t)``.
 
-    What ``taps`` adds to each state has the whole derivative of that state, delta_t.
+    ``taps`` are added to the states. The derivative by a tap is the total derivative of its state, delta_t.
     """
     states = [state if taps is None else jax.tree.map(jnp.add, state, taps[start])]
     for t in range(start, len(recurrence.inputs)):
         after = recurrence.step(params_of(t), states[-1], recurrence.inputs[t])
         if recurrence.lengths is not None:
-            keep = functools.partial(_rows, t < np.asarray(recurrence.lengths))
-            after = jax.tree.map(keep, after, states[-1])
+            choose = functools.partial(_choose_rows, t < np.asarray(recurrence.lengths))
+            after = jax.tree.map(choose, after, states[-1])
         states.append(after if taps is None else jax.tree.map(jnp.add, after, taps[t + 1]))
     return states
 
 
-def _rows(own, new, old):
-    return jnp.where(own.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+def _choose_rows(valid, new, old):
+    return jnp.where(valid.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 def stacked(states):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
 
-def everywhere(states):
-    """A loss that depends on every state, on each in another way."""
+def of_all_states(states):
+    """A loss that depends on every state, and on each in a different way."""
     leaves = jax.tree.leaves(states)
     return sum(
         (jnp.sin(leaf + jnp.arange(len(leaf)).reshape(-1, *[1] * (leaf.ndim - 1)))).sum() for leaf in leaves
     )
 
 
-def at_the_end(states):
+def of_last_state(states):
     """A loss of the last state alone."""
     return sum((leaf[-1] ** 2).sum() for leaf in jax.tree.leaves(states))
 
 
+def sum_of_last_state(states):
+    """The sum of the last state, whose cotangent is 1 everywhere."""
+    return sum(leaf[-1].sum() for leaf in jax.tree.leaves(states))
+
+
 def measure(function, system, loss, *more):
-    """``function(recurrence, states, direct, *more)``, compiled as one."""
+    """``function(recurrence, states, cotangents, *more)``, compiled as one program."""
 
     @jax.jit
     def run(params, state, inputs, lengths):

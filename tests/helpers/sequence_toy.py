@@ -1,6 +1,6 @@
-"""A small experiment on random sequences of several lengths: each frame gets a class (synthetic).
+"""A small recurrent experiment on random sequences of several lengths, which classifies each frame.
 
-Tests use it as it is and as a program: ``python -m tests.helpers.sequence_toy --workdir=FOLDER``.
+Tests use it directly and as a program: ``python -m tests.helpers.sequence_toy --workdir=FOLDER``.
 """
 
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ STEPS, CLASSES = 9, 3
 
 @dataclass
 class Config(dl.Config):
-    cell: Literal["lstm", "bigru"] = dl.setting("lstm", "Which layer.")
-    features: int = dl.setting(8, "Units of a direction.", minimum=1)
-    norm: bool = dl.setting(True, "BatchNorm between the layers.")
-    dropout: float = dl.setting(0.2, "Before the last layer.", minimum=0, below=1)
+    cell: Literal["lstm", "bigru"] = dl.setting("lstm", "Recurrent layer.")
+    features: int = dl.setting(8, "Number of units in each direction.", minimum=1)
+    norm: bool = dl.setting(True, "Normalize the recurrent outputs with BatchNorm.")
+    dropout: float = dl.setting(0.2, "Dropout rate before the last layer.", minimum=0, below=1)
     train: dl.TrainConfig = field(
         default_factory=lambda: dl.TrainConfig(
             steps=12, batch_size=8, eval_batch_size=10, log_every=3, eval_every=6
@@ -51,7 +51,7 @@ class Model(nn.Module):
 
 
 def loss(logits: jax.Array, batch: Any) -> tuple[jax.Array, Any]:
-    """Mean cross-entropy of the valid frames: rows weigh by their lengths."""
+    """Mean cross-entropy of the valid frames, so that rows are weighted by their lengths."""
     valid = dl.valid_steps(batch["lengths"], STEPS)
     if "mask" in batch:
         valid &= batch["mask"][:, None]

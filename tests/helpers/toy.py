@@ -1,6 +1,6 @@
-"""A small experiment on random numbers, with every kind of state that a run can have.
+"""A small convolutional experiment on random images, with BatchNorm and dropout.
 
-Tests use it as it is and as a program: ``python -m tests.helpers.toy --workdir=FOLDER``.
+Tests use it directly and as a program: ``python -m tests.helpers.toy --workdir=FOLDER``.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from dlcore.train.run import Run
 
 @dataclass
 class Config(dl.Config):
-    examples: int = dl.setting(40, "How many examples there are.", minimum=1)
+    examples: int = dl.setting(40, "Number of examples.", minimum=1)
     train: dl.TrainConfig = field(
         default_factory=lambda: dl.TrainConfig(
             steps=12, batch_size=8, eval_batch_size=16, log_every=3, eval_every=6
@@ -28,7 +28,7 @@ class Config(dl.Config):
 
 
 class Model(nn.Module):
-    """A little of everything that has state: a convolution, BatchNorm, dropout."""
+    """A convolution with BatchNorm and dropout, and a dense layer."""
 
     @nn.compact
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:

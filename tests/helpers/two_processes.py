@@ -1,8 +1,11 @@
-"""Run by test_distributed.py, as one process of one or two: trains the sequence toy and says what came of it.
+"""The program that ``tests/train/test_distributed.py`` runs as one of two processes, or as the only one.
 
-python -m tests.helpers.two_processes FOLDER STEPS DATA MODEL PARAMETERS
+    python -m tests.helpers.two_processes TOY FOLDER STEPS DATA MODEL PARAMETERS
+
+It trains the toy experiment on the mesh of the last three arguments, and prints its evaluation as JSON.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -15,27 +18,41 @@ import dlcore as dl
 from dlcore.train import distributed, loop
 from dlcore.train.engine import Engine
 from dlcore.utils.trees import named_leaves
-from tests.helpers import sequence_toy
 
 
-def main(folder: str, steps: str, data: str, model: str, parameters: str) -> None:
+def main(toy_name: str, folder: str, steps: str, data: str, model: str, parameters: str) -> None:
     distributed.initialize("auto")
-    config = sequence_toy.Config()
+    toy = importlib.import_module(f"tests.helpers.{toy_name}")
+    config = toy.Config()
     config.train.steps = int(steps)
     config.mesh = dl.MeshConfig(int(data), int(model), parameters)
     path = Path(folder)
     path.mkdir(exist_ok=True)
-    engine = Engine(sequence_toy.experiment(config), config)
+    engine = Engine(toy.experiment(config), config)
     trained = loop.train(engine, path)
-    model = loop.model_on_host(engine, trained.state)
-    np.savez(path / f"params_{jax.process_index()}.npz", **named_leaves(model))
-    print(
-        json.dumps({"rows": engine._rows, "devices": jax.device_count(), **trained.evaluation}),
-        flush=True,
+    np.savez(
+        path / f"params_{jax.process_index()}.npz", **named_leaves(loop.model_on_host(engine, trained.state))
     )
+    found = {
+        "rows": engine._rows,
+        "devices": jax.device_count(),
+        "same": settings_error(["--seed=1", "--seed=1"]),
+        "different": settings_error(["--seed=1", "--seed=2 <ä>"]),
+    }
+    print(json.dumps({**found, **trained.evaluation}), flush=True)
     if jax.process_count() > 1:
-        jax.distributed.shutdown()  # which waits for the other: the end of one alone would abort it
+        jax.distributed.shutdown()  # it waits for the other process, which would abort if this one ended first
     os._exit(0)
+
+
+def settings_error(flags: list[str]) -> str:
+    """The error of `check_same_settings` if each process has its own flag; empty if there is none."""
+    name, value = flags[jax.process_index()].split("=")
+    try:
+        distributed.check_same_settings({"--steps": "3", name: value})
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from dlcore.layers.recurrent.cells import Cell, GRUCell, LSTMCell, ResidualRNNCell, RNNCell
+from dlcore.layers.recurrent.cell import Cell
+from dlcore.layers.recurrent.cells import GRUCell, LSTMCell, ResidualRNNCell, RNNCell
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 Values: TypeAlias = dict[tuple[str, str], np.ndarray]

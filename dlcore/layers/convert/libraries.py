@@ -37,7 +37,8 @@ from dlcore.layers.convert.layouts import (
     layout_pair,
     parts_by_array,
 )
-from dlcore.layers.recurrent.cells import Cell, RNNCell
+from dlcore.layers.recurrent.cell import Cell
+from dlcore.layers.recurrent.cells import RNNCell
 
 Params: TypeAlias = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""The state of a recurrent layer before its first step: made, checked, described."""
+"""The state of a recurrent layer before its first step: how it is made, checked and described."""
 
 from typing import Any, TypeAlias
 
@@ -10,12 +10,17 @@ Carry: TypeAlias = Any
 
 
 def make_carry(cell: nn.RNNCellBase, inputs: tuple[int, ...]) -> Carry:
-    """The cell's state before the first step, for one step's inputs of this shape, ``[*batch, features]``."""
+    """The cell's state before the first step.
+
+    Args:
+        cell: the cell.
+        inputs: shape of the inputs of one step, ``[*batch, features]``.
+    """
     return cell.initialize_carry(jax.random.key(0), inputs)
 
 
 def check_carry(name: str, carry: Carry, cell: nn.RNNCellBase, inputs: tuple[int, ...]) -> None:
-    """ValueError where the carry has another structure or shape than the cell's for one step's ``inputs``."""
+    """Raises ValueError unless the carry has the structure and shapes of the cell's carry for one step's inputs."""
     expected = describe_carry(jax.eval_shape(lambda: make_carry(cell, inputs)))
     if describe_carry(carry) != expected:
         raise ValueError(
@@ -25,7 +30,7 @@ def check_carry(name: str, carry: Carry, cell: nn.RNNCellBase, inputs: tuple[int
 
 
 def hidden_of(carry: Carry) -> jax.Array:
-    """The h of one cell's carry: of an LSTM's ``(c, h)``, flax's too, the last part, and otherwise all of it."""
+    """The h of one cell's carry: the last part of an LSTM's ``(c, h)``, also of flax's; otherwise the whole carry."""
     return carry[-1] if isinstance(carry, tuple) else carry
 
 

@@ -1,31 +1,27 @@
 """Recurrent cells over images: the products of a gated cell become convolutions.
 
-The state is a stack of feature maps of the inputs' own size, and every gate has a window's view of it.
+The state is a stack of feature maps of the inputs' size, and every gate sees a window of it.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 import jax
-from flax.typing import Initializer
+from flax import linen as nn
 
 from dlcore.layers.convolution.conv import window_of
-from dlcore.layers.recurrent import initializers
-from dlcore.layers.recurrent.carry import Carry
-from dlcore.layers.recurrent.stepped import WHOLE, SteppedCell, Weights, gru_step, lstm_step
+from dlcore.layers.recurrent.cell import ALL_GATES, Cell, Weights
+from dlcore.layers.recurrent.gates import GRUGates, LSTMGates
 from dlcore.ops.convolution import correlate_channels
-from dlcore.ops.gru import GATES as GRU_GATES
-from dlcore.ops.lstm import GATES as LSTM_GATES
 
 
-class ConvCell(SteppedCell):
-    """What convolutional cells share.
+class ConvCell(Cell):
+    """What convolutional cells share: every product is a convolution.
 
     Attributes:
         features: K, the number of feature maps of the state and of the output.
-        kernel_size: one entry a spatial dimension; an integer means a square filter over images.
+        kernel_size: one entry for each spatial dimension; an integer means a square filter over images.
     """
 
     kernel_size: int | Sequence[int]
@@ -40,68 +36,51 @@ class ConvCell(SteppedCell):
     def window(self) -> tuple[int, ...]:
         return window_of(self.kernel_size)
 
-    def _product(self, weights: Weights, side: str, values: jax.Array, gates: slice = WHOLE) -> jax.Array:
+    @nn.nowrap
+    def _product(self, weights: Weights, side: str, values: jax.Array, gates: slice = ALL_GATES) -> jax.Array:
         return correlate_same(values, weights[f"{side}_kernel"][..., gates])
 
 
-class ConvLSTMCell(ConvCell):
+class ConvLSTMCell(LSTMGates, ConvCell):
     """The convolutional LSTM (Shi et al. 2015, arXiv 1506.04214), without its peepholes
 
         i, f, o = sigma(x_t * W + h_{t-1} * U + b),    g = tanh(x_t * W + h_{t-1} * U + b)
         c_t = f c_{t-1} + i g,    h_t = o tanh(c_t)
 
     where ``*`` is `correlate_channels` with "SAME" padding over any number of spatial dimensions, and the other
-    products go pixel by pixel. ``x_t [..., *spatial, C] -> h_t [..., *spatial, K]``. Parameters are
+    products are pixel by pixel. ``x_t [..., *spatial, C] -> h_t [..., *spatial, K]``. The parameters are
     ``input_kernel [*kernel_size, C, 4K]``, ``recurrent_kernel [*kernel_size, K, 4K]`` and ``bias [4K]``, with the
-    gates in the order i, f, o, g; the carry is ``(c, h)``.
+    gates in the order i, f, o, g. The carry is ``(c, h)``.
 
     Attributes:
-        forget_bias: where the forget gate's bias starts (Jozefowicz et al. 2015).
+        forget_bias: initial value of the forget gate's bias (Jozefowicz et al. 2015).
 
     Raises:
-        ValueError: features or an entry of kernel_size below 1. TypeError: they are no integers.
+        ValueError: features or an entry of kernel_size is below 1; or as in `Cell`.
+        TypeError: features or an entry of kernel_size is not an integer.
 
-    >>> from dlcore.layers.recurrent import Recurrent
+    >>> from dlcore.layers.recurrent.layer import Recurrent
     >>> films = jax.numpy.ones((2, 5, 8, 8, 3))
     >>> (carry, outputs), _ = Recurrent(ConvLSTMCell(4, 3)).init_with_output(jax.random.key(0), films)
     >>> outputs.shape, jax.tree.map(jax.numpy.shape, carry)
     ((2, 5, 8, 8, 4), ((2, 8, 8, 4), (2, 8, 8, 4)))
     """
 
-    forget_bias: float = 1.0
 
-    gates: ClassVar[int] = 4
-    gate_names: ClassVar[tuple[str, ...]] = LSTM_GATES
-    states: ClassVar[int] = 2
-
-    def _bias_init(self) -> Initializer:
-        return initializers.with_gate(self.bias_init, self.gates, 1, self.forget_bias)
-
-    def _step(self, weights: Weights, carry: Carry, inputs: jax.Array) -> Carry:
-        cell, hidden = carry
-        return lstm_step(self._drive(weights, inputs) + self._product(weights, "recurrent", hidden), cell)
-
-
-class ConvGRUCell(ConvCell):
+class ConvGRUCell(GRUGates, ConvCell):
     """The convolutional GRU (Ballas et al. 2016, arXiv 1511.06432)
 
         z = sigma(x_t * W_z + h_{t-1} * U_z + b_z),    r = sigma(x_t * W_r + h_{t-1} * U_r + b_r)
         g = tanh(x_t * W_g + (r h_{t-1}) * U_g + b_g),    h_t = z h_{t-1} + (1 - z) g
 
-    Shapes, the meaning of ``*``, parameters and errors as in `ConvLSTMCell`, with the gates in the order z, r, g.
+    Shapes, the meaning of ``*``, parameters and errors are those of `ConvLSTMCell`, with the gates in the order
+    z, r, g.
 
     >>> cell = ConvGRUCell(features=4, kernel_size=(3,))
     >>> variables = cell.init(jax.random.key(0), jax.numpy.zeros((2, 8, 4)), jax.numpy.ones((2, 8, 1)))
     >>> {name: leaf.shape for name, leaf in variables["params"].items()}
     {'input_kernel': (3, 1, 12), 'recurrent_kernel': (3, 4, 12), 'bias': (12,)}
     """
-
-    gates: ClassVar[int] = 3
-    gate_names: ClassVar[tuple[str, ...]] = GRU_GATES
-
-    def _step(self, weights: Weights, carry: Carry, inputs: jax.Array) -> Carry:
-        product = functools.partial(self._product, weights, "recurrent")
-        return gru_step(self._drive(weights, inputs), carry, product)
 
 
 def correlate_same(values: jax.Array, kernel: jax.Array) -> jax.Array:

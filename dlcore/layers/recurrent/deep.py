@@ -15,24 +15,33 @@ from dlcore.utils.checks import check_integer
 
 
 class DeepRecurrent(nn.Module):
-    """Layers of one kind of cell, each reading the outputs of the one below (lecture: deep RNN).
+    """Layers of one kind of cell, each of which reads the outputs of the layer below (lecture: deep RNN).
 
-    ``carry, outputs = stack(inputs, lengths, initial_carry, train=...)``, where the carry is that of `Recurrent` or
-    `Bidirectional` with a first dimension ``[layers]``. The layers above the first are alike, and compiled once:
+    ``carry, outputs = stack(inputs, lengths, initial_carry, train=...)``. The carry is that of `Recurrent` or
+    `Bidirectional` with a first dimension ``[layers]``. The layers above the first are alike and are compiled once:
     their parameters, under ``upper``, have a first dimension ``[layers - 1]``.
 
     Attributes:
-        cell: the kind; its settings hold for all layers.
-        layers: how many.
-        bidirectional: whether each layer goes both ways. merge: as in `Bidirectional`.
-        norm: None, "batch" or "layer": what normalizes between two layers.
-        dropout: the share of outputs set to 0 between two layers in training, in [0, 1).
-        residual: whether a layer above the first adds its input to its output.
-        reverse, time_chunk, truncate, unroll: as in `Recurrent`.
+        cell: the cell of every layer; each layer has its own parameters.
+        layers: number of layers.
+        bidirectional: True if each layer runs in both directions.
+        merge: as in `Bidirectional`.
+        norm: normalization between two layers: None, "batch" or "layer".
+        dropout: share of the outputs between two layers that training sets to 0, in [0, 1).
+        residual: True if a layer above the first adds its input to its output.
+        reverse: as in `Recurrent`.
+        time_chunk: as in `Recurrent`.
+        truncate: as in `Recurrent`.
+        unroll: as in `Recurrent`.
 
-    >>> from dlcore.layers.cells import LSTMCell
+    Raises:
+        ValueError: layers is below 1, dropout is outside [0, 1), the norm is unknown, or reverse is given with
+            bidirectional.
+        TypeError: layers is not an integer.
+
+    >>> from dlcore.layers.recurrent.cells import LSTMCell
     >>> stack = DeepRecurrent(LSTMCell(features=4), layers=3, bidirectional=True)
-    >>> (carry, outputs), _ = stack.init_with_output(jax.random.key(0), jnp.ones((2, 5, 1)), train=False)
+    >>> (carry, outputs), _ = stack.init_with_output(jax.random.key(0), jnp.ones((2, 5, 1)))
     >>> outputs.shape, jax.tree.map(jnp.shape, carry)
     ((2, 5, 8), (((3, 2, 4), (3, 2, 4)), ((3, 2, 4), (3, 2, 4))))
     """
@@ -66,48 +75,47 @@ class DeepRecurrent(nn.Module):
         lengths: jax.Array | None = None,
         initial_carry: Carry | None = None,
         *,
-        train: bool,
+        train: bool = False,
     ) -> tuple[Carry, jax.Array]:
-        """``[*batch, T, F]`` -> the carries ``[layers, *batch, H]`` and the last layer's outputs; see `Recurrent`."""
+        """``[*batch, T, F]`` -> the carry ``[layers, *batch, H]`` and the last layer's outputs; see `Recurrent`."""
         if initial_carry is None:
             initial_carry = self.initialize_carry(inputs.shape)
         self._check_layers(initial_carry)
         first_carry = jax.tree.map(lambda array: array[0], initial_carry)
-        carry, outputs = self._layer().clone(parent=self, name="first")(
-            inputs, lengths, first_carry, train=train
-        )
-        carries = jax.tree.map(lambda array: array[None], carry)
+        first = self._layer().clone(parent=self, name="first")
+        carry, outputs = first(inputs, lengths, first_carry, train=train)
+        carry = jax.tree.map(lambda array: array[None], carry)
         if self.layers > 1:
-            above_carry = jax.tree.map(lambda array: array[1:], initial_carry)
-            above, outputs = self.run_upper(outputs, lengths, above_carry, train)
-            carries = jax.tree.map(lambda *parts: jnp.concatenate(parts), carries, above)
-        return carries, outputs
+            upper_carry = jax.tree.map(lambda array: array[1:], initial_carry)
+            upper_carry, outputs = self.run_upper(outputs, lengths, upper_carry, train)
+            carry = jax.tree.map(lambda *parts: jnp.concatenate(parts), carry, upper_carry)
+        return carry, outputs
 
     def run_upper(
         self, outputs: jax.Array, lengths: jax.Array | None, initial_carry: Carry, train: bool
     ) -> tuple[Carry, jax.Array]:
-        """The layers above the first, scanned: compiled once."""
+        """The layers above the first under one scan, which compiles them once."""
         upper = nn.scan(
-            _Between,
+            _UpperLayer,
             variable_axes={"params": 0, "batch_stats": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=(0, nn.broadcast),
             length=self.layers - 1,
         )(self._layer(), self.norm, self.dropout, self.residual, train, name="upper")
-        outputs, carries = upper(outputs, initial_carry, lengths)
-        return carries, outputs
+        outputs, carry = upper(outputs, initial_carry, lengths)
+        return carry, outputs
 
     @nn.nowrap
     def upper_layers(self) -> list[Callable[..., tuple[jax.Array, Carry]]]:
-        """The layers above the first one by one, as `run_upper` runs them without dropout.
+        """The layers above the first as a list of functions, which compute what `run_upper` does without dropout.
 
         Each takes ``outputs, initial_carry, lengths`` and returns its outputs and its carry.
         """
-        between = _Between(self._layer(), self.norm, self.dropout, self.residual, False, parent=None)
-        of_upper = {name: tree["upper"] for name, tree in self.variables.items() if "upper" in tree}
+        layer = _UpperLayer(self._layer(), self.norm, self.dropout, self.residual, False, parent=None)
+        stacked = {name: tree["upper"] for name, tree in self.variables.items() if "upper" in tree}
         return [
-            functools.partial(between.apply, jax.tree.map(lambda leaf, number=number: leaf[number], of_upper))
-            for number in range(self.layers - 1)
+            functools.partial(layer.apply, jax.tree.map(lambda leaf, index=index: leaf[index], stacked))
+            for index in range(self.layers - 1)
         ]
 
     @nn.nowrap
@@ -117,19 +125,20 @@ class DeepRecurrent(nn.Module):
 
     @nn.nowrap
     def initialize_carry(self, inputs: tuple[int, ...]) -> Carry:
-        """The states before the first step, for inputs of this shape ``[*batch, T, F]``: ``[layers, *batch, H]``."""
+        """The state before the first step, ``[layers, *batch, H]``, for inputs of this shape ``[*batch, T, F]``."""
         one = self._layer().initialize_carry(inputs)
         return jax.tree.map(lambda array: jnp.repeat(array[None], self.layers, axis=0), one)
 
     @nn.nowrap
     def _layer(self) -> Recurrent | Bidirectional:
-        """One layer, unbound, with cells of its own."""
+        """One layer, unbound, with clones of the cell."""
         forward, backward = (self.cell.clone(parent=None, name=None) for _ in range(2))
         windows = (self.time_chunk, self.truncate, self.unroll)
         if self.bidirectional:
             return Bidirectional(forward, backward, self.merge, *windows, parent=None)
         return Recurrent(forward, self.reverse, *windows, parent=None)
 
+    @nn.nowrap
     def _check_layers(self, carry: Carry) -> None:
         if any(jnp.ndim(leaf) < 1 or len(leaf) != self.layers for leaf in jax.tree.leaves(carry)):
             raise ValueError(
@@ -138,8 +147,8 @@ class DeepRecurrent(nn.Module):
             )
 
 
-class _Between(nn.Module):
-    """What lies between two layers, and the upper one of them."""
+class _UpperLayer(nn.Module):
+    """One layer above the first, after normalization and dropout of the outputs below."""
 
     layer: nn.Module
     norm: Norm | None

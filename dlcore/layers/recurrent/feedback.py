@@ -1,4 +1,4 @@
-"""Indirect feedback: from an upper layer of a stack back to the lowest (lecture: recurrent connections)."""
+"""Indirect feedback: from the uppermost cell of a stack back to the lowest (lecture: recurrent connections)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,17 +11,20 @@ from dlcore.layers.recurrent.noise import train_option
 
 
 class FeedbackCell(nn.RNNCellBase):
-    """A stack of cells as one cell, whose lowest layer reads what the uppermost put out one step before:
+    """A stack of cells as one cell, whose lowest cell reads the output of the uppermost one step before:
 
         h^1_t = cell_1(h^1_{t-1}, [x_t, h^n_{t-1}]),    h^k_t = cell_k(h^k_{t-1}, h^{k-1}_t)
 
-    The carry is ``(the cells' carries, h^n)``.
+    The carry is the pair of the cells' carries and h^n.
 
     Attributes:
-        cells: from the lowest to the uppermost, at least one.
+        cells: the cells from the lowest to the uppermost, at least one.
 
-    >>> from dlcore.layers.cells import GRUCell, RNNCell
-    >>> from dlcore.layers.recurrent import Recurrent
+    Raises:
+        ValueError: there is no cell.
+
+    >>> from dlcore.layers.recurrent.cells import GRUCell, RNNCell
+    >>> from dlcore.layers.recurrent.layer import Recurrent
     >>> layer = Recurrent(FeedbackCell([RNNCell(features=3), GRUCell(features=4)]))
     >>> (carry, outputs), _ = layer.init_with_output(jax.random.key(0), jnp.ones((2, 5, 1)))
     >>> outputs.shape
@@ -47,12 +50,11 @@ class FeedbackCell(nn.RNNCellBase):
             for cell, key in zip(self.cells, jax.random.split(rng, len(self.cells)), strict=True)
         ]
         upper = self.cells[-1]
-        return tuple(carries), jnp.zeros(
-            (*input_shape[:-1], upper.features), upper.dtype or upper.param_dtype
-        )
+        dtype = upper.dtype or upper.param_dtype
+        return tuple(carries), jnp.zeros((*input_shape[:-1], upper.features), dtype)
 
-    def __call__(self, carry: Any, inputs: jax.Array, train: bool | None = None) -> tuple[Any, jax.Array]:
-        """One step: ``[..., F]`` -> carry, ``[..., H of the uppermost]``."""
+    def __call__(self, carry: Any, inputs: jax.Array, *, train: bool = False) -> tuple[Any, jax.Array]:
+        """One step: ``[..., F]`` -> carry, ``[..., H]``, where H is the width of the uppermost cell."""
         carries, fed_back = carry
         outputs = jnp.concatenate([inputs, fed_back.astype(inputs.dtype)], axis=-1)
         after = []

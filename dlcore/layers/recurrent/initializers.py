@@ -1,4 +1,4 @@
-"""Initial values of recurrent weights: gate by gate, identity, forget bias, memories of many lengths."""
+"""Initial values of recurrent weights: gate by gate, the identity, the forget bias, memories of many lengths."""
 
 from typing import Any
 
@@ -8,11 +8,12 @@ from flax.typing import Initializer
 
 
 def per_gate(init: Initializer, gates: int) -> Initializer:
-    """Each gate's block on its own, side by side in the last dimension.
+    """Initializes each gate's block separately; the blocks stand side by side in the last dimension.
 
-    So an orthogonal kernel is orthogonal in every gate, and fans are those of one gate. Drawn in float32 at least:
-    the decompositions inside know no bfloat16. Drawn one after the other, also under ``jax.vmap``: on a CPU of few
-    cores, two batched decompositions at the same time wait for each other's threads, and never end (JAX 0.10).
+    An orthogonal kernel is thus orthogonal in every gate, and a fan is the fan of one gate. Values are drawn in
+    float32 at least, because the decompositions inside know no bfloat16. They are drawn one block after the other,
+    also under ``jax.vmap``: on a CPU of few cores, two batched decompositions that run at the same time wait for each
+    other's threads and never end (JAX 0.10).
 
     >>> kernel = per_gate(jax.nn.initializers.orthogonal(), 4)(jax.random.key(0), (8, 32), jnp.bfloat16)
     >>> kernel.shape, kernel.dtype
@@ -21,8 +22,8 @@ def per_gate(init: Initializer, gates: int) -> Initializer:
 
     def blocks(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
         block = (*shape[:-1], shape[-1] // gates)
-        exact = jnp.promote_types(dtype, jnp.float32)
-        draw = jax.custom_batching.sequential_vmap(lambda key: init(key, block, exact))
+        wide = jnp.promote_types(dtype, jnp.float32)
+        draw = jax.custom_batching.sequential_vmap(lambda key: init(key, block, wide))
         drawn = jax.vmap(draw)(jax.random.split(key, gates))
         return jnp.moveaxis(drawn, 0, -2).reshape(shape).astype(dtype)
 
@@ -30,7 +31,7 @@ def per_gate(init: Initializer, gates: int) -> Initializer:
 
 
 def identity(scale: float = 1.0) -> Initializer:
-    """``scale`` times the identity (Le, Jaitly & Hinton 2015, arXiv 1504.00941; lecture: identity-RNN)."""
+    """``scale`` times the identity matrix (Le, Jaitly & Hinton 2015, arXiv 1504.00941; lecture: identity-RNN)."""
 
     def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
         del key
@@ -40,8 +41,18 @@ def identity(scale: float = 1.0) -> Initializer:
     return init
 
 
+def diagonal(init: Initializer) -> Initializer:
+    """The diagonal ``[H]`` of the matrix ``[H, H]`` that ``init`` draws."""
+
+    def vector(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
+        matrix = init(key, (*shape, *shape), jnp.promote_types(dtype, jnp.float32))
+        return jnp.diagonal(matrix).astype(dtype)
+
+    return vector
+
+
 def with_gate(init: Initializer, gates: int, gate: int, value: float) -> Initializer:
-    """A bias whose one gate starts at ``value``, and the others as ``init`` says."""
+    """A bias in which one gate starts at ``value`` and the other gates start as ``init`` draws them."""
 
     def bias(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
         width = shape[-1] // gates
@@ -58,15 +69,17 @@ def chrono(init: Initializer, gates: int, longest: int, keep: int, write: int | 
     A gate ``sigma(log u) = 1 - 1 / (1 + u)`` keeps the state for about u steps.
 
     Args:
-        init: of the other gates' biases. gates: G, of a bias ``[G * H]``.
+        init: initializer of the other gates' biases.
+        gates: G, the number of gates in a bias ``[G * H]``.
         longest: T_max, the longest dependency to be learned, 3 steps or more.
-        keep: the gate that multiplies the old state. write: the one that multiplies the new, if it has its own bias.
+        keep: index of the gate that multiplies the old state.
+        write: index of the gate that multiplies the new state; None if no such gate has its own bias.
     """
 
     def bias(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
-        of_gates, of_memory = jax.random.split(key)
-        drawn = per_gate(init, gates)(of_gates, shape, dtype).reshape(gates, -1)
-        memory = jax.random.uniform(of_memory, drawn[keep].shape, minval=1.0, maxval=longest - 1.0)
+        gates_key, memory_key = jax.random.split(key)
+        drawn = per_gate(init, gates)(gates_key, shape, dtype).reshape(gates, -1)
+        memory = jax.random.uniform(memory_key, drawn[keep].shape, minval=1.0, maxval=longest - 1.0)
         drawn = drawn.at[keep].set(jnp.log(memory).astype(dtype))
         return (drawn if write is None else drawn.at[write].set(-drawn[keep])).reshape(shape)
 

@@ -1,4 +1,4 @@
-"""Streams: a recurrent layer that goes on where the last batch ended."""
+"""Streams: a recurrent layer that continues where the last batch ended."""
 
 import jax
 import jax.numpy as jnp
@@ -8,21 +8,25 @@ from jax import lax
 from dlcore.layers.recurrent.carry import Carry
 from dlcore.layers.recurrent.deep import DeepRecurrent
 from dlcore.layers.recurrent.layer import Recurrent
+from dlcore.ops.arrays import expand_to_rank
 
 COLLECTION = "carry"
 
 
 class Stateful(nn.Module):
-    """Truncated BPTT over streams: each row of a batch goes on where the same row of the last batch ended.
+    """Truncated BPTT over streams: each row of a batch continues where the same row of the last batch ended.
 
-    The state lives in the collection ``carry``, where it is part of an experiment's model state, and so of its
-    checkpoints. Gradients end where a batch begins. Where the collection is not mutable, as in an evaluation, every
-    call begins anew.
+    The state is a variable of the collection ``carry``. It is thus part of an experiment's model state and of its
+    checkpoints. Gradients end where a batch begins. If the collection is not mutable, as in an evaluation, every call
+    starts from the initial carry.
 
     Attributes:
-        layer: a `Recurrent` or `DeepRecurrent` that goes forward.
+        layer: a `Recurrent` or `DeepRecurrent` that runs forward.
 
-    >>> from dlcore.layers.cells import GRUCell
+    Raises:
+        ValueError: the layer is of another kind, or runs in another direction.
+
+    >>> from dlcore.layers.recurrent.cells import GRUCell
     >>> layer, stream = Stateful(Recurrent(GRUCell(features=4))), jax.random.normal(jax.random.key(0), (2, 6, 3))
     >>> variables = layer.init(jax.random.key(0), stream)
     >>> (_, first), state = layer.apply(variables, stream[:, :2], mutable=["carry"])
@@ -59,24 +63,26 @@ class Stateful(nn.Module):
 
         Args:
             inputs: the next steps of each row's stream.
-            lengths: ``[B]``, where a row's stream gave fewer than T; it goes on after those.
-            resets: ``[B]`` booleans; True where a row begins a new stream, from the initial carry.
+            lengths: ``[B]`` integers, the number of valid steps; the next batch continues after a row's last one.
+            resets: ``[B]`` booleans; True where a row starts a new stream from the initial carry.
             train: as in the layer.
 
         Raises:
-            ValueError: resets are not one a row, or the number of rows changed. TypeError: they are no booleans.
+            ValueError: resets have another shape than the batch, or the number of rows changed.
+            TypeError: resets are not booleans.
         """
         initial = self.layer.initialize_carry(inputs.shape)
         state = self.variable(COLLECTION, "state", lambda: initial)
-        go_on = self.is_mutable_collection(COLLECTION) and not self.is_initializing()
-        before = lax.stop_gradient(state.value) if go_on else initial
+        continues = self.is_mutable_collection(COLLECTION) and not self.is_initializing()
+        before = lax.stop_gradient(state.value) if continues else initial
         if resets is not None:
             before = self._reset(resets, initial, before, inputs.shape)
         carry, outputs = self.layer(inputs, lengths, before, train=train)
-        if go_on:
+        if continues:
             state.value = carry
         return carry, outputs
 
+    @nn.nowrap
     def _reset(self, resets: jax.Array, initial: Carry, before: Carry, inputs: tuple[int, ...]) -> Carry:
         features = self.layer.cell.num_feature_axes
         batch = inputs[: -features - 1]
@@ -84,5 +90,5 @@ class Stateful(nn.Module):
             raise TypeError(f"resets: got {resets.dtype}, expected booleans; resets.astype(bool)")
         if resets.shape != batch:
             raise ValueError(f"resets: got shape {resets.shape}, expected one a row, {batch}")
-        fresh = resets.reshape(*batch, *[1] * features)
+        fresh = expand_to_rank(resets, resets.ndim + features)
         return jax.tree.map(lambda new, old: jnp.where(fresh, new, old), initial, before)

@@ -1,4 +1,4 @@
-"""A cell by the settings that flags give: what it is, what it starts with, and what fits no such cell."""
+"""A cell from the settings of flags: its kind, its initial values, and settings that do not fit it."""
 
 import typing
 
@@ -13,9 +13,9 @@ from dlcore.layers.recurrent.cell_config import CellName
 KEY = jax.random.key(0)
 
 
-def start(features=3, **settings):
+def initial_params(features=3, **settings):
     cell = dl.CellConfig(features=features, **settings).make_cell()
-    return cell.init(KEY, cell.initialize_carry(KEY, (1, 2)), jnp.ones((1, 2)))["params"]
+    return jax.jit(cell.init)(KEY, cell.initialize_carry(KEY, (1, 2)), jnp.ones((1, 2)))["params"]
 
 
 def test_every_cell_is_made_by_its_name():
@@ -30,13 +30,15 @@ def test_every_cell_is_made_by_its_name():
 @pytest.mark.parametrize("name", ["rnn", "identity", "lstm"])
 @pytest.mark.parametrize("init", ["own", "gaussian"])
 def test_a_scale_multiplies_the_recurrent_kernel(name, init):
-    half, whole = (start(cell=name, recurrent_scale=scale, recurrent_init=init) for scale in (0.5, 1.0))
+    half, whole = (
+        initial_params(cell=name, recurrent_scale=scale, recurrent_init=init) for scale in (0.5, 1.0)
+    )
     np.testing.assert_allclose(half["recurrent_kernel"], whole["recurrent_kernel"] / 2, rtol=1e-5)
 
 
-def test_a_recurrent_kernel_starts_as_it_is_told():
+def test_the_initializer_of_the_recurrent_kernel():
     own, identity, orthogonal, gaussian = (
-        np.asarray(start(64, cell="rnn", recurrent_init=init)["recurrent_kernel"])
+        np.asarray(initial_params(64, cell="rnn", recurrent_init=init)["recurrent_kernel"])
         for init in ("own", "identity", "orthogonal", "gaussian")
     )
     assert (identity == np.eye(64)).all()
@@ -46,7 +48,7 @@ def test_a_recurrent_kernel_starts_as_it_is_told():
     assert gaussian.std() == pytest.approx(1 / 8, rel=0.05)
 
 
-def test_what_fits_no_such_cell_is_refused():
+def test_settings_that_do_not_fit_the_cell_are_refused():
     with pytest.raises(ValueError, match=r"forget_bias: got 0\.0 for the cell 'gru', expected none"):
         dl.CellConfig("gru", 3, forget_bias=0.0).make_cell()
     with pytest.raises(ValueError, match=r"chrono: got 9 for the cell 'rnn', .* for lstm and gru"):
@@ -55,3 +57,8 @@ def test_what_fits_no_such_cell_is_refused():
         dl.CellConfig("lstm", 3, chrono=9, forget_bias=2.0).make_cell()
     with pytest.raises(ValueError, match="cell: got 'grew', expected one of rnn, identity"):
         dl.CellConfig("grew", 3).make_cell()
+
+
+def test_the_deviation_of_the_input_kernel():
+    kernel = initial_params(256, cell="gru", input_deviation=0.5)["input_kernel"]
+    assert kernel.std() == pytest.approx(0.5, rel=0.1)

@@ -1,4 +1,4 @@
-"""Recurrent layers: padding that does nothing, both directions, every batch rank, all of JAX's transformations."""
+"""Recurrent layers: padding that does nothing, both directions, chunks, and all of JAX's transformations."""
 
 import functools
 
@@ -9,8 +9,10 @@ import pytest
 from flax import linen as nn
 
 import dlcore as dl
+from tests.helpers.cells import some_slow
 
 KEY = jax.random.key(0)
+FAST = ["gru", "lstm, reverse", "feedback", "bidirectional"]
 LENGTHS = np.array([5, 0, 1, 3], np.int32)
 CELLS = {
     "rnn": dl.RNNCell(3),
@@ -32,29 +34,9 @@ LAYERS = {
     "deep, bidirectional": dl.DeepRecurrent(dl.LSTMCell(3), layers=2, bidirectional=True, merge="sum"),
 }
 
-# What differs from another only in what a third one shows, too.
-ALSO = [
-    "residual, reverse",
-    "rnn, reverse",
-    "gru, after, reverse",
-    "flax, reverse",
-    "feedback, reverse",
-    "unrolled",
-]
-
-
-def some_slow(names, slow):
-    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
-
-
-def call(layer, variables, *arguments):
-    options = {"train": False} if isinstance(layer, dl.DeepRecurrent) else {}
-    return layer.apply(variables, *arguments, **options)
-
 
 def initialize(layer, inputs):
-    options = {"train": False} if isinstance(layer, dl.DeepRecurrent) else {}
-    return jax.jit(functools.partial(layer.init, **options))(KEY, inputs)
+    return jax.jit(layer.init)(KEY, inputs)
 
 
 def normal(*shape, seed=0):
@@ -68,7 +50,7 @@ def random_carry(layer, shape):
 
 
 def row_of(layer, carry, row):
-    """One row of a carry; in a stack the rows are the second dimension."""
+    """One row of a carry; the rows of a stack are the second dimension."""
     rows = slice(row, row + 1)
     return jax.tree.map(
         lambda part: part[:, rows] if isinstance(layer, dl.DeepRecurrent) else part[rows], carry
@@ -79,7 +61,7 @@ def outputs_and_gradients(layer):
     """outputs, carry and the gradients of a random functional of both, in variables, inputs and initial carry."""
 
     def loss(variables, inputs, initial, lengths):
-        carry, outputs = call(layer, variables, inputs, lengths, initial)
+        carry, outputs = layer.apply(variables, inputs, lengths, initial)
         # The same weights for a row whether it is padded or trimmed.
         weights = np.cos(np.arange(np.prod(outputs.shape[1:])), dtype=np.float32)
         total = (outputs * weights.reshape(outputs.shape[1:])).sum()
@@ -90,11 +72,11 @@ def outputs_and_gradients(layer):
 
 
 def fetched(function, *arguments):
-    """What a function gives, as one program, in NumPy."""
+    """The results of a function, compiled as one program, in NumPy."""
     return jax.device_get(jax.jit(function)(*arguments))
 
 
-@pytest.mark.parametrize("name", some_slow(LAYERS, ALSO))
+@pytest.mark.parametrize("name", some_slow(LAYERS, FAST))
 def test_a_padded_row_equals_the_trimmed_row_and_padding_does_nothing(name):
     layer = LAYERS[name]
     inputs = normal(4, 5, 2, seed=1)
@@ -126,61 +108,13 @@ def test_a_padded_row_equals_the_trimmed_row_and_padding_does_nothing(name):
             before = row_of(layer, initial, row)
             jax.tree.map(np.testing.assert_array_equal, row_of(layer, carry, row), before)
             continue
-        (own_variables, own_inputs, own_initial), (own_carry, own_outputs) = alone[row]
-        close(outputs[row : row + 1, :length], own_outputs)
-        close(of_inputs[row : row + 1, :length], own_inputs)
-        jax.tree.map(close, row_of(layer, carry, row), own_carry)
-        jax.tree.map(close, row_of(layer, of_initial, row), own_initial)
-        total = jax.tree.map(np.add, total, own_variables)
+        (row_variables, row_inputs, row_initial), (row_carry, row_outputs) = alone[row]
+        close(outputs[row : row + 1, :length], row_outputs)
+        close(of_inputs[row : row + 1, :length], row_inputs)
+        jax.tree.map(close, row_of(layer, carry, row), row_carry)
+        jax.tree.map(close, row_of(layer, of_initial, row), row_initial)
+        total = jax.tree.map(np.add, total, row_variables)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), of_variables, total)
-
-
-@pytest.mark.parametrize("name", ["lstm", "gru, reverse", "flax", "bidirectional", "chunks"])
-def test_any_number_of_batch_dimensions(name):
-    layer = LAYERS[name]
-    inputs = normal(4, 5, 2)
-    batches = (), (2, 2), (2, 1, 2)
-
-    def shaped(variables, inputs, batch):
-        rows = int(np.prod(batch))
-        lengths = LENGTHS[:rows].reshape(batch)  # known while it is traced
-        return call(layer, variables, inputs[:rows].reshape(*batch, 5, 2), lengths)
-
-    def run(variables, inputs):
-        return shaped(variables, inputs, (4,)), [shaped(variables, inputs, batch) for batch in batches]
-
-    (carry, outputs), results = fetched(run, initialize(layer, inputs), inputs)
-    for batch, (own_carry, own_outputs) in zip(batches, results, strict=True):
-        rows = int(np.prod(batch))
-        assert own_outputs.shape == (*batch, *outputs.shape[1:])
-        flat = own_outputs.reshape(-1, *outputs.shape[1:])
-        np.testing.assert_allclose(flat, outputs[:rows], rtol=1e-6, atol=1e-6)
-        for part, whole in zip(jax.tree.leaves(own_carry), jax.tree.leaves(carry), strict=True):
-            assert part.shape == (*batch, *whole.shape[1:])
-            flat = part.reshape(-1, *whole.shape[1:])
-            np.testing.assert_allclose(flat, whole[:rows], rtol=1e-6, atol=1e-6)
-
-
-def test_under_jit_lengths_out_of_bounds_count_as_0_or_all():
-    layer, inputs = LAYERS["gru"], normal(2, 5, 2)
-    variables = initialize(layer, inputs)
-    jitted = jax.jit(lambda lengths: layer.apply(variables, inputs, lengths))
-    jax.tree.map(np.testing.assert_array_equal, jitted(jnp.array([-2, 9])), jitted(jnp.array([0, 5])))
-
-
-@pytest.mark.parametrize("steps", [0, 1])
-def test_sequences_of_no_and_of_one_step(steps):
-    for name in ("lstm", "gru, reverse", "chunks", "bidirectional", "deep"):
-        layer = LAYERS[name]
-        inputs = np.ones((2, steps, 2), np.float32)
-        initial = random_carry(layer, inputs.shape)
-        run = lambda initial, layer=layer, inputs=inputs: call(
-            layer, initialize(layer, inputs), inputs, None, initial
-        )
-        carry, outputs = fetched(run, initial)
-        assert outputs.shape[:2] == (2, steps)
-        if not steps:
-            jax.tree.map(np.testing.assert_array_equal, carry, initial)
 
 
 def test_reverse_is_the_forward_layer_on_the_flipped_row():
@@ -217,10 +151,7 @@ def test_both_directions_are_merged_as_told():
 
 @pytest.mark.parametrize(
     "name",
-    some_slow(
-        ["rnn", "lstm", "gru", "gru, after", "flax", "chunks", "lstm, reverse"],
-        ["flax", "rnn", "lstm, reverse"],
-    ),
+    some_slow(["rnn", "lstm", "gru", "gru, after", "flax", "chunks", "lstm, reverse"], ["gru, after"]),
 )
 def test_forward_mode_linearize_and_second_derivatives_agree_with_each_other(name):
     layer = LAYERS[name]
@@ -282,13 +213,13 @@ def test_vmap_remat_and_shard_map_change_nothing():
 
 @functools.cache
 def whole_sequence(cell, reverse):
-    """Variables, inputs, lengths, initial carry, and what a layer makes of them in one piece."""
+    """Variables, inputs, lengths and initial carry of a layer, and its results without chunks."""
     layer, inputs = dl.Recurrent(CELLS[cell], reverse), normal(4, 5, 2)
     arguments = initialize(layer, inputs), inputs, LENGTHS, random_carry(layer, inputs.shape)
     return arguments, fetched(outputs_and_gradients(layer), *arguments)
 
 
-@pytest.mark.parametrize("time_chunk", [1, 2, 3, 5, 9])
+@pytest.mark.parametrize("time_chunk", some_slow([1, 2, 3, 5, 9], [2]))
 @pytest.mark.parametrize("reverse", [False, True])
 def test_rematerialized_chunks_change_no_number(time_chunk, reverse):
     arguments, expected = whole_sequence("lstm", reverse)
@@ -309,7 +240,7 @@ def test_chunks_need_less_memory():
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("truncate", [2, 3, 5, 7])
+@pytest.mark.parametrize("truncate", some_slow([2, 3, 5, 7], [3]))
 def test_truncated_gradients_equal_a_loop_that_stops_them(truncate, reverse):
     (variables, inputs, _, initial), expected = whole_sequence("gru", reverse)
     whole, layer = (dl.Recurrent(CELLS["gru"], reverse, truncate=steps) for steps in (None, truncate))
@@ -321,8 +252,8 @@ def test_truncated_gradients_equal_a_loop_that_stops_them(truncate, reverse):
 
     def loss(variables, inputs, initial):
         carry, pieces, starts = initial, {}, range(0, 5, truncate)
-        for number, start in enumerate(reversed(starts) if reverse else starts):
-            carry = jax.lax.stop_gradient(carry) if number else carry
+        for index, start in enumerate(reversed(starts) if reverse else starts):
+            carry = jax.lax.stop_gradient(carry) if index else carry
             lengths = np.clip(LENGTHS - start, 0, min(truncate, 5 - start))
             carry, pieces[start] = whole.apply(variables, inputs[:, start : start + truncate], lengths, carry)
         outputs = jnp.concatenate([pieces[start] for start in starts], axis=1)
@@ -344,55 +275,64 @@ def test_inputs_that_are_data_cost_no_product_for_their_gradient():
     assert flops[0] < flops[1]
 
 
-def test_pooling_over_time_counts_valid_steps_only():
-    outputs = normal(4, 5, 2)
-    spoilt = np.where((np.arange(5) < LENGTHS[:, None])[..., None], outputs, np.float32(np.nan))
-    for pool, reference in (
-        (dl.last_over_time, lambda x: x[-1]),
-        (dl.mean_over_time, np.mean),
-        (dl.max_over_time, np.max),
-    ):
-
-        def run(spoilt, outputs, pool=pool):
-            loss = lambda x: (pool(x, LENGTHS) ** 2).sum()
-            return (
-                pool(spoilt, LENGTHS),
-                jax.grad(loss)(spoilt),
-                pool(outputs),
-                pool(outputs, np.full(4, 5, np.int32)),
-            )
-
-        pooled, gradient, unpadded, full = fetched(run, spoilt, outputs)
-        np.testing.assert_array_equal(pooled[1], [0, 0])
-        for row, length in enumerate(LENGTHS.tolist()):
-            if length:
-                own = outputs[row, :length]
-                expected = reference(own) if pool is dl.last_over_time else reference(own, axis=0)
-                np.testing.assert_allclose(pooled[row], expected, rtol=1e-6)
-        assert np.isfinite(gradient).all()
-        assert not gradient[np.arange(5) >= LENGTHS[:, None]].any()
-        np.testing.assert_allclose(unpadded, full, rtol=1e-6)
-
-
-def test_time_distributed_applies_a_module_to_every_valid_step():
-    inputs = normal(4, 5, 6, 6, 1)
-    layer = dl.TimeDistributed(dl.Conv(2, 3))
-    maps, variables = fetched(lambda inputs: layer.init_with_output(KEY, inputs, LENGTHS), inputs)
-    alone = dl.Conv(2, 3).apply({"params": variables["params"]["module"]}, inputs[3, :3])
-    np.testing.assert_allclose(maps[3, :3], alone, rtol=1e-5, atol=1e-6)
-    assert not maps[3, 3:].any()
-
-
-@pytest.mark.parametrize("name", ["lstm", "gru, reverse", "flax", "bidirectional", "two layers"])
+@pytest.mark.parametrize(
+    "name",
+    some_slow(
+        ["lstm", "gru, reverse", "flax", "bidirectional", "two layers"], ["bidirectional", "two layers"]
+    ),
+)
 def test_the_hidden_state_of_a_carry_is_the_output_of_each_directions_last_step(name):
     layer = {**LAYERS, "two layers": dl.DeepRecurrent(dl.LSTMCell(3), layers=2)}[name]
     lengths = np.array([5, 4, 1, 3], np.int32)
 
     def run(inputs):
-        carry, outputs = call(layer, initialize(layer, inputs), inputs, lengths)
+        carry, outputs = layer.apply(layer.init(KEY, inputs), inputs, lengths)
         return layer.hidden(carry), outputs
 
     hidden, outputs = fetched(run, normal(4, 5, 2))
     last, first = outputs[np.arange(4), lengths - 1], outputs[:, 0]
     expected = {"gru, reverse": first, "bidirectional": np.concatenate([last[:, :3], first[:, 3:]], axis=1)}
     np.testing.assert_allclose(hidden, expected.get(name, last), rtol=1e-6, atol=1e-6)
+
+
+def test_a_step_and_noise_of_a_layer():
+    layer, inputs = dl.Recurrent(dl.GRUCell(3, recurrent_dropout=0.5)), normal(2, 1, 2)
+    both = dl.Bidirectional(dl.GRUCell(3, recurrent_dropout=0.5), dl.GRUCell(3, input_dropout=0.5))
+
+    @jax.jit
+    def run(key):
+        variables, carry = layer.init(KEY, inputs), jnp.ones((2, 3))
+        options = {"train": True, "rngs": {"dropout": key}}
+        stepped = layer.apply(variables, carry, inputs[:, 0], method="step")
+        drawn = layer.apply(variables, carry, inputs[:, 0], method="step", **options)
+        directions = both.apply(both.init(KEY, inputs), inputs, None, (carry, carry), **options)
+        return stepped, layer.apply(variables, inputs, None, carry), drawn, directions
+
+    (_, stepped), (_, outputs), (_, drawn), (_, directions) = run(jax.random.key(1))
+    np.testing.assert_allclose(stepped, outputs[:, 0], rtol=1e-6)
+    assert (np.asarray(drawn) != np.asarray(stepped)).any()
+    _, _, _, (_, others) = run(jax.random.key(3))
+    for half in np.split(np.asarray(directions != others), 2, axis=-1):
+        assert half.any()
+
+
+GRU = dl.GRUCell(4)
+REFUSED = {
+    "merge: got 'add', expected one of concat, sum, mean, product": (
+        dl.Bidirectional(GRU, GRU.clone(), "add"),
+        None,
+    ),
+    "merge: got 'sum' for outputs of shapes (3, 5, 4) and (3, 5, 3)": (
+        dl.Bidirectional(GRU, dl.GRUCell(3), "sum"),
+        None,
+    ),
+    "initial_carry: got (3, 4), expected a pair": (dl.Bidirectional(GRU, GRU.clone()), jnp.zeros((3, 4))),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_a_bidirectional_layer_names_what_does_not_fit(message):
+    layer, carry = REFUSED[message]
+    with pytest.raises(ValueError, match="expected") as caught:
+        jax.eval_shape(layer.init, KEY, jnp.ones((3, 5, 2)), None, carry)
+    assert message in str(caught.value)

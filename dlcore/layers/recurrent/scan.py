@@ -1,0 +1,122 @@
+"""A cell over a whole sequence: the layout, the checks and the mask that all recurrent layers share."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dlcore.layers.recurrent.carry import Carry, check_carry, make_carry
+from dlcore.layers.recurrent.noise import train_option
+from dlcore.ops.arrays import check_floats
+from dlcore.ops.chunked_scan import Loop
+from dlcore.ops.lengths import check_lengths
+from dlcore.ops.recurrence import masked_scan
+from dlcore.utils.checks import check_integer
+
+CellStep: TypeAlias = Callable[[Carry, jax.Array, Any], tuple[Carry, Any]]
+"""``carry_{t-1}, x_t, t -> carry_t, y_t``."""
+
+
+def scan_cell(
+    cell: nn.RNNCellBase,
+    inputs: jax.Array,
+    lengths: jax.Array | None,
+    initial_carry: Carry | None,
+    loop: Loop,
+    train: bool,
+) -> tuple[Carry, jax.Array]:
+    """A bound cell over inputs ``[*batch, T, F]``; arguments and errors are those of `Recurrent`.
+
+    A cell with a method ``sequence`` runs it; the step of any other cell is scanned.
+    """
+    _check_cell(cell)
+    check_floats("inputs", inputs)
+    rank = inputs.ndim - cell.num_feature_axes - 1
+    if rank < 0:
+        spatial = "*spatial, " if cell.num_feature_axes > 1 else ""
+        raise ValueError(f"inputs: got shape {inputs.shape}, expected [*batch, T, {spatial}features]")
+    batch = inputs.shape[:rank]
+    if lengths is not None:
+        check_lengths(lengths, inputs.shape, rank)
+        lengths = lengths.reshape(math.prod(batch))
+    shape = step_shape(cell, inputs.shape)
+    if initial_carry is None:
+        initial_carry = make_carry(cell, shape)
+    else:
+        check_carry("initial_carry", initial_carry, cell, shape)
+
+    def flat(array: jax.Array) -> jax.Array:
+        return array.reshape(math.prod(batch), *array.shape[rank:])
+
+    sequence = getattr(cell, "sequence", functools.partial(_scan_steps, cell))
+    carry, outputs = sequence(jax.tree.map(flat, initial_carry), flat(inputs), lengths, loop, train=train)
+    return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), (carry, outputs))
+
+
+def _scan_steps(
+    cell: nn.RNNCellBase,
+    carry: Carry,
+    inputs: jax.Array,
+    lengths: jax.Array | None,
+    loop: Loop,
+    *,
+    train: bool,
+) -> tuple[Carry, jax.Array]:
+    """The step of any cell under the scan of `ops`."""
+    first = inputs[:, 0] if inputs.shape[1] else jnp.zeros((len(inputs), *inputs.shape[2:]), inputs.dtype)
+    return masked_scan(pure_step(cell, carry, first, train), carry, inputs, lengths, loop)
+
+
+def pure_step(cell: nn.RNNCellBase, carry: Carry, inputs: jax.Array, train: bool) -> CellStep:
+    """A bound cell's step as a pure function, which holds the cell's variables.
+
+    Args:
+        cell: the cell.
+        carry: a carry with which the cell is initialized, if this call initializes the model.
+        inputs: one step's inputs with which the cell is initialized.
+        train: True if the cell's dropout and zoneout draw, in every step anew.
+    """
+    options = train_option(cell, train)
+    if cell.is_initializing():
+        cell(carry, inputs, **options)
+    variables, unbound = cell.variables, cell.clone(parent=None, name=None)
+    key = cell.make_rng("dropout") if cell.has_rng("dropout") else None
+
+    def step(carry: Carry, inputs: jax.Array, t: jax.Array | int) -> tuple[Carry, jax.Array]:
+        rngs = None if key is None else {"dropout": jax.random.fold_in(key, t)}
+        result: Any = unbound.apply(variables, carry, inputs, **options, rngs=rngs)
+        return result
+
+    return step
+
+
+def make_loop(reverse: bool, unroll: int, time_chunk: int | None, truncate: int | None) -> Loop:
+    """The checked loop.
+
+    Raises:
+        ValueError: a number of steps is below 1.
+        TypeError: a number of steps is not an integer.
+    """
+    check_integer("unroll", unroll)
+    for name, steps in (("time_chunk", time_chunk), ("truncate", truncate)):
+        if steps is not None:
+            check_integer(name, steps)
+    return Loop(reverse, unroll, time_chunk, truncate)
+
+
+def step_shape(cell: nn.RNNCellBase, inputs: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one step of inputs ``[*batch, T, *features]``."""
+    time = len(inputs) - cell.num_feature_axes - 1
+    return (*inputs[:time], *inputs[time + 1 :])
+
+
+def _check_cell(cell: Any) -> None:
+    if not isinstance(cell, nn.RNNCellBase):
+        raise TypeError(
+            f"cell: got {type(cell).__name__}, expected a cell such as dl.GRUCell(features=64); a layer takes cells, "
+            "and knows the direction itself"
+        )
