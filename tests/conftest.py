@@ -1,16 +1,14 @@
 """Shared by all tests: a compilation cache that outlives the process, and the toy experiment."""
 
 import os
-import sys
 from pathlib import Path
 
 # Before jax is imported, and in the environment so that the processes that tests start have it too.
 CACHE = Path(__file__).parent.parent / ".cache" / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-if "--slow" not in sys.argv:
-    # Most of the time is compilation, and a third less of it without LLVM's optimization.
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Most of the time is compilation; it takes a third less without LLVM's optimization.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import dataclasses
 import gc

@@ -39,10 +39,17 @@ def programs(page: Path) -> list[str]:
     return PROGRAM.findall(page.read_text())
 
 
+COMPILED = ("gradient_flow", "sequences")  # mostly compilation
 WITH_EXAMPLES = [page for page in PAGES if any(">>>" in program for program in programs(page))]
 
 
-@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem in COMPILED else [])
+        for page in WITH_EXAMPLES
+    ],
+)
 def test_examples_print_what_the_page_says(page):
     """The programs of a page are one session, as a reader types them."""
     session = "\n\n".join(program for program in programs(page) if ">>>" in program)
@@ -73,11 +80,18 @@ def test_notebooks_compile_and_hold_no_outputs():
                 compile("".join(lines), notebook.name, "exec")
 
 
-def test_the_readme_is_short_and_its_experiment_runs(tmp_path):
+def experiment_of_the_readme():
+    return next(program for program in programs(README) if "dl.run(" in program)
+
+
+def test_the_readme_and_its_experiment_are_short():
     assert README.read_text().count("\n") <= 150
-    program = next(program for program in programs(README) if "dl.run(" in program)
-    assert len(program.splitlines()) <= 45
-    (tmp_path / "rows.py").write_text(program)
+    assert len(experiment_of_the_readme().splitlines()) <= 45
+
+
+@pytest.mark.slow
+def test_the_experiment_of_the_readme_runs(tmp_path):
+    (tmp_path / "rows.py").write_text(experiment_of_the_readme())
     finished = subprocess.run(
         [sys.executable, "rows.py", "--run=short", "--config.train.steps=400"],
         cwd=tmp_path,

@@ -37,14 +37,14 @@ LEADER_SECONDS = 2
 def run(
     config_class: type[C], experiment: Callable[[C], Experiment], *, presets: Mapping[str, C] | None = None
 ) -> None:
-    """Runs an experiment from its command line; the last line of stdout is ``result: {JSON}``.
+    """Runs an experiment from its command line, and ends the process; the last line of stdout is ``result: {JSON}``.
 
-    Exit codes: 0 if all is done; 2 for a mistake in flags, config or data, which one line on stderr names, and nothing
-    is overwritten; 1 if something else failed; 130 after Ctrl-C and 75 after SIGTERM or SIGUSR1. After these signals
-    the state is saved, and the same command goes on.
+    Exit codes: 0 if all is done; 2 for a mistake in flags, config or data: one line on stderr names it, and nothing is
+    overwritten; 1 if something else failed; 130 after Ctrl-C; 75 after SIGTERM or SIGUSR1. If the first such signal
+    arrives during training, the state is saved after the present call, and the same ``--run`` continues from there.
 
     Args:
-        config_class: a dataclass, usually derived from `Config`; each leaf is a flag ``--config.PATH``.
+        config_class: a dataclass, usually derived from `Config`; each setting is a flag ``--config.PATH``.
         experiment: ``experiment(config) -> Experiment``.
         presets: whole configs by name, for ``--preset=NAME``; flags override their settings.
     """
@@ -68,9 +68,9 @@ def define_run_flags(config: Config, presets: Mapping[str, Config], values: flag
     """Defines the flags of an experiment's command line.
 
     Args:
-        config: the experiment's default config; each leaf is a flag.
+        config: the experiment's default config; each setting is a flag.
         presets: whole configs by name.
-        values: where the flags are defined.
+        values: the place where the flags are defined, usually ``absl.flags.FLAGS``.
     """
     program = sys.argv[0]
     names = ", ".join(presets) or "none here"
@@ -98,7 +98,15 @@ def define_run_flags(config: Config, presets: Mapping[str, Config], values: flag
 
 
 def run_mode(config_class: type[C], experiment: Callable[[C], Experiment], presets: Mapping[str, C]) -> None:
-    """Builds the run that the parsed flags describe, calls its mode, and prints the result; arguments as for `run`."""
+    """Builds the run that the parsed flags describe, calls its mode, and prints the result.
+
+    If anything fails, it prints the error and ends the process.
+
+    Args:
+        config_class: as in `run`.
+        experiment: as in `run`.
+        presets: as in `run`.
+    """
     if FLAGS.verbosity < 0:  # Orbax also logs at length what it raises, which one line will say
         logging.get_absl_logger().addFilter(lambda record: "/orbax/" not in record.pathname)
     signal.signal(signal.SIGTERM, _stop_at_once)

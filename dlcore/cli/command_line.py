@@ -9,18 +9,21 @@ from absl import flags
 
 from dlcore.cli.errors import fail
 from dlcore.config.flags import old_flags_given
+from dlcore.config.renamed import RENAMED
+from dlcore.config.settings import did_you_mean
 
 
 def parse_flags(arguments: list[str]) -> list[str]:
-    """Parses flags as absl does, but help exits with 0 and a mistake ends the process with one line and exit code 2.
+    """Parses flags as absl does, but ends the process after help (exit code 0) and after a mistake (2).
 
-    A line on stderr tells the new name of every flag that was given by its old name.
+    One line on stderr names the mistake. Another line on stderr tells the new name of each flag that was given by its
+    old name.
 
     Args:
         arguments: the program and its arguments, as ``absl.app.run(..., flags_parser=parse_flags)`` passes them.
 
     Returns:
-        The arguments that are no flags, which is the program alone.
+        A list with the program alone, since every other argument must be a flag.
     """
     values = flags.FLAGS
     if {"--help", "-help", "-h", "--helpshort"} & set(arguments):
@@ -31,6 +34,9 @@ def parse_flags(arguments: list[str]) -> list[str]:
         rest = values([arguments[0], "--verbosity=-1", *arguments[1:]])
         if len(rest) > 1:
             fail(f"{rest[1]}: no such argument; flags are --name=value, see --help")
+    except flags.UnrecognizedFlagError as error:
+        known = set(values) - {f"config.{old}" for old in RENAMED}
+        fail(f"--{error.flagname}: no such flag, see --help{did_you_mean(error.flagname, known)}")
     except flags.Error as error:
         fail(str(error))
     for old, new in old_flags_given(values):
@@ -39,14 +45,15 @@ def parse_flags(arguments: list[str]) -> list[str]:
 
 
 def choose_folder(run: str | None, workdir: str | None) -> Path:
-    """The folder of a run.
+    """The path of a run's folder; it need not exist, and it is not made.
 
     Args:
-        run: the run's name, for the folder ``runs/PROGRAM/NAME``; None means the time of day.
+        run: the run's name, for the folder ``runs/PROGRAM/NAME``; None means the date and time.
         workdir: the folder itself, in place of a name.
 
     Raises:
-        ValueError: both are given, or the name has other characters than letters, digits and ``. _ -``.
+        ValueError: both are given; or the name is empty, begins with ``.`` or ``-``, or has other characters than
+            letters, digits and ``. _ -``.
     """
     if run and workdir:
         raise ValueError("--run: got a --workdir too, expected one of them; --workdir is the folder itself")

@@ -23,17 +23,17 @@ class UsageError(ValueError):
 
 @contextlib.contextmanager
 def usage_errors(config: Any, hint: str = "") -> Iterator[None]:
-    """Raises `UsageError` in place of an error about a config, its data or a run's folder.
+    """A context manager that raises `UsageError` in place of an error about a config, its data or a run's folder.
 
-    The message of an error names the argument first (``batch_size: got 0, ...``). If a setting has that name, the
-    message of the `UsageError` names its flag instead.
+    The message of an error names the argument first (``batch_size: got 0, ...``). If exactly one setting has that name,
+    the message of the `UsageError` names its flag instead.
 
     Args:
         config: the config whose settings are named.
         hint: text that is added to messages that name no flag.
 
     Raises:
-        UsageError: the block raised ValueError, TypeError, OSError or ImportError.
+        UsageError: the block raised ValueError (including UsageError), TypeError, OSError or ImportError.
     """
     try:
         yield
@@ -45,9 +45,16 @@ def usage_errors(config: Any, hint: str = "") -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_line_errors(config: Any, hint: str = "") -> Iterator[None]:
-    """Ends the process with one line and exit code 2 where `usage_errors` raises; takes the same arguments.
+    """A context manager that ends the process with one line and exit code 2 where `usage_errors` raises.
 
     ``--verbosity=1`` shows the traceback.
+
+    Args:
+        config: as in `usage_errors`.
+        hint: as in `usage_errors`.
+
+    Raises:
+        SystemExit: `usage_errors` raised `UsageError`.
     """
     try:
         with usage_errors(config, hint):
@@ -58,7 +65,7 @@ def one_line_errors(config: Any, hint: str = "") -> Iterator[None]:
 
 
 def fail(message: str) -> NoReturn:
-    """Prints an error in one line on stderr and exits with 2."""
+    """Prints an error in one line on stderr and raises SystemExit with the exit code 2."""
     print_error(message)
     sys.exit(BAD_USAGE)
 
@@ -97,7 +104,8 @@ def describe_failure(error: Exception, run: "Run") -> tuple[str | None, int]:
         run: the run that the mode was called with.
 
     Returns:
-        The line to print and the exit code. The line is None for an unexpected error, whose traceback is to be shown.
+        The line to print and the exit code. The line is None if the traceback is to be shown instead: for an
+        unexpected error, and for `NonFiniteError` if ``train.on_nan`` is ``raise``.
     """
     from dlcore.train.checkpoints.manager import CheckpointError  # late, since it imports Orbax
     from dlcore.train.faults.nonfinite import NonFiniteError

@@ -32,8 +32,14 @@ PROBE_ROWS = 16  # rows of the batch on which gradient flow is measured
 def train(run: Run) -> Mapping[str, Any]:
     """``--mode=train``: trains to the last step; writes ``result.json`` and the figures into the run's folder.
 
+    If the run is finished already, it writes nothing.
+
     Returns:
-        The evaluation of the last state, ``steps`` and ``seconds``; the stored result if the run is finished already.
+        A dict of the last state's evaluation metrics by name, ``steps`` and ``seconds``; the stored one if the run is
+        finished already.
+
+    Raises:
+        Interrupted, NonFiniteError, CheckpointError: as in `loop.train`.
     """
     from dlcore.train import loop
 
@@ -59,8 +65,11 @@ def train(run: Run) -> Mapping[str, Any]:
 def evaluate(run: Run) -> Mapping[str, Any]:
     """``--mode=evaluate``: evaluates a checkpoint on the whole evaluation set; writes nothing.
 
+    Returns:
+        A dict of the metrics by name, and of the checkpoint's ``steps``.
+
     Raises:
-        UsageError: there is no such checkpoint, or it does not fit the config.
+        UsageError: there is no such checkpoint, or it is damaged or does not fit the config.
     """
     from dlcore.train import loop
     from dlcore.train.evaluation import evaluate
@@ -73,16 +82,19 @@ def evaluate(run: Run) -> Mapping[str, Any]:
 def gradient_flow(run: Run) -> Mapping[str, Any]:
     """``--mode=gradient_flow``: measures gradients along every recurrence of the model and writes a report.
 
-    ``--checkpoint`` chooses the state: ``initial``, ``newest``, ``best``, a step, or ``all`` checkpoints after the
-    initial state. The newest state of a run without a checkpoint is the initial one. Gradients are measured on the
-    first rows of the first training batch, without dropout. The report is ``gradient_flow/STATE/`` in the run's folder.
+    ``--checkpoint`` chooses the state: ``initial``, ``newest``, ``best``, a step, or ``all``, which means the initial
+    state and then every checkpoint. The newest state of a run without a checkpoint is the initial one. Gradients are
+    measured on the first `PROBE_ROWS` rows of the first training batch, without dropout. The report is the folder
+    ``gradient_flow/STATE/`` in the run's folder.
 
     Returns:
-        The path of the report, the number of states, and for each recurrence of the last state ``half_life/NAME`` from
-        its largest Lyapunov exponent and ``gain_half_life/NAME`` from the slope of its gain, in steps.
+        A dict: ``report`` is the path of the report's page, and ``states`` is the number of states. For each recurrence
+        of the last state, ``half_life/NAME`` follows from its largest Lyapunov exponent and ``gain_half_life/NAME``
+        from the slope of its gain, both in time steps.
 
     Raises:
-        UsageError: the model has no recurrent layer of dlcore, or the folder's run has other settings.
+        UsageError: the model has no recurrent layer of dlcore, the folder's run has other settings, or there is no such
+            checkpoint, or it is damaged.
     """
     from dlcore.gradflow.report import page
     from dlcore.train.telemetry.metrics_log import read_metrics
@@ -128,10 +140,10 @@ def _measure_states(run: Run) -> dict[str, list["Flow"]]:
 
 
 def probe_loss(experiment: Experiment) -> Callable[[Any, Any], jax.Array]:
-    """The loss on the first rows of the first training batch without dropout, whose gradient flow is measured.
+    """The loss whose gradient flow is measured: on the first `PROBE_ROWS` rows of the first training batch.
 
     Args:
-        experiment: the experiment.
+        experiment: the experiment, whose loss is called with ``train=False``, so without dropout.
 
     Returns:
         A function ``loss(params, model_state) -> scalar``.
@@ -145,11 +157,12 @@ def probe_loss(experiment: Experiment) -> Callable[[Any, Any], jax.Array]:
 
 
 def with_monitor(experiment: Experiment, config: Any) -> Experiment:
-    """The experiment with a monitor of gradient flow if the config asks for one and the experiment has none.
+    """A copy of the experiment with a monitor of gradient flow; the experiment itself if it needs none.
 
     Args:
-        experiment: the experiment.
-        config: its config, whose ``train.monitor_every`` asks for a monitor.
+        experiment: the experiment; if it has a monitor, it is returned.
+        config: its config, in which ``train.monitor_every`` asks for a monitor; if that is None, the experiment is
+            returned.
     """
     if config.train.monitor_every is None or experiment.monitor is not None:
         return experiment
@@ -159,7 +172,10 @@ def with_monitor(experiment: Experiment, config: Any) -> Experiment:
 
 
 def finished_result(run: Run) -> Mapping[str, Any] | None:
-    """The stored result of a run that is at its last step already and whose last checkpoint is whole; else None."""
+    """The dict in ``result.json`` of a finished run; None if the run is not finished.
+
+    A run is finished if its result and its newest whole checkpoint are of the config's last step.
+    """
     try:
         result = json.loads((run.folder / RESULT).read_text())
         last = result["steps"]

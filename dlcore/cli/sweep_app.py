@@ -43,13 +43,14 @@ C = TypeVar("C", bound=SweepConfig)
 
 
 def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
-    """Runs a sweep from its command line; the last line of stdout is ``result: {JSON}``.
+    """Runs a sweep from its command line, and ends the process; the last line of stdout is ``result: {JSON}``.
 
     A sweep that is started again with the same ``--run`` measures only the configurations that its table does not
-    have yet, for instance those of added values.
+    have yet, for instance those of added values. Exit codes: 0 if all is done; 2 for a mistake, which one line on
+    stderr names; 1 if something else failed; 130 after Ctrl-C.
 
     Args:
-        config_class: a dataclass derived from `SweepConfig`; each leaf is a flag ``--config.PATH``.
+        config_class: a dataclass derived from `SweepConfig`; each setting is a flag ``--config.PATH``.
         plan: ``plan(config) -> Sweep``.
     """
     program = sys.argv[0]
@@ -87,13 +88,14 @@ def stored_config(config: C, folder: Path, values: flags.FlagValues) -> C:
     """The config of the sweep in a folder, or ``config`` if there is none, changed by the flags that were given.
 
     Args:
-        config: the defaults.
+        config: the default config.
         folder: the run's folder.
         values: the parsed flags.
 
     Raises:
-        ValueError: the folder holds something else, a setting has no value or one value twice, or a setting that the
-            table does not have a column for differs from the stored one.
+        ValueError: the folder holds files but no ``config.json``; a setting has another type or is out of bounds; a
+            tuple is empty or has a value twice; or the table exists, and a setting that is no tuple and may not change
+            differs from the stored one.
     """
     path, stored = folder / CONFIG, None
     if path.is_file():

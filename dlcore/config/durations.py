@@ -19,17 +19,18 @@ _RUN_LENGTH = "train.steps"  # the setting that percentages refer to
 
 
 class Duration(str):
-    """Checked text such as "200steps", "0.5epochs", "10000examples" or "10%"; a number alone means steps.
+    """A duration as checked text such as "200steps", "0.5epochs", "10000examples" or "10%"; a subclass of ``str``.
 
-    Equal durations in the same unit have the same text: without blanks, with the unit, in the singular after 1.
+    A number alone means steps. Equal durations in the same unit have the same text: without blanks, with the unit, in
+    the singular after 1.
 
     Attributes:
         number: the exact number of units.
         unit: "steps", "epochs", "examples" or "%".
 
     Raises:
-        ValueError: another form or unit, a number that is not positive, a fraction of a step or of an example, or more
-            than 100%.
+        ValueError: the text has another form or unit, the number is not positive, steps or examples are not a whole
+            number, or the percentage is more than 100.
 
     >>> Duration("5 epochs"), Duration("1epochs"), Duration("1e3"), Duration("12.50%")
     ('5epochs', '1epoch', '1000steps', '12.5%')
@@ -80,20 +81,20 @@ def to_steps(
     examples: int | None,
     name: str = "duration",
 ) -> int:
-    """The number of steps in a duration, rounded only at the end.
+    """Converts a duration to a number of steps, an integer; only the result is rounded.
 
     Epochs are ``ceil(number * examples / batch_size)`` steps and examples ``ceil(number / batch_size)`` steps. Percent
     are of ``steps``, rounded to the nearest integer (a half upward), and at least 1 step.
 
     Args:
-        duration: an integer is a number of steps already.
+        duration: the duration; an integer is a number of steps already.
         steps: the length of the run; None if it is not known, as when that length itself is converted.
-        batch_size: examples in a step; None if it is not known.
-        examples: examples in an epoch; None if it is not known.
+        batch_size: number of examples in a step; None if it is not known.
+        examples: number of examples in an epoch; None if it is not known.
         name: the name that error messages begin with.
 
     Raises:
-        ValueError: the unit needs a quantity that is not known.
+        ValueError: the unit needs a quantity that is not known, or the text is no `Duration`.
 
     >>> to_steps(Duration("0.1epochs"), steps=None, batch_size=10, examples=1000)
     10
@@ -130,18 +131,18 @@ def _known(quantity: int | None, message: str) -> int:
 
 
 def resolve_durations(config: C, *, batch_size: int | None, examples: int | None) -> C:
-    """A copy of a nested config in which every `Duration` is an integer number of steps.
+    """A copy of a nested config in which an integer number of steps replaces every `Duration`, also in tuples.
 
     The length of the run, ``train.steps``, is converted first, because other durations may be percent of it.
 
     Args:
         config: a nested dataclass of settings.
-        batch_size: examples in a step; None if it is not known.
-        examples: examples in an epoch; None if it is not known.
+        batch_size: number of examples in a step; None if it is not known.
+        examples: number of examples in an epoch; None if it is not known.
 
     Raises:
-        ValueError: a unit needs a quantity that is not known, or a setting is out of its bounds; the message names the
-            flag.
+        ValueError: a unit needs a quantity that is not known, or a setting has another type or is out of its bounds;
+            the message names the flag.
 
     >>> import dataclasses
     >>> @dataclasses.dataclass

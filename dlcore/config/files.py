@@ -1,6 +1,7 @@
 """A config as a dict and as a run's ``config.json``, and back."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,29 +16,31 @@ C = TypeVar("C")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The nested config as a dict that JSON can store."""
+    """A nested dict of the config's values by name, which JSON can store; tuples stay tuples."""
     return dataclasses.asdict(config)
 
 
 def from_dict(config: C, values: Mapping[str, Any], source: str) -> C:
     """A copy of the config with the values of a dict from `to_dict`.
 
-    Settings that the dict does not name keep their values. A setting may have its old name: see `renamed.RENAMED`.
+    Settings that the dict does not name keep their values. Lists become tuples. A setting may have its old name: see
+    `renamed.RENAMED`.
 
     Args:
         config: a nested dataclass of settings.
         values: nested dicts of values by name.
-        source: where the values come from; log lines and error messages begin with it.
+        source: where the values come from; error messages begin with it.
 
     Raises:
-        ValueError: an unknown name (the message suggests a similar one), another type, or a value out of bounds.
+        ValueError: a name is unknown (the message suggests a similar one), or a value has another type or is out of
+            bounds.
     """
     known = {leaf.path: leaf for leaf in leaves(config)}
     found = {}
     for stored_path, value in _flatten(values):
-        path = RENAMED.get(stored_path, stored_path)
+        path = stored_path if stored_path in known else RENAMED.get(stored_path, stored_path)
         if path != stored_path:
-            logging.warning("%s: %s is now %s", source, stored_path, path)
+            _tell_new_name(stored_path, path)
         if path not in known:
             raise ValueError(f"{source}: no setting {path!r}{did_you_mean(path, known)}")
         try:
@@ -45,6 +48,12 @@ def from_dict(config: C, values: Mapping[str, Any], source: str) -> C:
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
     return replace(config, found)
+
+
+@functools.cache
+def _tell_new_name(old: str, new: str) -> None:
+    """Logs the new name of a setting, once in a process: a run's config is read several times."""
+    logging.warning("config.json: %s is now %s", old, new)
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -57,7 +66,7 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def read_config(config: C, path: Path, flag: str) -> C:
-    """A copy of the config with the values of a run's ``config.json``.
+    """A copy of the config with the values of a run's ``config.json``, see `from_dict`.
 
     Args:
         config: a nested dataclass of settings.
@@ -66,7 +75,8 @@ def read_config(config: C, path: Path, flag: str) -> C:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not JSON, names unknown settings, or has values of another type or out of bounds.
+        ValueError: the file is not a JSON object, names unknown settings, or has values of another type or out of
+            bounds.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{flag}: no file {path}; expected the config.json of a run")

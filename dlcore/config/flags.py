@@ -13,7 +13,11 @@ C = TypeVar("C")
 
 
 class LeafParser(flags.ArgumentParser):
-    """Reads the text of a setting by its type and bounds, which its line of ``--help`` also shows."""
+    """An absl parser that reads the text of a setting by its type and bounds; ``--help`` also shows these.
+
+    Args:
+        leaf: the setting.
+    """
 
     def __init__(self, leaf: settings.Leaf):
         self.leaf = leaf
@@ -27,14 +31,14 @@ class LeafParser(flags.ArgumentParser):
 
 
 class LeafSerializer(flags.ArgumentSerializer):
-    """Writes the value of a setting as text that `LeafParser` reads."""
+    """An absl serializer that writes the value of a setting as text that `LeafParser` reads."""
 
     def serialize(self, value: Any) -> str:
         return to_text(value)
 
 
 def define_flags(config: Any, module: str, values: flags.FlagValues) -> None:
-    """Defines a flag ``--config.PATH`` for every setting of a config, and an alias for every old name.
+    """Defines a flag ``--config.PATH`` for every setting of a config, and an alias for every old name of a setting.
 
     Args:
         config: a nested dataclass of settings, whose values become the defaults of the flags.
@@ -55,19 +59,30 @@ def _define_old_flags(config: Any, values: flags.FlagValues) -> None:
     """Defines the old name of every renamed setting as an alias, which ``--help`` does not list."""
     paths = {leaf.path for leaf in settings.leaves(config)}
     for old, new in RENAMED.items():
-        if new in paths:
+        if new in paths and old not in paths:
             flags.DEFINE_alias(f"config.{old}", f"config.{new}", values, __name__)
 
 
 def old_flags_given(values: flags.FlagValues) -> Iterator[tuple[str, str]]:
-    """Yields the old and the new flag of every renamed setting that the user gave by its old name."""
+    """Yields a pair (old flag, new flag) for every renamed setting that the user gave by its old name.
+
+    An example is ``("--config.train.patience", "--config.train.hang_timeout")``.
+
+    Args:
+        values: the parsed flags.
+    """
     for old, new in RENAMED.items():
         if f"config.{old}" in values and values[f"config.{old}"].present:
             yield f"--config.{old}", f"--config.{new}"
 
 
 def with_flags(config: C, values: flags.FlagValues) -> C:
-    """A copy of the config with the values of all flags that the user gave on the command line."""
+    """A copy of the config with the values of all flags that the user gave on the command line.
+
+    Args:
+        config: a nested dataclass of settings.
+        values: the parsed flags, which `define_flags` defined for such a config.
+    """
     found = {}
     for leaf in settings.leaves(config):
         flag = values[leaf.flag.removeprefix("--")]
@@ -77,7 +92,11 @@ def with_flags(config: C, values: flags.FlagValues) -> C:
 
 
 def find_preset(presets: Mapping[str, C], name: str) -> C:
-    """The preset with this name.
+    """The config of the preset with this name.
+
+    Args:
+        presets: configs by name.
+        name: the name that the user gave.
 
     Raises:
         ValueError: there is no such preset; the message suggests a similar name.

@@ -32,6 +32,9 @@ def setting(
 ) -> Any:
     """Declares a setting: a dataclass field with a meaning and bounds.
 
+    The dataclass itself checks nothing; `check` does. A bound of None is no bound. Bounds hold for a number and for
+    each number in a tuple.
+
     Args:
         default: the value if the user gives none.
         help: the meaning, which ``--help`` shows.
@@ -42,6 +45,9 @@ def setting(
         may_grow: True if a run that is resumed in its folder may have a larger value.
         may_change: True if a run that is resumed in its folder may have another value, because the setting does not
             change what the run computes.
+
+    Returns:
+        A ``dataclasses.field``.
 
     >>> @dataclasses.dataclass
     ... class Example:
@@ -81,7 +87,7 @@ class Leaf:
 
     @property
     def flag(self) -> str:
-        """The setting's flag on the command line."""
+        """The setting's flag on the command line: ``--config.PATH``."""
         return f"--config.{self.path}"
 
     @property
@@ -99,7 +105,7 @@ class Leaf:
         """The value that a user's text stands for.
 
         Raises:
-            ValueError: the text has another type, or the value is out of bounds.
+            ValueError: the text cannot be read as the setting's type, or the value is out of bounds.
         """
         try:
             return self.checked(read_text(text, self.hint))
@@ -107,7 +113,7 @@ class Leaf:
             raise ValueError(f"expected {self.expected}") from None  # absl adds the flag and the text
 
     def checked(self, value: Any) -> Any:
-        """The value itself, or its conversion if it is plain text and only a subclass of ``str`` fits.
+        """The value itself if it fits; else plain text, also in a tuple, as the subclass of ``str`` that accepts it.
 
         Raises:
             ValueError: the value has another type or is out of bounds.
@@ -119,7 +125,12 @@ class Leaf:
 
 
 def leaves(config: Any, prefix: str = "") -> Iterator[Leaf]:
-    """Yields every setting of a nested dataclass, depth first, in the order of declaration."""
+    """Yields a `Leaf` for every setting of a nested dataclass, depth first, in the order of declaration.
+
+    Args:
+        config: a nested dataclass of settings.
+        prefix: the text that each path begins with, such as ``"train."``.
+    """
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, path = getattr(config, field.name), prefix + field.name
@@ -130,17 +141,21 @@ def leaves(config: Any, prefix: str = "") -> Iterator[Leaf]:
 
 
 def check(config: Any) -> None:
-    """Checks the types and bounds of all settings.
+    """Checks the types and bounds of all settings of a nested dataclass.
 
     Raises:
-        ValueError: the first setting that has another type or is out of bounds; the message names its flag.
+        ValueError: a setting has another type or is out of bounds; the message names the flag of the first one.
     """
     for leaf in leaves(config):
         leaf.checked(leaf.value)
 
 
 def replace(config: C, values: Mapping[str, Any]) -> C:
-    """A copy of the config with other values at the given dotted paths.
+    """A copy of the config with other values at the given dotted paths; the values are not checked.
+
+    Args:
+        config: a nested dataclass of settings.
+        values: the new values by path.
 
     >>> @dataclasses.dataclass
     ... class Inner:
@@ -163,7 +178,7 @@ def _replace_one(config: Any, path: list[str], value: Any) -> Any:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of an error message about an unknown name: the most similar known name, or nothing.
+    """The end of an error message about an unknown name: the most similar known name; "" if none is similar.
 
     >>> did_you_mean("evaluat", ["train", "evaluate"])
     "; did you mean 'evaluate'?"

@@ -30,7 +30,11 @@ def to_text(value: Any) -> str:
 def read_text(text: str, hint: Any) -> Any:
     """The value that a text stands for: that of the first option that can read it.
 
-    ``None`` is tried first and text last, whatever their order in the hint.
+    ``None`` is tried first and text last; the other options are tried in the order of the hint. Bounds are not checked.
+
+    Args:
+        text: the text, such as ``"8,16"``; blanks around it do not count.
+        hint: a type hint.
 
     Raises:
         ValueError: no option can read the text.
@@ -64,7 +68,14 @@ def _read_option(text: str, option: Any) -> Any:
 
 
 def cast_text(value: Any, hint: Any) -> Any:
-    """The value with plain text, also inside a tuple, converted to the first subclass of ``str`` that accepts it."""
+    """The value with plain text, also inside a tuple, converted to the first option that accepts it.
+
+    Only ``str`` and its subclasses are such options. A value that no option accepts is returned unchanged.
+
+    Args:
+        value: any value.
+        hint: a type hint.
+    """
     for option in _options(hint):
         if typing.get_origin(option) is tuple and isinstance(value, tuple):
             return tuple(cast_text(part, typing.get_args(option)[0]) for part in value)
@@ -75,7 +86,9 @@ def cast_text(value: Any, hint: Any) -> Any:
 
 
 def fits(value: Any, hint: Any, bounds: Mapping[str, float]) -> bool:
-    """True if the value has a type of the hint and, if it is a number, keeps the bounds.
+    """True if the value has a type of the hint and, if it is a number, is finite and keeps the bounds.
+
+    An integer fits ``float``; a bool fits neither ``int`` nor ``float``.
 
     Args:
         value: the value.
@@ -101,6 +114,10 @@ def _fits_option(value: Any, option: Any, bounds: Mapping[str, float]) -> bool:
 
 def describe_type(hint: Any, bounds: str = "") -> str:
     """The hint in words for messages and help lines.
+
+    Args:
+        hint: a type hint.
+        bounds: the bounds in words, such as ``">= 1"``, which follow each number.
 
     >>> describe_type(tuple[int, ...] | None, ">= 1")
     'comma-separated, each an integer >= 1, or none'

@@ -11,9 +11,10 @@ from dlcore.utils.rng import stream_generator
 
 
 class ArrayBatches(abc.ABC):
-    """The base of training sets of arrays in memory: whole batches, parts of batches, and the transform.
+    """The base class of endless training sets of arrays in memory: whole batches, parts of batches, and the transform.
 
-    A subclass implements `_gather`, which decides which examples are the rows of a batch.
+    ``data[step]`` is the batch of a step, a dict of arrays ``[batch_size, ...]``. A subclass implements `_gather`,
+    which decides which examples are the rows of a batch.
     """
 
     def __init__(
@@ -42,13 +43,14 @@ class ArrayBatches(abc.ABC):
         return self.transform(batch, stream_generator(self.seed, "transform", step))
 
     def rows(self, step: int, start: int, stop: int) -> Batch:
-        """The rows ``start`` to ``stop`` of ``data[step]``, equal to the bit, for a process that needs no other rows.
+        """The rows ``start`` to ``stop - 1`` of ``data[step]``, equal to the bit, as a dict of arrays.
 
-        Without a transform only these rows are read. A transform gets the whole batch, because the numbers that it
-        draws for a row depend on the rows before it, and the rows are cut from its result.
+        It is for a process that needs no other rows of the batch. Without a transform only these rows are read.
+        A transform gets the whole batch, because the numbers that it draws for a row depend on the rows before it, and
+        the rows are cut from its result.
 
         Raises:
-            ValueError: not 0 <= start < stop <= batch_size.
+            ValueError: 0 <= start < stop <= batch_size does not hold.
         """
         check_rows(start, stop, self.batch_size)
         if self.transform is None:
@@ -92,7 +94,9 @@ class ShuffledBatches(ArrayBatches):
 class PaddedBatches:
     """A finite set for evaluation: every example once, in order, in batches of one shape.
 
-    The last batch is filled up with copies of the first rows, whose ``mask`` is False.
+    Iterating gives ``len(data)`` batches, dicts of arrays ``[batch_size, ...]``. Each has the additional field ``mask``
+    ``[batch_size]``, True for examples. The last batch is filled up with copies of the set's first rows, whose mask is
+    False.
 
     >>> data = PaddedBatches({"labels": np.arange(5)}, batch_size=2)
     >>> [(batch["labels"].tolist(), batch["mask"].tolist()) for batch in data][-1]

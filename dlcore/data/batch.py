@@ -29,6 +29,9 @@ Transform: TypeAlias = Callable[[Batch, np.random.Generator], Batch]
 def example_count(arrays: Mapping[str, np.ndarray]) -> int:
     """The number of examples, which is the same for all fields.
 
+    Args:
+        arrays: fields by name, each ``[examples, ...]``.
+
     Raises:
         ValueError: the fields have different lengths, or there is no example.
     """
@@ -42,14 +45,22 @@ def example_count(arrays: Mapping[str, np.ndarray]) -> int:
 
 
 def check_batch_size(batch_size: int, examples: int | None) -> None:
-    """Raises ValueError unless 1 <= batch_size <= examples; None sets no upper bound."""
+    """Checks that 1 <= batch_size <= examples; if ``examples`` is None, there is no upper bound.
+
+    Raises:
+        ValueError: the batch size is outside these bounds.
+    """
     if batch_size < 1 or (examples is not None and batch_size > examples):
         most = " or more" if examples is None else f" to {examples}, the number of examples"
         raise ValueError(f"batch_size: got {batch_size}, expected 1{most}")
 
 
 def check_rows(start: int, stop: int, batch_size: int) -> None:
-    """Raises ValueError unless 0 <= start < stop <= batch_size."""
+    """Checks that the rows ``start`` to ``stop - 1`` are a part of a batch.
+
+    Raises:
+        ValueError: 0 <= start < stop <= batch_size does not hold.
+    """
     if not 0 <= start < stop <= batch_size:
         raise ValueError(
             f"rows: got {start} to {stop}, expected a part of 0 to {batch_size} with at least one row"
@@ -57,7 +68,15 @@ def check_rows(start: int, stop: int, batch_size: int) -> None:
 
 
 def slice_rows(batch: Any, start: int, stop: int) -> Any:
-    """The rows ``start`` to ``stop`` of every array of a batch, which may be nested.
+    """The rows ``start`` to ``stop - 1`` of every array of a batch.
+
+    Args:
+        batch: any pytree of arrays ``[B, ...]``.
+        start: the first row.
+        stop: the row after the last one.
+
+    Returns:
+        A tree like the batch, of arrays ``[stop - start, ...]``.
 
     >>> slice_rows({"labels": np.arange(4)}, 1, 3)
     {'labels': array([1, 2])}

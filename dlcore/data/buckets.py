@@ -26,7 +26,8 @@ class BucketedBatches(ArrayBatches):
       within one batch; within a single cycle the deviation is less than two batches. In the long run no length is
       preferred, however few rows it has.
 
-    The batch of any step can be made directly, and all processes use the same bucket at the same step.
+    ``data[step]`` is the batch of any step, a dict of arrays ``[batch_size, ...]``. It is made directly, without the
+    batches before it, and all processes use the same bucket at the same step.
 
     >>> arrays = {"inputs": np.ones((6, 9, 1)), "lengths": np.array([2, 9, 3, 4, 7, 4])}
     >>> data = BucketedBatches(arrays, batch_size=2, seed=0, boundaries=(4,))
@@ -112,11 +113,15 @@ class BucketedBatches(ArrayBatches):
 def time_fields(
     arrays: Mapping[str, np.ndarray], fields: Sequence[str] | None
 ) -> tuple[tuple[str, ...], int]:
-    """The names of the fields with a time axis, and the length of that axis.
+    """Finds the fields with a time axis.
 
     Args:
-        arrays: fields by name.
-        fields: the fields with a time axis; None means ``inputs`` and every field with the same second axis.
+        arrays: fields by name, each ``[examples, ...]``.
+        fields: the fields with a time axis; None means ``inputs`` and every field whose second axis is as long as that
+            of ``inputs``.
+
+    Returns:
+        A pair: a tuple of the names of the fields with a time axis, and T, the length of that axis.
 
     Raises:
         ValueError: a field is missing or has no second axis, or these axes differ.
@@ -136,7 +141,11 @@ def time_fields(
 
 
 def read_lengths(arrays: Mapping[str, np.ndarray], steps: int) -> np.ndarray:
-    """The field ``lengths``.
+    """The field ``lengths``, an array ``[examples]``.
+
+    Args:
+        arrays: fields by name.
+        steps: T, the largest length that is allowed.
 
     Raises:
         ValueError: the field is missing, has another rank, or has values outside 0..steps.
@@ -158,13 +167,16 @@ def read_lengths(arrays: Mapping[str, np.ndarray], steps: int) -> np.ndarray:
 def filled_boundaries(
     boundaries: Sequence[int], lengths: np.ndarray, steps: int, batch_size: int
 ) -> tuple[int, ...]:
-    """The boundaries of buckets with at least a batch of rows each; the last is at least the longest row.
+    """The boundaries that are left after buckets with fewer rows than a batch were merged, see `BucketedBatches`.
 
     Args:
         boundaries: the boundaries that the user asked for.
-        lengths: ``[examples]`` lengths of the rows.
+        lengths: integers ``[examples]``, the lengths of the rows.
         steps: T, the length that rows are padded to.
-        batch_size: number of examples in a batch.
+        batch_size: number of examples in a batch, at most the number of rows.
+
+    Returns:
+        An increasing tuple of integers; the last is at least the length of the longest row.
 
     Raises:
         ValueError: the boundaries do not increase from 1.

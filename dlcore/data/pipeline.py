@@ -18,14 +18,18 @@ Made = TypeVar("Made")
 class ByStep(Protocol[T]):
     """A training set: ``data[step]`` is the batch of a step, the same at every call and on every process.
 
-    A set may also have a method ``rows(step, start, stop)`` that loads a part of a batch: see `rows_of`.
+    This is a protocol: any object with this method fits. A set may also have a method ``rows(step, start, stop)`` that
+    loads a part of a batch: see `rows_of`.
     """
 
     def __getitem__(self, step: int, /) -> T: ...
 
 
 class RandomAccess(Protocol):
-    """A source of examples by index, for instance the files of a folder; grain calls it a random access source."""
+    """A source of examples by index: anything with ``len(source)`` and ``source[index]``, for instance a list of paths.
+
+    This is a protocol. Grain calls such an object a random access source.
+    """
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Any: ...
@@ -33,7 +37,7 @@ class RandomAccess(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class DecodedBatches:
-    """Batches of a grain dataset, which `decoded_batches` makes.
+    """An endless training set of a grain dataset, which `decoded_batches` makes; ``data[step]`` is a dict of arrays.
 
     Transforms of grain apply to the elements:
     ``dataclasses.replace(data, elements=data.elements.map(function))``.
@@ -53,10 +57,13 @@ class DecodedBatches:
         return self.rows(step, 0, self.batch_size)
 
     def rows(self, step: int, start: int, stop: int) -> Mapping[str, np.ndarray]:
-        """The rows ``start`` to ``stop`` of ``data[step]``, equal to the bit; no other example is decoded.
+        """The rows ``start`` to ``stop - 1`` of ``data[step]``, equal to the bit; no other example is decoded.
+
+        Returns:
+            A dict of arrays ``[stop - start, ...]``.
 
         Raises:
-            ValueError: not 0 <= start < stop <= batch_size.
+            ValueError: 0 <= start < stop <= batch_size does not hold.
         """
         check_rows(start, stop, self.batch_size)
         first = step * self.batch_size
@@ -81,6 +88,9 @@ def decoded_batches(
         batch_size: number of examples in a batch; the last batch of an epoch is filled up from the next epoch.
         seed: seed of the order, which differs in every epoch, and of the generators.
 
+    Returns:
+        A `DecodedBatches`: ``data[step]`` is a dict of arrays ``[batch_size, ...]``.
+
     Raises:
         ValueError: the batch size is outside 1..len(source).
 
@@ -96,7 +106,7 @@ def decoded_batches(
 
 
 def rows_of(data: ByStep[Any], step: int, start: int, stop: int) -> Any:
-    """The rows ``start`` to ``stop`` of ``data[step]``, for a process that needs no other rows.
+    """The rows ``start`` to ``stop - 1`` of ``data[step]``, for a process that needs no other rows.
 
     Every process loads its own rows of the same batch, so that the batch does not depend on the number of processes.
 
@@ -106,6 +116,9 @@ def rows_of(data: ByStep[Any], step: int, start: int, stop: int) -> Any:
         step: the step of the batch.
         start: the first row.
         stop: the row after the last one.
+
+    Returns:
+        A tree like a batch, of arrays ``[stop - start, ...]``.
 
     >>> rows_of([{"labels": np.arange(4)}, {"labels": np.arange(4, 8)}], step=1, start=2, stop=4)
     {'labels': array([6, 7])}
@@ -117,14 +130,15 @@ def rows_of(data: ByStep[Any], step: int, start: int, stop: int) -> Any:
 def prefetch(
     make: Callable[[Key], Made], keys: Iterable[Key], depth: int = 2, workers: int = 1
 ) -> Generator[Made, None, None]:
-    """Yields ``make(key)`` for every key in order, and makes up to ``depth`` results in advance.
+    """Returns a generator that yields ``make(key)`` for every key in order, and makes results in advance in threads.
 
-    Closing the generator cancels the calls of ``make`` that have not begun and waits for those that have.
+    Nothing is made before the first result is asked for. Closing the generator cancels the calls of ``make``
+    that have not begun and waits for those that have.
 
     Args:
         make: a function that worker threads call, for instance to read a batch and to place it on the device.
         keys: steps, or anything else; a key is taken only when its result is to be made.
-        depth: number of results that are in progress or wait after the one that was delivered last.
+        depth: the largest number of results that are made in advance: they are in progress or wait to be yielded.
         workers: number of threads; more than one pays if ``make`` releases the interpreter's lock. The results keep
             the order of the keys for any number.
 

@@ -20,8 +20,8 @@ def japanese_vowels() -> tuple[Batch, Batch]:
     warping 0.949, logistic regression on means and standard deviations 0.962.
 
     Returns:
-        ``(train, test)`` with ``inputs [N, 29, 12]`` as published, ``lengths`` in 7..29 and ``labels`` in 0..8. The
-        file ``japanese_vowels.txt`` beside this module names the source of the numbers.
+        ``(train, test)``, two batches with ``inputs [N, 29, 12]`` as published, ``lengths [N]`` in 7..29 and
+        ``labels [N]`` in 0..8. The file ``japanese_vowels.txt`` beside this module names the source of the numbers.
     """
     with np.load(Path(__file__).with_name("japanese_vowels.npz")) as file:
         return _part(file, "train"), _part(file, "test")
@@ -38,14 +38,16 @@ def _part(file: np.lib.npyio.NpzFile, name: str) -> Batch:
 def standardize(train: Batch, test: Batch) -> tuple[Batch, Batch]:
     """Scales both parts so that each feature of the training part has mean 0 and standard deviation 1.
 
-    Only valid steps count. Padding stays 0, which is the mean, and a constant feature becomes 0.
+    Only valid steps count. Padding becomes 0, which is the mean. A feature that is constant in the training part is
+    shifted to the mean 0, but not scaled.
 
     Args:
-        train: the training part, which determines the scale.
-        test: the test part.
+        train: the training part, which determines the scale: ``inputs [N, T, F]``, and ``lengths [N]`` if there is
+            padding.
+        test: the test part, with the same fields.
 
     Returns:
-        ``(train, test)`` with new ``inputs``.
+        ``(train, test)``, two batches with new ``inputs``.
 
     >>> train, test = standardize({"inputs": np.array([[[1.0], [3.0]]])}, {"inputs": np.array([[[5.0]]])})
     >>> train["inputs"].ravel().tolist(), test["inputs"].ravel().tolist()
@@ -63,10 +65,13 @@ def standardize(train: Batch, test: Batch) -> tuple[Batch, Batch]:
 
 
 def gaussian_noise(scale: float) -> Transform:
-    """A transform that adds normal noise to the valid steps of a batch; padding does not change.
+    """Returns a transform that adds normal noise to the valid steps of a batch; padding does not change.
 
     Args:
         scale: the standard deviation of the noise.
+
+    Returns:
+        A transform of batches with ``inputs [B, T, F]``, and ``lengths [B]`` if there is padding.
 
     Raises:
         ValueError: the scale is below 0.

@@ -1,4 +1,4 @@
-"""Normalization that counts valid places only."""
+"""Batch and layer normalization of padded batches, whose padding does not count."""
 
 from typing import Literal, TypeAlias
 
@@ -11,7 +11,11 @@ Norm: TypeAlias = Literal["batch", "layer"]
 
 
 def check_norm(norm: str | None) -> None:
-    """Raises ValueError unless the norm is None, "batch" or "layer"."""
+    """Checks the name of a norm.
+
+    Raises:
+        ValueError: it is not None, "batch" or "layer".
+    """
     if norm not in (None, "batch", "layer"):
         raise ValueError(f'norm: got {norm!r}, expected None, "batch" or "layer"')
 
@@ -26,10 +30,14 @@ def normalize(
     Args:
         norm: "batch", "layer", or None, which returns the inputs.
         inputs: ``[*batch, T, ..., C]``.
-        lengths: ``[*batch]``, the number of valid places of each row. Batch statistics count those only, and the
-            outputs after them are 0. The values there, NaN included, reach no output and no gradient. None counts all.
+        lengths: ``[*batch]`` integers, the number of valid places of each row; they are not checked. Batch statistics
+            count valid places only. Outputs after them are 0, and the values there, NaN included, reach no output and
+            no gradient. None means that all places are valid.
         train: True if "batch" takes the statistics of this batch and updates the running averages.
         name: name of the submodule.
+
+    Returns:
+        An array of the inputs' shape.
     """
     if norm is None:
         return inputs

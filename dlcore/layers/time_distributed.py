@@ -1,4 +1,4 @@
-"""Any module, applied to every time step."""
+"""Applies any module to every time step."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class TimeDistributed(nn.Module):
     With ``lengths`` the module gets zeros in place of padding, and outputs after a row's last step are 0.
 
     Attributes:
-        module: the module; it sees ``[B * T, ...]``.
+        module: the module; it is called once, with inputs ``[B * T, ...]``.
 
     >>> layer = TimeDistributed(nn.Dense(4))
     >>> layer.init_with_output(jax.random.key(0), jax.numpy.ones((2, 3, 5)))[0].shape
@@ -24,7 +24,7 @@ class TimeDistributed(nn.Module):
     module: nn.Module
 
     def __call__(self, inputs: jax.Array, lengths: jax.Array | None = None, **options: Any) -> jax.Array:
-        """Applies the module.
+        """Applies the module to all time steps: ``[B, T, ...]``, where the last dimensions are those of its outputs.
 
         Args:
             inputs: ``[B, T, ...]``.
@@ -32,7 +32,7 @@ class TimeDistributed(nn.Module):
             **options: keywords of the module's call, such as ``train``.
 
         Raises:
-            ValueError: the inputs have no time dimension, or the lengths do not fit.
+            ValueError: the inputs have fewer than 3 dimensions, or the lengths do not fit.
             TypeError: the lengths are not an array of integers.
         """
         if inputs.ndim < 3:

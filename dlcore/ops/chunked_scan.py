@@ -1,7 +1,7 @@
 """Runs a long sequence in windows.
 
-Chunks are computed again for the gradient, which saves memory. Truncated windows end the gradient's way back
-(truncated backpropagation through time).
+A window is either a chunk, whose states are computed again for the gradient to save memory, or a truncated window, at
+whose first step the gradient stops (truncated backpropagation through time).
 """
 
 import functools
@@ -14,19 +14,21 @@ from jax import lax
 
 Tree: TypeAlias = Any
 Window: TypeAlias = Callable[[Tree, Tree, int | jax.Array], tuple[Tree, Tree]]
-"""``carry, inputs [B, steps, ...], time of the first step -> carry, outputs [B, steps, ...]``."""
+"""A function ``carry, inputs [B, steps, ...], index of the first step -> carry, outputs [B, steps, ...]``."""
 
 
 class Loop(NamedTuple):
-    """How a sequence is run.
+    """How a sequence of T steps is run.
 
     Attributes:
-        reverse: runs from the last step to the first; a shorter row begins at its own last step.
-        unroll: number of steps in one iteration of the compiled loop. With two steps an iteration the state is
+        reverse: True runs from the last step to the first; a shorter row begins at its own last step.
+        unroll: number of steps in one iteration of the compiled loop. With two steps in one iteration the state is
             copied half as often.
-        time_chunk: number of steps after which the state is kept. The states in between are computed again for
-            the gradient, so that memory grows with ``T / time_chunk + time_chunk`` states. None keeps every state.
-        truncate: number of steps after which the gradient's way back ends (truncated BPTT). None never ends it.
+        time_chunk: number of steps in one chunk. For the gradient only the state at the start of each chunk is kept,
+            and the states within a chunk are computed again, so that memory grows with
+            ``T / time_chunk + time_chunk`` states. None keeps every state.
+        truncate: number of steps in one truncated window; no gradient passes from one window to an earlier one
+            (truncated BPTT). None means that the gradient passes through all steps.
     """
 
     reverse: bool = False
@@ -36,16 +38,16 @@ class Loop(NamedTuple):
 
 
 def chunked_scan(window: Window, carry: Tree, inputs: Tree, loop: Loop) -> tuple[Tree, Tree]:
-    """Runs ``window`` over inputs ``[B, T, ...]``: all at once, or in truncated windows of rematerialized chunks.
+    """Runs ``window`` over a whole sequence: in one call, or in truncated windows, chunks, or both.
 
     Args:
-        window: runs any number of consecutive steps.
-        carry: the state before the first step.
-        inputs: arrays ``[B, T, ...]``.
-        loop: the direction and the sizes of the windows; ``unroll`` is the business of ``window``.
+        window: a function that runs any number of consecutive steps, see `Window`.
+        carry: the state before the first step, a tree of arrays.
+        inputs: a tree of arrays ``[B, T, ...]``.
+        loop: the direction and the sizes of the windows. ``unroll`` has no effect here: ``window`` must apply it.
 
     Returns:
-        The final carry and the outputs ``[B, T, ...]``.
+        The pair of the final carry and the outputs, a tree of arrays ``[B, T, ...]``.
     """
     if loop.time_chunk is not None:
         window = functools.partial(_scan_pieces, window, loop.time_chunk, loop.reverse, True)

@@ -11,15 +11,16 @@ Tree: TypeAlias = Any
 
 
 def largest(gradient: Tree) -> jax.Array:
-    """``m = max |g|`` over all leaves, a scalar. It is NaN if any entry is, and 0 if there is no entry."""
+    """A scalar array: ``m = max |g|`` over all entries of a tree of arrays, NaN if any entry is, 0 if there is none."""
     maxima = [jnp.max(jnp.abs(at_least_float32(leaf)), initial=0) for leaf in jax.tree.leaves(gradient)]
     return jax.tree.reduce(jnp.maximum, maxima, jnp.zeros(()))
 
 
 def norm(gradient: Tree) -> jax.Array:
-    """``|g| = m |g / m|`` over all leaves, so that the squares of 1e20 and 1e-30 stay within float32.
+    """A scalar array: the Euclidean norm ``|g|`` over all entries of a tree of arrays.
 
-    The norm is NaN if an entry is not finite.
+    It is computed as ``m |g / m|`` with `largest` m, so that the squares of 1e20 and 1e-30 stay within float32. The
+    norm is NaN if an entry is not finite.
 
     >>> float(norm({"kernel": jnp.full(4, 1e20)})) == float(jnp.float32(2e20))
     True
@@ -29,10 +30,20 @@ def norm(gradient: Tree) -> jax.Array:
 
 
 def clip(gradient: Tree, threshold: float) -> Tree:
-    """``if |g| > threshold: g <- threshold * g / |g|`` (lecture: gradient clipping; Pascanu et al. 2013).
+    """The gradient, rescaled to a norm of ``threshold`` if its norm is larger:
+
+        if |g| > threshold: g <- threshold * g / |g|        (lecture: gradient clipping; Pascanu et al. 2013)
 
     A clipped float32 gradient with entries of 1e20 has the threshold as its norm. Without the scaling of `norm` its
-    squared norm would be infinite and the clipped gradient 0. Entries that are not finite stay as they are.
+    squared norm would be infinite and the clipped gradient 0. A gradient with an entry that is not finite is returned
+    unchanged.
+
+    Args:
+        gradient: a tree of arrays; ``|g|`` is the norm over all of them together.
+        threshold: the largest norm.
+
+    Returns:
+        A tree of arrays with the same structure, shapes and dtypes.
 
     >>> clip(jnp.array([3e20, 4e20]), 1.0).round(3).tolist()
     [0.6000000238418579, 0.800000011920929]

@@ -24,15 +24,19 @@ def convolve(signal: ArrayLike, kernel: ArrayLike, mode: Mode = "full", method: 
     """Convolution, ``y[n] = sum_k x[k] h[n - k]``, in any number of dimensions (lecture: flip, shift, multiply).
 
     Args:
-        signal: x, with as many dimensions as the kernel. Integers become float32.
-        kernel: h.
+        signal: x, with N entries along a dimension, and without batch or channels. Integers become float32.
+        kernel: h, with F entries along a dimension and as many dimensions as the signal.
         mode: the outputs that are returned. ``"full"`` returns every n where signal and kernel overlap, N + F - 1
-            of them. ``"same"`` returns the N where the kernel's origin, its middle, lies on the signal. ``"valid"``
-            returns the N - F + 1 where the whole kernel lies on the signal.
+            of them in each dimension. ``"same"`` returns the N where the kernel's origin, its middle, lies on the
+            signal. ``"valid"`` returns the N - F + 1 where the whole kernel lies on the signal.
         method: ``"direct"`` or ``"fft"``; ``"auto"`` takes the cheaper one.
 
+    Returns:
+        y, an array with as many dimensions as the signal, in the signal's dtype.
+
     Raises:
-        ValueError: ranks differ, an array is empty, or the kernel is larger than the signal in mode ``"valid"``.
+        ValueError: ranks differ or are 0, an array is empty, the kernel is larger than the signal in mode
+            ``"valid"``, or mode or method is unknown.
         TypeError: the numbers are not real.
 
     >>> convolve([0.5, 0.5, 0.5], [3, 2, 1]).tolist()
@@ -47,8 +51,8 @@ def correlate(
 ) -> jax.Array:
     """Correlation, ``y[n] = sum_k x[n + k] h[k]``: convolution with the kernel rotated by 180 degrees.
 
-    Arguments and errors are those of `convolve`. In mode ``"full"`` the first output is that of the first overlap,
-    n = 1 - F.
+    Arguments, result and errors are those of `convolve`. In mode ``"full"`` the first output is that of the first
+    overlap, n = 1 - F.
 
     >>> correlate([1.0, 2, 3, 4], [1, 0, -1], mode="valid").tolist()
     [-2.0, -2.0]
@@ -90,20 +94,20 @@ def correlate_channels(
         inputs: X, ``[B, *spatial, D1]``: sequences ``[B, T, C]``, images ``[B, H, W, C]``, ...
         kernel: F, ``[*kernel_size, D1 / groups, K]``, K filters that extend the full depth of their group.
         strides: S, pixels from one application to the next.
-        padding: P zeros on every border, or a pair (before, after) for each dimension. ``"VALID"`` is 0. ``"SAME"``
-            puts (F - 1)/2 zeros before and as many after as give ceil(N/S) outputs. ``"CAUSAL"``, for sequences,
-            puts all zeros before.
-        dilation: pixels between neighboring weights of a filter.
+        padding: P zeros on every border, or a number or a pair (before, after) for each dimension. ``"VALID"`` is 0.
+            ``"SAME"`` puts (F - 1)/2 zeros before and as many after as give ceil(N/S) outputs. ``"CAUSAL"``, for
+            sequences, puts all F - 1 zeros before. With dilation F is the number of pixels that a filter spans.
+        dilation: distance in pixels of neighboring weights of a filter.
         groups: number of groups into which the channels are cut. A group sees only its own channels.
         remainder: what to do if the stride does not divide the size, see `sizes.output_size`.
         method: ``"fft"`` computes the same product faster for long kernels; ``"auto"`` takes the cheaper method.
 
     Returns:
-        O, ``[B, *output sizes, K]``.
+        O, ``[B, *outputs, K]``, in the dtype of the inputs.
 
     Raises:
-        ValueError: ranks, channels, groups or sizes do not fit.
-        TypeError: the inputs are not real floating point numbers.
+        ValueError: ranks, channels, groups or sizes do not fit, or an option is unknown.
+        TypeError: the inputs are not real floating point numbers, or a stride, dilation or padding is not an integer.
 
     >>> image = jnp.arange(9.0).reshape(1, 3, 3, 1)
     >>> correlate_channels(image, jnp.ones((2, 2, 1, 1)))[0, :, :, 0].tolist()
@@ -120,7 +124,16 @@ def correlate_channels(
 
 
 def check_shapes(input_shape: Sequence[int], kernel_shape: Sequence[int], groups: int) -> None:
-    """Raises ValueError unless a kernel of this shape fits inputs of this shape, group by group."""
+    """Checks that a kernel fits inputs.
+
+    Args:
+        input_shape: ``[B, *spatial, D1]``.
+        kernel_shape: ``[*kernel_size, D1 / groups, K]``.
+        groups: number of groups of channels, a divisor of D1 and K.
+
+    Raises:
+        ValueError: the ranks do not agree, or channels and groups do not.
+    """
     rank = len(kernel_shape) - 2
     if rank < 1 or len(input_shape) != rank + 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Correlation without the Fourier transform.
+"""Correlation that is computed without the Fourier transform.
 
 XLA's own convolution is slow on a CPU for grouped, depthwise and single-channel inputs. These are computed here in
 faster ways that give the same product and gradients.
@@ -22,13 +22,19 @@ MAX_SLICES = 32
 
 
 def correlate_direct(inputs: jax.Array, kernel: jax.Array, geometry: Geometry, groups: int) -> jax.Array:
-    """`convolution.correlate_channels` without the Fourier transform.
+    """`convolution.correlate_channels`, computed without a Fourier transform.
+
+    XLA computes the product, or on a CPU a faster sum over taps or groups where there is one. Arguments are not
+    checked.
 
     Args:
         inputs: ``[B, *spatial, D1]``.
         kernel: ``[*kernel_size, D1 / groups, K]``.
-        geometry: where the kernel lies.
+        geometry: window, strides, padding and dilation, see `sizes.Geometry`.
         groups: number of groups of channels.
+
+    Returns:
+        ``[B, *outputs, K]``.
     """
     if jax.default_backend() != "cpu":
         return _correlate(inputs, kernel, geometry, groups)
@@ -44,10 +50,11 @@ def correlate_direct(inputs: jax.Array, kernel: jax.Array, geometry: Geometry, g
 
 
 def has_few_weights(kernel_shape: Sequence[int]) -> bool:
-    """True if one channel meets filters of few weights, as in the first layer over a waveform or a gray image.
+    """True if a kernel ``[*kernel_size, depth, K]`` has depth 1 and at most K / 3 and `MAX_SLICES` weights per filter.
 
-    For such filters the sum over taps was 1.1 to 6 times faster than XLA's convolution on a CPU, and the kernel's
-    gradient as a product of patches 1.5 to 5 times. With more weights than a third of the features both were slower.
+    The first layer over a waveform or a gray image often has such filters. For them the sum over taps was 1.1 to 6
+    times faster than XLA's convolution on a CPU, and the kernel's gradient as a product of patches 1.5 to 5 times. With
+    more weights than K / 3 both were slower.
     """
     *window, depth, features = kernel_shape
     taps = math.prod(window)
@@ -119,14 +126,22 @@ def _correlate_patches(inputs: jax.Array, kernel: jax.Array, geometry: Geometry)
 
 
 def pad(inputs: jax.Array, geometry: Geometry, value: float) -> jax.Array:
-    """Inputs with the padding that the geometry asks for."""
+    """Inputs ``[B, *spatial, C]`` with ``value`` in all cells of the geometry's padding: ``[B, *padded, C]``."""
     if not any(map(any, geometry.padding)):
         return inputs
     return jnp.pad(inputs, ((0, 0), *geometry.padding, (0, 0)), constant_values=value)
 
 
 def window_cells(padded: jax.Array, geometry: Geometry) -> list[jax.Array]:
-    """One strided slice ``[B, *outputs, C]`` for each cell of the window, in reading order."""
+    """For each cell of the window, in reading order, the pixels on which it lies in all applications of the window.
+
+    Args:
+        padded: the result of `pad`, ``[B, *padded, C]``.
+        geometry: the geometry of the windows.
+
+    Returns:
+        A list with one strided slice ``[B, *outputs, C]`` for each cell.
+    """
     return [
         padded[
             :,

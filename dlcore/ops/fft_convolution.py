@@ -17,13 +17,16 @@ def correlate_by_fft(inputs: jax.Array, kernel: jax.Array, geometry: Geometry, g
 
     The circular product has the length of the padded inputs. It wraps around only at outputs whose window does not
     lie within the inputs, and these are not used. Strides take every S-th of the dense outputs; dilation spreads the
-    kernel.
+    kernel. Arguments are not checked.
 
     Args:
-        inputs: ``[B, *spatial, D1]``.
-        kernel: ``[*kernel_size, D1 / groups, K]``.
-        geometry: where the kernel lies.
+        inputs: X, ``[B, *spatial, D1]``.
+        kernel: F, ``[*kernel_size, D1 / groups, K]``.
+        geometry: window, strides, padding and dilation, see `sizes.Geometry`.
         groups: number of groups of channels.
+
+    Returns:
+        ``[B, *outputs, K]``, in the dtype of the inputs.
     """
     rank = len(geometry.window)
     padded = at_least_float32(pad(inputs, geometry, 0))  # there is no transform of half precision
@@ -46,8 +49,14 @@ def correlate_by_fft(inputs: jax.Array, kernel: jax.Array, geometry: Geometry, g
 def fft_is_cheaper(input_shape: Sequence[int], kernel_shape: Sequence[int], geometry: Geometry) -> bool:
     """True if the Fourier transform is clearly cheaper than the direct product, by a count of operations.
 
-    A transform has N log2 N operations a channel. One of them took as long as about 8 multiply-adds of the direct
-    product on two CPU cores. It counts double, because the transform rounds differently and should win clearly.
+    A transform of N pixels has N log2 N operations for each channel. One of them took as long as about 8 multiply-adds
+    of the direct product on two CPU cores. It counts double, because the transform rounds differently and should win
+    clearly.
+
+    Args:
+        input_shape: ``[B, *spatial, D1]``.
+        kernel_shape: ``[*kernel_size, D1 / groups, K]``.
+        geometry: the geometry of the windows.
     """
     batch, depth, (group_depth, features) = input_shape[0], input_shape[-1], kernel_shape[-2:]
     direct = batch * math.prod(geometry.outputs) * math.prod(geometry.window) * group_depth * features

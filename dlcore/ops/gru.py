@@ -16,18 +16,18 @@ Product: TypeAlias = Callable[[jax.Array], jax.Array]
 def gates_and_candidate(
     drive: jax.Array, hidden: jax.Array, gate_product: Product, candidate_product: Product
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The GRU's gates, with the reset before the product (Cho et al. 2014, arXiv 1406.1078; lecture: GRU)
+    """The values of the GRU's gates, with the reset before the product (Cho et al. 2014, arXiv 1406.1078; lecture: GRU)
 
         z, r = sigma(D_zr + h_{t-1} U_zr),    g = tanh(D_g + (r * h_{t-1}) U_g)
 
     Args:
         drive: ``D = x_t W + b``, ``[..., 3H]``, in the order z, r, g.
         hidden: ``h_{t-1} [..., H]``.
-        gate_product: multiplies by ``U_zr``: ``[..., H] -> [..., 2H]``.
-        candidate_product: multiplies by ``U_g``: ``[..., H] -> [..., H]``.
+        gate_product: a function that multiplies by ``U_zr``: ``[..., H] -> [..., 2H]``.
+        candidate_product: a function that multiplies by ``U_g``: ``[..., H] -> [..., H]``.
 
     Returns:
-        z, r and g, each ``[..., H]``.
+        The tuple z, r, g, each ``[..., H]``.
     """
     gates, candidate = split_candidate(drive)
     z, r = jnp.split(jax.nn.sigmoid(gates + gate_product(hidden)), 2, axis=-1)
@@ -35,25 +35,27 @@ def gates_and_candidate(
 
 
 def interpolate(z: jax.Array, hidden: jax.Array, g: jax.Array) -> jax.Array:
-    """The GRU's new state: ``h_t = z * h_{t-1} + (1 - z) * g``."""
+    """The GRU's new state ``h_t = z * h_{t-1} + (1 - z) * g``; all arrays are ``[..., H]``."""
     return z * hidden + (1 - z) * g
 
 
 def split_candidate(gates: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """``[..., 3H]`` -> the part of z and r, ``[..., 2H]``, and the part of g, ``[..., H]``."""
+    """Cuts ``[..., 3H]``, in the order z, r, g, into the part of z and r ``[..., 2H]`` and that of g ``[..., H]``."""
     start = 2 * gates.shape[-1] // 3
     return gates[..., :start], gates[..., start:]
 
 
 class Saved(NamedTuple):
-    """What the differential needs from a step, each ``[B, H]`` unless its line says otherwise.
+    """What `Gru.differential` needs from a step; arrays ``[B, H]`` unless their line says otherwise.
+
+    The z of a gate is its pre-activation, the argument of its sigmoid or tanh.
 
     Attributes:
         before: ``h_{t-1}``, after dropout.
-        reset: r_t.
-        update: z_t, the slope of h_t in h_{t-1}.
-        gate_slopes: ``[B, 2H]``, the slope of h_t in the z of the update gate, and the slope of the reset gate's
-            product in the z of the reset gate.
+        reset: the reset gate r_t.
+        update: the update gate z_t, which is the slope of h_t in h_{t-1} if the gates are constant.
+        gate_slopes: ``[B, 2H]``, the slope of h_t in the update gate's z, and the slope of r times what r multiplies
+            in the reset gate's z.
         candidate_slope: the slope of h_t in the z of g.
     """
 
@@ -74,7 +76,7 @@ class Gru(NamedTuple):
         h_t = z * h_{t-1} + (1 - z) * g
 
     Attributes:
-        reset: whether r multiplies before or after the product with U_g.
+        reset: "before" or "after": where r multiplies, before or after the product with U_g.
     """
 
     reset: Literal["before", "after"] = "before"

@@ -12,19 +12,20 @@ from dlcore.ops.arrays import expand_to_rank, where_rows
 def check_lengths(
     lengths: jax.Array, input_shape: Sequence[int], batch_rank: int = 1, name: str = "lengths"
 ) -> None:
-    """Raises unless ``lengths`` gives the number of valid steps of each row of inputs ``[*batch, T, ...]``.
+    """Checks that lengths fit inputs ``[*batch, T, ...]``: one number of valid steps, 0 to T, for each row.
 
-    Under ``jax.jit`` the values are unknown and cannot raise. There, a length below 0 counts as 0, one above T as T.
+    Under ``jax.jit`` the values are unknown and are not checked. There `valid_steps` counts a length below 0 as 0 and
+    one above T as T.
 
     Args:
         lengths: integers ``[*batch]``.
-        input_shape: the shape of the inputs.
+        input_shape: the shape ``[*batch, T, ...]`` of the inputs.
         batch_rank: number of batch dimensions.
         name: what error messages call the lengths.
 
     Raises:
-        TypeError: the lengths are not an array of integers.
-        ValueError: their shape is not the batch's, or a known value lies outside 0..T.
+        TypeError: the lengths are not an array of integers (a list is not one).
+        ValueError: their shape is not ``[*batch]``, or a known value lies outside 0..T.
     """
     batch, steps = tuple(input_shape[:batch_rank]), input_shape[batch_rank]
     if not hasattr(lengths, "dtype"):
@@ -50,7 +51,7 @@ def check_lengths(
 
 
 def valid_steps(lengths: jax.Array, steps: int) -> jax.Array:
-    """The mask ``[*batch, T]`` of the steps before each row's end.
+    """A boolean mask ``[*batch, T]``, True before each row's end, for lengths ``[*batch]`` and T = ``steps``.
 
     >>> valid_steps(jnp.array([0, 2]), 3).tolist()
     [[False, False, False], [True, True, False]]
@@ -59,17 +60,28 @@ def valid_steps(lengths: jax.Array, steps: int) -> jax.Array:
 
 
 def time_mask(inputs: jax.Array, lengths: jax.Array) -> jax.Array:
-    """`valid_steps` in a shape that broadcasts to inputs ``[*batch, T, ...]``: ``[*batch, T, 1, ...]``."""
+    """A boolean mask ``[*batch, T, 1, ...]``, True before each row's end, to broadcast against the inputs.
+
+    Args:
+        inputs: ``[*batch, T, ...]``; only their shape counts.
+        lengths: ``[*batch]`` integers. They give the number of batch axes and are not checked.
+    """
     return expand_to_rank(valid_steps(lengths, inputs.shape[lengths.ndim]), inputs.ndim)
 
 
 def zero_padding(inputs: jax.Array, lengths: jax.Array) -> jax.Array:
-    """Inputs ``[*batch, T, ...]`` with exactly 0 in the padding, which may hold anything, NaN included."""
+    """Inputs ``[*batch, T, ...]`` with exactly 0 after each row's end, where they may hold anything, NaN included.
+
+    ``lengths [*batch]`` are not checked.
+    """
     return jnp.where(time_mask(inputs, lengths), inputs, jnp.zeros((), inputs.dtype))
 
 
 def last_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
     """Each row's last valid step: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros.
+
+    Without ``lengths [B]`` it is the last of all T steps. Errors are those of `check_lengths`. Under ``jax.jit``, where
+    values are not checked, a length above T gives NaN.
 
     >>> last_over_time(jnp.array([[1.0, 2.0, 0.0]]), jnp.array([2])).tolist()
     [2.0]
@@ -84,6 +96,8 @@ def last_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.
 def mean_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
     """The mean over each row's valid steps: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros.
 
+    Without ``lengths [B]`` all steps are valid. Errors are those of `check_lengths`.
+
     >>> mean_over_time(jnp.array([[1.0, 2.0, 9.0]]), jnp.array([2])).tolist()
     [1.5]
     """
@@ -96,6 +110,8 @@ def mean_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.
 
 def max_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
     """The maximum over each row's valid steps: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros.
+
+    Without ``lengths [B]`` all steps are valid. Errors are those of `check_lengths`.
 
     >>> max_over_time(jnp.array([[-1.0, -2.0, 9.0]]), jnp.array([2])).tolist()
     [-1.0]

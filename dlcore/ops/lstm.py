@@ -15,14 +15,14 @@ GATES = ("input", "forget", "output")
 
 
 class Gates(NamedTuple):
-    """Values inside one step, each ``[..., H]`` unless its line says otherwise.
+    """Values of the gates in one step, arrays ``[..., H]`` unless their line says otherwise.
 
     Attributes:
-        sigmoids: i, f and o side by side, ``[..., 3H]``.
+        sigmoids: ``[..., 3H]``, the gates i, f and o side by side.
         f: the forget gate.
         o: the output gate.
         g: the candidate.
-        squashed: ``tanh(c_t)``, of the normalized c_t if the cell normalizes it.
+        squashed: ``tanh(normalize(c_t))``, which is ``tanh(c_t)`` for a cell that does not normalize.
     """
 
     sigmoids: jax.Array
@@ -41,12 +41,12 @@ def gated_update(
         c_t = f * c_{t-1} + i * g,    h_t = o * tanh(normalize(c_t))
 
     Args:
-        z: pre-activations ``z_t [..., 4H]`` of i, f, o and g.
+        z: pre-activations ``z_t [..., 4H]``, in the order i, f, o, g; each gate has its own H columns.
         cell: ``c_{t-1} [..., H]``.
-        normalize: what is applied to c_t before its tanh; the plain LSTM applies nothing.
+        normalize: a function that is applied to c_t before its tanh; the default changes nothing.
 
     Returns:
-        ``(c_t, h_t)`` and the gates.
+        The pair of the new carry ``(c_t, h_t)``, each ``[..., H]``, and the values of the gates.
     """
     z_gates, z_candidate = jnp.split(z, [3 * cell.shape[-1]], axis=-1)
     sigmoids, g = jax.nn.sigmoid(z_gates), jnp.tanh(z_candidate)
@@ -57,11 +57,14 @@ def gated_update(
 
 
 class Saved(NamedTuple):
-    """What the differential needs from a step: ``h_{t-1}`` and slopes.
+    """What `Lstm.differential` needs from a step: ``h_{t-1}`` and slopes.
+
+    The z of a gate is its pre-activation, the argument of its sigmoid or tanh.
 
     Attributes:
         before: ``h_{t-1} [B, H]``, after dropout.
-        gate_slopes: ``[B, 4H]``, the slopes of c_t in the z of i, f and g, and of h_t in the z of o.
+        gate_slopes: ``[B, 4H]``, in the order i, f, o, g: the slope of c_t in the z of i, f and g, of h_t in that
+            of o.
         forget: ``[B, H]``, the slope of c_t in c_{t-1}.
         cell_slope: ``[B, H]``, the slope of h_t in c_t.
     """

@@ -44,12 +44,16 @@ def max_pool(
         remainder: what to do if the stride does not divide the size, see `sizes.output_size`.
         ties: if several cells are the largest, the ``"first"`` in reading order gets the whole gradient, or they
             ``"split"`` it.
-        lengths: ``[B]``, the number of valid places of each row in the first spatial dimension. Cells in the padding
-            do not count; outputs after `sizes.output_lengths` are 0.
+        lengths: ``[B]`` integers, the number of valid places of each row in the first spatial dimension. Cells after
+            them do not count; outputs after `sizes.output_lengths` are 0.
+
+    Returns:
+        ``[B, *outputs, C]``.
 
     Raises:
-        ValueError: the window does not fit the inputs, in rank or in size, or lies wholly in the padding.
-        TypeError: the inputs are not real floating point numbers.
+        ValueError: the window does not fit the inputs, in rank or in size; a window lies wholly in the padding; the
+            lengths do not fit; or an option is unknown.
+        TypeError: the inputs are not real floating point numbers, or a number or the lengths are not integers.
 
     >>> grid = jnp.array([[1.0, 1, 2, 4], [5, 6, 7, 8], [3, 2, 1, 0], [1, 2, 3, 4]])[None, :, :, None]
     >>> max_pool(grid)[0, :, :, 0].tolist()
@@ -74,10 +78,10 @@ def avg_pool(
     remainder: Remainder = "error",
     lengths: jax.Array | None = None,
 ) -> jax.Array:
-    """The mean of each window's cells. Cells in the padding do not count, nor do those after a row's end.
+    """The mean of each window's cells, ``[B, *outputs, C]``; cells in the padding or after a row's end do not count.
 
     In the backward pass every cell that counted gets the same share of the gradient. Arguments and errors are those
-    of `max_pool`.
+    of `max_pool`, without dilation and ties.
 
     >>> avg_pool(jnp.arange(16.0).reshape(1, 4, 4, 1))[0, :, :, 0].tolist()
     [[2.5, 4.5], [10.5, 12.5]]
@@ -98,8 +102,12 @@ def global_max_pool(
 ) -> jax.Array:
     """The largest value of each channel's map, ``[B, *spatial, C]`` -> ``[B, C]``.
 
-    With ``lengths [B]`` only the cells before each row's end count. A row of length 0 gives 0.
-    Errors are those of `max_pool`.
+    With ``lengths [B]`` only the cells before each row's end in the first spatial dimension count. A row of length 0
+    gives 0. ``ties`` is as in `max_pool`.
+
+    Raises:
+        ValueError: the inputs have no spatial dimension or an empty one, or the lengths do not fit.
+        TypeError: the inputs are not real floating point numbers, or the lengths are not integers.
 
     >>> global_max_pool(jnp.array([[[1.0], [5.0], [9.0]]]), jnp.array([2])).tolist()
     [[5.0]]
@@ -120,8 +128,9 @@ def global_max_pool(
 def global_avg_pool(inputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
     """The mean of each channel's map, ``[B, *spatial, C]`` -> ``[B, C]``.
 
-    With ``lengths [B]`` only the cells before each row's end count. A row of length 0 gives 0.
-    Errors are those of `max_pool`.
+    With ``lengths [B]`` only the cells before each row's end in the first spatial dimension count. A row of length 0
+    gives 0. Errors are those of `global_max_pool`. Under ``jax.jit`` a length above the size, which is not checked
+    there, makes the mean too small.
 
     >>> global_avg_pool(jnp.array([[[1.0], [5.0], [9.0]]]), jnp.array([2])).tolist()
     [[3.0]]
@@ -139,12 +148,13 @@ def channel_pool(inputs: jax.Array, size: int, kind: Literal["max", "average"] =
     """Pools over neighboring channels instead of places: ``[..., C]`` -> ``[..., C / size]``.
 
     Args:
-        inputs: maps of any rank.
+        inputs: ``[..., C]``, maps of any rank.
         size: number of channels in a group, a divisor of C.
         kind: ``"max"`` takes the largest value of each group (maxout, Goodfellow et al. 2013), ``"average"`` the mean.
 
     Raises:
         ValueError: ``size`` does not divide C, or ``kind`` is unknown.
+        TypeError: ``size`` is not an integer.
 
     >>> channel_pool(jnp.array([[1.0, 3.0, 2.0, 0.0]]), 2).tolist()
     [[3.0, 2.0]]

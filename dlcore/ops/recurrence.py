@@ -4,9 +4,9 @@ A gated cell's step is
 
     z_t = x_t W + h_{t-1} U + b,    carry_t = gates(carry_{t-1}, z_t)
 
-so its differential is ``dz_t = D_t + dh_{t-1} U``, where ``D = x dW + h dU + dx W + db`` of ALL steps takes a few
-matrix products outside the loop. `gated_scan` states only that differential. JAX derives its transpose, which is
-backpropagation through time with the weights' gradient as one product after the loop. Forward mode, second
+so its differential is ``dz_t = D_t + dh_{t-1} U``. The term ``D = x dW + h dU + dx W + db`` of ALL steps is computed
+by a few matrix products outside the loop. `gated_scan` states only that differential. JAX derives its transpose,
+which is backpropagation through time with the weights' gradient as one product after the loop. Forward mode, second
 derivatives, ``vmap``, rematerialization and sharding need nothing more.
 """
 
@@ -30,7 +30,7 @@ class Kernels(NamedTuple):
         input_kernel: W ``[F, G * H]``.
         recurrent_kernel: U ``[H, G * H]``, or None without feedback.
         bias: b ``[G * H]``, or None.
-        recurrent_bias: ``[H]``, which only the GRU that resets after the product has, or None.
+        recurrent_bias: ``[H]``, a second bias of g in the GRU that resets after the product; None for other cells.
     """
 
     input_kernel: jax.Array
@@ -40,12 +40,12 @@ class Kernels(NamedTuple):
 
 
 def dropped(hidden: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """``h * mask``, or h without a mask."""
+    """``h * mask``, which has the shape of h; h itself if the mask is None."""
     return hidden if mask is None else hidden * mask
 
 
 def pre_activations(weights: Kernels, inputs: jax.Array, hidden: jax.Array) -> jax.Array:
-    """``z = x W + h U + b``: ``[..., F], [..., H] -> [..., G * H]``."""
+    """``z = x W + h U + b``: ``[..., F], [..., H] -> [..., G * H]``, without the terms whose weights are None."""
     z = times(inputs, weights.input_kernel)
     z = z if weights.recurrent_kernel is None else z + hidden @ weights.recurrent_kernel
     return z if weights.bias is None else z + weights.bias
@@ -54,10 +54,14 @@ def pre_activations(weights: Kernels, inputs: jax.Array, hidden: jax.Array) -> j
 def gate_values(
     names: Sequence[str], weights: Kernels, inputs: jax.Array, hidden: jax.Array
 ) -> dict[str, jax.Array]:
-    """The gates ``sigma(x W + h U + b)`` by name: ``[..., F], [..., H] -> [..., H]`` each.
+    """A dict with the value of each gate, ``sigma(x W + h U + b) [..., H]``, by its name.
 
-    The kernels hold these gates first and the candidate g after them. The gates of the lecture's LSTM are i, f and o,
-    those of its GRU z and r.
+    Args:
+        names: the gates in the order of the kernels, which hold the candidate g after them. The gates of the lecture's
+            LSTM are i, f and o, those of its GRU z and r.
+        weights: the kernels of all gates and the candidate.
+        inputs: x, ``[..., F]``.
+        hidden: h, ``[..., H]``.
     """
     width = len(names) * hidden.shape[-1]
     gate_weights = jax.tree.map(lambda kernel: kernel[..., :width], weights._replace(recurrent_bias=None))
@@ -66,25 +70,29 @@ def gate_values(
 
 
 def times(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
-    """``x W``. A single feature is multiplied elementwise, which the compiler fuses with the operations after it."""
+    """``x W``: ``[..., F], [F, N] -> [..., N]``; elementwise if F is 1, which XLA fuses with what follows."""
     return inputs * kernel[0] if kernel.shape[0] == 1 else inputs @ kernel
 
 
 def times_transposed(hidden: jax.Array, transposed: jax.Array) -> jax.Array:
-    """``h U`` from ``U^T``. Its transpose, which every step of the backward pass computes, is then a plain product."""
+    """The product ``h U`` from ``h [B, H]`` and the transposed kernel ``U^T [N, H]``: ``[B, N]``.
+
+    Its derivative, which every step of the backward pass computes, is then a product with U^T as it is stored.
+    """
     return lax.dot_general(hidden, transposed, (((1,), (1,)), ((), ())))
 
 
 class Equations(Protocol):
-    """One cell as pure functions, as in `ops.rnn`, `ops.lstm` and `ops.gru`. It must be hashable.
+    """Protocol: one cell as pure functions, as in `ops.rnn`, `ops.lstm` and `ops.gru`. The object must be hashable.
 
-    ``saved`` holds the arrays ``[B, ...]`` of a step that its differential needs.
+    ``carry`` is a tree of arrays ``[B, H]``. ``saved`` is a tree of the arrays ``[B, ...]`` of a step that its
+    differential needs.
     """
 
     def step(
         self, weights: Kernels, carry: Tree, inputs: jax.Array, mask: jax.Array | None = None
     ) -> tuple[Tree, Tree]:
-        """``carry_{t-1}, x_t -> carry_t, saved_t``; a dropout mask ``[B, H]`` multiplies the h that meets U."""
+        """``carry_{t-1}, x_t [B, F] -> carry_t, saved_t``; a dropout mask ``[B, H]`` multiplies the h that meets U."""
         ...
 
     def hidden(self, carry: Tree) -> jax.Array:
@@ -92,15 +100,15 @@ class Equations(Protocol):
         ...
 
     def drive(self, weights: Kernels, inputs: jax.Array, saved: Tree) -> jax.Array:
-        """``z`` of any number of steps as a function of weights and inputs; ``saved`` holds the states."""
+        """``z [..., G * H]`` of any number of steps from weights and inputs ``[..., F]``; ``saved`` holds the h."""
         ...
 
     def constants(self, weights: Kernels) -> Tree:
-        """The weights that the differential multiplies with in every step, in the layout it needs."""
+        """The weights by which `differential` multiplies in every step, in the layout that it needs."""
         ...
 
     def differential(self, constants: Tree, saved: Tree, carry_dot: Tree, drive_dot: jax.Array) -> Tree:
-        """``d carry_{t-1}, D_t -> d carry_t``, linear in both."""
+        """``d carry_{t-1}, D_t [B, G * H] -> d carry_t``, linear in both."""
         ...
 
 
@@ -117,13 +125,14 @@ def gated_scan(
     Args:
         equations: the cell.
         weights: its parameters.
-        carry: the initial carry, arrays ``[B, ...]``.
+        carry: the state before the first step, a tree of arrays ``[B, H]``.
         inputs: ``[B, T, F]``.
         lengths: ``[B]`` integers, the number of valid steps of each row; None if all steps are valid.
         loop: direction and windows.
 
     Returns:
-        The carry after each row's last step, and the outputs ``[B, T, H]``, which are 0 in the padding.
+        The carry after the last valid step that each row runs (the first in time if the loop is reversed), and the
+        outputs ``[B, T, H]``, which are 0 in the padding.
     """
 
     def window(carry: Tree, inputs: jax.Array, start: int | jax.Array) -> tuple[Tree, jax.Array]:
@@ -141,9 +150,10 @@ def masked_scan(
     lengths: jax.Array | None = None,
     loop: Loop = Loop(),  # noqa: B008  an immutable constant
 ) -> tuple[Tree, Any]:
-    """Runs any ``step(carry_{t-1}, x_t, t) -> carry_t, y_t`` over inputs ``[B, T, ...]``; else as `gated_scan`.
+    """Runs a function ``step(carry_{t-1}, x_t, t) -> carry_t, y_t`` over inputs ``[B, T, ...]``; else as `gated_scan`.
 
-    A step may compute in another dtype than that of the given carry. The carry is cast to it before the first step.
+    Carry and y_t are trees of arrays ``[B, ...]``; the outputs are a tree of arrays ``[B, T, ...]``. A step may compute
+    in another dtype than that of the given carry. The carry is cast to it before the first step.
     """
     first = jnp.zeros_like(inputs, shape=(len(inputs), *inputs.shape[2:]))
     after, _ = jax.eval_shape(step, carry, first, 0)
@@ -175,7 +185,11 @@ def _time_major(
 
 
 def keep_valid(valid: jax.Array | None, before: Tree, after: Tree, outputs: Tree) -> tuple[Tree, Tree]:
-    """The new carry and the outputs in rows where the step is valid; the old carry and 0 in the other rows."""
+    """The pair of carry and outputs: the new ones in rows where the step is valid, the old carry and 0 in the others.
+
+    ``valid [B]`` is boolean, or None if the step is valid in all rows. The other arguments are trees of arrays
+    ``[B, ...]``: the carry before the step, the carry after it, and the step's outputs.
+    """
     if valid is None:
         return after, outputs
     return jax.tree.map(functools.partial(where_rows, valid), after, before), jax.tree.map(

@@ -10,11 +10,11 @@ from dlcore.ops.recurrence import Kernels, dropped, pre_activations, times_trans
 
 
 class Saved(NamedTuple):
-    """What the differential needs from a step, each ``[B, H]``.
+    """What `Rnn.differential` needs from a step, arrays ``[B, H]``.
 
     Attributes:
         before: ``h_{t-1}``, after dropout.
-        slope: the derivative of the activation.
+        slope: ``f'(z_t)``, the derivative of the activation.
     """
 
     before: jax.Array
@@ -26,11 +26,11 @@ class Rnn(NamedTuple):
 
         h_t = f(x_t W + h_{t-1} U + b),    or, residual,    h_t = h_{t-1} + f(x_t W + h_{t-1} U + b)
 
-    If U is None, its term is absent. The residual form then has ``dh_t / dh_{t-1} = 1``.
+    If the recurrent kernel U is None, its term is absent. The residual form then has ``dh_t / dh_{t-1} = 1``.
 
     Attributes:
         activation: f, applied element by element.
-        residual: True if the state is added.
+        residual: True for the second equation, which adds ``h_{t-1}``.
     """
 
     activation: Callable[[jax.Array], jax.Array] = jnp.tanh

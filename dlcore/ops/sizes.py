@@ -1,4 +1,4 @@
-"""The arithmetic of sizes: how often a window fits and where it lies (lecture: key parameters)."""
+"""The arithmetic of sizes: how often a window fits, and with which padding (lecture: key parameters)."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -13,7 +13,13 @@ Remainder: TypeAlias = Literal["error", "floor", "ceil"]
 
 
 def per_dimension(name: str, value: int | Sequence[int], rank: int, minimum: int = 1) -> tuple[int, ...]:
-    """``value`` for each of ``rank`` spatial dimensions: 3 and (3, 3) mean the same at rank 2.
+    """A tuple with one integer for each of ``rank`` spatial dimensions: 3 and (3, 3) both give (3, 3) at rank 2.
+
+    Args:
+        name: what error messages call the value.
+        value: an integer, or one for each dimension.
+        rank: number of dimensions.
+        minimum: smallest allowed integer.
 
     Raises:
         ValueError: the sequence has another length, or an entry is below ``minimum``.
@@ -36,20 +42,21 @@ def output_size(
     *,
     name: str = "kernel_size",
 ) -> int:
-    """How many times a window fits: ``(N - F + 2P) / S + 1`` (lecture: key parameters).
+    """The number of times that a window fits, an int: ``(N - F + 2P) / S + 1`` (lecture: key parameters).
 
     Args:
         size: N, pixels along one dimension.
         kernel_size: F, cells of the window. With dilation the window spans ``(F - 1) * dilation + 1`` pixels.
         stride: S, pixels from one application to the next.
-        padding: P, zeros on both sides, or (before, after).
+        padding: P, the number of zeros on both sides, or a pair (before, after).
         dilation: pixels from one cell of the window to the next.
         remainder: what to do if S does not divide the size. ``"error"`` raises. ``"floor"`` drops the last pixels.
-            ``"ceil"`` adds a last window that reaches over the border, if it begins before the border.
+            ``"ceil"`` adds a last window that reaches beyond the padding, if it begins at or before the last pixel.
         name: what error messages call the window.
 
     Raises:
-        ValueError: the window does not fit, or S does not divide and ``remainder`` is ``"error"``.
+        ValueError: the window does not fit, S does not divide and ``remainder`` is ``"error"``, a number is too
+            small, or ``remainder`` is unknown.
         TypeError: an argument is not an integer.
 
     >>> output_size(6, 3), output_size(6, 3, stride=3), output_size(6, 3, padding=1)
@@ -103,16 +110,19 @@ def output_lengths(
 ) -> jax.Array:
     """`output_size` of each row of a padded batch, in the first spatial dimension, which is time.
 
-    Rows of length 0 and rows that are too short for one window have 0 outputs. Of an argument with one entry for each
-    spatial dimension only the first entry counts.
+    A row of length 0 has 0 outputs, and so has a row that is too short for one window ("SAME" and "CAUSAL" padding
+    makes room for one). Of an argument with one entry for each spatial dimension only the first entry counts.
 
     Args:
-        lengths: ``[B]`` integers, which may be traced.
+        lengths: ``[B]`` integers; they may be traced by ``jax.jit`` and are not checked.
         window: F of the convolution or pool.
         strides: S.
         padding: P, in any form that `resolve_padding` takes.
         dilation: pixels from one cell of the window to the next.
-        remainder: as in `output_size`; rows cannot raise, so ``"error"`` means ``"floor"``.
+        remainder: as in `output_size`, but ``"error"`` does not raise and means ``"floor"``.
+
+    Returns:
+        ``[B]`` integers, the number of outputs of each row.
 
     >>> output_lengths(jnp.array([0, 2, 6, 7]), 3, strides=2).tolist()
     [0, 0, 2, 3]
@@ -137,14 +147,14 @@ def _first(value: Any) -> Any:
 
 
 class Geometry(NamedTuple):
-    """Where a window lies over spatial dimensions; every field has one entry for each dimension.
+    """The geometry of the windows that move over spatial dimensions; each field has one entry for each dimension.
 
     Attributes:
-        window: F.
-        strides: S.
-        padding: zeros (before, after); with ``remainder="ceil"`` they include those under the last window.
+        window: F, the number of cells of the window.
+        strides: S, pixels from one application to the next.
+        padding: number of zeros (before, after); with ``remainder="ceil"`` they include those under the last window.
         dilation: pixels from one cell of the window to the next.
-        outputs: how many times the window is applied.
+        outputs: the number of times that the window is applied.
     """
 
     window: tuple[int, ...]
@@ -164,7 +174,21 @@ def make_geometry(
     *,
     name: str = "kernel_size",
 ) -> Geometry:
-    """The geometry of a window over ``sizes``; raises ValueError or TypeError if it does not fit."""
+    """The checked geometry of a window that moves over spatial dimensions.
+
+    Args:
+        sizes: N, the number of pixels along each dimension.
+        window: F for each dimension.
+        strides: as in `output_size`, one for all dimensions or one for each.
+        padding: any form that `resolve_padding` takes.
+        dilation: as in `output_size`, one for all dimensions or one for each.
+        remainder: as in `output_size`; it has no effect with "SAME" and "CAUSAL" padding.
+        name: what error messages call the window.
+
+    Raises:
+        ValueError: the window does not fit, as in `output_size`, or an argument has another number of entries.
+        TypeError: an argument is not an integer.
+    """
     rank = len(window)
     strides = per_dimension("strides", strides, rank)
     dilation = per_dimension("dilation", dilation, rank)
@@ -193,10 +217,23 @@ def resolve_padding(
     strides: Sequence[int],
     dilation: Sequence[int],
 ) -> tuple[tuple[int, int], ...]:
-    """Zeros (before, after) for each spatial dimension, from any form of ``padding``.
+    """The number of zeros (before, after) for each spatial dimension, from any form of ``padding``.
 
-    ``"SAME"`` puts the lecture's (F - 1)/2 zeros on the leading side at every stride; XLA's own ``SAME`` moves by a
-    pixel if the stride is 2. ``"CAUSAL"`` puts all F - 1 zeros before, so that no output sees its future.
+    ``"SAME"`` puts the lecture's (F - 1)/2 zeros before the first pixel at every stride; XLA's own ``SAME`` shifts the
+    windows by a pixel if the stride is 2. ``"CAUSAL"`` puts all F - 1 zeros before, so that no output sees its future.
+    With dilation F is the number of pixels that the window spans.
+
+    Args:
+        padding: a number of zeros for all borders; a number or a pair (before, after) for each dimension; "SAME" or
+            "VALID"; or, in one dimension, "CAUSAL".
+        sizes: N, the number of pixels along each dimension.
+        kernel_size: F for each dimension.
+        strides: S for each dimension.
+        dilation: pixels from one cell of the window to the next, for each dimension.
+
+    Raises:
+        ValueError: the name is unknown or not for this rank, the entries are too few or too many, or one is below 0.
+        TypeError: an entry is not an integer.
 
     >>> resolve_padding("SAME", (8,), (3,), (2,), (1,)), resolve_padding("CAUSAL", (8,), (3,), (1,), (2,))
     (((1, 0),), ((4, 0),))

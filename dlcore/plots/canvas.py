@@ -15,18 +15,21 @@ COLORS = {"train": "#7a8ba3", "eval": "#c1440e"}
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure with this width and height in inches."""
+    """An empty matplotlib figure with this width and height in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
 def save_figures(folder: Path, figures: Mapping[str, "Figure"]) -> Iterator[Path]:
-    """Saves each figure as ``NAME.png`` and yields its path.
+    """Saves each figure as ``NAME.png``.
 
     Args:
         folder: the folder of the files; it is made if it is missing.
         figures: figures by name.
+
+    Returns:
+        An iterator of the files' paths. Each figure is saved when the iterator comes to it, so run it to its end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, names: Sequence[str]) -> "Figure":
-    """How often each true class was predicted as each class.
+    """A matplotlib figure of one panel: how often each true class (row) was predicted as each class (column).
 
-    Numbers show all counts; colors show the mistakes only.
+    Numbers show all counts but 0; colors show the mistakes only.
 
     Args:
-        labels: ``[N]`` true classes.
-        predictions: ``[N]`` predicted classes.
+        labels: integers ``[N]``, the true classes 0 .. len(names) - 1.
+        predictions: integers ``[N]``, the predicted classes.
         names: the names of the classes.
     """
     counts = np.zeros((len(names), len(names)), int)
@@ -43,12 +43,14 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, names: Sequenc
 def worst_mistakes(
     images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], count: int = 12
 ) -> "Figure":
-    """The wrongly classified images whose true class got the smallest probabilities.
+    """A matplotlib figure of the wrongly classified images whose true class got the smallest probabilities.
+
+    The smallest probability comes first; each image has its own panel.
 
     Args:
         images: ``[N, H, W, C]``, whose first channel is shown.
-        labels: ``[N]`` true classes.
-        probabilities: ``[N, classes]``.
+        labels: integers ``[N]``, the true classes.
+        probabilities: ``[N, classes]``; the class with the largest one is the predicted class.
         names: the names of the classes.
         count: the largest number of images to show.
     """
@@ -81,14 +83,17 @@ def image_classifier(
     maps: Mapping[str, np.ndarray],
     names: Sequence[str],
 ) -> dict[str, "Figure"]:
-    """All figures of a network that classifies images, by name.
+    """All matplotlib figures of a network that classifies images.
 
     Args:
-        test: ``inputs [N, H, W, C]`` and ``labels [N]``.
+        test: the test images, ``inputs [N, H, W, C]`` and ``labels [N]``.
         probabilities: ``[N, classes]`` for the test images.
         kernel: the kernel of the first layer, as `images.filters` takes it.
         maps: the feature maps of the first test image, as `images.feature_maps` takes them.
         names: the names of the classes.
+
+    Returns:
+        A dict of figures by name: ``confusion_matrix``, ``filters``, ``feature_maps`` and ``worst_mistakes``.
     """
     images, labels = test["inputs"], test["labels"]
     return {

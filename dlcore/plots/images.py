@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def filters(kernel: np.ndarray) -> "Figure":
-    """The filters of a first layer: negative weights are blue, positive weights red.
+    """A matplotlib figure of the filters of a first layer, one panel for each of the K filters.
+
+    Negative weights are blue, positive weights red. All panels share their colors.
 
     Args:
         kernel: ``[F, F, D1, K]``; the figure shows the mean over the D1 input channels.
@@ -35,11 +37,14 @@ def filters(kernel: np.ndarray) -> "Figure":
 
 
 def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> "Figure":
-    """One image on its way through a stack: the input, then all maps of each block.
+    """A matplotlib figure of one image on its way through a stack of blocks.
+
+    The first panel is the input in gray. Then comes one panel for each block, which tiles its K maps. Each map is
+    scaled to its own maximum, so brightness does not compare maps.
 
     Args:
         image: ``[H, W, C]``, whose first channel is shown.
-        maps: ``[H', W', K]`` arrays by the name of the block, in the order of the network.
+        maps: arrays ``[H', W', K]`` by the name of the block, in the order of the network.
     """
     figure = new_figure(3.2 * (len(maps) + 1), 3.6)
     panels = figure.subplots(1, len(maps) + 1, squeeze=False)[0]

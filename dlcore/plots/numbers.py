@@ -28,16 +28,17 @@ def number_grid(
 
     Args:
         axes: the axes to draw on.
-        values: ``[H, W]``, or ``[W]`` for a single row; the cell of a NaN stays empty.
+        values: ``[H, W]``, or ``[W]`` for a single row; the cell of a NaN has no color and no number.
         title: the text above the grid, aligned with its left edge.
         at: (x, y) of the upper left corner.
-        marked: booleans that broadcast to the values; True gives a cell a thick border.
+        marked: booleans that broadcast to ``[H, W]``; True gives a cell a thick border.
         row_labels: the labels to the left of the rows; none, or one for each row.
         column_labels: the labels below the columns; none, or one for each column.
         fontsize: the size of all text.
 
     Raises:
-        ValueError: the values are not a matrix, the marks do not broadcast to it, or the number of labels is wrong.
+        ValueError: the values are not a matrix or have no cell, the marks do not broadcast to it, or the number of
+            labels is neither 0 nor the number of rows or columns.
     """
     cells = np.atleast_2d(np.asarray(values, float))
     if cells.ndim != 2 or not cells.size:
@@ -97,6 +98,9 @@ def number_row(axes: "Axes", left: float, top: float, grids: Mapping[str, Any], 
         top: y of all grids' upper edges.
         grids: values by title, as `number_grid` takes them.
         **options: other arguments of `number_grid`, for the first grid only.
+
+    Raises:
+        ValueError: as in `number_grid`.
     """
     for title, values in grids.items():
         number_grid(axes, values, title, at=(left, top), **options)

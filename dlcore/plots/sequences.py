@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 def accuracy_by_length(
     lengths: np.ndarray, correct: np.ndarray, unit: str = "steps", bins: int = 8
 ) -> "Figure":
-    """Whether long sequences are harder than short ones: the accuracy by length, above the number of sequences.
+    """A matplotlib figure of two panels that shows whether long sequences are harder than short ones.
+
+    Above is the accuracy by length, as a line. Below are bars of the numbers of correct and of wrong sequences.
 
     Args:
-        lengths: ``[N]`` integers.
-        correct: ``[N]`` booleans, True where a sequence was classified correctly.
-        unit: the unit of the lengths.
-        bins: the largest number of bars; each bar covers equally many lengths.
+        lengths: integers ``[N]``.
+        correct: booleans ``[N]``, True where a sequence was classified correctly.
+        unit: the unit of the lengths, for the label of the axis.
+        bins: at most this many ranges of lengths, all equally wide but perhaps the last.
 
     Raises:
         ValueError: there is no sequence, the shapes differ, or bins is below 1.
@@ -73,11 +75,11 @@ def _draw_counts(axes: "Axes", counts: np.ndarray, hits: np.ndarray) -> None:
 
 
 def accuracy_by_place(correct: np.ndarray, chance: float) -> "Figure":
-    """The accuracy at each place of an answer, beside the accuracy of a guess.
+    """A matplotlib figure with one bar for each place of an answer: the accuracy there, and a line for a guess.
 
     Args:
-        correct: ``[N, places]`` booleans.
-        chance: the accuracy of a guess.
+        correct: booleans ``[N, places]``, True where an answer is correct at a place.
+        chance: the accuracy of a guess, 0 to 1.
 
     Raises:
         ValueError: ``correct`` has another rank, or no element.
@@ -100,16 +102,17 @@ def accuracy_by_place(correct: np.ndarray, chance: float) -> "Figure":
 
 
 def predicted_against_true(targets: np.ndarray, predictions: np.ndarray) -> "Figure":
-    """The predictions of a regression against its targets.
+    """A matplotlib figure of the predictions of a regression against its targets, one point for each example.
 
-    Perfect predictions lie on the diagonal. A model that knows only the mean lies on the horizontal line.
+    Perfect predictions lie on the diagonal. The predictions of a model that knows only the mean lie on the horizontal
+    line. The legend gives the mean squared error of that model and of the predictions.
 
     Args:
-        targets: ``[N]`` numbers.
-        predictions: ``[N]`` numbers.
+        targets: numbers ``[N]``.
+        predictions: numbers ``[N]``.
 
     Raises:
-        ValueError: there is no number, or the shapes differ.
+        ValueError: the targets have another rank or no number, or the shapes differ.
     """
     targets, predictions = np.asarray(targets), np.asarray(predictions)
     if not targets.size or targets.ndim != 1 or targets.shape != predictions.shape:

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
 
 def learning_curves(rows: Sequence[tuple[int, str, float]], best: str) -> "Figure":
-    """The loss, the metric that selects the best step, and the gradient's norm before and after clipping.
+    """A matplotlib figure of three panels over the training steps.
+
+    They show the loss, the metric that selects the best step, and the gradient's norm before and after clipping. The
+    first two have one line for the training batches and one for the evaluation set.
 
     Args:
         rows: triples of step, name and value, the rows of a run's ``metrics.csv``.
-        best: the evaluation metric that selects the best step.
+        best: the name, without ``eval/``, of the evaluation metric that selects the best step.
     """
     figure = new_figure(12, 3.6)
     panels = figure.subplots(1, 3)

@@ -24,22 +24,23 @@ LEVEL = "xla_backend_optimization_level"
 
 
 def run(sweep: Sweep, path: Path, memory: float | None = None) -> list[Row]:
-    """Measures the configurations that the table does not have yet.
+    """Measures the configurations that the table does not have yet, and writes them to the table.
 
-    The rows of a batch are on the disk before the next batch begins. The same configurations in the same batches give
-    the same bytes.
+    The rows of a batch are in the file before the next batch begins. The same configurations in the same batches give
+    the same bytes of the file.
 
     Args:
         sweep: what to measure.
-        path: the table, a CSV file with a row for each configuration and six digits for each measure.
+        path: the table, a CSV file with one row for each configuration. Measures that are floats have six digits.
         memory: bytes that a batch may take; None means half of what is free.
 
     Returns:
-        The table's rows of this sweep, in the order of its groups.
+        A list of the table's rows of this sweep, old and new, each a dict of texts by column, in the order of the
+        groups.
 
     Raises:
         ValueError: the file is not a table with these columns.
-        BlockingIOError: another process writes to the table.
+        BlockingIOError: the table is open elsewhere, in another process or in this one.
     """
     memory = free_memory() / 2 if memory is None else memory
     wanted = [row for group in sweep.groups for row in group.configurations()]
@@ -68,6 +69,9 @@ def batch_size(configurations: int, devices: int, bytes_each: int, memory: float
         bytes_each: bytes that a configuration takes.
         memory: bytes for a batch. Each device measures at least one configuration, even if it does not fit.
 
+    Returns:
+        The number of configurations in each batch, a multiple of ``devices``.
+
     >>> batch_size(64, 1, 10**6, 40e6), batch_size(64, 8, 10**6, 40e6), batch_size(3, 2, 10**6, 1e3)
     (32, 32, 2)
     """
@@ -78,7 +82,10 @@ def batch_size(configurations: int, devices: int, bytes_each: int, memory: float
 
 
 def free_memory() -> float:
-    """Bytes that are free on all devices of the process, or in the machine if the devices do not tell."""
+    """The number of free bytes, a float: the sum over all devices of the process.
+
+    If the devices do not tell, it is the memory that is available on the machine; off Linux, half of its memory.
+    """
     statistics = [device.memory_stats() or {} for device in jax.local_devices()]
     if all("bytes_limit" in known for known in statistics):
         return sum(known["bytes_limit"] - known["bytes_in_use"] for known in statistics)

@@ -25,7 +25,8 @@ class SharedInputs(NamedTuple):
 
     Attributes:
         labels: columns of the table, such as ``{"seed": 0}``.
-        arrays: a pytree of arrays, the first argument of `Group.measure`. The configurations share it in memory, too.
+        arrays: a pytree of arrays or numbers, the first argument of `Group.measure`. It is in memory once on
+            each device.
     """
 
     labels: Mapping[str, Any]
@@ -38,11 +39,11 @@ class Group(NamedTuple):
     Attributes:
         measure: ``measure(arrays, numbers) -> {name: scalar}`` of one configuration. It must be pure and hashable.
             Equal functions are compiled once in a process.
-        settings: what is compiled in, such as a cell and a length: columns of the table.
-        shared: what several configurations have in common.
-        numbers: the numbers of each configuration by name, over which the program is vectorized. They are columns of
-            the table, and the second argument of `measure`.
-        bytes_each: roughly how much memory a configuration takes.
+        settings: by name what is compiled in, such as a cell and a length: columns of the table.
+        shared: what several configurations have in common; all entries have arrays of the same shapes and dtypes.
+        numbers: one entry for each configuration, its numbers by name, over which the program is vectorized. They are
+            columns of the table, and, as float32 scalars, the second argument of `measure`.
+        bytes_each: roughly how many bytes of memory a configuration takes.
 
     >>> def power(arrays, numbers):
     ...     return {"power": arrays ** numbers["exponent"]}
@@ -59,11 +60,11 @@ class Group(NamedTuple):
     bytes_each: int
 
     def configurations(self) -> list[Row]:
-        """All configurations as rows of the table, without what is measured."""
+        """A list of all configurations: rows of the table, dicts of texts by column, without what is measured."""
         return [row for shared in self.shared for row in self.configurations_of(shared)]
 
     def configurations_of(self, shared: SharedInputs) -> list[Row]:
-        """The configurations with these shared inputs, one for each entry of ``numbers``."""
+        """A list like `configurations` of those with these shared inputs, one for each entry of ``numbers``."""
         rows = [{**self.settings, **shared.labels, **numbers} for numbers in self.numbers]
         return [{name: to_text(value) for name, value in row.items()} for row in rows]
 
@@ -73,7 +74,7 @@ class Sweep(NamedTuple):
 
     Attributes:
         groups: all configurations.
-        settings: columns that identify a configuration; empty where a setting does not apply.
+        settings: columns that identify a configuration; a row's text is empty where a setting does not apply.
         measures: the other columns, the names that every `Group.measure` returns.
         figures: ``figures(rows) -> {name: matplotlib figure}``, made from the table's rows.
     """

@@ -14,7 +14,9 @@ Row: TypeAlias = dict[str, str]
 
 
 class Table:
-    """The rows of a CSV file by their settings. A context manager, during which no other process can open the table.
+    """The rows of a CSV file, looked up by their settings: ``table[configuration]``, ``configuration in table``.
+
+    It is a context manager. From its construction until the context ends, the table cannot be opened a second time.
 
     If a killed process left the last row incomplete, the row is dropped, and its configuration is measured again.
 
@@ -24,8 +26,8 @@ class Table:
         measures: the other columns.
 
     Raises:
-        ValueError: the file has other columns, or a row is damaged.
-        BlockingIOError: another process has the table open.
+        ValueError: the file has other columns, or a complete row has another number of texts than columns.
+        BlockingIOError: the table is open elsewhere, in another process or in this one.
     """
 
     def __init__(self, path: Path, settings: Sequence[str], measures: Sequence[str]):
@@ -58,11 +60,12 @@ class Table:
         return self._rows[self._key(configuration)]
 
     def append(self, configurations: Sequence[Mapping[str, str]], measured: Mapping[str, np.ndarray]) -> None:
-        """Adds rows. They are on the disk when the call returns.
+        """Adds one row for each configuration. They are in the file when the call returns.
 
         Args:
-            configurations: the settings of each row.
-            measured: the measures by name, ``[N]``. If N is larger than the number of rows, the first ones count.
+            configurations: the settings of each row, texts by column. A setting that is missing is an empty text.
+            measured: the measures by name, arrays ``[N]``. If N is larger than the number of rows, the first ones
+                count.
         """
         for index, configuration in enumerate(configurations):
             measures = {name: _text(values[index]) for name, values in measured.items()}

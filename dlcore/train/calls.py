@@ -22,7 +22,14 @@ IN_FLIGHT = 2  # calls that the devices may have left to finish while the loop c
 
 
 class Due(NamedTuple):
-    """What the loop does after a step: write a row, evaluate, save a checkpoint, measure the monitor."""
+    """What the loop does after a step; each attribute is True if the loop does this.
+
+    Attributes:
+        log: write a row of training metrics.
+        evaluation: evaluate the state.
+        checkpoint: save a checkpoint.
+        monitor: measure with the experiment's monitor, if there is one.
+    """
 
     log: bool
     evaluation: bool
@@ -31,9 +38,10 @@ class Due(NamedTuple):
 
 
 def intervals(config: Config) -> tuple[int, int, int, int]:
-    """The number of steps between two rows, evaluations, checkpoints and measurements, in the order of `Due`.
+    """Four integers: the steps between two rows, two evaluations, two checkpoints and two measurements of the monitor.
 
-    The config's durations must be numbers of steps.
+    The config's durations must be numbers of steps. The last integer is ``train.steps`` if the config asks for no
+    monitor.
     """
     train = config.train
     monitor_every = train.monitor_every or train.steps
@@ -41,12 +49,12 @@ def intervals(config: Config) -> tuple[int, int, int, int]:
 
 
 def due_after(step: int, config: Config) -> Due:
-    """What is due after ``step`` updates; everything is due after the last one."""
+    """A `Due`: what the loop does after ``step`` updates. After the last update everything is True."""
     return Due(*(step % every == 0 or step == config.train.steps for every in intervals(config)))
 
 
 def split_into_calls(start: int, config: Config) -> Iterator[range]:
-    """The steps from ``start`` to the end of the run, cut into calls.
+    """Yields one range of steps for each call, from step ``start`` to the end of the run.
 
     A call has at most ``steps_per_call`` steps, and it ends where something is due (see `Due`). So a run that
     continues from the end of a call makes the same calls as a run that never stopped.
@@ -68,9 +76,10 @@ class CallInputs(NamedTuple):
     """What a call needs.
 
     Attributes:
-        steps: the steps of the call.
+        steps: the steps of the call, counted from 0.
         batch: their batches on the devices, see `Engine.batch`.
-        counts: numbers of examples and of frames in the batches.
+        counts: the number of examples and the number of frames in these batches, see `speed.count_examples`. In a job
+            of several processes, the number of frames is estimated from the rows of this process.
     """
 
     steps: range
@@ -79,7 +88,7 @@ class CallInputs(NamedTuple):
 
 
 def prefetch_calls(engine: Engine, start: int) -> Generator[CallInputs]:
-    """The inputs of every call from step ``start`` on, made ahead of time by other threads."""
+    """Yields the `CallInputs` of every call from step ``start`` on; other threads make them ahead of time."""
     config = engine.config.train
 
     def make_inputs(steps: range) -> CallInputs:
@@ -96,7 +105,9 @@ def prefetch_calls(engine: Engine, start: int) -> Generator[CallInputs]:
 
 
 class PendingCalls:
-    """The calls that the devices have not finished; waiting for a call tells whether its steps were finite.
+    """The pending calls: those that have begun and that nobody has waited for yet.
+
+    To wait for a call shows whether its steps were finite.
 
     Args:
         engine: the run's engine.
@@ -109,10 +120,10 @@ class PendingCalls:
         self._bad_steps: collections.deque[jax.Array] = collections.deque()
 
     def add(self, bad_step: jax.Array, state: TrainState) -> None:
-        """Adds a call that has begun, and waits until only a few calls are pending.
+        """Adds a call that has begun, and waits until at most 2 calls are pending; none if ``on_nan`` is ``raise``.
 
         Args:
-            bad_step: returned by the call, see `engine.Program`.
+            bad_step: the integer scalar that the call returned, see `engine.Program`.
             state: the state after the call.
 
         Raises:
@@ -122,7 +133,7 @@ class PendingCalls:
         self.wait(state, self._most)
 
     def wait(self, state: TrainState, most: int = 0) -> None:
-        """Waits until at most ``most`` calls are pending.
+        """Waits for the oldest calls until at most ``most`` calls are pending.
 
         Args:
             state: the state after the newest call.

@@ -22,6 +22,8 @@ FAILED = 1
 def initialize(mode: str) -> None:
     """Joins the other processes of the job; it must be called before JAX sees a device.
 
+    If other processes are missing after 300 s, it prints an error and ends this process.
+
     Args:
         mode: ``off``: does nothing. ``on``: joins with the variables ``DLCORE_COORDINATOR=HOST:PORT``,
             ``DLCORE_NUM_PROCESSES`` and ``DLCORE_PROCESS_ID``; without them JAX finds the job itself (Slurm,
@@ -29,7 +31,7 @@ def initialize(mode: str) -> None:
             several tasks; else ``off``.
 
     Raises:
-        ValueError: an unknown mode, or variables that do not describe a job.
+        ValueError: the mode is unknown, or the variables do not describe a job.
     """
     if mode not in ("auto", "on", "off"):
         raise ValueError(f"--distributed: got {mode!r}, expected auto, on or off")
@@ -80,10 +82,13 @@ def _limited_wait(waiting: str) -> Iterator[None]:
 
 
 def check_same_settings(settings: Mapping[str, str]) -> None:
-    """Raises ValueError in every process of a job unless all processes have the same settings.
+    """Checks that all processes of a job have the same settings; every process must call it.
 
     Args:
         settings: the text of each setting by its flag.
+
+    Raises:
+        ValueError: the settings differ; every process raises it.
     """
     texts = [f"{flag}={value}" for flag, value in settings.items()]
     first, *others = (text.split("\0") for text in _gather_texts("\0".join(texts)))
@@ -133,7 +138,7 @@ def _read_variables(coordinator: str) -> tuple[int, int]:
 
 
 def enable_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, unless JAX has another cache folder already."""
+    """Keeps compiled programs in ``dlcore/jax`` in the user's cache folder, unless JAX has a cache folder already."""
     if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(caches / "dlcore" / "jax"))

@@ -38,7 +38,7 @@ class Program(NamedTuple):
         call: ``call(state, batch) -> state, bad_step``. The new state takes the old state's buffers; ``bad_step`` is
             a copy of the new state's field, to wait for.
         compile_seconds: how long compilation took.
-        flops: number of operations in a call, see `flops.count_flops`.
+        flops: number of floating-point operations in a call on all devices, see `flops.count_flops`.
     """
 
     call: Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
@@ -54,11 +54,14 @@ class Engine:
         config: its config.
 
     Attributes:
+        experiment: the experiment.
         config: the config, in which every duration is a number of steps.
+        mesh: the ``jax.sharding.Mesh`` of the devices.
+        optimizer: the optax chain.
 
     Raises:
-        ValueError: the data does not tell what a duration needs; or settings, mesh, sharding rules, batch size and
-            micro-batches do not fit each other.
+        ValueError: the data does not tell what a duration needs; or settings, mesh, batch size and micro-batches do
+            not fit each other.
     """
 
     def __init__(self, experiment: Experiment, config: Config):
@@ -92,7 +95,11 @@ class Engine:
 
     @cached_property
     def abstract_state(self) -> TrainState:
-        """The state's shapes, types and shardings without values; a checkpoint is restored to them."""
+        """A `TrainState` of ``jax.ShapeDtypeStruct``: shapes, types and shardings, to which a checkpoint is restored.
+
+        Raises:
+            ValueError: the sharding rules do not fit the parameters or the mesh.
+        """
         shapes = jax.eval_shape(self._make_initial_state, self.experiment.train_data[0])
         rules = self.experiment.sharding_rules
         specs = parameter_specs(shapes.params, self.mesh, self.config.mesh, rules)
@@ -108,21 +115,27 @@ class Engine:
         return jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state)
 
     def initial_state(self) -> TrainState:
-        """The state at step 0; one compiled program makes it directly on its devices."""
+        """The `TrainState` at step 0; one compiled program makes it directly on its devices."""
         return jax.jit(self._make_initial_state, out_shardings=self._shardings)(self.batch(range(1)))
 
     @property
     def host_batches_per_step(self) -> int:
-        """How many batches of `host_batch` make the whole batch of a step."""
+        """How many batches as large as that of `host_batch` make the whole batch of a step."""
         return self._batch_size // (self._rows[1] - self._rows[0])
 
     def host_batch(self, step: int) -> Batch:
-        """The rows of one step's batch that this process has to load."""
+        """The rows of one step's batch that this process has to load: arrays ``[rows, ...]`` by name, on the host."""
         data = self.experiment.train_data
         return data[step] if self._rows == (0, self._batch_size) else rows_of(data, step, *self._rows)
 
     def batch(self, steps: range) -> Batch:
-        """The batch of one step on the devices; for several steps, their batches stacked along a new first axis.
+        """The batches of some steps on the devices.
+
+        Args:
+            steps: one step or several.
+
+        Returns:
+            A dict of arrays by name: ``[B, ...]`` for one step, ``[len(steps), B, ...]`` for several.
 
         Raises:
             ValueError: the batches of several steps differ in shape.
@@ -130,7 +143,14 @@ class Engine:
         return self.place_batches([self.host_batch(step) for step in steps])
 
     def place_batches(self, host_batches: Sequence[Batch]) -> Batch:
-        """The same as `batch`, from host batches that are loaded already."""
+        """The same as `batch`, from host batches that are loaded already.
+
+        Args:
+            host_batches: the `host_batch` of each step.
+
+        Raises:
+            ValueError: the batches of several steps differ in shape.
+        """
         if len(host_batches) == 1:
             return place_batch(host_batches[0], self.mesh)
         try:
@@ -143,7 +163,14 @@ class Engine:
         return place_batch(stacked, self.mesh, stacked=True)
 
     def program(self, batch: Batch, step_count: int) -> Program:
-        """The program of ``step_count`` steps for a batch of this shape; compiled at the first request."""
+        """The `Program` of ``step_count`` steps for batches with the shapes and types of ``batch``.
+
+        It is compiled at the first request.
+
+        Args:
+            batch: the batch of the steps on the devices, see `batch`.
+            step_count: the number of steps.
+        """
         key = step_count, *((name, field.shape, field.dtype) for name, field in batch.items())
         if key not in self._programs:
             self._programs[key] = self._compile(batch, step_count)
@@ -151,7 +178,7 @@ class Engine:
 
     @property
     def compile_seconds(self) -> float:
-        """How long the compilation of all programs took."""
+        """How many seconds the compilation of all programs took so far."""
         return sum(program.compile_seconds for program in self._programs.values())
 
     def _compile(self, batch: Batch, step_count: int) -> Program:
@@ -187,7 +214,7 @@ class Engine:
         )
 
     def eval_metrics(self, state: TrainState) -> Iterator[Metrics]:
-        """The metric sums of each evaluation batch; computed in the background by the devices."""
+        """Yields the metrics of each evaluation batch: sums by name, which the devices compute in the background."""
         for batch in self.experiment.eval_data:
             yield self._eval_step(state.evaluated_params, state.model_state, self._place_eval_batch(batch))
 
@@ -198,7 +225,7 @@ class Engine:
         return place_batch({name: field[start:stop] for name, field in padded.items()}, self.mesh)
 
     def with_zero_metrics(self, state: TrainState) -> TrainState:
-        """The same state, in which all sums of metrics are 0."""
+        """A copy of the state in which all sums of metrics are 0."""
         return state.replace(metrics=self._zeros_like(state.metrics))  # type: ignore[attr-defined]
 
     @cached_property
@@ -206,7 +233,10 @@ class Engine:
         return jax.jit(optax.tree.zeros_like, out_shardings=self._replicated)
 
     def replicate(self, tree: Any) -> Any:
-        """A copy of the tree that is whole in every process, for instance to draw it."""
+        """A copy of a tree of arrays that every device holds whole, for instance to draw it.
+
+        All processes of a job must call it.
+        """
         return jax.jit(lambda tree: tree, out_shardings=self._replicated)(tree)
 
 

@@ -15,7 +15,7 @@ BATCHES_IN_FLIGHT = 3
 def evaluate(
     engine: Engine, state: TrainState, on_batch: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
-    """The value of each metric over all evaluation batches.
+    """The values of all metrics over all evaluation batches: a dict of floats, sorted by name.
 
     The devices work ahead by a few batches; the sums are added in float64 on the host.
 
@@ -25,7 +25,7 @@ def evaluate(
         on_batch: called after every batch, for instance to reset a watchdog.
 
     Raises:
-        ValueError: there was no batch.
+        ValueError: there is no evaluation batch.
     """
     batches = []
     for metrics in engine.eval_metrics(state):
@@ -39,5 +39,5 @@ def evaluate(
 
 
 def read_sums(sums: Mapping[str, Metric]) -> dict[str, float]:
-    """The values of summed metrics as Python numbers, sorted by name."""
+    """The values of summed metrics: a dict of floats, sorted by name."""
     return {name: float(metric.value()) for name, metric in sorted(jax.device_get(sums).items())}

@@ -38,7 +38,11 @@ Mode: TypeAlias = Callable[[Any], Mapping[str, Any]]
 
 
 class LossFunction(Protocol):
-    """``loss(params, model_state, batch, rng, train) -> loss, (model_state, metrics)``, pure."""
+    """A pure function ``loss(params, model_state, batch, rng, train) -> loss, (model_state, metrics)``.
+
+    ``rng`` is a key, for instance for dropout. ``train`` is True in training and False in evaluation. The returned
+    loss is a scalar, ``model_state`` is the new one, and ``metrics`` is a dict of `metrics.Metric`.
+    """
 
     def __call__(
         self, params: Params, model_state: ModelState, batch: Batch, rng: jax.Array, train: bool
@@ -52,14 +56,15 @@ class Experiment:
     Attributes:
         init: ``init(rng, batch) -> params, model_state``; called under ``jax.jit``.
         loss: see `LossFunction`; with ``train=False`` it computes the evaluation.
-        train_data: ``train_data[step] -> batch``, a dict of arrays.
-        eval_data: batches of a finite set, iterated once an evaluation; a ``mask`` is False for padded rows.
+        train_data: ``train_data[step] -> batch``, a dict of arrays ``[B, ...]``.
+        eval_data: batches of a finite set, iterated once in each evaluation; a ``mask`` is False for padded rows.
         best: the evaluation metric that decides which checkpoint is the best.
         lower_is_better: True if the smallest value is the best, as for a loss.
         figures: ``figures(params, model_state) -> {name: matplotlib figure}``, drawn at the end of a run.
         monitor: ``monitor(params, model_state) -> {name: number}``, more numbers for the log, measured every
-            ``--config.train.monitor_every`` steps; None: the gradient's norms by lag, see `gradflow.models.monitor`.
-        modes: more modes of the command line by name.
+            ``--config.train.monitor_every`` steps. If it is None and the setting is given, the command line adds a
+            monitor of the gradient's norms by lag, see `gradflow.models.monitor`.
+        modes: more modes of the command line: functions by name, see `Mode`.
         sharding_rules: how ``--config.mesh.parameters=by_rules`` splits parameters, see `mesh.parameter_specs`; for
             instance ``{"recurrent_kernel|input_kernel": (None, "model"), ".*": ()}``.
     """
@@ -90,7 +95,7 @@ class Experiment:
         modes: Mapping[str, Mode] | None = None,
         sharding_rules: ShardingRules | None = None,
     ) -> "Experiment":
-        """The experiment of a linen module that is called as ``model(inputs, train=...)``.
+        """An `Experiment` made from a linen module that is called as ``model(inputs, train=...)``.
 
         The module gets the batch's ``inputs``. It also gets ``lengths`` as the second argument if the batch has them,
         and ``resets`` (see `layers.recurrent.stateful`) by keyword if the batch has them. Its collections other than
@@ -98,7 +103,8 @@ class Experiment:
 
         Args:
             model: the module.
-            loss: ``loss(outputs, batch) -> loss, metrics``, for instance `losses.classification`.
+            loss: ``loss(outputs, batch) -> loss, metrics``, for instance `losses.classification`; the ``outputs`` are
+                what the module returned.
             train_data: see `Experiment`.
             eval_data: see `Experiment`.
             best: see `Experiment`.
@@ -143,10 +149,11 @@ class Experiment:
 
 
 def resolve_config(config: C, experiment: Experiment) -> C:
-    """The config in which every duration is a number of steps of the experiment's training data.
+    """A copy of the config in which every duration is a number of steps of the experiment's training data.
 
     Raises:
-        ValueError: the data does not tell its batch size or number of examples, and a duration needs it.
+        ValueError: the data does not tell its batch size or number of examples, and a duration needs it; or a setting
+            has another type or is out of its bounds.
     """
     data = experiment.train_data
     return durations.resolve_durations(
@@ -157,7 +164,7 @@ def resolve_config(config: C, experiment: Experiment) -> C:
 
 
 def check_model(experiment: Experiment) -> None:
-    """Traces the model on a training and an evaluation batch; computes nothing.
+    """Checks an experiment by tracing its functions on a training and an evaluation batch; computes nothing.
 
     Raises:
         ValueError: ``best`` is not an evaluation metric, or there is no evaluation batch.

@@ -36,7 +36,7 @@ class Trained(NamedTuple):
     Attributes:
         state: the last state.
         evaluation: the evaluation of the last state.
-        seconds: how long this process trained.
+        seconds: how many seconds `train` took in this process.
     """
 
     state: TrainState
@@ -57,8 +57,9 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
 
     Raises:
         Interrupted: Ctrl-C, SIGTERM or SIGUSR1 stopped the run; its state is saved.
-        NonFiniteError: a loss, gradient or update was not finite.
+        NonFiniteError: a loss, gradient or update was not finite, and ``train.on_nan`` is ``stop`` or ``raise``.
         CheckpointError: a checkpoint could not be written, for instance on a full disk.
+        ValueError: ``profile`` has another form; or the checkpoint, or that of ``init_from``, does not fit the model.
     """
     began, config = time.monotonic(), engine.config
     last = int(config.train.steps)
@@ -103,7 +104,13 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
 
 
 def restore_or_initialize(engine: Engine, checkpoints: Checkpoints) -> TrainState:
-    """The state from which the run starts: that of the newest whole checkpoint, or the initial state."""
+    """The `TrainState` from which the run starts: that of the newest whole checkpoint, or else the initial state.
+
+    Damaged checkpoints are set aside. The setting ``init_from`` fills parameters of the initial state.
+
+    Raises:
+        ValueError: the checkpoint, or that of ``init_from``, does not fit the model.
+    """
     newest = checkpoints.set_aside_damaged()
     if newest is not None:
         return checkpoints.restore(engine.abstract_state, newest)
@@ -119,7 +126,7 @@ def restore_or_initialize(engine: Engine, checkpoints: Checkpoints) -> TrainStat
 
 
 def next_inputs(all_inputs: Iterator[CallInputs], recorder: Recorder) -> CallInputs | None:
-    """The inputs of the next call, with the wait for them recorded; None after the last call."""
+    """The `CallInputs` of the next call; None after the last call. The recorder gets the time of the wait."""
     with recorder.speed.waiting_for_data():
         return next(all_inputs, None)
 
@@ -127,7 +134,11 @@ def next_inputs(all_inputs: Iterator[CallInputs], recorder: Recorder) -> CallInp
 def run_call(
     engine: Engine, state: TrainState, inputs: CallInputs, recorder: Recorder
 ) -> tuple[TrainState, jax.Array]:
-    """Starts a call on the devices and records its size; returns the new state and its ``bad_step``."""
+    """Starts a call on the devices and records its size.
+
+    Returns:
+        The new state, and a copy of its ``bad_step`` (see `engine.Program`). The old state's buffers are gone.
+    """
     compiled_before = engine.compile_seconds
     program = engine.program(inputs.batch, len(inputs.steps))
     recorder.speed.add_compilation(engine.compile_seconds - compiled_before)
@@ -160,20 +171,24 @@ def _save(
 
 
 def restore(run: Run) -> TrainState:
-    """The whole state of the run's ``checkpoint``.
+    """The whole `TrainState` of the run's ``checkpoint``.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
+        ValueError: the checkpoint is damaged or does not fit the model or the optimizer.
     """
     with open_checkpoints(run.engine, run.folder) as checkpoints:
         return checkpoints.restore(run.engine.abstract_state, checkpoints.find_step(run.checkpoint))
 
 
 def restore_model(run: Run) -> TrainState:
-    """The state of the run's ``checkpoint`` without the optimizer state and the metrics.
+    """The `TrainState` of the run's ``checkpoint`` with only ``step``, ``params``, ``model_state`` and ``average``.
+
+    ``opt_state`` is None, ``metrics`` is empty, and ``bad_step`` is a ``jax.ShapeDtypeStruct``.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
+        ValueError: the checkpoint is damaged or does not fit the model.
     """
     whole = run.engine.abstract_state
     wanted = {name: getattr(whole, name) for name in ("step", "params", "model_state", "average")}
@@ -183,10 +198,14 @@ def restore_model(run: Run) -> TrainState:
 
 
 def named_states(run: Run) -> Iterator[tuple[str, TrainState]]:
-    """The states that the run's ``checkpoint`` names, each with its name.
+    """Yields a pair (name, `TrainState`) for each state that the run's ``checkpoint`` means.
 
-    In addition to the checkpoints of `restore_model`, ``"initial"`` names the initial state, and ``"all"`` the initial
-    state and that of every checkpoint. In a run without a checkpoint, ``"newest"`` is the initial state.
+    In addition to the values that `restore_model` accepts, ``"initial"`` means the initial state, and ``"all"`` means
+    the initial state and then that of every checkpoint. In a run without a checkpoint, ``"newest"`` means the initial
+    state. The names are ``"initial"`` and ``"step N"``.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `restore_model`.
     """
     steps = saved_steps(run.folder / CHECKPOINTS)
     wanted: list[Any] = [INITIAL, *steps] if run.checkpoint == "all" else [run.checkpoint]
@@ -199,12 +218,12 @@ def named_states(run: Run) -> Iterator[tuple[str, TrainState]]:
 
 
 def model_on_host(engine: Engine, state: TrainState) -> tuple[Params, ModelState]:
-    """The parameters for use and the model state as NumPy arrays; all processes of a job must call it."""
+    """The state's ``evaluated_params`` and ``model_state`` as NumPy arrays; all processes of a job must call it."""
     return jax.device_get(engine.replicate((state.evaluated_params, state.model_state)))
 
 
 def open_checkpoints(engine: Engine, folder: Path) -> Checkpoints:
-    """The checkpoints in a run's folder."""
+    """The `Checkpoints` in a run's folder; use them as a context manager."""
     experiment = engine.experiment
     return Checkpoints(
         folder / CHECKPOINTS, engine.config.checkpoint, experiment.best, experiment.lower_is_better

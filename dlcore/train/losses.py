@@ -18,13 +18,14 @@ def classification(
     Args:
         logits: ``[B, C]``, the class scores before the softmax; or ``[B, ..., C]``, for instance scores of every
             time step of a sequence.
-        batch: has integer ``labels [B, ...]`` in [0, C). A ``mask`` may leave labels out: ``mask [B]`` whole rows, a
-            mask with the shape of the labels single labels. A valid label outside of [0, C) makes the loss NaN.
+        batch: has integer ``labels [B, ...]`` in [0, C). An optional boolean ``mask``, ``[B]`` or of the labels' shape,
+            is False where a row or a label does not count. A label outside [0, C) that counts makes the loss NaN.
         label_smoothing: the weight of the uniform distribution in the target ``p``. The metric ``loss`` includes the
             smoothing, so it is the quantity that training minimizes.
 
     Returns:
-        The scalar loss, which is the mean over all valid labels, and the metrics ``loss`` and ``accuracy``.
+        The scalar loss, which is the mean over all labels that count (0 if none does), and a dict of the metrics
+        ``loss`` and ``accuracy``.
 
     Raises:
         ValueError: the shapes of logits and labels do not match.
@@ -58,10 +59,12 @@ def regression(
 
     Args:
         outputs: y, ``[B, ...]``.
-        batch: has t as ``targets [B, ...]``; rows for which ``mask [B]`` is False do not count.
+        batch: has t as ``targets [B, ...]``. An optional boolean ``mask``, ``[B]`` or of the targets' shape, is False
+            where a row or an entry does not count.
 
     Returns:
-        The scalar loss over all entries of the valid rows, and the metrics ``loss`` and ``mean_squared_error``.
+        The scalar loss, which is the mean over all entries that count (0 if none does), and a dict of the metrics
+        ``loss`` and ``mean_squared_error``, which are equal.
 
     Raises:
         ValueError: outputs and targets differ in shape (``[B, 1]`` and ``[B]`` would give B x B errors).

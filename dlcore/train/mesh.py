@@ -42,7 +42,9 @@ class MeshConfig:
 
 
 def make_mesh(config: MeshConfig) -> Mesh:
-    """The devices as a grid of ``data`` x ``model``; a job of one process may leave devices idle.
+    """A ``jax.sharding.Mesh``: the devices as a grid of ``data`` x ``model``, which are also the names of its axes.
+
+    A job of one process may leave devices idle.
 
     Raises:
         ValueError: there are too few devices, or some would be idle in a job of several processes.
@@ -62,15 +64,21 @@ def make_mesh(config: MeshConfig) -> Mesh:
 
 
 def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: ShardingRules) -> Any:
-    """A tree of PartitionSpecs that says how each parameter is split.
+    """A tree with the structure of ``params`` and one PartitionSpec for each parameter, which says how it is split.
 
-    ``replicated`` splits nothing. ``sharded`` splits the largest dimension that the data axis divides. ``by_rules``
-    uses the first rule whose expression is found (``re.search``) in the parameter's path, such as
-    ``encoder/lstm/recurrent_kernel``.
+    ``replicated`` splits nothing. ``sharded`` splits the largest dimension that the data axis divides; a parameter
+    without such a dimension is not split. ``by_rules`` uses the first rule whose expression is found (``re.search``)
+    in the parameter's path, such as ``encoder/lstm/recurrent_kernel``.
+
+    Args:
+        params: a tree of arrays, or of anything with a ``shape``.
+        mesh: the mesh.
+        config: its ``parameters`` chooses one of the three ways.
+        rules: the rules for ``by_rules``, see `ShardingRules`.
 
     Raises:
-        ValueError: a rule matches no parameter, a parameter matches no rule, or a rule does not fit its
-            parameter's shape or the mesh.
+        ValueError: with ``by_rules``: there is no rule, a rule is not the first match of any parameter or is no
+            regular expression, a parameter matches no rule, or a rule does not fit its parameter's shape or the mesh.
 
     >>> mesh = jax.make_mesh((1, 1), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
     >>> params = {"lstm": {"recurrent_kernel": np.zeros((4, 16)), "bias": np.zeros(16)}}
@@ -146,10 +154,16 @@ def _split_largest(shape: tuple[int, ...], shards: int) -> PartitionSpec:
 
 
 def state_shardings(state: Any, mesh: Mesh, specs: Any, optimizer: optax.GradientTransformation) -> Any:
-    """The sharding of every leaf of an abstract `TrainState`.
+    """A `TrainState` with one NamedSharding for each leaf of ``state``.
 
     What the state holds for a parameter (its moving average, its optimizer moments) is split like the parameter;
     every other leaf is replicated.
+
+    Args:
+        state: a `TrainState` of arrays or of ``jax.ShapeDtypeStruct``.
+        mesh: the mesh.
+        specs: the PartitionSpecs from `parameter_specs`.
+        optimizer: the optimizer whose state ``state.opt_state`` is.
     """
     replicated = NamedSharding(mesh, PartitionSpec())
     split = jax.tree.map(
@@ -169,7 +183,7 @@ def state_shardings(state: Any, mesh: Mesh, specs: Any, optimizer: optax.Gradien
 
 
 def process_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:
-    """The rows ``[start, stop)`` of a batch that this process has to load.
+    """The pair (start, stop): this process has to load the rows ``start`` to ``stop - 1`` of a batch.
 
     Raises:
         ValueError: the data axis does not divide the batch, or the rows on this process's devices are not
@@ -197,10 +211,10 @@ def batch_sharding(mesh: Mesh, *, stacked: bool = False) -> NamedSharding:
 
 
 def place_batch(batch: Mapping[str, Any], mesh: Mesh, *, stacked: bool = False) -> Mapping[str, Any]:
-    """A batch on its devices, made from the rows that each process loaded (see `process_rows`).
+    """A batch on its devices, made from the rows that each process loaded (see `process_rows`): a dict of arrays.
 
     Args:
-        batch: the rows of this process.
+        batch: the rows of this process: arrays ``[rows, ...]`` by name, or ``[steps, rows, ...]`` if stacked.
         mesh: the mesh.
         stacked: as in `batch_sharding`.
     """

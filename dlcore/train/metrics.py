@@ -35,27 +35,42 @@ class Average(NamedTuple):
 
     @classmethod
     def of(cls, values: jax.Array, mask: jax.Array | None = None) -> "Average":
-        """The average of the ``values`` for which the mask is True.
+        """The `Average` of the values for which the mask is True, each with the weight 1; its sums are float32.
 
         Args:
-            values: ``[B, ...]``; masked values may be NaN.
-            mask: ``[B]``, or with more dimensions, up to the shape of the values; None: all values count.
+            values: ``[B, ...]``; values that do not count may be NaN.
+            mask: a boolean array with the first dimensions of the values, from ``[B]`` up to their whole shape; None:
+                all values count.
         """
         values = jnp.asarray(values, jnp.float32)
         valid = jnp.ones(values.shape, bool) if mask is None else expand_mask(mask, values.shape)
         return cls(jnp.where(valid, values, 0).sum(), valid.sum().astype(jnp.float32))
 
     def value(self) -> jax.Array:
-        """``total / weight``, and 0 if the weight is 0."""
+        """The scalar ``total / weight``, and 0 if the weight is 0."""
         # Only operators: sums that were fetched as NumPy arrays are read on the host, without the device.
         return self.total / (self.weight + (self.weight == 0))
 
 
 def accuracy(logits: jax.Array, labels: jax.Array, mask: jax.Array | None = None) -> Average:
-    """The fraction of the labels ``[B, ...]`` that are the index of the largest logit in ``[B, ..., C]``."""
+    """An `Average`: the fraction of the labels that are the index of the largest logit.
+
+    Args:
+        logits: ``[B, ..., C]``.
+        labels: integers ``[B, ...]``.
+        mask: as in `Average.of`; it is False for labels that do not count.
+    """
     return Average.of(jnp.argmax(logits, axis=-1) == labels, mask)
 
 
 def expand_mask(mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """The mask ``[B]``, or with more dimensions, broadcast over values of the given shape ``[B, ...]``."""
+    """The mask broadcast to the shape of some values.
+
+    Args:
+        mask: an array with the first dimensions of the values, from ``[B]`` up to their whole shape.
+        shape: the shape ``[B, ...]`` of the values.
+
+    Returns:
+        An array of this shape.
+    """
     return jnp.broadcast_to(expand_to_rank(mask, len(shape)), shape)

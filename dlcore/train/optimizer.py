@@ -42,8 +42,8 @@ class ClipState(NamedTuple):
     """The measurements of `clip_and_measure` in the last step.
 
     Attributes:
-        norm: global norm of the gradient before clipping.
-        clipped_norm: global norm of the gradient after clipping.
+        norm: global norm of the gradient before clipping, a scalar.
+        clipped_norm: global norm of the gradient after clipping, a scalar.
     """
 
     norm: jax.Array
@@ -51,7 +51,14 @@ class ClipState(NamedTuple):
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """The learning rate of each of ``steps`` steps: a linear warm-up, then the course that the config names.
+    """The optax schedule of a run of ``steps`` steps, step -> learning rate.
+
+    It is a linear warm-up from 0, then constant, or a cosine or a line down to 0, as the config says. Steps count from
+    0, and without ``warmup_steps`` there is no warm-up.
+
+    Args:
+        config: the settings; ``warmup_steps`` must be a number of steps.
+        steps: the number of steps in the run.
 
     Raises:
         ValueError: the warm-up is longer than the run.
@@ -72,7 +79,17 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """The optax chain: clipping, then weight decay, then the update rule with the schedule's learning rate."""
+    """The optax chain: clipping, then L2 weight decay, then the update rule with the schedule's learning rate.
+
+    ``adamw`` has no L2 weight decay; its update rule contains the decoupled decay.
+
+    Args:
+        config: the settings; ``warmup_steps`` must be a number of steps.
+        steps: the number of steps in the run.
+
+    Raises:
+        ValueError: the warm-up is longer than the run.
+    """
     schedule = make_schedule(config, steps)
     rule = {
         "sgd": optax.sgd(schedule),
@@ -87,15 +104,22 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
 
 
 def is_decayed(params: optax.Params) -> optax.Params:
-    """The mask of weight decay: True for matrices and filters, False for biases, scales and offsets."""
+    """The mask of weight decay: a tree of bools with the structure of ``params``.
+
+    True for arrays of two or more dimensions (matrices, filters), False for vectors and scalars (biases, scales).
+    """
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def clip_and_measure(threshold: float | None) -> optax.GradientTransformation:
-    """``if ||g|| > threshold: g <- threshold * g / ||g||`` (lecture: gradient clipping); keeps both norms.
+    """An optax transformation ``if ||g|| > threshold: g <- threshold * g / ||g||`` (lecture: gradient clipping).
 
-    In contrast to ``optax.clip_by_global_norm``, it also works if the norm's square overflows float32 (see
-    `ops.clipping`). With the threshold None it only measures.
+    ``||g||`` is the norm over all leaves. The transformation's state is a `ClipState` with the norms before and after
+    clipping. In contrast to ``optax.clip_by_global_norm``, it also works if the norm's square overflows float32 (see
+    `ops.clipping`).
+
+    Args:
+        threshold: the largest norm; None: the gradient is not changed, and only its norm is measured.
     """
 
     def init(params: optax.Params) -> ClipState:
@@ -120,10 +144,11 @@ def find_clip_state(opt_state: optax.OptState) -> ClipState | None:
 
 
 def is_usable(gradient: optax.Updates, opt_state: optax.OptState) -> jax.Array:
-    """True if the clipped gradient's squares are finite, as Adam needs.
+    """True if the square of the clipped gradient's global norm is finite, as Adam needs: a boolean scalar array.
 
     Args:
-        gradient: before clipping; it counts if the optimizer has no `clip_and_measure`.
+        gradient: the gradient before clipping, a tree of arrays. Its norm counts if the optimizer has no
+            `clip_and_measure`.
         opt_state: the optimizer state after the update.
     """
     clip_state = find_clip_state(opt_state)
@@ -132,9 +157,10 @@ def is_usable(gradient: optax.Updates, opt_state: optax.OptState) -> jax.Array:
 
 
 def clip_metrics(opt_state: optax.OptState) -> dict[str, Metric]:
-    """What `clip_and_measure` measured in the last step; empty if the optimizer does not have it.
+    """A dict of metrics of the last step's clipping; empty if the optimizer has no `clip_and_measure`.
 
-    ``clipped_fraction`` averages to the fraction of steps in which clipping changed the gradient.
+    ``gradient_norm`` and ``gradient_norm_clipped`` are the norms in `ClipState`. ``clipped_fraction`` is 1 if clipping
+    changed the gradient and 0 if not; over several steps it averages to the fraction of the clipped ones.
     """
     clip_state = find_clip_state(opt_state)
     if clip_state is None:

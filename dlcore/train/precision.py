@@ -10,12 +10,17 @@ from dlcore.train.experiment import Batch, LossFunction, Metrics, ModelState, Pa
 
 
 def with_precision(loss: LossFunction, precision: str) -> LossFunction:
-    """The loss function with a model that computes in ``precision``, for instance ``"bfloat16"``.
+    """A loss function like ``loss`` whose model computes in ``precision``, for instance ``"bfloat16"``.
 
-    ``"float32"`` returns the loss function unchanged. Any other type casts the parameters and the batch's ``inputs``
-    before the model sees them; targets are not cast. The cast is part of the differentiated function, so the gradients
-    have the parameters' type (Micikevicius et al. 2018, "Mixed precision training", without loss scaling: bfloat16's
-    range does not need it). The model state is not cast, and it keeps its types.
+    ``"float32"`` returns the loss function unchanged. With any other type, the floating-point arrays among the
+    parameters and in the batch's ``inputs`` are cast before the model sees them; targets are not cast. The cast is part
+    of the differentiated function, so the gradients have the parameters' type (Micikevicius et al. 2018, "Mixed
+    precision training", without loss scaling: bfloat16's range does not need it). The returned loss is float32. The
+    model state is not cast, and it keeps its types.
+
+    Args:
+        loss: the loss function.
+        precision: the name of a floating-point type.
     """
     if precision == "float32":
         return loss

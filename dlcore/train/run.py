@@ -17,7 +17,8 @@ class Run:
         experiment: the built experiment.
         config: its whole config, checked.
         folder: the run's folder.
-        checkpoint: the state that a mode restores: a step, ``"newest"`` or ``"best"``.
+        checkpoint: the state that a mode restores: a step (a number or its text), ``"newest"`` or ``"best"``.
+            `loop.named_states` also takes ``"initial"`` and ``"all"``.
         profile: the steps to trace, as ``"FIRST-LAST"``; None traces nothing.
     """
 
@@ -29,5 +30,5 @@ class Run:
 
     @functools.cached_property
     def engine(self) -> Engine:
-        """The experiment's compiled programs; made at the first access."""
+        """The `Engine` with the experiment's compiled programs; made at the first access."""
         return Engine(self.experiment, self.config)

@@ -27,13 +27,13 @@ FOLDERS = (CHECKPOINTS, "events", "figures")
 
 @contextlib.contextmanager
 def claim_folder(run: Run) -> Iterator[None]:
-    """Locks the run's folder against other processes and writes its ``config.json``.
+    """A context manager that locks the run's folder against other processes and writes its ``config.json``.
 
-    In a job of several processes, the first one holds the lock for all of them.
+    The lock ends with the block. In a job of several processes, the first one holds the lock for all of them.
 
     Raises:
-        ValueError: the folder holds a run with other settings (`config.settings.setting` says which may differ), or
-            files that are not a run's.
+        ValueError: the folder holds checkpoints of a run with other settings (`config.settings.setting` says which may
+            differ), a damaged ``config.json`` or ``metrics.csv``, or files that are not a run's.
         NotADirectoryError: a file is in the place of the folder or of a folder in it.
         BlockingIOError: another process trains in the folder.
     """
@@ -56,7 +56,11 @@ def claim_folder(run: Run) -> Iterator[None]:
 
 
 def check_folder(run: Run) -> None:
-    """Raises the errors of `claim_folder` if the run cannot continue or start in its folder; changes nothing."""
+    """Checks that the run can start or continue in its folder; changes nothing, and does not look at the lock.
+
+    Raises:
+        ValueError, NotADirectoryError: as in `claim_folder`.
+    """
     path = run.folder / CONFIG
     for folder in (run.folder, *(run.folder / name for name in FOLDERS)):
         if folder.exists() and not folder.is_dir():
@@ -73,7 +77,11 @@ def check_folder(run: Run) -> None:
 
 
 def check_unused(folder: Path) -> None:
-    """Raises ValueError if a folder without a config holds other files."""
+    """Checks that a folder without a ``config.json`` may become a run's folder: it is empty or does not exist.
+
+    Raises:
+        ValueError: the folder holds anything but the file ``.lock``.
+    """
     if folder.exists() and {entry.name for entry in folder.iterdir()} - {LOCK}:
         raise ValueError(f"{folder}: holds files but no {CONFIG}, so it is no run's folder; choose another")
 

@@ -16,15 +16,16 @@ class TrainState:
     """Everything that a step changes; together with the Config it determines the rest of the run to the bit.
 
     Attributes:
-        step: number of updates so far, int32 scalar.
+        step: number of steps so far, int32 scalar; also steps whose update ``on_nan`` left out.
         params: the parameters that are learned.
         model_state: the model's other variables, for instance BatchNorm's running statistics.
         opt_state: the state of the optax optimizer.
-        metrics: sums of the training metrics since the last logged row. They are part of the state for two reasons:
-            logging does not wait for the device, and a resumed run logs the same values as a run that never stopped.
+        metrics: sums of the training metrics by name since the last logged row. They are part of the state for two
+            reasons: logging does not wait for the device, and a resumed run logs the same values as a run that never
+            stopped.
         average: the moving average of ``params``; None if the config asks for none.
         bad_step: the first step whose loss, gradient or update was not finite, at which the state stopped; -1 if
-            there was none. int32 scalar.
+            there was none, and always with ``on_nan`` ``skip`` or ``zero``. int32 scalar.
     """
 
     step: jax.Array
@@ -49,7 +50,7 @@ def make_state(
     *,
     averaged: bool = False,
 ) -> TrainState:
-    """The state at step 0, without metrics; pure, for use under ``jax.jit`` or ``jax.eval_shape``.
+    """The `TrainState` at step 0, with empty ``metrics``; pure, for use under ``jax.jit`` or ``jax.eval_shape``.
 
     Args:
         experiment: its ``init`` makes the parameters and the model state.

@@ -32,9 +32,12 @@ def make_train_step(
 
     Args:
         experiment: its loss is minimized.
-        optimizer: an optax chain; it gets one gradient a step, however many micro-batches were added.
+        optimizer: an optax chain; it gets one gradient in each step, however many micro-batches were added.
         seed: seed of dropout.
         config: precision, micro-batches, remat, moving average, and what happens after a step that is not finite.
+
+    Returns:
+        The function; it raises ValueError if ``micro_batches`` does not divide the rows of the batch.
     """
     gradient = accumulate_gradients(make_gradient(experiment.loss, config), config.micro_batches)
 
@@ -59,7 +62,12 @@ def make_train_step(
 
 
 def make_gradient(loss: LossFunction, config: TrainConfig) -> Gradient:
-    """``gradient(params, model_state, batch, rng) -> dL/dw, L, model_state, metrics`` with the config's options."""
+    """A function ``gradient(params, model_state, batch, rng) -> dL/dw, L, model_state, metrics``, for training.
+
+    Args:
+        loss: the loss function L; it is called with ``train=True``.
+        config: its ``precision`` and ``remat`` are used.
+    """
     loss = with_precision(loss, config.precision)
 
     def training(
@@ -79,12 +87,20 @@ def make_gradient(loss: LossFunction, config: TrainConfig) -> Gradient:
 
 
 def accumulate_gradients(gradient: Gradient, micro_batches: int) -> Gradient:
-    """The same mean gradient, computed from micro-batches one after the other to save memory.
+    """A function like ``gradient`` that computes the same mean from micro-batches, one after the other, to save memory.
 
     Micro-batch ``k`` of ``K`` holds the rows ``k, k + K, ...``, so that each device keeps its share of each
     micro-batch. If the metric ``loss`` is a `metrics.Average`, each micro-batch is weighted by what it counted, so that
     padded rows and ragged lengths have the same weight as in one batch. Any other loss weights all micro-batches
-    equally. The model state (BatchNorm's statistics) is updated by one micro-batch after the other.
+    equally. The model state (BatchNorm's statistics) is updated by one micro-batch after the other. The metrics are
+    the sums over all micro-batches.
+
+    Args:
+        gradient: a function from `make_gradient`.
+        micro_batches: K; for 1 the function itself is returned.
+
+    Returns:
+        The function; it raises ValueError if K does not divide the rows of the batch.
     """
     if micro_batches == 1:
         return gradient
@@ -128,16 +144,25 @@ def _weight(metrics: Metrics) -> jax.Array:
 
 
 def zero_nonfinite(grads: Params) -> Params:
-    """The gradient with 0 in place of each entry that is not finite."""
+    """A copy of the gradient, a tree of arrays, with 0 in place of each entry that is not finite."""
     return jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(leaf), leaf, 0), grads)
 
 
 def moving_average(
     average: Params | None, params: Params, decay: float | None, step: jax.Array
 ) -> Params | None:
-    """``a <- d a + (1 - d) w`` with ``d = min(decay, (1 + n) / (10 + n))`` at step n.
+    """The next moving average: ``a <- d a + (1 - d) w`` with ``d = min(decay, (1 + n) / (10 + n))`` at step n.
 
-    The decay is small in the first steps, so that the average soon forgets the initial parameters.
+    The factor d is small in the first steps, so that the average soon forgets the initial parameters.
+
+    Args:
+        average: a, a tree like the parameters, or None.
+        params: w, after the step's update.
+        decay: the largest d, or None.
+        step: n, an integer scalar, counted from 0.
+
+    Returns:
+        A tree like the parameters; None if ``average`` or ``decay`` is None.
     """
     if average is None or decay is None:
         return None
@@ -175,7 +200,12 @@ def _where(condition: jax.Array, first: Any, second: Any) -> Any:
 
 
 def make_eval_step(experiment: Experiment, config: TrainConfig) -> EvalStep:
-    """The evaluation of one batch as a pure function ``eval_step(params, model_state, batch) -> metrics``."""
+    """The evaluation of one batch as a pure function ``eval_step(params, model_state, batch) -> metrics``.
+
+    Args:
+        experiment: its loss is called with ``train=False``.
+        config: its ``precision`` is used.
+    """
     loss = with_precision(experiment.loss, config.precision)
 
     def eval_step(params: Params, model_state: ModelState, batch: Batch) -> Metrics:

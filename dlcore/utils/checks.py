@@ -5,7 +5,15 @@ from typing import Any
 
 
 def check_integer(name: str, value: Any, minimum: int = 1) -> int:
-    """The value as an int.
+    """Checks that the value is an integer of at least ``minimum``.
+
+    Args:
+        name: what error messages call the value.
+        value: the value to check.
+        minimum: the smallest value that is allowed.
+
+    Returns:
+        The value as an int.
 
     Raises:
         TypeError: the value is not an integer.

@@ -5,14 +5,14 @@ from typing import IO, Any
 
 
 def lock_file(file: IO[Any], busy: str) -> None:
-    """Locks an open file until it is closed.
+    """Locks an open file, without waiting, until the file is closed.
 
     Args:
         file: an open file.
-        busy: the message of the error if another process holds the lock.
+        busy: the message of the error.
 
     Raises:
-        BlockingIOError: another process holds the lock.
+        BlockingIOError: the file is locked, by another process or through another open handle in this one.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -45,17 +45,18 @@ class Progress:
         self._bar.stop()
 
     def advance(self, count: int = 1) -> None:
-        """Counts ``count`` more units as done. The clock of the estimate starts with the first call."""
+        """Counts ``count`` more units as done. The first call starts the clock for the estimate of the time left."""
         self._began = self._began or time.monotonic()
         self._done += count
         self._bar.advance(self._task, count)
 
     def report(self, values: Mapping[str, str], done: int | None = None) -> None:
-        """Shows values: in the bar beside the last values of other names, elsewhere in a line of their own.
+        """Shows values: on a terminal in the bar, beside the last values of other names, elsewhere as a printed line.
 
         Args:
             values: texts by name.
-            done: number of units after which the values were taken; None means all that were counted.
+            done: number of units after which the values were taken, for the printed line; None means all that were
+                counted.
         """
         self._shown.update(values)
         self._bar.update(self._task, shown=_join(self._shown))

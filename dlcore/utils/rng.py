@@ -16,7 +16,7 @@ def _stream_id(stream: str) -> np.uint32:
 
 
 def stream_key(seed: int, stream: str, step: int | jax.Array = 0) -> jax.Array:
-    """The JAX key of one step in one named stream; ``step`` may be traced.
+    """The JAX key, a scalar key array, of one step in one named stream; ``step`` may be traced.
 
     >>> draw = lambda: int(jax.random.randint(stream_key(0, "dropout", step=7), (), 0, 100))
     >>> draw() == draw()

@@ -6,7 +6,7 @@ import jax
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
-    """The leaves of a tree by their paths, in the order of the tree.
+    """A dict of a tree's leaves by their paths, joined by ``/``, in the order of the tree; None is no leaf.
 
     >>> named_leaves({"dense": {"kernel": 1.0, "bias": None}, "gates": (2.0, 3.0)})
     {'dense/kernel': 1.0, 'gates/0': 2.0, 'gates/1': 3.0}

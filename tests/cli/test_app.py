@@ -4,10 +4,13 @@ Most tests call it in their own process; a few start it as users do.
 """
 
 import dataclasses
+import io
 import json
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -55,9 +58,12 @@ def call(monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def plain_run(tmp_path_factory):
-    """The folder of a run of 12 steps that a process of its own finished, and the result that it printed."""
-    folder = tmp_path_factory.mktemp("runs") / "plain"
-    return folder, result_of(run_process("plain_toy", f"--workdir={folder}"))
+    """The folder of a finished run of 12 steps, and the result that it printed."""
+    folder, out = tmp_path_factory.mktemp("runs") / "plain", io.StringIO()
+    capture = SimpleNamespace(readouterr=lambda: SimpleNamespace(out=out.getvalue(), err=""))
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+        start = CommandLine(patch, capture, plain_toy.Config, plain_toy.experiment, {})
+        return folder, start(f"--workdir={folder}").result()
 
 
 def test_a_run_leaves_its_files_and_prints_its_result(plain_run):
@@ -74,10 +80,17 @@ def test_a_run_leaves_its_files_and_prints_its_result(plain_run):
     assert stored == {name: value for name, value in result.items() if name != "folder"}
 
 
-def test_the_config_file_runs_again_to_the_same_bits(plain_run, call, tmp_path):
-    """In another process, which is this one."""
+@pytest.mark.slow
+def test_the_config_file_runs_again_to_the_same_bits(plain_run, tmp_path):
+    """In a process of its own, which leaves the same files."""
     folder, result = plain_run
-    again = call(f"--workdir={tmp_path / 'again'}", f"--from_config={folder / 'config.json'}").result()
+    flags = f"--workdir={tmp_path / 'again'}", f"--from_config={folder / 'config.json'}"
+    again = result_of(run_process("plain_toy", *flags))
+    names = [
+        {path.name for path in run.iterdir() if not path.name.startswith("events.out.tfevents")}
+        for run in (folder, tmp_path / "again")
+    ]
+    assert names[0] == names[1]
     assert (tmp_path / "again" / "metrics.csv").read_bytes() == (folder / "metrics.csv").read_bytes()
     assert again["loss"] == result["loss"]
 
@@ -131,7 +144,7 @@ def test_help_lists_every_setting_with_default_bounds_and_meaning(call):
 
 
 BAD = {
-    ("--config.optimizer.learning_rat=1",): "Did you mean: config.optimizer.learning_rate",
+    ("--config.optimizer.learning_rat=1",): "did you mean 'config.optimizer.learning_rate'?",
     ("--config.optimizer.learning_rate=-1",): "--config.optimizer.learning_rate=-1: expected a number >= 0",
     ("--config.train.batch_size=0",): "--config.train.batch_size=0: expected an integer >= 1",
     ("--config.train.batch_size=41",): "--config.train.batch_size: got 41, expected 1 to 40",

@@ -49,7 +49,7 @@ def test_an_old_flag_is_understood_and_its_new_name_is_told(parse, capsys):
     [
         ("train", "train: no such argument; flags are --name=value, see --help"),
         ("--config.seed=-1", "flag --config.seed=-1: expected an integer >= 0"),
-        ("--config.sed=1", "Unknown command line flag 'config.sed'. Did you mean: config.seed"),
+        ("--config.sed=1", "--config.sed: no such flag, see --help; did you mean 'config.seed'?"),
         ("--config.train.patience=0", "expected a number > 0"),
     ],
 )

@@ -16,6 +16,7 @@ from tests.helpers.experiment_runs import train_experiment
 CHANCE = 1 / 6
 
 
+@pytest.mark.slow
 def test_a_short_run_learns_and_draws_its_figure(tmp_path):
     experiment, trained = train_experiment(
         adding,

@@ -15,6 +15,8 @@ from scipy import signal
 from experiments import convolution_tour as tour
 from tests.helpers.paths import ROOT
 
+pytestmark = pytest.mark.slow  # compilation of every example
+
 LINES = ("010010", "010010", "010010", "100001", "010010", "001100")
 IMAGE = np.array([list(map(float, line)) for line in LINES])
 VERTICAL, DIAGONAL = np.array([[-1, 1, -1]] * 3), np.array([[1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
@@ -42,7 +44,6 @@ def read_results(out, err, path):
     return json.loads(line.removeprefix("result: "))
 
 
-@pytest.mark.slow
 def test_the_command_prints_nothing_but_its_results(results, tmp_path):
     path = tmp_path / "page.png"
     command = [sys.executable, "-m", "experiments.convolution_tour", f"--figure={path}"]

@@ -20,6 +20,7 @@ def chance(delay):
     return 10 * math.log(8) / (delay + 20)
 
 
+@pytest.mark.slow
 def test_the_figure_shows_the_predictions():
     drawn, metrics = draw_untrained(copy_memory, delay=1, features=4, test_examples=20)
     title = drawn["accuracy_by_place"].axes[0].get_title()
@@ -59,6 +60,7 @@ def test_every_cell_is_a_choice_and_fits(cell):
     check_model(copy_memory.experiment(copy_memory.Config(cell=cell, forget_bias=None, features=3, delay=2)))
 
 
+@pytest.mark.slow
 def test_the_forget_gate_starts_with_the_forget_bias():
     config = copy_memory.Config(cell="lstm", forget_bias=3.5, features=3, delay=2)
     experiment = copy_memory.experiment(config)

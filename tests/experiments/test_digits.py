@@ -7,6 +7,7 @@ from experiments import digits
 from tests.helpers.experiment_runs import draw_untrained, train_experiment
 
 
+@pytest.mark.slow
 def test_the_figures_show_the_predictions():
     drawn, metrics = draw_untrained(digits, features=(2, 3), hidden=4, train__eval_batch_size=899)
     assert set(drawn) == {"confusion_matrix", "filters", "feature_maps", "worst_mistakes"}
@@ -20,7 +21,7 @@ def test_a_short_run_learns(tmp_path):
     assert trained.evaluation["accuracy"] > 0.95  # 1-NN on the pixels: 0.961
 
 
-@pytest.mark.parametrize("model", ["plain", "residual"])
+@pytest.mark.parametrize("model", ["plain", pytest.param("residual", marks=pytest.mark.slow)])
 def test_other_models_fit_both_sizes_of_digits(model):
     for name in ("uci", "mnist5k"):
         config = digits.Config(model=model, data=digits.DataConfig(name))

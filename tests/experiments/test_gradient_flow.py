@@ -86,6 +86,7 @@ def test_each_cell_is_compiled_once(measured):
     assert len(measured[1]) == (1 + 2) * 2 * 2 * 3
 
 
+@pytest.mark.slow
 def test_a_configuration_has_the_measures_that_it_has_alone(rows):
     check_against_alone(select(rows, initialization="own", forget_bias="1.0"), "lstm")
 

@@ -12,6 +12,7 @@ from dlcore.sweep import execute
 from experiments import half_life
 from experiments.half_life import Config, Measure
 
+SLOW = pytest.mark.slow  # compilation
 SMALL = {"length": 10, "steps": 3, "seeds": (1,)}
 
 
@@ -21,6 +22,7 @@ def rows(tmp_path_factory):
     return execute.run(half_life.plan(config), tmp_path_factory.mktemp("sweep") / "sweep.csv")
 
 
+@SLOW
 def test_a_configuration_has_what_a_plain_training_loop_gives(rows):
     """Scale 0.5 and forget bias 2; the half-life is fitted by NumPy."""
     config, experiment = Measure("temporal_order", "lstm", 10, 3).experiment(seed=1)
@@ -58,13 +60,14 @@ def test_a_configuration_has_what_a_plain_training_loop_gives(rows):
     assert config.train.steps == 3
 
 
+@SLOW
 def test_an_open_forget_gate_and_a_larger_kernel_remember_longer(rows):
     found = {(row["forget_bias"], row["scale"]): float(row["gain_half_life"]) for row in rows}
     assert found["0.0", "0.5"] < found["0.0", "1.0"] < found["2.0", "1.0"]
     assert found["0.0", "0.5"] < found["2.0", "0.5"]
 
 
-def test_the_figure_shows_every_configuration_by_cell(rows, drawn):
+def check_figure(rows, drawn):
     figure = drawn(half_life.figures([*rows, {**rows[0], "cell": "gru", "gain_half_life": "inf"}])["success"])
     (axes,) = figure.axes
     lines = {line.get_label(): line for line in axes.lines}
@@ -74,7 +77,19 @@ def test_the_figure_shows_every_configuration_by_cell(rows, drawn):
     assert axes.get_xlabel() == "gain half-life at initialization / T"
 
 
-@pytest.mark.parametrize("task", half_life.TASKS)
+def test_the_figure_shows_every_configuration_by_cell(drawn):
+    shared = {"task": "temporal_order", "cell": "lstm", "length": "10", "accuracy": "0.5"}
+    check_figure([{**shared, "gain_half_life": value} for value in ("3.5", "1.25", "8.0", "2.0")], drawn)
+
+
+@SLOW
+def test_the_figure_shows_a_measured_sweep(rows, drawn):
+    check_figure(rows, drawn)
+
+
+@pytest.mark.parametrize(
+    "task", [pytest.param("adding", marks=SLOW), pytest.param("copy_memory", marks=SLOW), "temporal_order"]
+)
 def test_every_task_has_both_measures(task):
     measure = Measure(task, "gru", 10, 2)
     numbers = {"scale": jnp.float32(1), "clip_norm": jnp.float32(1)}

@@ -17,6 +17,7 @@ def options(name):
     return typing.get_args(typing.get_type_hints(vowels.Config)[name])
 
 
+@pytest.mark.slow
 def test_the_figures_show_the_predictions():
     drawn, metrics = draw_untrained(vowels, features=4)
     assert set(drawn) == {"confusion_matrix", "accuracy_by_length"}
@@ -49,7 +50,7 @@ SLOW = pytest.mark.slow
     ("cell", "direction"),
     [
         ("gru", "both"),
-        ("lstm", "both"),
+        pytest.param("lstm", "both", marks=SLOW),
         pytest.param("gru", "forward", marks=SLOW),
         pytest.param("gru", "backward", marks=SLOW),
         pytest.param("lstm", "forward", marks=SLOW),
@@ -62,17 +63,20 @@ def test_last_is_the_output_that_each_direction_reads_last(cell, direction):
     part = {name: array[:5] for name, array in dl.data.japanese_vowels()[0].items()}
     inputs, lengths = part["inputs"], part["lengths"]
 
+    shapes = jax.eval_shape(lambda key: model.init(key, inputs, lengths, train=False), jax.random.key(0))
+    normal = np.random.default_rng(0).standard_normal
+    params = jax.tree.map(lambda leaf: normal(leaf.shape, np.float32) / 2, shapes["params"])
+
     @jax.jit
-    def run(key):
-        logits, variables = model.init_with_output(key, inputs, lengths, train=False)
-        params, outputs = variables["params"], {}
+    def run(params):
+        logits, outputs = model.apply({"params": params}, inputs, lengths, train=False), {}
         for name, reverse in (("forward", False), ("backward", True)):
             if name in params:
                 layer = dl.Recurrent(dl.CELLS[cell](4), reverse=reverse)
                 _, outputs[name] = layer.apply({"params": {"cell": params[name]}}, inputs, lengths)
-        return logits, params["Dense_0"], outputs
+        return logits, outputs
 
-    logits, dense, outputs = run(jax.random.key(0))
+    (logits, outputs), dense = run(params), params["Dense_0"]
     last = {"forward": lengths - 1, "backward": 0}
     ends = [np.asarray(outputs[name])[np.arange(5), last[name]] for name in last if name in outputs]
     expected = np.concatenate(ends, axis=-1) @ dense["kernel"] + dense["bias"]
@@ -80,6 +84,7 @@ def test_last_is_the_output_that_each_direction_reads_last(cell, direction):
     assert set(outputs) == ({"forward", "backward"} if direction == "both" else {direction})
 
 
+@pytest.mark.slow
 def test_padding_is_inert():
     """A row has the same logits without its padding and with NaN in its padding."""
     part = {name: array[:2] for name, array in dl.data.japanese_vowels()[0].items()}

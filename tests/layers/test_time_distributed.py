@@ -37,7 +37,7 @@ def test_images_and_all_steps():
     layer = dl.TimeDistributed(dl.Conv(2, 3))
     inputs = np.random.default_rng(0).normal(size=(2, 3, 6, 6, 1)).astype(np.float32)
     maps, variables = jax.jit(layer.init_with_output)(KEY, inputs)
-    alone = dl.Conv(2, 3).apply({"params": variables["params"]["module"]}, inputs[1])
+    alone = jax.jit(dl.Conv(2, 3).apply)({"params": variables["params"]["module"]}, inputs[1])
     np.testing.assert_allclose(maps[1], alone, rtol=1e-5, atol=1e-6)
 
 

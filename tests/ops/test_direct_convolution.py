@@ -33,7 +33,7 @@ def derivatives(product, inputs, kernel):
 
 
 # The default run has one case of each way; the others differ in their options only.
-ALSO = ["dilated", "groups of one channel"]
+ALSO = ["dilated", "groups", "groups of one channel"]
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,7 @@ def test_half_precision_stays_half_precision():
     np.testing.assert_allclose(outputs.astype(jnp.float32), 9, rtol=1e-2)
 
 
-@pytest.mark.parametrize(
-    "seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 20))]
-)
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))])
 def test_every_option_of_a_layer_has_the_same_product(seed):
     random = np.random.default_rng(seed)
     rank, groups = int(random.integers(1, 3)), int(random.integers(1, 3))

@@ -155,11 +155,13 @@ def test_padding_is_never_the_largest_and_never_counts():
 @pytest.mark.parametrize(
     "options",
     [
-        {"window": 2},
+        pytest.param({"window": 2}, marks=pytest.mark.slow),
         {"window": 3, "strides": 2, "padding": 1},
-        {"window": 3, "strides": 2, "padding": "SAME"},
+        pytest.param({"window": 3, "strides": 2, "padding": "SAME"}, marks=pytest.mark.slow),
         {"window": 4, "strides": 3, "remainder": "ceil"},
-        {"window": (3, 2), "strides": (1, 2), "padding": [(1, 1), (0, 0)]},
+        pytest.param(
+            {"window": (3, 2), "strides": (1, 2), "padding": [(1, 1), (0, 0)]}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_each_row_of_a_padded_batch_is_pooled_as_if_alone(pool, options):

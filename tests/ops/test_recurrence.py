@@ -26,7 +26,9 @@ def scan_lstm(weights, carry, inputs, lengths, loop):
     return recurrence.gated_scan(Lstm(), weights, carry, inputs, lengths, loop)
 
 
-@pytest.mark.parametrize("loop", [Loop(), Loop(reverse=True, time_chunk=3)])
+@pytest.mark.parametrize(
+    "loop", [Loop(), pytest.param(Loop(reverse=True, time_chunk=3), marks=pytest.mark.slow)]
+)
 def test_a_gated_scan_equals_a_loop_and_padding_reaches_nothing(loop):
     padding = (np.arange(7) >= LENGTHS[:, None])[..., None]
     spoilt = np.where(padding, np.float32(np.nan), INPUTS)
@@ -108,6 +110,7 @@ def test_weights_may_lack_feedback_and_bias():
     close(recurrence.dropped(hidden, 2 * np.ones_like(hidden)), 2 * hidden)
 
 
+@pytest.mark.slow
 def test_a_shard_of_the_batch_is_scanned_within_shard_map():
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
 

@@ -72,6 +72,7 @@ def rows_of(folder):
     return [line.rsplit(",", 1)[0] for line in (folder / "metrics.csv").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_device_and_compare_their_settings(tmp_path):
     two = run(["plain_toy", tmp_path / "two", 12, 2, 2, "by_rules"], 2, 2)
     (tmp_path / "one").mkdir()

@@ -34,10 +34,13 @@ class Backward(NamedTuple):
     """Norms of backpropagation through time, step by step. Logarithms are natural; the log of an exact 0 is -inf.
 
     Attributes:
-        log_signal: ``[T + 1, B]``, log |delta_t| of each row over its whole state.
-        log_gradient: ``[T]``, log |g_k| over all parameters and the whole batch; entry k - 1, as in the inputs.
-        log_gradient_of: log |g_k| of each parameter alone, ``[T]`` by its path, as in ``{"params/bias": ...}``.
-        gradient: ``sum_k g_k``, the gradient that ``jax.grad`` gives; inf or 0 outside the range of floats.
+        log_signal: ``[T + 1, B]``, log |delta_t|, the norm over the whole state of each row.
+        log_gradient: ``[T]``, log |g_k|, the norm over all parameters after the sum over the batch. Entry k - 1 belongs
+            to step k = 1 .. T, as in the inputs.
+        log_gradient_of: a dict of arrays ``[T]``: log |g_k| of each parameter alone, by the parameter's path in
+            ``recurrence.params``, such as ``"recurrent_kernel"``.
+        gradient: ``sum_k g_k``, a tree like the parameters: the gradient that ``jax.grad`` gives; inf or 0 outside the
+            range of floats.
         zeros: ``[T + 1, B]``, True where delta_t is exactly 0, as before a step at which all ReLU units are dead. There
             the signal has ended, which is not the same as becoming small.
     """
@@ -53,19 +56,19 @@ def backward(recurrence: Recurrence, states: Tree, cotangents: Tree) -> Backward
     """Measures the signal that comes back through time, and the share of each step in the gradient.
 
     Each row of delta_t is carried as values times a power of two (see `wide_range`), so neither 1000 contracting steps
-    nor 1000 expanding ones leave the range of float32. In g_k, rows are summed at the power of the largest one.
+    nor 1000 expanding ones leave the range of float32. In g_k, the rows are summed at the largest row's power of two.
 
     Args:
         recurrence: the step and everything it was applied to. A padded step changes nothing: its delta is that of the
             next step plus d_t, and its g is 0.
-        states: ``[T + 1, B, ...]`` from `trajectory`.
-        cotangents: d_t from `state_cotangents`, shaped as the states.
+        states: arrays ``[T + 1, B, ...]`` from `trajectory`.
+        cotangents: d_t from `state_cotangents`, arrays of the same shapes as the states.
 
     Returns:
-        The norms and the gradient, see `Backward`.
+        A `Backward`: the norms and the gradient.
 
     Raises:
-        ValueError: shapes do not fit.
+        ValueError: as in `check_states`.
         TypeError: lengths are not integers.
 
     >>> from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
@@ -102,17 +105,19 @@ def backward(recurrence: Recurrence, states: Tree, cotangents: Tree) -> Backward
 
 
 def backward_signal(recurrence: Recurrence, states: Tree, cotangents: Tree) -> WideRange:
-    """Computes delta_t itself, ``[T + 1, B]`` rows of values shaped as the states, each times its power of two.
-
-    The values alone are the direction of the signal, whatever its size.
+    """Computes the backward signal delta_t itself, for all t.
 
     Args:
         recurrence: the step and everything it was applied to.
-        states: ``[T + 1, B, ...]`` from `trajectory`.
-        cotangents: d_t from `state_cotangents`, shaped as the states.
+        states: arrays ``[T + 1, B, ...]`` from `trajectory`.
+        cotangents: d_t from `state_cotangents`, arrays of the same shapes as the states.
+
+    Returns:
+        A `WideRange`: values of the same shapes as the states, and exponents ``[T + 1, B]``, so that each row at each
+        step has its own power of two. The values alone give the direction of each row's signal, whatever its size.
 
     Raises:
-        ValueError: shapes do not fit.
+        ValueError: as in `check_states`.
         TypeError: lengths are not integers.
 
     >>> from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
@@ -143,11 +148,13 @@ def pull_back(
     Args:
         recurrence: the recurrence of the step.
         state: s_{k-1} ``[B, ...]``, the state before the step.
-        cotangent: v, a cotangent of s_k, with exponents ``[*many, B]``. The step is computed once for all of them.
+        cotangent: one or many cotangents v of s_k: values ``[*many, B, ...]``, exponents ``[*many, B]``. The step is
+            computed once for all of them.
         t: index of the step, counted from 0.
 
     Returns:
-        A list of the parameters' leaves, exponents ``[*many]``; and the cotangent of s_{k-1}.
+        A pair: a list with ``(ds_k/dtheta)^T v`` for each leaf of the parameters, values ``[*many, ...]`` and exponents
+        ``[*many]``, summed over the rows; and ``J_k^T v``, in the shapes of ``cotangent``.
     """
     valid, inputs = valid_rows(recurrence, t), at_step(recurrence.inputs, t)
     _, pull = jax.vjp(

@@ -17,12 +17,12 @@ from dlcore.ops import clipping
 
 
 class Unit(NamedTuple):
-    """The unit of the paper's figure.
+    """The constants of the recurrent net of one unit. The defaults are those of the paper's figure.
 
     Attributes:
-        steps: T.
+        steps: T, the number of steps.
         initial: x_0.
-        target: value that sigma(x_T) should reach.
+        target: the value that sigma(x_T) should reach.
     """
 
     steps: int = 50
@@ -31,11 +31,11 @@ class Unit(NamedTuple):
 
 
 class Surface(NamedTuple):
-    """The loss over a grid of weights (rows) and biases (columns).
+    """The loss at each point of a grid of W weights (rows) and B biases (columns).
 
     Attributes:
-        loss: ``[W, B]``.
-        log_gradient_norm: ``[W, B]``, natural logarithm of the gradient's norm.
+        loss: ``[W, B]``, L at each point.
+        log_gradient_norm: ``[W, B]``, the natural logarithm of the gradient's norm at each point.
     """
 
     loss: jax.Array
@@ -43,10 +43,10 @@ class Surface(NamedTuple):
 
 
 class Path(NamedTuple):
-    """The points that a descent of N updates visits.
+    """The points that a descent of N updates visits, the start included.
 
     Attributes:
-        points: ``[N + 1, 2]``, (w, b).
+        points: ``[N + 1, 2]``, (w, b) of each point.
         loss: ``[N + 1]``, the loss at each point.
         log_gradient_norm: ``[N + 1]``, natural logarithm of the gradient's norm at each point.
     """
@@ -57,7 +57,7 @@ class Path(NamedTuple):
 
 
 def loss(point: jax.Array, unit: Unit = Unit()) -> jax.Array:  # noqa: B008  an immutable constant
-    """Computes L at ``point``, (w, b)."""
+    """Computes the loss L, a scalar, at ``point``, an array ``[2]`` that holds (w, b)."""
     weight, bias = point
     initial = jnp.full_like(weight, unit.initial)
     last = lax.fori_loop(0, unit.steps, lambda _, x: weight * jax.nn.sigmoid(x) + bias, initial)
@@ -65,7 +65,7 @@ def loss(point: jax.Array, unit: Unit = Unit()) -> jax.Array:  # noqa: B008  an 
 
 
 def surface(weights: jax.Array, biases: jax.Array, unit: Unit = Unit()) -> Surface:  # noqa: B008
-    """Computes L and the norm of its gradient over the grid of ``weights [W]`` and ``biases [B]``."""
+    """Computes L and its gradient's norm for each pair of ``weights [W]`` and ``biases [B]``; returns a `Surface`."""
     points = jnp.stack(jnp.meshgrid(weights, biases, indexing="ij"), axis=-1)
     return Surface(*jax.vmap(jax.vmap(lambda point: _loss_and_gradient(point, unit)[:2]))(points))
 
@@ -77,14 +77,17 @@ def descend(
     clip_norm: float | None = None,
     unit: Unit = Unit(),  # noqa: B008
 ) -> Path:
-    """Descends along the gradient from ``start``, (w, b).
+    """Runs gradient descent from ``start``.
 
     Args:
-        start: ``[2]``, (w, b).
+        start: ``[2]``, the first point (w, b).
         learning_rate: factor of the gradient in each update.
         updates: number of updates, N.
-        clip_norm: norm to which the gradient is clipped; None: it is not clipped.
+        clip_norm: a gradient with a larger norm is scaled down to this norm; None: it is not clipped.
         unit: the unit that is trained.
+
+    Returns:
+        A `Path` of N + 1 points, ``start`` first.
     """
 
     def body(point: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, ...]]:

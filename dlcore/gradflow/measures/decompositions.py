@@ -10,11 +10,17 @@ import jax.numpy as jnp
 
 @jax.custom_jvp
 def qr(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Computes ``A = Q R`` of each matrix: ``[*batch, n, k] -> [*batch, n, k], [*batch, k, k]`` for ``n >= k``.
+    """Computes ``A = Q R`` of each matrix: Q has orthonormal columns, R is upper triangular.
 
     Differentiable once, in either mode, where R is invertible (Walter & Lehmann 2010, arXiv 1001.1654): with
     ``X = dA R^-1`` and ``C = Q^T X``, ``dR = (C - S) R`` and ``dQ = Q S + X - Q C``, where S is the antisymmetric
     matrix with C's strictly lower part.
+
+    Args:
+        matrix: A ``[*batch, n, k]`` with ``n >= k``.
+
+    Returns:
+        A pair: Q ``[*batch, n, k]`` and R ``[*batch, k, k]``.
 
     >>> q, r = qr(jnp.array([[[3.0], [4.0]]]))
     >>> abs(r).tolist()
@@ -39,18 +45,18 @@ def _qr_jvp(
 
 
 def inverse_upper(matrix: jax.Array) -> jax.Array:
-    """Inverts upper triangular matrices ``[*batch, k, k]``."""
+    """Returns the inverses ``[*batch, k, k]`` of upper triangular matrices ``[*batch, k, k]``."""
     return jax.vmap(inverse_upper)(matrix) if matrix.ndim > 2 else _inverse_upper(matrix)
 
 
 def singular_values(matrix: jax.Array) -> jax.Array:
-    """Computes the singular values of each matrix, largest first; NaN if an entry of the matrix is not finite.
+    """Computes the singular values of each matrix, largest first.
 
     Args:
         matrix: ``[*batch, n, m]``.
 
     Returns:
-        ``[*batch, min(n, m)]``.
+        An array ``[*batch, min(n, m)]``; all values of a matrix are NaN if one of its entries is not finite.
 
     >>> singular_values(jnp.diag(jnp.array([2.0, -3.0]))).round(4).tolist()
     [3.0, 2.0]
@@ -59,21 +65,27 @@ def singular_values(matrix: jax.Array) -> jax.Array:
 
 
 def singular_vectors(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Computes U and V of ``A = U diag(s) V^T``, vectors as columns: ``[*batch, k, k] -> U, V``.
+    """Computes U and V of ``A = U diag(s) V^T``, the singular vectors, as columns.
 
-    Both are NaN if an entry of the matrix is not finite.
+    Args:
+        matrix: A ``[*batch, k, k]``, real.
+
+    Returns:
+        The pair (U, V), each ``[*batch, k, k]``. Both are NaN if an entry of the matrix is not finite.
     """
     return jax.vmap(singular_vectors)(matrix) if matrix.ndim > 2 else _singular_vectors(matrix)
 
 
 def schur(matrix: jax.Array) -> jax.Array:
-    """Computes the complex upper triangular T of ``A = Z T Z^H``; A's eigenvalues are on its diagonal.
+    """Computes the Schur form T of each matrix, ``A = Z T Z^H``; A's eigenvalues are on the diagonal of T.
+
+    JAX has it on the CPU only.
 
     Args:
-        matrix: ``[*batch, n, n]``.
+        matrix: A ``[*batch, n, n]``.
 
     Returns:
-        ``[*batch, n, n]``.
+        T, a complex array ``[*batch, n, n]``, upper triangular.
     """
     return jax.vmap(schur)(matrix) if matrix.ndim > 2 else _schur(matrix)
 

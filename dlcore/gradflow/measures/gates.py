@@ -4,7 +4,7 @@ They show which units keep their memory and which let it go, but not for how lon
 gates alone, ``ln 2 / -mean log f``, is wrong: the derivative through time also passes the recurrent kernel, because
 each gate sees h. Take an LSTM of 16 units with forget bias 0 and three times the orthogonal recurrent kernel, on random
 inputs: the mean of all its forget gates gives 0.8 steps and its slowest unit 1.4, but the true half-life
-``ln 2 / -exponent_1`` is 6.4 steps (``pytest tests/gradflow/measures/test_gates.py -k half_life``).
+``ln 2 / -exponent_1`` is 6.4 steps (``launch/test --slow tests/gradflow/measures/test_gates.py -k half_life``).
 `lyapunov.largest_exponent` measures exponent_1.
 """
 
@@ -22,16 +22,17 @@ KEEPING = ("forget", "update")
 
 
 class Gate(NamedTuple):
-    """Statistics of one gate, each ``[T, H]``, over the rows that are valid at a step and over pixels; NaN if none is.
+    """Statistics of one gate, each an array ``[T, H]``: a number for each step and each unit or channel.
 
-    A gate that is mostly open or mostly closed is saturated and learns slowly.
+    Each number is taken over the rows that are valid at this step and, in a convolutional cell, over all pixels. It is
+    NaN if no row is valid. A gate that is mostly open or mostly closed is saturated and learns slowly.
 
     Attributes:
         mean: mean value, 0 to 1.
         open: share of values above .95.
         closed: share of values below .05.
-        mean_log: mean natural logarithm of the values; for a keeping gate, the rate at which the state would decay if
-            nothing else fed it back. -inf if a value is 0 in its dtype.
+        mean_log: mean of the natural logarithm of the values; for a keeping gate, the rate at which the state would
+            decay if nothing else fed it back. -inf if a value is exactly 0.
     """
 
     mean: jax.Array
@@ -47,23 +48,25 @@ def gate_statistics(
 
     Args:
         cell: a cell of dlcore with gates.
-        params: the cell's parameters.
-        states: ``[T + 1, B, ...]`` from `trajectory`.
-        inputs: ``[T, B, F]``, as in a `Recurrence`.
-        lengths: ``[B]``, the number of valid steps of each row; None: all steps are valid.
+        params: the cell's parameters, without the level ``"params"``.
+        states: the cell's carry at all steps, arrays ``[T + 1, B, ...]`` from `trajectory`.
+        inputs: ``[T, B, F]``, as in a `Recurrence`; ``[T, B, ..., F]`` for a convolutional cell.
+        lengths: integers ``[B]``, the number of valid steps of each row; None: all steps are valid.
 
     Returns:
-        The statistics by the gate's name.
+        A dict: a `Gate` by each gate's name.
 
     Raises:
         ValueError: the cell has no gates.
 
+    >>> import functools
     >>> import dlcore as dl
     >>> cell, inputs = dl.LSTMCell(features=3, forget_bias=0.0), jnp.zeros((2, 1, 4))
     >>> carry = cell.initialize_carry(jax.random.key(0), (1, 4))
-    >>> params = cell.init(jax.random.key(0), carry, inputs[0])["params"]
+    >>> params = jax.jit(cell.init)(jax.random.key(0), carry, inputs[0])["params"]
     >>> states = jax.tree.map(lambda leaf: jnp.zeros((3, *leaf.shape)), carry)
-    >>> gate_statistics(cell, params, states, inputs)["forget"].mean.tolist()
+    >>> measure = jax.jit(functools.partial(gate_statistics, cell))
+    >>> measure(params, states, inputs)["forget"].mean.tolist()
     [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
     """
     before = jax.tree.map(lambda leaf: leaf[:-1], states)
@@ -80,7 +83,14 @@ def gate_statistics(
 
 
 def keeping_gate(gates: dict[str, Gate]) -> Gate:
-    """Returns the gate that multiplies the old state: an LSTM's forget gate, a GRU's update gate."""
+    """Returns the statistics of the gate that multiplies the old state: an LSTM's forget gate, a GRU's update gate.
+
+    Args:
+        gates: statistics by the gate's name, from `gate_statistics`.
+
+    Raises:
+        StopIteration: there is neither a gate ``"forget"`` nor ``"update"``.
+    """
     return next(gates[name] for name in KEEPING if name in gates)
 
 

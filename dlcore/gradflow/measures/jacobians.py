@@ -11,11 +11,11 @@ Results are natural logarithms; ``-inf`` is a derivative of exactly 0, as of a d
 NaN marks lags that reach beyond the row's first state, and lags that pass a state that is not finite
 (`first_nonfinite` gives its time step).
 
-| | norm | lags | cost, in derivatives of a step |
+| | norm | lags | cost of each step, in derivatives of a step |
 | --- | --- | --- | --- |
-| `log_products` | spectral or Frobenius, exact | all | ``n`` and an SVD a step |
-| `log_products_by_probes` | Frobenius, estimated | all | ``probes`` a step |
-| `log_products_by_subspace` | spectral, converging | chosen | ``4 block`` and two QR a step, for each lag and round |
+| `log_products` | spectral or Frobenius, exact | all | ``n`` and, for the spectral norm, an SVD |
+| `log_products_by_probes` | Frobenius, estimated | all | ``probes`` |
+| `log_products_by_subspace` | spectral, converging | chosen | ``4 block`` and two QR, for each lag and round |
 """
 
 from collections.abc import Callable, Sequence
@@ -43,13 +43,15 @@ def log_products(recurrence: Recurrence, norm: Norm = "spectral") -> jax.Array:
         norm: ``"spectral"``, the largest factor of any direction, or ``"frobenius"``.
 
     Returns:
-        ``[T + 1, B]``, lag 0 first, which is log 1 (Frobenius: log sqrt n).
+        An array ``[T + 1, B]`` whose entry l belongs to lag l. Lag 0 is log 1 (Frobenius: log sqrt n).
 
     Raises:
-        ValueError: norm has another value.
+        ValueError: norm has another value; or as in `check_recurrence`.
+        TypeError: lengths are not integers.
 
     >>> halving = Recurrence(lambda w, s, x: w * s + x, 0.5, jnp.zeros((1, 1)), jnp.ones((3, 1, 1)))
-    >>> (log_products(halving)[:, 0] / jnp.log(2)).round(4).tolist()
+    >>> log_norms = jax.jit(lambda: log_products(halving)[:, 0] / jnp.log(2))()
+    >>> log_norms.round(4).tolist()
     [0.0, -1.0, -2.0, -3.0]
     """
     if norm not in ("spectral", "frobenius"):
@@ -60,10 +62,20 @@ def log_products(recurrence: Recurrence, norm: Norm = "spectral") -> jax.Array:
 
 
 def log_singular_values(recurrence: Recurrence) -> jax.Array:
-    """Computes the logarithms of all singular values of ``d s_T / d s_{T-l}``: ``[T + 1, B, n]``, largest first.
+    """Computes the logarithms of all singular values of ``d s_T / d s_{T-l}`` for every lag l.
 
     Only values within the dtype's precision of the product's largest one are meaningful (16 decades in float64); the
     smaller ones are rounding errors. `lyapunov.lyapunov_spectrum` resolves all directions.
+
+    Args:
+        recurrence: the recurrence that is measured.
+
+    Returns:
+        An array ``[T + 1, B, n]``: by lag, lag 0 first, the values of each row, largest first.
+
+    Raises:
+        ValueError: as in `check_recurrence`.
+        TypeError: lengths are not integers.
     """
     return _measure_products(recurrence, _identity(recurrence), _log_singular_values)
 
@@ -83,11 +95,11 @@ def log_products_by_probes(
         key: random key of the probes; None: ``jax.random.key(0)``.
 
     Returns:
-        ``[T + 1, B]``, lag 0 first.
+        An array ``[T + 1, B]`` whose entry l belongs to lag l.
 
     Raises:
-        ValueError: probes is below 1.
-        TypeError: probes is not an integer.
+        ValueError: probes is below 1; or as in `check_recurrence`.
+        TypeError: probes or lengths are not integers.
     """
     basis = random_basis(recurrence, check_integer("probes", probes), key)
     rows = wide_range.from_floats(jnp.swapaxes(basis, 1, 2), 2)
@@ -107,7 +119,7 @@ def log_products_by_subspace(
     tolerance: float = 1e-5,
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """Computes ``log |d s_T / d s_{T-l}|_2`` at chosen lags by subspace iteration; suited to n of hundreds.
+    """Computes ``log |d s_T / d s_{T-l}|_2`` at chosen lags by subspace iteration; suited to n of some hundreds.
 
     A round pushes columns S to the end and makes them orthonormal after every step, so that they do not become
     parallel; the product of the triangular factors is R with ``P S = Q R``. The singular vectors
@@ -121,15 +133,17 @@ def log_products_by_subspace(
         lags: the lags, each 0 to T.
         block: number of columns of X; S has three times as many. If that is n or more, the result is exact.
         rounds: largest number of improvements of S.
-        tolerance: the iteration ends after a round that adds less than this to the result of every row.
+        tolerance: from the second round on, the iteration ends after a round that adds less than this to the result of
+            every row.
         key: random key of the first S; None: ``jax.random.key(0)``.
 
     Returns:
-        ``[len(lags), B]``, too small by at most a few times the tolerance if the rounds are enough.
+        An array ``[len(lags), B]``, in the order of ``lags``. Up to rounding it is never too large; if the rounds are
+        enough, it is too small by at most a few times the tolerance.
 
     Raises:
-        ValueError: a lag is outside 0 to T, block is below 1, or rounds is below 0.
-        TypeError: one of them is not an integer.
+        ValueError: a lag is outside 0 to T, block is below 1, or rounds is below 0; or as in `check_recurrence`.
+        TypeError: a lag, block or rounds is not an integer, or lengths are not integers.
     """
     steps, rounds = step_count(recurrence), check_integer("rounds", rounds, minimum=0)
     lags = [check_integer("lags", lag, minimum=0) for lag in lags]
@@ -222,7 +236,16 @@ def _pull_from_end(aligned: Recurrence, states: Tree, lag: jax.Array, basis: jax
 
 
 def random_basis(recurrence: Recurrence, columns: int, key: jax.Array | None = None) -> jax.Array:
-    """Draws random orthonormal columns ``[B, n, min(columns, n)]``, different ones for each row."""
+    """Draws random orthonormal columns for each row of the batch, different ones for each row.
+
+    Args:
+        recurrence: determines B, n and the dtype, which is float32 or wider.
+        columns: the number of columns; n if that is less.
+        key: random key; None: ``jax.random.key(0)``.
+
+    Returns:
+        An array ``[B, n, min(columns, n)]``.
+    """
     like = flatten_state(check_recurrence(recurrence))
     key = jax.random.key(0) if key is None else key
     shape = (*like.shape, min(columns, like.shape[1]))

@@ -23,19 +23,22 @@ from dlcore.utils.checks import check_integer
 
 
 def log_gradients(recurrence: Recurrence, states: Tree, cotangents: Tree) -> jax.Array:
-    """Computes log |G[t, k]| over all parameters and the whole batch, ``[T + 1, T + 1]``: t down, k across.
+    """Computes log |G[t, k]| for all t and k: the norm over all parameters after the sum over the batch.
 
-    Entries without a term are -inf: k > t, and k = 0, because no step produces the initial state. One reverse scan
-    carries the cotangents of all t side by side: time O(T^2), memory O(T (B n + |theta|)), for T up to some hundreds.
-    For longer sequences use `log_by_lag`.
+    One reverse scan carries the cotangents of all t side by side: time O(T^2), memory O(T (B n + |theta|)), for T up to
+    some hundreds. For longer sequences use `log_by_lag`.
 
     Args:
         recurrence: the step and everything it was applied to.
-        states: ``[T + 1, B, ...]`` from `trajectory`.
-        cotangents: d_t from `state_cotangents`, shaped as the states.
+        states: arrays ``[T + 1, B, ...]`` from `trajectory`.
+        cotangents: d_t from `state_cotangents`, arrays of the same shapes as the states.
+
+    Returns:
+        An array ``[T + 1, T + 1]`` whose row is t and whose column is k. Entries without a term are -inf: k > t, and
+        k = 0, because no step produces the initial state.
 
     Raises:
-        ValueError: shapes do not fit.
+        ValueError: as in `check_states`.
         TypeError: lengths are not integers.
 
     >>> from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
@@ -63,30 +66,33 @@ def log_gradients(recurrence: Recurrence, states: Tree, cotangents: Tree) -> jax
 
 
 def log_by_lag(recurrence: Recurrence, states: Tree, cotangents: Tree, lags: int) -> jax.Array:
-    """Computes log |sum_t G[t, t - lag]| over all parameters and the whole batch, for lag 0 to K = ``lags``.
+    """Computes log |sum_t G[t, t - lag]|, the norm of the gradient by lag, for lag 0 to K = ``lags``.
 
-    One reverse scan with a shift register of K + 1 cotangents: time O(T K), memory O(K (B n + |theta|)) in addition
-    to the states.
+    The norm is taken over all parameters after the sum over the batch. One reverse scan carries a shift register of
+    K + 1 cotangents: time O(T K), memory O(K (B n + |theta|)) in addition to the states.
 
     Args:
         recurrence: the step and everything it was applied to.
-        states: ``[T + 1, B, ...]`` from `trajectory`.
-        cotangents: d_t from `state_cotangents`, shaped as the states.
-        lags: K, 0 to T; no term has a lag of T or more.
+        states: arrays ``[T + 1, B, ...]`` from `trajectory`.
+        cotangents: d_t from `state_cotangents`, arrays of the same shapes as the states.
+        lags: K, an integer from 0 to T. Lag T has no term, so its entry is -inf.
 
     Returns:
-        ``[K + 1]``.
+        An array ``[K + 1]``, lag 0 first.
 
     Raises:
-        ValueError: shapes do not fit, or lags is outside 0 to T.
+        ValueError: lags is outside 0 to T; or as in `check_states`.
         TypeError: lags or lengths are not integers.
 
     >>> from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
     >>> keep = lambda params, state, inputs: 0.5 * state + params * inputs
     >>> recurrence = Recurrence(keep, jnp.array(1.0), jnp.zeros(1), jnp.ones((9, 1)))
-    >>> states = trajectory(recurrence)
-    >>> last = state_cotangents(lambda states: states[-1].sum(), states)
-    >>> jnp.exp(log_by_lag(recurrence, states, last, lags=3)).tolist()
+    >>> @jax.jit
+    ... def measure():
+    ...     states = trajectory(recurrence)
+    ...     last = state_cotangents(lambda states: states[-1].sum(), states)
+    ...     return jnp.exp(log_by_lag(recurrence, states, last, lags=3))
+    >>> measure().tolist()
     [1.0, 0.5, 0.25, 0.125]
     """
     by_lag = _by_lag(recurrence, states, cotangents, lags)
@@ -94,24 +100,27 @@ def log_by_lag(recurrence: Recurrence, states: Tree, cotangents: Tree, lags: int
 
 
 def gradients_by_lag(recurrence: Recurrence, states: Tree, cotangents: Tree, lags: int) -> Tree:
-    """Computes ``sum_t G[t, t - lag]`` itself: the parameters' pytree of arrays ``[K + 1, ...]``.
+    """Computes ``sum_t G[t, t - lag]`` itself, the gradient by lag, for lag 0 to K = ``lags``.
 
-    With ``lags=T``, the sum over lags is dL/dtheta. The results are plain floats: 0 or inf outside their range.
     Arguments and errors are those of `log_by_lag`.
+
+    Returns:
+        A tree like the parameters, of arrays ``[K + 1, ...]``, lag 0 first. With ``lags=T``, the sum over lags is
+        dL/dtheta. The numbers are plain floats: 0 or inf outside their range.
     """
     leaves = list(map(wide_range.to_floats, _by_lag(recurrence, states, cotangents, lags)))
     return jax.tree.unflatten(jax.tree.structure(recurrence.params), leaves)
 
 
 def covering_lag(log_by_lag: jax.Array, share: float = 0.9) -> jax.Array:
-    """Returns the smallest lag within which this share of the summed norms lies: how far back learning reaches.
+    """The smallest lag up to which the norms add up to this share of the sum of all norms: how far back learning goes.
 
     Args:
         log_by_lag: ``[K + 1]`` from `log_by_lag`, with K so large that the terms beyond it are negligible.
         share: share of the sum of all norms, in (0, 1].
 
     Returns:
-        An integer; 0 if all norms are 0, and K + 1 if a norm is NaN, because no lag covers that.
+        An integer scalar array; 0 if all norms are 0, and K + 1 if a norm is NaN or inf.
 
     Raises:
         ValueError: share is outside (0, 1].

@@ -36,8 +36,8 @@ def lyapunov_spectrum(
 ) -> jax.Array:
     """Computes the largest Lyapunov exponents of each row along its trajectory, in nats a step.
 
-    Memory is one state and ``n k`` numbers a row, whatever T. The result is differentiable in the parameters, the
-    inputs and the initial state: moving exponents to 0 in training is gradient flossing (Engelken 2023, arXiv
+    Memory is one state and ``n k`` numbers for each row, whatever T. The result is differentiable in the parameters,
+    the inputs and the initial state: moving exponents to 0 in training is gradient flossing (Engelken 2023, arXiv
     2312.17306). The backward pass stores all steps.
 
     Args:
@@ -49,12 +49,13 @@ def lyapunov_spectrum(
         key: random key of the first directions; None: ``jax.random.key(0)``.
 
     Returns:
-        ``[B, k]``, largest first. ``-inf`` is a direction that the step loses entirely. NaN is a row that has no steps
-        after the warm-up, or whose states are not finite.
+        An array ``[B, k]``, the largest exponent of each row first. ``-inf`` means that a step maps a direction to
+        exactly 0. A row is NaN if it has no steps after the warm-up or its states are not finite.
 
     Raises:
-        ValueError: exponents or every is below 1, exponents is more than n, or warm_up is outside 0 to T - 1.
-        TypeError: one of them is not an integer.
+        ValueError: exponents or every is below 1, exponents is more than n, or warm_up is outside 0 to T - 1; or as in
+            `check_recurrence`.
+        TypeError: exponents, warm_up or every is not an integer, or lengths are not integers.
 
     >>> rotate_and_halve = jnp.array([[0.0, 0.5], [-0.5, 0.0]])
     >>> system = Recurrence(lambda w, s, x: s @ w + x, rotate_and_halve, jnp.zeros((1, 2)), jnp.ones((8, 1, 2)))
@@ -92,9 +93,12 @@ def lyapunov_spectrum(
 def largest_exponent(
     recurrence: Recurrence, warm_up: int | None = None, key: jax.Array | None = None
 ) -> jax.Array:
-    """Computes ``lambda_1 [B]``, whose sign tells whether gradients vanish or explode, without any decomposition.
+    """Computes ``lambda_1`` of each row, whose sign tells whether gradients vanish (below 0) or explode (above 0).
 
-    Arguments and errors are those of `lyapunov_spectrum`.
+    Its steps need no QR decomposition. Arguments and errors are those of `lyapunov_spectrum`.
+
+    Returns:
+        An array ``[B]``, in nats a step.
     """
     return lyapunov_spectrum(recurrence, 1, warm_up, key=key)[:, 0]
 

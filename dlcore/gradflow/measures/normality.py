@@ -17,7 +17,7 @@ def log_bound(recurrent_kernel: jax.Array, max_slope: float = 1.0) -> jax.Array:
         max_slope: ``max |phi'|``: 1 for tanh, ReLU and the identity, 1/4 for the sigmoid.
 
     Returns:
-        ``[*batch]``.
+        An array ``[*batch]``, in nats a step; NaN if an entry of U is not finite.
 
     >>> (log_bound(jnp.diag(jnp.array([2.0, 0.1])), max_slope=0.25) / jnp.log(2)).round(4).tolist()
     -1.0
@@ -37,7 +37,7 @@ def departure_from_normality(matrix: jax.Array) -> jax.Array:
         matrix: A ``[*batch, n, n]``.
 
     Returns:
-        ``[*batch]``.
+        A real array ``[*batch]``.
 
     >>> departure_from_normality(jnp.array([[0.5, 3.0], [0.0, 0.5]])).tolist()
     3.0

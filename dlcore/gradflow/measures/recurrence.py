@@ -42,12 +42,16 @@ class Recurrence(NamedTuple):
 
 
 def trajectory(recurrence: Recurrence) -> Tree:
-    """Computes all states ``[T + 1, B, ...]``: ``states[0]`` is the initial state, ``states[t]`` the one after t steps.
+    """Computes all states of the recurrence, from the initial state to the one after step T.
 
     A row of length L keeps its state after step L. No value in the padding, not even NaN, reaches a state.
 
+    Returns:
+        A tree like the initial state, of arrays ``[T + 1, B, ...]``: entry 0 is the initial state, entry t the state
+        after t steps.
+
     Raises:
-        ValueError: a shape does not fit, or the step does not return a whole state.
+        ValueError: as in `check_recurrence`.
         TypeError: lengths are not integers.
 
     >>> double = lambda params, state, inputs: params * state + inputs
@@ -72,11 +76,11 @@ def state_cotangents(loss: Callable[[Tree], jax.Array], states: Tree) -> Tree:
     through time: for a loss of the last state alone it is 0 at all other states.
 
     Args:
-        loss: function of all states ``[T + 1, B, ...]`` that returns a scalar.
-        states: the states from `trajectory`, at which the loss is differentiated.
+        loss: function of the tree of all states that returns a scalar.
+        states: arrays ``[T + 1, B, ...]`` from `trajectory`, at which the loss is differentiated.
 
     Returns:
-        ``d_0 .. d_T``, shaped as the states.
+        ``d_0 .. d_T``: a tree like the states, with arrays of the same shapes.
 
     >>> state_cotangents(lambda states: states[-1].sum(), jnp.ones((3, 1))).tolist()
     [[0.0], [0.0], [1.0]]
@@ -85,19 +89,30 @@ def state_cotangents(loss: Callable[[Tree], jax.Array], states: Tree) -> Tree:
 
 
 def step_count(recurrence: Recurrence) -> int:
-    """Returns T, the number of steps."""
+    """Returns T, the number of steps, padding included, as an int."""
     return int(jax.tree.leaves(recurrence.inputs)[0].shape[0])
 
 
 def valid_rows(recurrence: Recurrence, t: int | jax.Array) -> jax.Array | None:
-    """Returns the rows ``[B]`` in which step ``t`` is not padding; None: all of them."""
+    """Returns booleans ``[B]``, True where step ``t`` is not padding; None if the recurrence has no lengths."""
     return None if recurrence.lengths is None else t < recurrence.lengths
 
 
 def masked_step(
     recurrence: Recurrence, params: Tree, state: Tree, inputs: Tree, valid: jax.Array | None
 ) -> Tree:
-    """Applies the step to the valid rows; the others keep their state."""
+    """Applies the step to the valid rows; the others keep their state.
+
+    Args:
+        recurrence: provides the step.
+        params: the parameters, which may differ from those of the recurrence.
+        state: the state before the step, arrays ``[B, ...]``.
+        inputs: the inputs of the step, arrays ``[B, ...]``.
+        valid: booleans ``[B]`` from `valid_rows`; None: all rows are valid.
+
+    Returns:
+        The state after the step, arrays ``[B, ...]``.
+    """
     if valid is None:
         return recurrence.step(params, state, inputs)
     inputs = jax.tree.map(lambda leaf: where_rows(valid, leaf, jnp.zeros_like(leaf)), inputs)
@@ -106,7 +121,10 @@ def masked_step(
 
 
 def at_step(tree: Tree, t: int | jax.Array) -> Tree:
-    """Returns entry ``t`` of arrays ``[T, ...]``. It is read in place: a scan over a slice would copy the slice."""
+    """Returns entry ``t`` of each array ``[T, ...]`` of a tree: a tree of arrays ``[...]``.
+
+    The entry is read in place: a scan over a slice would copy the slice.
+    """
 
     def entry(leaf: jax.Array) -> jax.Array:
         if not len(leaf):  # a scan over no steps still traces its body, which never runs
@@ -117,7 +135,17 @@ def at_step(tree: Tree, t: int | jax.Array) -> Tree:
 
 
 def check_recurrence(recurrence: Recurrence) -> Tree:
-    """Returns the initial state in the dtype that the step computes in; raises if something does not fit."""
+    """Checks that the parts of a recurrence fit together.
+
+    Returns:
+        The initial state, arrays ``[B, ...]``, in the dtypes of the state that the step returns.
+
+    Raises:
+        ValueError: the params, initial_state or inputs hold no array; the shapes of initial_state, inputs and lengths
+            disagree about B or T; a known length is outside 0 to T; or the step returns a state of another structure
+            or other shapes.
+        TypeError: lengths are not an array of integers.
+    """
     for name in ("params", "initial_state", "inputs"):
         if not jax.tree.leaves(getattr(recurrence, name)):
             raise ValueError(f"{name}: got a tree without arrays, expected at least one")
@@ -131,7 +159,17 @@ def check_recurrence(recurrence: Recurrence) -> Tree:
 
 
 def check_states(recurrence: Recurrence, states: Tree, cotangents: Tree) -> None:
-    """Raises ValueError unless both trees have the shapes that `trajectory` returns."""
+    """Checks that states and cotangents fit the recurrence.
+
+    Args:
+        recurrence: the recurrence.
+        states: a tree like the initial state, of arrays ``[T + 1, B, ...]``.
+        cotangents: a tree like the states, with arrays of the same shapes.
+
+    Raises:
+        ValueError: one of the trees has another structure or other shapes; or as in `check_recurrence`.
+        TypeError: lengths are not integers.
+    """
     expected = jax.tree.map(
         lambda leaf: (step_count(recurrence) + 1, *leaf.shape), check_recurrence(recurrence)
     )

@@ -29,7 +29,7 @@ NAMES = (*MEASURES, *GAINS)
 
 
 def summary_names(exponents: int = 1) -> tuple[str, ...]:
-    """Returns the names of the measures in a summary with this number of exponents."""
+    """Returns the names of the measures in a summary with this number of exponents, a tuple of strings."""
     return (*NAMES, *(f"exponent_{index}" for index in range(2, exponents + 1)))
 
 
@@ -42,29 +42,30 @@ def summarize(
     - ``half_life``: ``ln 2 / -exponent_1``, steps; inf if exponent_1 >= 0.
     - ``rate``: slope of log gain over the lags (`fit_rate`), nats a step.
     - ``gain_half_life``: ``ln 2 / -rate``, steps; inf if rate >= 0.
-    - ``covering_lag``: smallest lag within which 90 % of the summed norms of the parameters' gradient by lag lie, for
-      losses that read the last state in the probes' directions; -1 if a state is not finite.
+    - ``covering_lag``: smallest lag up to which the norms of the parameters' gradient by lag add up to 90 % of their
+      sum, for losses that read the last state in the probes' directions; -1 if a state is not finite.
     - ``zero_gain``: share of lags whose gain is exactly 0.
     - ``first_nonfinite``: first time step whose state is not finite; -1 if there is none.
     - ``dead``: share of the state's numbers that are exactly 0 throughout the second half of the sequence, as dead
       units of a ReLU are.
-    - ``log10_gain_1/16`` to ``log10_gain_16/16``: log10 of the gain at the lags T/16 to T.
+    - ``log10_gain_1/16`` to ``log10_gain_16/16``: log10 of the gain at the lags T/16 to T, rounded down.
 
     The gain at a lag is ``|ds_T / ds_{T-lag}|_F / sqrt(n)``, the root-mean-square factor by which a small random change
     of the state arrives ``lag`` steps later, as estimated by `jacobians.log_products_by_probes`.
 
     Args:
-        recurrence: a recurrence of one row, B = 1, without ``lengths``: cut the row to its valid steps. The gradient of
-            every step is formed in the size of the parameters, so give few of them; a bias suffices.
+        recurrence: a recurrence of one row, B = 1, without ``lengths``: cut the row to its valid steps. Each step
+            computes a gradient as large as ``params``, so few parameters are best; a bias suffices.
         probes: number of random directions for the norms.
         exponents: number of Lyapunov exponents; one exponent needs no decompositions.
         key: random key of the directions; None: ``jax.random.key(0)``.
 
     Returns:
-        The measures by the names of `summary_names`.
+        A dict: the measures, scalar arrays, by the names of `summary_names`.
 
     Raises:
-        ValueError: there is more than one row, there are lengths, probes is below 1, or exponents is more than n.
+        ValueError: B is not 1, there are lengths, probes or exponents is below 1, or exponents is more than n; or as in
+            `check_recurrence`.
         TypeError: probes or exponents is not an integer.
     """
     if recurrence.lengths is not None:
@@ -92,7 +93,7 @@ def summarize(
 
 
 def first_nonfinite(states: Tree) -> jax.Array:
-    """Returns the first t of each row whose state ``s_t`` holds an infinity or a NaN; -1 if there is none.
+    """Returns for each row the first t at which the state ``s_t`` holds an infinity or a NaN; -1 if there is none.
 
     A ReLU network overflows without an error. Measures of gradients that pass such a state are NaN, so that they do
     not look like numbers.
@@ -101,7 +102,7 @@ def first_nonfinite(states: Tree) -> jax.Array:
         states: arrays ``[T + 1, B, ...]`` from `trajectory`, ``s_0`` first.
 
     Returns:
-        ``[B]`` integers.
+        An array of integers ``[B]``.
 
     >>> first_nonfinite((jnp.array([[1.0, 1.0], [jnp.inf, 2.0], [jnp.nan, 3.0]]),)).tolist()
     [1, -1]
@@ -116,11 +117,11 @@ def fit_rate(log_norms: jax.Array, first: int = 0) -> jax.Array:
     For products of Jacobians over many lags the rate tends to the largest Lyapunov exponent.
 
     Args:
-        log_norms: ``[lags, ...]``, lag 0 first.
+        log_norms: ``[lags, ...]``, lag 0 first; each trailing index has its own line.
         first: the lag at which the line begins, to leave out a transient.
 
     Returns:
-        ``[...]``; NaN if fewer than two log norms are finite.
+        An array ``[...]`` of slopes; NaN where fewer than two log norms are finite.
 
     >>> fit_rate(jnp.array([0.0, -0.5, -1.0, -jnp.inf, jnp.nan])).tolist()
     -0.5
@@ -140,8 +141,11 @@ def half_life(rate: jax.Array | float) -> jax.Array:
     """Returns the number of steps after which half of a gradient is left, ``ln 2 / -rate``; inf if rate >= 0.
 
     Args:
-        rate: nats a step. The largest Lyapunov exponent gives ``half_life`` in tables, a rate from `fit_rate` gives
-            ``gain_half_life``.
+        rate: numbers of any shape, in nats a step. The largest Lyapunov exponent gives ``half_life`` in tables, a rate
+            from `fit_rate` gives ``gain_half_life``.
+
+    Returns:
+        An array of the same shape; NaN where the rate is NaN.
 
     >>> half_life(jnp.array([-0.6931472, -jnp.inf, 0.0, 0.3])).tolist()
     [1.0, 0.0, inf, inf]

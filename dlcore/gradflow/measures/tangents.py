@@ -1,7 +1,7 @@
 """A step's Jacobian ``J_t = d s_t / d s_{t-1}`` as a linear map of flat vectors, never as a matrix.
 
-The state is the whole carry, all its arrays side by side: ``n`` numbers a row, ``n = 2 H`` for an LSTM. The rows of a
-batch do not influence each other, so one ``jax.jvp`` or ``jax.vjp`` of the step serves all rows.
+The state is the whole carry, all its arrays side by side: ``n`` numbers in each row, ``n = 2 H`` for an LSTM. The rows
+of a batch do not influence each other, so one ``jax.jvp`` or ``jax.vjp`` of the step serves all rows.
 """
 
 import itertools
@@ -26,7 +26,12 @@ def flatten_state(state: Tree) -> jax.Array:
 
 
 def unflatten_state(vectors: jax.Array, like: Tree) -> Tree:
-    """Undoes `flatten_state`: ``[B, n]`` to a state with the shapes and dtypes of ``like``."""
+    """Undoes `flatten_state`: returns a state with the structure, shapes and dtypes of ``like``.
+
+    Args:
+        vectors: ``[B, n]``, the numbers of the state.
+        like: a state, arrays ``[B, ...]`` with n numbers in each row.
+    """
     leaves, structure = jax.tree.flatten(like)
     ends = list(itertools.accumulate(math.prod(leaf.shape[1:]) for leaf in leaves))
     parts = jnp.split(vectors, ends[:-1], axis=-1)
@@ -43,12 +48,13 @@ def push_tangents(
         recurrence: provides the step and the parameters.
         state: ``s_{t-1}``, arrays ``[B, ...]``.
         inputs: ``x_t``, arrays ``[B, ...]``.
-        tangents: Q ``[B, n, k]``, k columns a row.
-        valid: ``[B]``, the rows that take the step; None: all.
+        tangents: Q ``[B, n, k]``, k columns for each row of the batch.
+        valid: booleans ``[B]``, True for the rows that take the step; None: all.
 
     Returns:
-        ``s_t``, and ``J_t Q [B, n, k]``. The latter is NaN in rows whose state is not finite before or after the step:
-        a Jacobian means nothing there (that of a ReLU would be 0 without any sign of the error).
+        A pair: ``s_t``, arrays ``[B, ...]``, and ``J_t Q [B, n, k]``. The latter is NaN in rows whose state is not
+        finite before or after the step: a Jacobian means nothing there (that of a ReLU would be 0 without any sign of
+        the error).
     """
     before, step = flatten_state(state), _flat_step(recurrence, state, inputs, valid)
     after, pushed = jax.vmap(
@@ -58,9 +64,16 @@ def push_tangents(
 
 
 def pull_cotangents(recurrence: Recurrence, state: Tree, inputs: Tree, cotangents: jax.Array) -> jax.Array:
-    """Computes ``P J_t``, backward in time, for k rows P ``[B, k, n]``.
+    """Computes ``P J_t``, backward in time.
 
-    The other arguments are those of `push_tangents`, and NaN means the same.
+    Args:
+        recurrence: provides the step and the parameters.
+        state: ``s_{t-1}``, arrays ``[B, ...]``.
+        inputs: ``x_t``, arrays ``[B, ...]``.
+        cotangents: P ``[B, k, n]``, k row vectors for each row of the batch.
+
+    Returns:
+        ``P J_t [B, k, n]``; NaN means the same as in `push_tangents`.
     """
     before = flatten_state(state)
     after, pull = jax.vjp(_flat_step(recurrence, state, inputs, None), before)
@@ -69,9 +82,17 @@ def pull_cotangents(recurrence: Recurrence, state: Tree, inputs: Tree, cotangent
 
 
 def align_ends(recurrence: Recurrence) -> tuple[Tree, Tree]:
-    """Returns states ``[T + 1, B, ...]`` and inputs ``[T, B, ...]``, shifted so that all rows end at step T.
+    """Shifts the states and inputs of shorter rows in time, so that all rows end at step T.
 
-    So lag ``l`` is entry ``T - l`` in all rows. The places before a shorter row's first state repeat that state.
+    So the state at lag ``l`` is entry ``T - l`` in all rows. The entries before a shorter row's first state repeat that
+    state, and those before its first input repeat that input.
+
+    Returns:
+        A pair of trees: the states, arrays ``[T + 1, B, ...]``, and the inputs, arrays ``[T, B, ...]``.
+
+    Raises:
+        ValueError: as in `check_recurrence`.
+        TypeError: lengths are not integers.
     """
     states, inputs = trajectory(recurrence), recurrence.inputs
     if recurrence.lengths is None:

@@ -28,10 +28,10 @@ LN2_HIGH, LN2_LOW = 355 / 512, -2.1219444005469057e-4
 
 
 class WideRange(NamedTuple):
-    """A pytree of ``values * 2^exponent``.
+    """A pytree of numbers ``values * 2^exponent``.
 
     Attributes:
-        values: arrays ``[*rows, ...]``: the row axes, and then any number of feature axes.
+        values: a pytree of arrays ``[*rows, ...]``: the row axes, and then any number of feature axes.
         exponent: ``[*rows]`` int32; `LOWEST` where all values of the row are 0.
     """
 
@@ -40,7 +40,9 @@ class WideRange(NamedTuple):
 
 
 def normalize(values: Tree, exponent: jax.Array) -> WideRange:
-    """Returns ``values * 2^exponent`` with the largest value of each row brought to [1/2, 1).
+    """Returns ``values * 2^exponent`` as a `WideRange`, with the largest absolute value of each row in [1/2, 1).
+
+    A row of zeros gets the exponent `LOWEST`.
 
     Args:
         values: floating point arrays ``[*rows, ...]``; inf and NaN stay as they are.
@@ -59,12 +61,24 @@ def normalize(values: Tree, exponent: jax.Array) -> WideRange:
 
 
 def from_floats(values: Tree, rows: int) -> WideRange:
-    """Converts plain arrays whose first ``rows`` axes are rows."""
+    """Converts a tree of plain arrays to a normalized `WideRange`.
+
+    Args:
+        values: floating point arrays ``[*rows, ...]``.
+        rows: the number of leading axes that are rows.
+    """
     return normalize(values, jnp.zeros(jax.tree.leaves(values)[0].shape[:rows], jnp.int32))
 
 
 def add(these: WideRange, others: WideRange) -> WideRange:
     """Adds row by row at the larger of both exponents, so that the larger number remains however far they are apart.
+
+    Args:
+        these: values ``[*rows, ...]``, exponents ``[*rows]``.
+        others: a `WideRange` of the same shapes.
+
+    Returns:
+        The normalized sum, a `WideRange` of the same shapes.
 
     >>> total = add(from_floats(jnp.ones((1, 2)), 1), normalize(jnp.ones((1, 2)), jnp.array([-9000])))
     >>> float(log_norm(total)[0]) == float(jnp.log(2.0) / 2)
@@ -74,21 +88,27 @@ def add(these: WideRange, others: WideRange) -> WideRange:
 
 
 def add_unnormalized(total: WideRange, more: WideRange) -> WideRange:
-    """Adds as `add` does, for a sum of many, but does not normalize: n summands give values up to n."""
+    """Adds as `add` does, but returns a sum that is not normalized: n summands give values up to n.
+
+    Normalizing once at the end is enough for a sum of many.
+    """
     exponent = jnp.maximum(total.exponent, more.exponent)
     parts = [_times_power(part.values, part.exponent - exponent) for part in (total, more)]
     return WideRange(jax.tree.map(jnp.add, *parts), exponent)
 
 
 def to_common_exponent(numbers: WideRange, valid: jax.Array | None = None) -> WideRange:
-    """Brings all rows of the last row axis to one exponent, the largest: ``exponent [*rows, B] -> [*rows]``.
+    """Brings all rows of the last row axis to one exponent, the largest of them.
 
     A sum over rows, as in a parameter's gradient, needs this. A row that is smaller than the largest one by more than
     a float's whole range becomes 0; it would not change the sum.
 
     Args:
-        numbers: exponents ``[*rows, B]``.
-        valid: ``[B]``, the rows whose exponents count in the maximum; None: all.
+        numbers: values ``[*rows, B, ...]``, exponents ``[*rows, B]``.
+        valid: booleans ``[B]``, True for the rows whose exponents count in the maximum; None: all.
+
+    Returns:
+        A `WideRange` with values ``[*rows, B, ...]`` and exponents ``[*rows]``.
     """
     counted = numbers.exponent if valid is None else jnp.where(valid, numbers.exponent, LOWEST)
     exponent = counted.max(axis=-1)
@@ -97,7 +117,7 @@ def to_common_exponent(numbers: WideRange, valid: jax.Array | None = None) -> Wi
 
 
 def to_floats(numbers: WideRange) -> Tree:
-    """Converts to plain floats; numbers outside their range become inf or 0."""
+    """Returns the numbers as a tree of plain arrays ``[*rows, ...]``; numbers outside their range become inf or 0."""
     lowest = max(jnp.finfo(leaf.dtype).minexp for leaf in jax.tree.leaves(numbers.values))
     exponent = jnp.clip(numbers.exponent, 2 * lowest, -2 * lowest)
     half = exponent // 2  # in two factors, as the power may be no float although the product is one
@@ -105,7 +125,7 @@ def to_floats(numbers: WideRange) -> Tree:
 
 
 def log_norm(numbers: WideRange) -> jax.Array:
-    """Returns the natural log of each row's Euclidean norm over the whole pytree, ``[*rows]``; -inf if it is exactly 0.
+    """Returns an array ``[*rows]``: the natural log of each row's Euclidean norm over the whole pytree; -inf for 0.
 
     >>> log_norm(normalize(jnp.array([[3.0, 4.0], [0.0, 0.0]]), jnp.array([-7000, 0]))).round(2).tolist()
     [-4850.419921875, -inf]
@@ -119,12 +139,18 @@ def log_norm(numbers: WideRange) -> jax.Array:
 
 
 def joint_log_norm(logs: Sequence[jax.Array] | jax.Array) -> jax.Array:
-    """Returns the log norm of several parts together, given the log norm of each part along the first axis."""
+    """Returns the log norm of several parts together: arrays ``[...]`` of each part's log norm -> ``[...]``.
+
+    Args:
+        logs: natural log norms ``[parts, ...]``, an array or a sequence of arrays ``[...]``.
+    """
     return jax.nn.logsumexp(2 * jnp.stack(logs), axis=0) / 2
 
 
 def power_of_two(exponent: jax.Array, dtype: Any) -> jax.Array:
-    """Returns ``2^exponent`` exactly, composed of its bits; 0 below a float's range, the largest power above it.
+    """Returns ``2^exponent`` exactly, composed of its bits, as an array of the exponent's shape and this float dtype.
+
+    Below the smallest normal float the result is 0. Above the range it is the largest power that is a float.
 
     >>> power_of_two(jnp.array([-2000, -126, 0, 3]), jnp.float32).tolist()
     [0.0, 1.1754943508222875e-38, 1.0, 8.0]

@@ -53,7 +53,7 @@ def find_recurrences(call: Callable[[], jax.Array]) -> list[ModelRecurrence]:
         call: runs the model without dropout and returns a scalar loss. It must run the same model at every call.
 
     Returns:
-        One `ModelRecurrence` for each cell; an empty list if the model has none.
+        A list of one `ModelRecurrence` for each cell; an empty list if the model has none.
 
     Raises:
         ValueError: a recurrent layer runs under ``nn.scan`` or another transformation, where the layers cannot be told

@@ -29,25 +29,28 @@ MAX_EXPONENTS = 64
 
 
 class Flow(NamedTuple):
-    """What happens to gradients along one recurrence of T steps with a state of n numbers. Logarithms are natural.
+    """What happens to gradients along one recurrence of T steps with a state of n numbers, as NumPy arrays and numbers.
+
+    Logarithms are natural. T is the length of the longest row.
 
     Attributes:
         name: the name of the recurrence, see `ModelRecurrence`.
-        size: n, the size of the state. T is the length of the longest row.
+        size: n, the size of the state.
         log_gain: ``[T + 1]``, by lag: log of ``|ds_T / ds_{T-lag}|_F / sqrt(n)``, the root-mean-square factor by which
             a small random change of the state arrives ``lag`` steps later. Rows shorter than the lag do not count.
         log_signal: ``[T + 1]``, by time step from t = 0: log of ``|delta_t|`` of the loss, root mean square over rows.
-        log_gradient: ``[T]``, by time step: log of ``|g_k|``, the share of step k in the parameters' gradient.
-        log_by_lag: ``[min(K + 1, T)]``, by lag: log of the norm of the gradient that the parameters get over this
+        log_gradient: ``[T]``, by time step: log of ``|g_k|``, the share of step k = 1 .. T in the parameters' gradient.
+        log_by_lag: ``[min(129, T)]``, by lag: log of the norm of the gradient that the parameters get over this
             distance in time.
-        log_triangle: ``[T + 1, T + 1]``, log of the terms of the double sum; None if the sequence has more than 128
-            steps.
-        exponents: ``[k]``, Lyapunov exponents of the first row in nats a step, largest first.
+        log_triangle: ``[T + 1, T + 1]``, log |G[t, k]|, the terms of the double sum, row t and column k; None if the
+            sequence, padding included, has more than 128 steps.
+        exponents: ``[min(64, n)]``, the largest Lyapunov exponents of the batch's first row in nats a step, largest
+            first.
         rate: least-squares slope of ``log_gain`` over the lags, nats a step.
         gain_half_life: ``ln 2 / -rate`` in steps; inf where the gain does not fall.
         half_life: ``ln 2 / -exponents[0]`` in steps; inf where the largest exponent is 0 or more.
-        covering_lag: the smallest lag within which 90 % of the summed norms by lag lie.
-        lost_signal: share of rows whose backward signal at the first step is exactly 0.
+        covering_lag: the smallest lag up to which the norms by lag add up to 90 % of their sum.
+        lost_signal: share of rows whose backward signal at t = 0 is exactly 0.
         first_nonfinite: the first time step at which the state of some row is not finite; -1 if there is none.
         gates: the statistics ``[T, H]`` of each gate by its name, see `gates.Gate`; empty if the cell has no gates.
     """
@@ -70,7 +73,7 @@ class Flow(NamedTuple):
 
 
 def measure(loss: Callable[..., jax.Array]) -> Callable[..., list[Flow]]:
-    """Makes a function that measures gradient flow along every recurrence of a model.
+    """Returns a function that measures gradient flow along every recurrence of a model.
 
     The function compiles once for all arguments of the same shapes.
 
@@ -79,8 +82,8 @@ def measure(loss: Callable[..., jax.Array]) -> Callable[..., list[Flow]]:
             arguments are pytrees of arrays, such as parameters and a batch.
 
     Returns:
-        A function that takes the arguments of ``loss``. It returns one `Flow` for each recurrence, in the order in
-        which the model runs them; an empty list if the model has none.
+        A function that takes the arguments of ``loss``. It returns a list of one `Flow` for each recurrence, in the
+        order in which the model runs them; an empty list if the model has none.
     """
     names: list[str] = []
 

@@ -18,18 +18,19 @@ Monitor: TypeAlias = Callable[[Any, Any], Mapping[str, float]]
 
 
 def make_monitor(loss: Callable[[Any, Any], jax.Array]) -> Monitor:
-    """Makes a function of a model's state that returns the gradient's norm by lag for each recurrence of the model.
+    """Returns a function of a model's state that measures the gradient's norm by lag for each recurrence of the model.
 
-    Its numbers are named ``RECURRENCE/log10_lag_LAG``, for the lags 0, 1, 2, 4, ..., 32 that the sequences have. Each
-    is the log10 of the norm of the gradient that the parameters get over this distance in time (see `lags.log_by_lag`),
-    and -inf where that norm is exactly 0. These norms show vanishing long before the norm of the whole gradient does.
+    Its numbers are named ``RECURRENCE/log10_lag_LAG``, for those of the lags 0, 1, 2, 4, 8, 16, 32 that are smaller
+    than the number of steps. Each is the log10 of the norm of the gradient that the parameters get over this distance
+    in time (see `lags.log_by_lag`), and -inf where that norm is exactly 0. These norms show vanishing long before the
+    norm of the whole gradient does.
 
     Args:
         loss: ``loss(params, model_state)`` runs the model without dropout on a few rows, always the same ones, and
             returns a scalar.
 
     Returns:
-        The monitor, as `Experiment.monitor` takes it.
+        The monitor, as `Experiment.monitor` takes it: ``monitor(params, model_state) -> {name: number}``.
     """
 
     @jax.jit

@@ -28,10 +28,10 @@ Term: TypeAlias = Callable[[ModelRecurrence], jax.Array]
 
 
 def regularized(loss: Loss, term: Term, weight: float) -> Loss:
-    """A loss that adds ``weight * sum of term(recurrence)`` over the model's recurrences in training.
+    """Returns a loss that, in training, adds ``weight`` times the sum of ``term`` over the model's recurrences.
 
-    In evaluation it is the given loss alone. In training it runs the model a second time, without dropout, and logs the
-    sum without its weight as ``regularizer``.
+    In evaluation it is the given loss alone. In training it runs the model a second time, without dropout, and adds the
+    metric ``regularizer``, the sum without its weight.
 
     Args:
         loss: the loss of an `Experiment`, ``loss(params, model_state, batch, rng, train) -> loss, (model_state,
@@ -42,8 +42,9 @@ def regularized(loss: Loss, term: Term, weight: float) -> Loss:
     Returns:
         A loss with the same arguments and results.
 
-    Raises (when the result is traced):
-        ValueError: the model runs no cell through a recurrent layer of dlcore.
+    Raises:
+        ValueError: the returned loss is called in training, and the model runs no cell through a recurrent layer of
+            dlcore.
     """
 
     def with_term(params: Any, model_state: Any, batch: Any, rng: jax.Array, train: bool) -> Any:
@@ -67,6 +68,12 @@ def omega(found: ModelRecurrence) -> jax.Array:
 
     It is 0 if no step changes the norm of the backward signal (Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063, section
     3.3).
+
+    Args:
+        found: one recurrence of a model.
+
+    Returns:
+        A scalar array.
     """
     recurrence = found.recurrence
     states = trajectory(recurrence)
@@ -76,14 +83,14 @@ def omega(found: ModelRecurrence) -> jax.Array:
 
 
 def flossing(exponents: int = 1, warm_up: int | None = None) -> Term:
-    """Makes Engelken's term for `regularized`: the `flossing_penalty` of each recurrence.
+    """Returns Engelken's term for `regularized`, a function that computes the `flossing_penalty` of a recurrence.
 
     Args:
         exponents: k, the number of Lyapunov exponents that are pulled to 0.
         warm_up: number of first steps that do not count, as in `lyapunov_spectrum`.
 
     Returns:
-        The term.
+        The term, ``recurrence -> scalar``.
     """
     return lambda found: flossing_penalty(found.recurrence, exponents, warm_up)
 
@@ -91,11 +98,11 @@ def flossing(exponents: int = 1, warm_up: int | None = None) -> Term:
 def flossing_penalty(
     recurrence: Recurrence, exponents: int = 1, warm_up: int | None = None, key: jax.Array | None = None
 ) -> jax.Array:
-    """``1/k sum_i lambda_i^2`` of the first k Lyapunov exponents, averaged over rows.
+    """Computes ``1/k sum_i lambda_i^2`` of the k largest Lyapunov exponents, averaged over rows.
 
     The paper applies it for some hundred steps before training and now and then during training (Engelken 2023, arXiv
-    2312.17306). It is differentiable; its gradient stores all T steps of the k directions. If a step loses one of the k
-    directions, as dead ReLUs and a kernel of 0 do, an exponent is -inf and the penalty is not finite.
+    2312.17306). It is differentiable; its gradient stores all T steps of the k directions. If a step maps one of the k
+    directions to exactly 0, as dead ReLUs and a kernel of 0 do, an exponent is -inf and the penalty is not finite.
 
     Args:
         recurrence: the recurrence that shall keep its gradients.
@@ -104,11 +111,12 @@ def flossing_penalty(
         key: random key of the first directions, as in `lyapunov_spectrum`.
 
     Returns:
-        A scalar. Rows without a step after the warm-up do not count.
+        A scalar array. Rows whose exponents are NaN, such as rows without a step after the warm-up, do not count; it is
+        0 if no row counts.
 
     Raises:
-        ValueError: as `lyapunov_spectrum`.
-        TypeError: as `lyapunov_spectrum`.
+        ValueError: as in `lyapunov_spectrum`.
+        TypeError: as in `lyapunov_spectrum`.
 
     >>> halving = Recurrence(lambda w, s, x: w * s + x, 0.5, jnp.zeros((1, 1)), jnp.ones((8, 1, 1)))
     >>> (flossing_penalty(halving) / jnp.log(2) ** 2).round(3).tolist()
@@ -136,11 +144,17 @@ def omega_terms(recurrence: Recurrence, signal: Tree) -> jax.Array:
 
     Args:
         recurrence: the recurrence that is measured.
-        signal: ``dL/ds_t``, the whole derivative, as arrays ``[T + 1, B, ...]``. Only its direction counts. If the
-            signal leaves the range of floats, pass any multiple of it, such as one of norm 1 for each t and row.
+        signal: ``dL/ds_t``, the whole derivative, a tree like the states, of arrays ``[T + 1, B, ...]``. Only its
+            direction counts. If the signal leaves the range of floats, pass any multiple of it, such as one of norm 1
+            for each t and row.
 
     Returns:
-        ``[T, B]`` from k = 0; 0 where there is no signal, and in the padding of a row.
+        An array ``[T, B]`` whose entry k is Omega_k, k = 0 .. T - 1; 0 where there is no signal, and in the padding of
+        a row.
+
+    Raises:
+        ValueError: as in `check_recurrence`.
+        TypeError: lengths are not integers.
 
     >>> halving = Recurrence(lambda w, s, x: w * s + x, 0.5, jnp.zeros((1, 1)), jnp.ones((3, 1, 1)))
     >>> omega_terms(halving, jnp.ones((4, 1, 1)))[:, 0].tolist()

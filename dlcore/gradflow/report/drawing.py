@@ -20,12 +20,15 @@ FLOAT32 = np.log10([np.finfo(np.float32).tiny, np.finfo(np.float32).max])
 
 
 def palette_color(index: int) -> str:
-    """The color of the ``index``-th line; the palette begins again after its end."""
+    """The color, as ``"#rrggbb"``, of line number ``index``, counted from 0.
+
+    After the last color the palette begins again.
+    """
     return PALETTE[index % len(PALETTE)]
 
 
 def to_log10(logs: ArrayLike) -> np.ndarray:
-    """Natural logarithms as powers of ten, in float64.
+    """Converts natural logarithms to logarithms to the base 10: a float64 array of the same shape.
 
     >>> to_log10([0.0, -np.inf]).tolist()
     [0.0, -inf]
@@ -42,7 +45,7 @@ def draw_line(
 
     Args:
         axes: where to draw.
-        x: ``[N]``.
+        x: ``[N]``, the places along the horizontal axis.
         values: ``[N]`` logarithms.
         color: the color of the line and of the crosses at the bottom.
         label: the legend's text for the line.
@@ -63,19 +66,19 @@ def color_map(
     norm: Any = None,
     cmap: str = "magma",
 ) -> Any:
-    """Draws a cell for each number: gray where it is exactly 0, red where it is not finite.
+    """Draws a grid with one colored cell for each number: gray where it is exactly 0, red where it is not finite.
 
     Args:
         axes: where to draw.
         x: ``[W]``, the middles of the cells.
         y: ``[H]``, the middles of the cells.
-        values: ``[H, W]`` logarithms.
+        values: ``[H, W]``, logarithms of the numbers, row by row along y.
         where: booleans that broadcast to the values; False where there is no cell.
         norm: matplotlib's norm of the colors; None means linear, down to `DECADES` below the largest value.
         cmap: matplotlib's name of the colors.
 
     Returns:
-        The mesh, for a color bar.
+        The matplotlib mesh of the finite cells, for a color bar.
     """
     from matplotlib.colors import ListedColormap
 
@@ -97,7 +100,7 @@ def color_map(
 
 
 def shade_beyond_float32(axes: "Axes") -> None:
-    """Shades the part of a log10 axis whose numbers are too small or too large for float32."""
+    """Shades the part of the vertical axis, a log10 axis, whose numbers are too small or too large for float32."""
     low, high = axes.get_ylim()
     label: str | None = "beyond float32"
     for start, end in ((low, FLOAT32[0]), (FLOAT32[1], high)):

@@ -54,10 +54,10 @@ def write_report(
         run: the run's name, for the title.
         flows: what was measured, by the state of training. The sentences and most figures are about the last state.
         metrics: the metrics of the run's training. They tell how often gradients were clipped.
-        clip_norm: the threshold of the clipping, if any.
+        clip_norm: the threshold of the clipping; None: gradients are not clipped.
 
     Returns:
-        The paths of the written files.
+        A list of the paths of all written files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "summary.csv", folder / "curves.csv", folder / PAGE]

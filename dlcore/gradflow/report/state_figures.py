@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 
 def plot_spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | None = None) -> "Figure":
-    """Lyapunov exponents against their place in the spectrum: gradients explode in the directions above 0.
+    """A matplotlib figure of Lyapunov exponents, largest first, against their place i / n in the spectrum.
+
+    There is one line for each name. Gradients explode in the directions whose exponent is above 0.
 
     Args:
         exponents: by name the exponents ``[k]`` in nats a step, from `lyapunov_spectrum`.
-        sizes: by name n, the number of all exponents, if only the k largest are given.
+        sizes: by name n, the number of all exponents; without it, n is k.
     """
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
@@ -36,14 +38,15 @@ def plot_spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | 
 
 
 def plot_gates(statistics: Mapping[str, Any], keeping: str, half_life: float) -> "Figure":
-    """What the gates of a cell do, unit by unit, and how little a gate alone says about the gradient's half-life.
+    """A matplotlib figure of a cell's gates, with one panel for each gate and two more.
 
-    Units are sorted by the half-life that the keeping gate alone would give them, ln 2 over minus the mean of its
-    logarithm. The longest is at the top.
+    The panel of a gate is a map of its mean by unit and time step. The next panel has bars of the shares of open and of
+    closed values of each gate. The last panel compares the half-life that each unit's keeping gate alone would give,
+    ln 2 over minus the mean of its logarithm, with the half-life of the gradient. Units are sorted by the half-life of
+    their keeping gate, the longest at the top.
 
     Args:
-        statistics: by the gate's name ``mean``, ``open``, ``closed`` and ``mean_log``, each ``[T, H]``, from
-            `gate_statistics`.
+        statistics: a `Gate` by each gate's name, with arrays ``[T, H]``, from `gate_statistics`.
         keeping: the name of the gate that multiplies the old state: ``"forget"`` in an LSTM, ``"update"`` in a GRU.
         half_life: the true half-life ``ln 2 / -exponent_1`` in steps; inf if the gradient does not decay, NaN if it is
             not known.

@@ -24,7 +24,7 @@ COLUMNS = 4
 
 
 class Grid(NamedTuple):
-    """What one kind of network does, by the scale of its recurrent kernel.
+    """What was measured of one kind of network at S scales of its recurrent kernel.
 
     Attributes:
         scales: ``[S]``, increasing.
@@ -40,14 +40,15 @@ class Grid(NamedTuple):
 
 
 def plot_gain_map(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Figure":
-    """Where gradients vanish (blue), stay (white) and explode (red), by scale and lag; a panel for each cell.
+    """A matplotlib figure of the gain by scale and lag, a map in one panel for each cell.
 
-    The dashed line is where the largest Lyapunov exponent changes its sign. All panels share their colors, which are
-    logarithmic beyond one decade.
+    Gradients vanish where the map is blue, stay where it is white and explode where it is red. Dashed lines are where
+    the largest Lyapunov exponent changes its sign. All panels share their colors, which are logarithmic beyond one
+    decade.
 
     Args:
-        grids: by the cell's name what was measured.
-        scale: the label of the scales.
+        grids: a `Grid` by the cell's name.
+        scale: the label of the vertical axis, whose values are the scales.
     """
     from matplotlib.colors import SymLogNorm
 
@@ -69,11 +70,14 @@ def plot_gain_map(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> 
 
 
 def plot_exponents(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> "Figure":
-    """Lyapunov exponents by scale, the largest as a thick line: gradients explode in the directions above 0.
+    """A matplotlib figure of Lyapunov exponents by scale.
+
+    Each cell has one color, and its largest exponent is a thick line. Gradients explode in the directions whose
+    exponent is above 0.
 
     Args:
-        grids: by the cell's name what was measured.
-        scale: the label of the scales.
+        grids: a `Grid` by the cell's name.
+        scale: the label of the horizontal axis, whose values are the scales.
     """
     figure = new_figure(7, 4.8)
     axes = figure.subplots()
@@ -95,15 +99,16 @@ def plot_success(
     name: str = "accuracy",
     reach: str = "half-life",
 ) -> "Figure":
-    """What training reached against how far gradients reached before it, in lengths of the task.
+    """A matplotlib figure of what m trainings reached against how far gradients reached before training.
 
-    An infinite reach is drawn at the right edge. If a reach is NaN, the legend counts it.
+    The reach is divided by T, the length of the task. Each training is a point. A point with an infinite reach is at
+    the right edge; one whose reach is NaN is not drawn, but the legend counts it.
 
     Args:
-        measured: by the cell's name a pair: the reach at initialization over T ``[m]``, and what training reached
-            ``[m]``.
-        chance: what guessing reaches.
-        name: what training reached.
+        measured: by the cell's name a pair of arrays ``[m]``: the reach at initialization divided by T, and what
+            training reached.
+        chance: what guessing reaches, drawn as a horizontal line; None: no line.
+        name: the label of what training reached.
         reach: how the reach of gradients was measured, such as "half-life" or "gain half-life".
     """
     figure = new_figure(7, 4.8)

@@ -35,16 +35,17 @@ def plot_decay(
     ylabel: str = "log10 of the gain",
     fit: bool = True,
 ) -> "Figure":
-    """How a derivative through time shrinks or grows with the lag: a line for each recurrence.
+    """A matplotlib figure of how a derivative through time shrinks or grows with the lag: one line for each recurrence.
 
-    The dashed line is the least-squares fit, whose slope is the rate. The triangle on it marks the gain half-life: the
-    lag at which half of the gain is left. The ground is gray where a norm is beyond the range of float32.
+    With ``fit``, a dashed line is the least-squares fit, whose slope is the rate, and a triangle on it marks the gain
+    half-life: the lag at which half of the gain is left. The background is gray where a norm is beyond the range of
+    float32.
 
     Args:
         curves: by name the natural logarithms of norms ``[T + 1]``, lag 0 first.
         title: the title of the figure.
         ylabel: the label of the vertical axis.
-        fit: True to draw the fit and to write rate and gain half-life into the legend.
+        fit: True to draw the fits and to write rate and gain half-life into the legend.
     """
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
@@ -64,12 +65,14 @@ def plot_decay(
 def plot_double_sum(
     log_gradients: ArrayLike, log_by_lag: ArrayLike, covering_lag: int | None = None
 ) -> "Figure":
-    """The lecture's double sum, term by term: the loss at step t teaches through the use of the parameters in step k.
+    """A matplotlib figure of two panels for the lecture's double sum: left its terms, right their sums by lag.
+
+    A term is what the loss at step t teaches through the use of the parameters in step k.
 
     Args:
-        log_gradients: ``[T + 1, T + 1]``, log |G[t, k]| of `lags.log_gradients`: t down, k across.
-        log_by_lag: ``[K + 1]``, log |sum_t G[t, t - lag]| of `lags.log_by_lag`.
-        covering_lag: the lag to mark, from `lags.covering_lag` with its share of 0.9.
+        log_gradients: ``[T + 1, T + 1]``, log |G[t, k]| from `lags.log_gradients`, row t and column k.
+        log_by_lag: ``[K + 1]``, log |sum_t G[t, t - lag]| from `lags.log_by_lag`.
+        covering_lag: the lag to mark, from `lags.covering_lag` with its share of 0.9; None: no mark.
     """
     terms, sums = to_log10(log_gradients)[1:, 1:], to_log10(log_by_lag)
     steps = np.arange(1, len(terms) + 1)
@@ -90,13 +93,13 @@ def plot_double_sum(
 
 
 def plot_signal(log_signals: Mapping[Any, ArrayLike], row: str = "training step") -> "Figure":
-    """The backward signal of the loss at each time step, log10 |delta_t|.
+    """A matplotlib figure of the loss's backward signal at each time step, log10 |delta_t|.
 
     Up to 8 signals are lines; more are the rows of a map.
 
     Args:
-        log_signals: by training step, or another key, the natural logarithms ``[T + 1]``.
-        row: what the keys are.
+        log_signals: by training step, or another key, the natural logarithms of |delta_t|, ``[T + 1]``.
+        row: what the keys are, for the legend or for the map's vertical axis.
 
     Raises:
         ValueError: there are more than 8 signals, and they differ in length.

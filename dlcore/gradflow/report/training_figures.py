@@ -29,16 +29,17 @@ PATH_COLORS = ("#ffffff", "#ff7f50", "#ffd700")
 def plot_clipping(
     steps: ArrayLike, before: ArrayLike, after: ArrayLike, threshold: float, each: str = "steps"
 ) -> "Figure":
-    """The gradient's norm before and after clipping; a stroke at the bottom marks every step that was clipped.
+    """A matplotlib figure of the gradient's norm before and after clipping, over the training steps.
 
-    Red strokes at the top mark norms that are not finite, which no clipping mends. Crosses mark norms of exactly 0.
+    A stroke at the bottom marks each entry whose norm before clipping is above the threshold. Red strokes at the top
+    mark norms that are not finite, which no clipping mends. Crosses mark norms of exactly 0.
 
     Args:
-        steps: ``[N]``.
+        steps: ``[N]``, the training step of each entry.
         before: ``[N]``, global norms (no logarithms) before clipping.
         after: ``[N]``, global norms after clipping.
         threshold: the largest norm that is not clipped.
-        each: what the N entries are in the legend, if they are not single steps.
+        each: the legend's word for the N entries, such as "means between log rows".
     """
     steps, before, after = (np.asarray(array, float) for array in (steps, before, after))
     finite = np.isfinite(before)
@@ -61,13 +62,13 @@ def plot_clipping(
 
 
 def plot_lags_in_training(rows: Sequence[tuple[int, str, float]]) -> "Figure":
-    """How much a model learns over which distance in time, while it trains.
+    """A matplotlib figure of how much a model learns over which distance in time, while it trains.
 
-    There is a panel for each recurrence and a line for each lag.
+    There is one panel for each recurrence and, in it, one line for each lag.
 
     Args:
-        rows: (step, name, value) of a run with ``--config.train.monitor_every``, see `make_monitor`. Rows of other
-            metrics are skipped.
+        rows: triples (step, name, value) of a run with ``--config.train.monitor_every``, see `make_monitor`. Rows of
+            other metrics are skipped.
     """
     found: dict[str, dict[int, list[tuple[int, float]]]] = {}
     for step, name, value in rows:
@@ -91,17 +92,17 @@ def plot_cliff(
     log_gradient_norm: ArrayLike,
     paths: Mapping[str, ArrayLike],
 ) -> "Figure":
-    """A loss with a cliff, the gradient's norm on it, and where descents with and without clipping go.
+    """A matplotlib figure of two panels: left a loss with a cliff, right the norm of its gradient.
 
-    (Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063, figure 6.) If a step throws a path out of the picture, a cross
-    marks the path's last point inside.
+    Both panels show the paths of descents (Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063, figure 6). If a step throws
+    a path out of the picture, a cross marks the path's last point inside.
 
     Args:
-        weights: ``[W]``.
-        biases: ``[B]``.
-        loss: ``[W, B]`` of `cliff.surface`.
-        log_gradient_norm: ``[W, B]`` of `cliff.surface`, natural logarithms.
-        paths: by name the points ``[N, 2]`` of a descent, (w, b).
+        weights: ``[W]``, the grid's weights w.
+        biases: ``[B]``, the grid's biases b.
+        loss: ``[W, B]`` from `cliff.surface`.
+        log_gradient_norm: ``[W, B]`` from `cliff.surface`, natural logarithms.
+        paths: by name the points ``[N, 2]`` of a descent, (w, b); the first 3 paths are drawn.
     """
     x, y = np.asarray(weights, float), np.asarray(biases, float)
     with np.errstate(divide="ignore"):

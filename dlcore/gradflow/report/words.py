@@ -54,7 +54,10 @@ CAPTIONS = {
 
 
 def caption(name: str) -> str:
-    """The caption of a figure.
+    """The caption of a figure of the report, by the figure's name, which may end with an underscore and an index.
+
+    Raises:
+        KeyError: there is no figure of this name.
 
     >>> caption("gates_12") == CAPTIONS["gates"]
     True
@@ -63,7 +66,7 @@ def caption(name: str) -> str:
 
 
 def verdict(flow: Flow) -> str:
-    """What was measured along one recurrence, in sentences."""
+    """What was measured along one recurrence, as a string of several sentences."""
     lag = min(FAR, len(flow.log_gain) - 1)
     steps = "1 step" if lag == 1 else f"{lag} steps"
     sentences = [
@@ -82,7 +85,10 @@ def verdict(flow: Flow) -> str:
 
 
 def clipping_in_words(shares: Sequence[float]) -> list[str]:
-    """A sentence about the shares of training steps that were clipped; none if nothing was logged.
+    """A list with one sentence about how often gradients were clipped; an empty list without shares.
+
+    Args:
+        shares: shares of clipped training steps, 0 to 1, each over an equally long part of the training.
 
     >>> clipping_in_words([0.25, 0.75])
     ['Clipping was active on 50% of the training steps.']

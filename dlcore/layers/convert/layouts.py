@@ -10,25 +10,26 @@ from dlcore.layers.recurrent.cells import GRUCell, LSTMCell, ResidualRNNCell, RN
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 Values: TypeAlias = dict[tuple[str, str], np.ndarray]
-"""The arrays of one cell by part and gate, the same for all libraries."""
+"""The arrays of one cell in a form that all libraries share: ``(part, gate)`` -> array, such as ("bias", "f")."""
 
 _PARTS = ("input_kernel", "recurrent_kernel", "bias", "recurrent_bias")
 
 
 class Layout(NamedTuple):
-    """Where a library keeps the values of one cell.
+    """How a library stores the values of one cell: names of arrays, order of gates, signs.
 
     Attributes:
-        gates: the gates in the library's order, in the letters of dlcore's equations; "h" stands for the plain cell's
-            only gate, "n" for the GRU's g.
-        names: names of the arrays, by part. Parts with the same name are stacked in one array; a name with "{}"
-            stands for one array for each gate.
-        twice: the gates that have a recurrent bias besides the bias.
-        transposed: whether gates are stacked as rows, not side by side as columns.
-        negated: the gates whose sigma is 1 - sigma in dlcore's equations, where sigma(-x) = 1 - sigma(x).
-        forget_bias: what the library itself adds to f.
-        always_bias: whether every cell has biases; they are zeros for a dlcore cell without biases.
-        input_width: F if it is known, as within a stack.
+        gates: one letter for each gate, in the library's order, with the letters of dlcore's equations; "h" stands for
+            the plain cell's only gate, "n" for the GRU's g.
+        names: the name of the array for each part: input kernel, recurrent kernel, bias, recurrent bias. Parts with the
+            same name are stacked in one array; a name with "{}" stands for one array for each gate.
+        twice: the gates that have a recurrent bias in addition to the bias.
+        transposed: True if gates are stacked as rows, False if they stand side by side as columns.
+        negated: the gates whose sigma is 1 - sigma in dlcore's equations; their values change sign, because
+            sigma(-x) = 1 - sigma(x).
+        forget_bias: the constant that the library's equation adds to the forget gate's pre-activation.
+        always_bias: True if each of the library's cells has biases; they are zeros for a dlcore cell without biases.
+        input_width: F if it is known, as within a stack; None if not.
     """
 
     gates: str
@@ -73,7 +74,7 @@ LIBRARIES = {"torch": _TORCH, "flax": _FLAX, "haiku": _HAIKU, "keras": _KERAS}
 
 
 def layout_pair(cell: Cell, library: str) -> tuple[Layout, Layout]:
-    """The layouts of this cell in dlcore and in the library.
+    """The pair of this cell's layouts: in dlcore, and in the library ("torch", "flax", "haiku" or "keras").
 
     Raises:
         ValueError: the library has no cell with the same equations.
@@ -96,10 +97,10 @@ def layout_pair(cell: Cell, library: str) -> tuple[Layout, Layout]:
 
 
 def cell_kind(cell: Cell) -> str:
-    """The equations of the cell: "rnn", "lstm", "gru before" or "gru after".
+    """The name of the cell's equations: "rnn", "lstm", "gru before" or "gru after".
 
     Raises:
-        ValueError: no other library has the cell's equations.
+        ValueError: no other library has the cell's equations (a `ResidualRNNCell`, or connections that are not "full").
         TypeError: ``cell`` is not an RNNCell, LSTMCell or GRUCell.
     """
     if isinstance(cell, LSTMCell):
@@ -123,16 +124,20 @@ def cell_kind(cell: Cell) -> str:
 def convert_arrays(
     argument: str, leaves: Mapping[str, Any], pairs: Sequence[tuple[Layout, Layout]], cell: Cell
 ) -> Arrays:
-    """Converts the arrays of each pair's first layout to its second one.
+    """Converts arrays from source layouts to target layouts.
 
     Args:
         argument: what error messages call the arrays.
-        leaves: the arrays by name; all of them must belong to one of the first layouts.
-        pairs: source and target layout of each layer and direction.
+        leaves: the arrays by name; each must belong to one of the source layouts.
+        pairs: the pair (source, target) for each layer and direction.
         cell: the dlcore cell.
 
+    Returns:
+        A dict of NumPy arrays by the names of the target layouts.
+
     Raises:
-        ValueError: a name is missing or unknown, a shape does not fit, or the target has no place for biases.
+        ValueError: a name is missing or unknown, a shape does not fit, or there are biases other than 0 for a cell
+            without biases.
     """
     _check_names(argument, leaves, [name for source, _ in pairs for name in parts_by_array(source)], cell)
     arrays = {name: _to_numpy(leaf) for name, leaf in leaves.items()}
@@ -151,7 +156,10 @@ def _to_numpy(leaf: Any) -> np.ndarray:
 
 
 def parts_by_array(layout: Layout) -> dict[str, list[tuple[str, str]]]:
-    """For each array's name, the (part, gates) in it: parts are stacked, the gates of a part lie side by side."""
+    """A dict: array name -> the list of pairs (part, gates) that it holds, such as ("bias", "ifog").
+
+    The parts in one array are stacked as rows, and the gates of a part stand side by side.
+    """
     arrays: dict[str, list[tuple[str, str]]] = {}
     for part, name in zip(_PARTS, layout.names, strict=False):
         gates = layout.twice if part == "recurrent_bias" else layout.gates
@@ -235,6 +243,6 @@ def _check_shapes(argument: str, arrays: Arrays, layout: Layout, cell: Cell) -> 
 
 
 def describe_cell(cell: Cell) -> str:
-    """The cell with the settings that its parameters depend on, for error messages."""
+    """A string with the cell's type and the settings that its parameters depend on, for error messages."""
     reset = f', reset="{cell.reset}"' if isinstance(cell, GRUCell) else ""
     return f"{type(cell).__name__}(features={cell.features}, use_bias={cell.use_bias}{reset})"

@@ -2,9 +2,9 @@
 
     params = from_torch(module.state_dict(), cell)        state_dict = to_torch(params, cell)
 
-``cell`` is the unbound `RNNCell`, `LSTMCell` or `GRUCell` that the parameters are for. From torch whole stacks are
-converted, from the other libraries one cell. The outputs are then equal if the settings without parameters agree, too:
-the activation of the plain cell (tanh by default in torch, flax and keras; ReLU in haiku), no zoneout,
+``cell`` is the unbound `RNNCell`, `LSTMCell` or `GRUCell` that the parameters are for. Between torch and dlcore whole
+stacks are converted, for the other libraries one cell. The outputs are then equal if the settings without parameters
+agree, too: the activation of the plain cell (tanh by default in torch, flax and keras; ReLU in haiku), no zoneout,
 ``merge="concat"``, and neither norm nor residual between layers. Haiku's carry is ``(h, c)``, dlcore's ``(c, h)``.
 
 Where a library's equation adds two biases, dlcore's bias is their sum. In the other direction it becomes the bias of
@@ -15,7 +15,7 @@ of two added biases have the gradient that is written to the first.
 
 All functions here raise:
     ValueError: the equations differ (torch and flax reset the GRU after the product, haiku before it), names are
-        missing or surplus, or shapes do not fit the cell.
+        missing or surplus, shapes do not fit the cell, or there are biases other than 0 for a cell without biases.
     TypeError: ``cell`` is not one of these cells.
 """
 
@@ -48,16 +48,16 @@ _TORCH_SUFFIXES = {"cell": "", "forward": "", "backward": "_reverse"}
 
 
 def from_torch(state_dict: Mapping[str, Any], cell: Cell) -> Params:
-    """Converts the parameters of a torch ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``.
+    """Converts the parameters of a torch ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``. Errors are those of the module.
 
     Args:
         state_dict: tensors or arrays by name.
         cell: the cell that the parameters are for.
 
     Returns:
-        For one layer the parameters of a `Recurrent`, or of a `Bidirectional` if the module is bidirectional. For
-        several layers those of a `DeepRecurrent`. A `DeepRecurrent` of one layer takes
-        ``{"first": from_torch(...)}``.
+        Nested dicts of arrays in the cell's ``param_dtype``. For one layer they are the parameters of a `Recurrent`,
+        or of a `Bidirectional` if the module is bidirectional. For several layers they are those of a
+        `DeepRecurrent`. A `DeepRecurrent` of one layer takes ``{"first": from_torch(...)}``.
 
     >>> from dlcore.layers.recurrent.cells import LSTMCell
     >>> shapes = {"weight_ih_l0": (16, 3), "weight_hh_l0": (16, 4), "bias_ih_l0": (16,), "bias_hh_l0": (16,)}
@@ -78,7 +78,14 @@ def from_torch(state_dict: Mapping[str, Any], cell: Cell) -> Params:
 
 
 def to_torch(params: Params, cell: Cell) -> Arrays:
-    """The inverse of `from_torch`; ``module.load_state_dict`` takes the result once each array is a tensor."""
+    """The inverse of `from_torch`: a dict of NumPy arrays by torch's names. Errors are those of the module.
+
+    ``module.load_state_dict`` takes the result after each array is made a tensor.
+
+    Args:
+        params: the parameters of a `Recurrent`, `Bidirectional` or `DeepRecurrent`.
+        cell: the cell that the parameters are for.
+    """
     ours, theirs = layout_pair(cell, "torch")
     flat = dict(_by_layer(params))
     upper = {path.split("/")[1] for path in flat if re.match(r"upper/\d+/", path)}
@@ -89,23 +96,30 @@ def to_torch(params: Params, cell: Cell) -> Arrays:
 
 
 def from_flax(params: Mapping[str, Any], cell: Cell) -> Params:
-    """Converts the parameters of a flax ``SimpleCell``, ``LSTMCell``, ``OptimizedLSTMCell`` or ``GRUCell``."""
+    """Converts the parameters of a flax ``SimpleCell``, ``LSTMCell``, ``OptimizedLSTMCell`` or ``GRUCell``.
+
+    Returns:
+        The parameters of ``cell``, a dict of arrays in its ``param_dtype``. Errors are those of the module.
+    """
     ours, theirs = layout_pair(cell, "flax")
     return _nested(convert_arrays("params", flatten_dict(params, sep="/"), [(theirs, ours)], cell), cell)
 
 
 def to_flax(params: Params, cell: Cell) -> Params:
-    """The inverse of `from_flax`: nested NumPy arrays. Flax's biases are zeros if the cell has none."""
+    """The inverse of `from_flax`: nested dicts of NumPy arrays. Flax's biases are zeros if the cell has none."""
     return unflatten_dict(convert_arrays("params", params, [layout_pair(cell, "flax")], cell), sep="/")
 
 
 def from_haiku(params: Mapping[str, Mapping[str, Any]], cell: Cell, name: str | None = None) -> Params:
-    """Converts the parameters of the haiku ``VanillaRNN``, ``LSTM`` or ``GRU`` of this module name.
+    """Converts the parameters of a haiku ``VanillaRNN``, ``LSTM`` or ``GRU``. Errors are those of the module.
 
     Args:
         params: the parameters of the core or of a whole haiku network, by module and name.
         cell: the cell that the parameters are for. For a VanillaRNN its activation must be ReLU.
         name: the name of the core's module, as in ``"net/lstm_1"``; None is haiku's default name of a core.
+
+    Returns:
+        The parameters of ``cell``, a dict of arrays in its ``param_dtype``.
     """
     ours, theirs = _haiku_layouts(cell, name)
     core = theirs.names[0].removesuffix("w_i").removesuffix("linear/w")
@@ -117,7 +131,7 @@ def from_haiku(params: Mapping[str, Mapping[str, Any]], cell: Cell, name: str | 
 
 
 def to_haiku(params: Params, cell: Cell, name: str | None = None) -> Params:
-    """The inverse of `from_haiku`, with NumPy arrays. Haiku's biases are zeros if the cell has none."""
+    """The inverse of `from_haiku`: NumPy arrays by module and name. Haiku's biases are zeros if the cell has none."""
     modules: Params = {}
     for path, array in convert_arrays("params", params, [_haiku_layouts(cell, name)], cell).items():
         module, _, key = path.rpartition("/")
@@ -129,6 +143,9 @@ def from_keras(weights: Sequence[Any], cell: Cell) -> Params:
     """Converts the ``get_weights()`` of a keras ``SimpleRNN``, ``LSTM`` or ``GRU``.
 
     A GRU's ``reset_after`` must agree with the cell's ``reset``. Weights without biases do not show whether it does.
+
+    Returns:
+        The parameters of ``cell``, a dict of arrays in its ``param_dtype``. Errors are those of the module.
     """
     ours, theirs = layout_pair(cell, "keras")
     names = list(parts_by_array(theirs))
@@ -142,7 +159,7 @@ def from_keras(weights: Sequence[Any], cell: Cell) -> Params:
 
 
 def to_keras(params: Params, cell: Cell) -> list[np.ndarray]:
-    """The inverse of `from_keras`; ``layer.set_weights`` takes the result."""
+    """The inverse of `from_keras`: a list of NumPy arrays, which ``layer.set_weights`` takes."""
     return list(convert_arrays("params", params, [layout_pair(cell, "keras")], cell).values())
 
 

@@ -23,16 +23,16 @@ class Conv(nn.Module):
         features: K, the number of filters and the depth of the output.
         kernel_size: F, one entry for each spatial dimension; an integer means a square filter over images.
         strides: S, as in `ops.convolution.correlate_channels`.
-        padding: P, as there.
-        dilation: as there.
-        groups: as there.
-        remainder: as there.
-        flip: flips the filters, so that the layer computes the lecture's true convolution.
-        use_bias: whether each filter adds a bias.
+        padding: P, as in `ops.convolution.correlate_channels`.
+        dilation: as in `ops.convolution.correlate_channels`.
+        groups: as in `ops.convolution.correlate_channels`.
+        remainder: as in `ops.convolution.correlate_channels`.
+        flip: True flips the filters, so that the layer computes the lecture's true convolution.
+        use_bias: True if each filter adds a bias.
         kernel_init: initializer of the filters.
         bias_init: initializer of the biases.
-        dtype: of the computation, as in flax.
-        param_dtype: of the parameters, as in flax.
+        dtype: dtype of the computation; None promotes inputs and parameters, as in flax.
+        param_dtype: dtype of the parameters.
 
     >>> layer = Conv(features=2, kernel_size=3)
     >>> maps, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 6, 6, 1)))
@@ -56,16 +56,20 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
-        """``[B, *spatial, D1]`` -> ``[B, *spatial / S, K]``.
+        """Applies the filters.
 
         Args:
-            inputs: sequences, images or volumes.
-            lengths: ``[B]``, the number of valid places of each row in the first spatial dimension. Padding is read
-                as 0, and outputs after `output_lengths` are 0, so that each row has the outputs it has alone.
+            inputs: X, ``[B, *spatial, D1]``: sequences, images or volumes.
+            lengths: ``[B]`` integers, the number of valid places of each row in the first spatial dimension. Places
+                after them are read as 0, and outputs after `output_lengths` are 0, so that each row has the outputs
+                that it has without its padding. None means that all places are valid.
+
+        Returns:
+            O, ``[B, *outputs, K]``.
 
         Raises:
-            ValueError: sizes do not fit.
-            TypeError: the inputs are not floating point numbers.
+            ValueError: a shape, a size or a length does not fit.
+            TypeError: the inputs are not real floating point numbers, or a number or the lengths are not integers.
         """
         check_floats("inputs", inputs)
         window = window_of(self.kernel_size)
@@ -93,14 +97,19 @@ class Conv(nn.Module):
         return outputs if lengths is None else zero_padding(outputs, self.output_lengths(lengths))
 
     def output_lengths(self, lengths: jax.Array) -> jax.Array:
-        """The number of valid outputs of each row of a padded batch, ``[B]`` -> ``[B]``."""
+        """The number of valid outputs of each row, ``[B]``, for its number of valid inputs, ``lengths [B]``."""
         return sizes.output_lengths(
             lengths, window_of(self.kernel_size), self.strides, self.padding, self.dilation, self.remainder
         )
 
 
 def window_of(kernel_size: int | Sequence[int]) -> tuple[int, ...]:
-    """The window that ``kernel_size`` means; an integer means a square window over images."""
+    """A tuple of the window's size along each spatial dimension; an integer means a square window over images.
+
+    Raises:
+        ValueError: ``kernel_size`` is empty, or an entry is below 1.
+        TypeError: an entry is not an integer.
+    """
     rank = len(kernel_size) if isinstance(kernel_size, Sequence) else 2
     if not rank:
         raise ValueError(
@@ -110,7 +119,7 @@ def window_of(kernel_size: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def flatten(maps: jax.Array) -> jax.Array:
-    """The feature maps of each example as one vector: ``[B, ...]`` -> ``[B, product]`` (lecture: flatten).
+    """The feature maps of each example as one vector: ``[B, ...]`` -> ``[B, N]`` (lecture: flatten).
 
     >>> flatten(jnp.ones((4, 2, 2, 32))).shape
     (4, 128)

@@ -14,7 +14,19 @@ from dlcore.utils.checks import check_integer
 
 
 class Row(NamedTuple):
-    """One layer of a `Description`; sizes and receptive fields have one entry for each spatial dimension."""
+    """One layer of a `Description`: a convolution, a norm, the projection of a shortcut, or a pool.
+
+    Attributes:
+        name: the index of the block and what the layer is, as in "0: conv 3x3".
+        output_size: shape of the layer's output, ``(*spatial, channels)``.
+        receptive_field: number of input pixels that one output sees, for each spatial dimension.
+        strides: strides for each spatial dimension; a norm or projection repeats those of its convolution.
+        weights: number of weights, or of a norm's factors.
+        biases: number of biases.
+        multiply_adds: number of multiplications with addition for one example; 0 for norms and pools.
+        dense_weights: number of weights that a fully connected layer between the same numbers of units would need
+            (lecture: convolution vs fully connected); 0 for norms, projections and pools.
+    """
 
     name: str
     output_size: tuple[int, ...]
@@ -27,19 +39,17 @@ class Row(NamedTuple):
 
 
 class Description(NamedTuple):
-    """The layers of a stack over one input; prints as a table.
+    """The layers of a stack for inputs of one shape; ``print`` shows it as a table.
 
     Attributes:
-        rows: the layers in order. ``output_size`` includes the channels. ``multiply_adds`` counts those of one
-            example. ``dense_weights`` is the number of weights that a fully connected layer between the same
-            numbers of units would need (lecture: convolution vs fully connected).
+        rows: the layers in order.
     """
 
     rows: tuple[Row, ...]
 
     @property
     def parameters(self) -> int:
-        """The number of weights and biases."""
+        """The number of weights and biases of all layers, an int."""
         return sum(row.weights + row.biases for row in self.rows)
 
     def __rich__(self) -> Table:
@@ -63,14 +73,15 @@ class Description(NamedTuple):
 
 
 def describe(stack: ConvStack | Sequence[ConvBlock], input_shape: Sequence[int]) -> Description:
-    """Describes the layers of a stack; print the result to see a table.
+    """A `Description` of the layers of a stack, computed without running it; print it to see a table.
 
     Args:
         stack: a stack or its blocks.
         input_shape: the shape ``[*spatial, C]`` of one input, without the batch.
 
     Raises:
-        ValueError: a window does not fit, or ``input_shape`` has another rank than the stack.
+        ValueError: there is no block, a window does not fit, or ``input_shape`` has another rank than the stack.
+        TypeError: an entry of ``input_shape`` is not an integer.
 
     >>> description = describe([ConvBlock(2, 3, padding="VALID")], (6, 6, 1))  # the lecture's: 4 x 4 x 2 maps
     >>> [(row.name, row.output_size, row.weights, row.biases) for row in description.rows]
@@ -86,9 +97,12 @@ def describe(stack: ConvStack | Sequence[ConvBlock], input_shape: Sequence[int])
 
 
 def receptive_field(stack: ConvStack | Sequence[ConvBlock]) -> tuple[int, ...]:
-    """The number of input pixels that one output sees, for each spatial dimension.
+    """The number of input pixels that one output sees, a tuple with one int for each spatial dimension.
 
-    ``r <- r + (F - 1) * dilation * j``, ``j <- j * S`` over all convolutions and pools, beginning with 1 and 1.
+    ``r <- r + (F - 1) * dilation * j``, ``j <- j * S`` over all convolutions and pools, beginning with r = j = 1.
+
+    Raises:
+        ValueError: there is no block.
 
     >>> receptive_field([ConvBlock(8, 3), ConvBlock(8, 3)])
     (10, 10)
@@ -101,7 +115,10 @@ def receptive_field(stack: ConvStack | Sequence[ConvBlock]) -> tuple[int, ...]:
 
 
 def parameter_count(stack: ConvStack | Sequence[ConvBlock], input_shape: Sequence[int]) -> int:
-    """The weights and biases of a stack: F * F * D1 * K + K for each convolution (lecture: key parameters).
+    """The number of weights and biases of a stack, an int. Arguments and errors are those of `describe`.
+
+    A convolution over images has F * F * D1 * K + K (lecture: key parameters), with D1 / groups in place of D1 if it
+    has groups. A norm replaces its K biases by 2 K numbers, and the projection of a shortcut has weights of its own.
 
     >>> parameter_count([ConvBlock(7, 3)], (8, 8, 5))
     322
@@ -110,7 +127,7 @@ def parameter_count(stack: ConvStack | Sequence[ConvBlock], input_shape: Sequenc
 
 
 class View(NamedTuple):
-    """What an output sees of the input.
+    """What an output sees of the input; each field has one entry for each spatial dimension.
 
     Attributes:
         field: r, the receptive field in input pixels.
@@ -122,11 +139,11 @@ class View(NamedTuple):
 
     @classmethod
     def of_input(cls, rank: int) -> "View":
-        """The view before the first window: each pixel sees itself."""
+        """The `View` before the first window, in ``rank`` dimensions: r = j = 1, each pixel sees itself."""
         return cls((1,) * rank, (1,) * rank)
 
     def through(self, move: WindowMove) -> "View":
-        """The view after one more window."""
+        """The `View` after one more convolution or pool, ``move``."""
         dimensions = zip(self.field, move.window, move.dilation, self.jump, strict=True)
         field = tuple(seen + (cells - 1) * spread * jump for seen, cells, spread, jump in dimensions)
         return View(field, tuple(jump * stride for jump, stride in zip(self.jump, move.strides, strict=True)))

@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 def class_probabilities(
     model: nn.Module, variables: Mapping[str, Any], images: np.ndarray, batch_size: int = 100
 ) -> np.ndarray:
-    """The lecture's final probabilities, ``softmax(model(images))``: ``[N, H, W, C]`` -> ``[N, classes]``.
+    """The lecture's final probabilities, ``softmax(model(images))``.
 
     Args:
-        model: called as ``model(inputs, train=False)``.
+        model: a module that is called as ``model(inputs [B, H, W, C], train=False)`` and returns logits
+            ``[B, classes]``.
         variables: the parameters and state of the model.
         images: ``[N, H, W, C]``.
         batch_size: number of images that are computed at once.
+
+    Returns:
+        A NumPy array ``[N, classes]``.
     """
 
     def of_one(image: jax.Array) -> jax.Array:
@@ -34,13 +38,16 @@ def class_probabilities(
 def block_maps(
     model: nn.Module, variables: Mapping[str, Any], image: np.ndarray, stack: str = "stack"
 ) -> dict[str, np.ndarray]:
-    """The output of each block of the model's `ConvStack` for one image: name -> ``[H', W', K]``.
+    """The output of each block of the model's `ConvStack` for one image.
 
     Args:
-        model: called as ``model(inputs, train=False)``.
+        model: a module that is called as ``model(inputs [B, H, W, C], train=False)``.
         variables: the parameters and state of the model.
         image: ``[H, W, C]``.
         stack: the name of the stack in the model.
+
+    Returns:
+        A dict from the block's name, such as "block_0", to a NumPy array ``[H', W', K]``.
     """
     _, sown = model.apply(variables, image[None], train=False, mutable=["intermediates"])
     return {name: np.asarray(block["maps"][0][0]) for name, block in sown["intermediates"][stack].items()}
@@ -52,11 +59,15 @@ def classifier_figures(
     """`plots.classification.image_classifier` for a model whose `ConvStack` is called "stack".
 
     Args:
-        model: called as ``model(inputs, train=False)``.
+        model: a module that is called as ``model(inputs [B, H, W, C], train=False)`` and returns logits
+            ``[B, classes]``.
         names: names of the classes.
-        test: ``inputs [N, H, W, C]`` and ``labels [N]``.
+        test: the test data, ``inputs [N, H, W, C]`` and ``labels [N]``.
         params: the parameters, as the ``figures`` of an `Experiment` get them.
         model_state: the other variables, as the ``figures`` of an `Experiment` get them.
+
+    Returns:
+        A dict from the figure's name to the matplotlib figure.
     """
     variables = {"params": params, **model_state}
     probabilities = class_probabilities(model, variables, test["inputs"])

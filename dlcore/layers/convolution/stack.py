@@ -19,7 +19,15 @@ POOLS = {"max": pooling.max_pool, "average": pooling.avg_pool}
 
 
 class WindowMove(NamedTuple):
-    """A window that moves over the maps in a block. Sizes, lengths and receptive fields are computed from it."""
+    """One convolution or pool of a block. Sizes, lengths and receptive fields are computed from it.
+
+    Attributes:
+        kind: "conv" or "pool".
+        window: F for each spatial dimension.
+        strides: S for each spatial dimension.
+        padding: P, in any form that `ops.sizes.resolve_padding` takes.
+        dilation: pixels from one cell of the window to the next, for each spatial dimension.
+    """
 
     kind: Literal["conv", "pool"]
     window: tuple[int, ...]
@@ -36,12 +44,13 @@ class ConvBlock:
         features: K, the number of filters.
         kernel_size: F of the convolutions.
         strides: S of the first convolution; the others have 1.
-        padding: P of the convolutions. With "SAME" only the pool and the strides make the maps smaller.
+        padding: P of the convolutions, as in `Conv`. With "SAME" only the pool and the strides make the maps smaller.
         dilation: dilation of the convolutions.
         groups: number of groups of channels in the convolutions.
         convolutions: number of convolutions in the block.
-        norm: None, "batch" (over batch and space) or "layer" (over the channels of each place). It replaces the bias.
-        residual: adds the block's input before the last ReLU, through a 1 x 1 convolution if the shape changes
+        norm: None, "batch" (over batch and space) or "layer" (over the channels of each place). With a norm the
+            convolutions have no bias.
+        residual: True adds the block's input before the last ReLU, through a 1 x 1 convolution if the shape changes
             (He et al. 2015).
         pool: window of the pool; None means no pool.
         pool_strides: strides of the pool; None is the size of its window.
@@ -50,8 +59,8 @@ class ConvBlock:
         remainder: what to do if a stride does not divide the size, see `ops.sizes.output_size`.
 
     Raises:
-        ValueError: a setting is out of its bounds.
-        TypeError: a setting is not an integer.
+        ValueError: a setting is out of its bounds or unknown.
+        TypeError: a number is not an integer.
     """
 
     features: int
@@ -79,7 +88,7 @@ class ConvBlock:
         tuple(self.window_moves())  # raises if a setting does not fit
 
     def window_moves(self) -> Iterator[WindowMove]:
-        """The windows that move over the maps, in order, without the shortcut of a residual block."""
+        """Iterates over the block's convolutions and its pool, in order, without the shortcut of a residual block."""
         window = window_of(self.kernel_size)
         rank, ones = len(window), (1,) * len(window)
         strides = sizes.per_dimension("strides", self.strides, rank)
@@ -92,7 +101,7 @@ class ConvBlock:
             yield WindowMove("pool", pool, sizes.per_dimension("pool_strides", pool_strides, rank), 0, ones)
 
     def output_lengths(self, lengths: jax.Array) -> jax.Array:
-        """The number of valid outputs of each row of a padded batch, ``[B]`` -> ``[B]``."""
+        """The number of valid outputs of each row, ``[B]``, for its number of valid inputs, ``lengths [B]``."""
         for move in self.window_moves():
             lengths = sizes.output_lengths(lengths, *move[1:], self.remainder)
         return lengths
@@ -105,7 +114,7 @@ class ConvStack(nn.Module):
         blocks: the blocks in order.
 
     >>> stack = ConvStack([ConvBlock(16), ConvBlock(32, norm="batch", dropout=0.2)])
-    >>> maps, _ = stack.init_with_output(jax.random.key(0), jax.numpy.ones((4, 8, 8, 1)))
+    >>> maps, _ = jax.eval_shape(stack.init_with_output, jax.random.key(0), jax.numpy.ones((4, 8, 8, 1)))
     >>> maps.shape
     (4, 2, 2, 32)
     """
@@ -116,21 +125,22 @@ class ConvStack(nn.Module):
     def __call__(
         self, inputs: jax.Array, lengths: jax.Array | None = None, *, train: bool = False
     ) -> jax.Array:
-        """``[B, *spatial, C]`` -> ``[B, *smaller, features of the last block]``.
-
-        The output of each block, before dropout, is sown as ``maps`` into ``intermediates``.
+        """Runs the blocks. The output of each block, before dropout, is sown as ``maps`` into ``intermediates``.
 
         Args:
-            inputs: sequences, images or volumes.
-            lengths: ``[B]``, the number of valid places of each row in the first spatial dimension. Each row has the
-                outputs it has without its padding, batch statistics count valid places only, and outputs after
-                `output_lengths` are 0.
-            train: whether BatchNorm uses the statistics of the batch (and updates those in ``batch_stats``), and
+            inputs: ``[B, *spatial, C]``: sequences, images or volumes.
+            lengths: ``[B]`` integers, the number of valid places of each row in the first spatial dimension. Each row
+                has the outputs that it has without its padding, batch statistics count valid places only, and outputs
+                after `output_lengths` are 0. None means that all places are valid.
+            train: True if BatchNorm uses the statistics of the batch (and updates those in ``batch_stats``), and
                 dropout draws from the rng stream ``dropout``.
 
+        Returns:
+            ``[B, *outputs, K]``, where K is the number of features of the last block.
+
         Raises:
-            ValueError: there is no block, or sizes do not fit.
-            TypeError: the inputs are not floating point numbers.
+            ValueError: there is no block, or a shape, a size or a length does not fit.
+            TypeError: the inputs are not real floating point numbers, or the lengths are not integers.
         """
         if not self.blocks:
             raise ValueError("blocks: got none, expected at least one ConvBlock")
@@ -140,23 +150,23 @@ class ConvStack(nn.Module):
         return inputs
 
     def output_lengths(self, lengths: jax.Array) -> jax.Array:
-        """The number of valid outputs of each row of a padded batch, ``[B]`` -> ``[B]``."""
+        """The number of valid outputs of each row, ``[B]``, for its number of valid inputs, ``lengths [B]``."""
         return functools.reduce(lambda lengths, block: block.output_lengths(lengths), self.blocks, lengths)
 
 
 def temporal_blocks(
     features: int, levels: int, kernel_size: int = 3, dropout: float = 0.0
 ) -> list[ConvBlock]:
-    """The blocks of a temporal convolutional network (Bai, Kolter & Koltun 2018, arXiv 1803.01271).
+    """A list of the blocks of a temporal convolutional network (Bai, Kolter & Koltun 2018, arXiv 1803.01271).
 
-    Each block has two causal convolutions and a shortcut. The dilation doubles from level to level, so that an output
-    sees the last 1 + 2 (F - 1)(2^levels - 1) steps, the present one included.
+    Each block has two causal convolutions over time, a shortcut and no pool. The dilation doubles from block to block,
+    so that an output sees the last 1 + 2 (F - 1)(2^levels - 1) steps, the present one included.
 
     Args:
         features: K of every block.
         levels: number of blocks.
         kernel_size: F, in time steps.
-        dropout: the share of activations that training sets to 0.
+        dropout: the share of activations that training sets to 0, in [0, 1).
 
     >>> [block.dilation for block in temporal_blocks(features=8, levels=3)]
     [1, 2, 4]

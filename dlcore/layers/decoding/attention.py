@@ -18,13 +18,13 @@ from dlcore.ops.lengths import check_lengths, valid_steps, zero_padding
 from dlcore.utils.checks import check_integer
 
 Scores: TypeAlias = Callable[[jax.Array], jax.Array]
-"""``query [*batch, width] -> scores [*batch, S]``."""
+"""A function ``query [*batch, width] -> scores [*batch, S]``."""
 
 
 def attend(
     scores: jax.Array, memory: jax.Array, lengths: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """The mean of a memory, weighted by the softmax of scores over the valid steps of each row:
+    """The mean of each row of a memory, weighted by the softmax of its scores over the valid steps:
 
         w_s = exp(e_s) / sum_{s' < length} exp(e_s'),    c = sum_s w_s m_s
 
@@ -34,12 +34,12 @@ def attend(
         lengths: ``[*batch]`` integers, the number of valid steps of each row; None if all steps are valid.
 
     Returns:
-        The context c ``[*batch, M]`` and the weights w ``[*batch, S]``. The weights are exactly 0 in padding, and both
-        are 0 in rows of length 0. Nothing in the padding, NaN included, reaches them or a gradient.
+        The pair of the context c ``[*batch, M]`` and the weights w ``[*batch, S]``. The weights are exactly 0 in
+        padding, and both are 0 in rows of length 0. Nothing in the padding, NaN included, reaches them or a gradient.
 
     Raises:
-        ValueError: shapes do not fit, or a length is out of its bounds.
-        TypeError: scores or memory are not floating point numbers, or the lengths are not integers.
+        ValueError: shapes do not fit, or a length is outside 0..S.
+        TypeError: scores or memory are not real floating point numbers, or the lengths are not integers.
 
     >>> memory = jnp.array([[[1.0], [3.0], [jnp.nan]]])
     >>> context, weights = attend(jnp.zeros((1, 3)), memory, jnp.array([2]))
@@ -57,7 +57,10 @@ def attend(
 
 
 def masked_softmax(scores: jax.Array, lengths: jax.Array | None) -> jax.Array:
-    """The weights of `attend`."""
+    """The softmax of scores ``[*batch, S]`` over the valid steps of each row, of the same shape; 0 in padding.
+
+    ``lengths [*batch]``, or None if all steps are valid, are not checked.
+    """
     if lengths is None:
         return jax.nn.softmax(scores)
     valid = valid_steps(lengths, scores.shape[-1])
@@ -72,12 +75,16 @@ def weighted_mean(weights: jax.Array, memory: jax.Array) -> jax.Array:
 
 
 def check_memory(memory: jax.Array, lengths: jax.Array | None, name: str = "lengths") -> None:
-    """Raises unless the memory is ``[*batch, S, M]`` and the lengths fit it.
+    """Checks a memory ``[*batch, S, M]`` and its lengths.
 
     Args:
-        memory: floating point numbers.
+        memory: real floating point numbers.
         lengths: ``[*batch]`` integers, or None.
         name: what error messages call the lengths.
+
+    Raises:
+        ValueError: the memory has fewer than 2 dimensions, or the lengths do not fit it.
+        TypeError: the memory is not real floating point, or the lengths are not an array of integers.
     """
     check_floats("memory", memory)
     if memory.ndim < 2:
@@ -89,15 +96,15 @@ def check_memory(memory: jax.Array, lengths: jax.Array | None, name: str = "leng
 class Attention(nn.Module):
     """The base class of attentions, which score how well each step of a memory answers a query.
 
-    ``scores = attention(memory [*batch, S, M], width)`` computes once what depends on the memory only. Then
-    ``scores(query [*batch, width]) -> [*batch, S]`` is a pure function of arrays that any loop can call.
+    ``scores = attention(memory, width)`` computes once what depends on the memory ``[*batch, S, M]`` only. The result
+    is a pure function, ``scores(query [*batch, width]) -> [*batch, S]``, that any loop can call.
 
     Attributes:
         kernel_init: initializer of the kernels.
-        dtype: of the computation, as in flax.
-        param_dtype: of the parameters, as in flax.
-        attends: which state of the decoder is the query: ``"after"`` takes the new state, after the cell's step,
-            ``"before"`` the old one; see `AttentionDecoder`.
+        dtype: dtype of the computation; None promotes memory and parameters, as in flax.
+        param_dtype: dtype of the parameters.
+        attends: which state of the decoder is the query: ``"after"`` takes the state after the cell's step,
+            ``"before"`` the state before it; see `AttentionDecoder`.
     """
 
     _: dataclasses.KW_ONLY
@@ -108,7 +115,12 @@ class Attention(nn.Module):
     attends: ClassVar[Literal["after", "before"]] = "after"
 
     def __call__(self, memory: jax.Array, width: int) -> Scores:
-        """The scores of queries ``[*batch, width]`` against this memory."""
+        """A function from queries ``[*batch, width]`` to their scores ``[*batch, S]`` against this memory.
+
+        Args:
+            memory: ``[*batch, S, M]``.
+            width: number of features of a query.
+        """
         raise NotImplementedError
 
     def _kernel(self, name: str, rows: int, columns: int) -> jax.Array:
@@ -125,7 +137,7 @@ class LuongAttention(Attention):
         score: ``"dot"`` or ``"general"``.
 
     Raises:
-        ValueError: the score is unknown, or it is "dot" and the memory is not as wide as the query.
+        ValueError: the score is unknown; or, in a call, it is "dot" and the memory is not as wide as the query.
 
     >>> attention, memory = LuongAttention(), jnp.array([[[1.0, 0.0], [0.0, 2.0]]])
     >>> attention.apply({}, memory, 2)(jnp.array([[3.0, 4.0]])).tolist()
@@ -163,6 +175,10 @@ class BahdanauAttention(Attention):
 
     Attributes:
         features: the width of ``q W`` and ``m U``.
+
+    Raises:
+        ValueError: features is below 1.
+        TypeError: features is not an integer.
 
     >>> attention, memory = BahdanauAttention(features=8), jnp.ones((2, 5, 3))
     >>> variables = attention.init(jax.random.key(0), memory, 4)

@@ -1,4 +1,4 @@
-"""A decoder whose every step attends to the outputs of an encoder of another sequence.
+"""A recurrent decoder that attends, in every step, to the outputs of an encoder of another sequence.
 
     carry, outputs = decoder(inputs, memory, lengths, memory_lengths, initial_carry)
 
@@ -27,7 +27,7 @@ from dlcore.utils.checks import check_integer
 
 
 class AttentionDecoder(nn.Module):
-    """A recurrent layer whose every step reads a memory ``m``, with the equations of the attention's paper.
+    """A recurrent layer that reads a memory ``m`` in every step, with the equations of the attention's paper.
 
     With `LuongAttention` the query is the new state, and the result is fed into the next step (input feeding):
 
@@ -46,14 +46,18 @@ class AttentionDecoder(nn.Module):
         cell: a cell of dlcore, or any ``flax.linen.RNNCellBase`` over ``[..., features]`` with h as the last part of
             its carry. Its dropout draws anew in every step.
         attention: scores the steps of the memory.
-        features: the width of ``a_t``; None is the width of h. Only for attention after the cell.
-        time_chunk: as in `Recurrent`. For the gradient, additive attention keeps ``T * S`` vectors a row; with
+        features: the width of ``a_t``; None is the width of h. It must be None with `BahdanauAttention`.
+        time_chunk: as in `Recurrent`. For the gradient, additive attention keeps ``T * S`` vectors for each row; with
             ``time_chunk`` it keeps ``time_chunk * S``.
         truncate: as in `Recurrent`.
         unroll: as in `Recurrent`.
         kernel_init: initializer of W.
-        dtype: of the product with W, as in flax.
-        param_dtype: of W, as in flax.
+        dtype: dtype of the product with W; None promotes, as in flax.
+        param_dtype: dtype of W.
+
+    Raises:
+        ValueError: features does not fit the attention or is below 1, or the cell is not one over vectors.
+        TypeError: the cell is no flax cell, the attention no `Attention`, or features not an integer.
 
     >>> from dlcore.layers.decoding.attention import LuongAttention
     >>> from dlcore.layers.recurrent.cells import GRUCell
@@ -99,19 +103,23 @@ class AttentionDecoder(nn.Module):
         *,
         train: bool = False,
     ) -> tuple[Carry, jax.Array]:
-        """``[*batch, T, E]`` and ``[*batch, S, M]`` -> the carry after each row's last step, and ``[*batch, T, H]``.
+        """Decodes whole sequences.
 
         Args:
-            inputs: in training the embedded targets of the previous steps (teacher forcing).
-            memory: an encoder's outputs. A row of memory length 0 has contexts 0.
-            lengths: ``[*batch]`` integers, the number of valid steps of each row of the inputs.
-            memory_lengths: ``[*batch]`` integers, the number of valid steps of each row of the memory.
+            inputs: ``[*batch, T, E]``, in training the embedded targets of the previous steps (teacher forcing).
+            memory: ``[*batch, S, M]``, an encoder's outputs. A row of memory length 0 has contexts 0.
+            lengths: ``[*batch]`` integers, the number of valid steps of each row of the inputs; None: all T.
+            memory_lengths: ``[*batch]`` integers, the number of valid steps of each row of the memory; None: all S.
             initial_carry: a carry from `initialize_carry`; None is that without an encoder's state.
-            train: whether the cell draws dropout and zoneout.
+            train: True if the cell's dropout and zoneout draw.
+
+        Returns:
+            The carry after each row's last valid step, and the outputs: ``a_t [*batch, T, features]`` or
+            ``h_t [*batch, T, H]``, 0 in the padding.
 
         Raises:
             ValueError: shapes do not fit, or a length is out of its bounds.
-            TypeError: inputs or memory are not floating point numbers, or lengths are not integers.
+            TypeError: inputs or memory are not real floating point numbers, or lengths are not integers.
         """
         loop = make_loop(False, self.unroll, self.time_chunk, self.truncate)
         check_floats("inputs", inputs)
@@ -146,10 +154,11 @@ class AttentionDecoder(nn.Module):
         *,
         train: bool = False,
     ) -> tuple[Carry, jax.Array]:
-        """One step with the same parameters: ``[*batch, E]`` -> carry, ``[*batch, H]``; for `generate`.
+        """One step with the same parameters, for `generate`: carry, inputs ``[*batch, E]`` -> new carry, outputs.
 
-        Every call computes also what depends on the memory only. In a compiled loop with a constant memory, as in
-        `generate`, XLA moves that computation before the loop.
+        Outputs are ``[*batch, features]`` or ``[*batch, H]``; memory, lengths and errors are as in a call. Every step
+        computes also what depends on the memory only. In a compiled loop with a constant memory, as in `generate`,
+        XLA moves that computation before the loop.
         """
         check_floats("inputs", inputs)
         self._check_memory(memory, memory_lengths, inputs.shape[:-1])
@@ -161,10 +170,10 @@ class AttentionDecoder(nn.Module):
 
     @nn.nowrap
     def initialize_carry(self, input_shape: tuple[int, ...], state: Carry | None = None) -> Carry:
-        """The carry before the first step.
+        """The carry before the first step: the pair of the cell's carry and the outputs ``a_0`` or ``h_0``.
 
         Args:
-            input_shape: the shape ``[*batch, T, E]`` of the inputs, or that of the memory: only the batch counts.
+            input_shape: the shape ``[*batch, T, E]`` of the inputs, or that of the memory: only ``*batch`` counts.
             state: the cell's carry, such as the last one of an encoder with an equal cell; None is the cell's own
                 initial carry.
         """

@@ -1,4 +1,4 @@
-"""Beam search: finds the most likely sequences of a model that is given as a step; see `generate`."""
+"""Beam search: looks for the most likely sequences of a model that is given as a step; see `generate`."""
 
 import functools
 import math
@@ -24,9 +24,9 @@ class Beams(NamedTuple):
     """The result of `beam_search`, with the best sequence of each row first.
 
     Attributes:
-        tokens: ``[B, beams, steps]``.
-        scores: ``[B, beams]``.
-        lengths: ``[B, beams]``, the number of tokens of each sequence, with its end token.
+        tokens: int32 ``[B, beams, steps]``; after a sequence's end token all tokens are ``end``.
+        scores: ``[B, beams]``, as `beam_search` defines them.
+        lengths: int32 ``[B, beams]``, the number of tokens of each sequence, with its end token.
     """
 
     tokens: jax.Array
@@ -62,17 +62,18 @@ def beam_search(
     end: int,
     length_penalty: float = 0.0,
 ) -> Beams:
-    """Finds sequences of high score; each step keeps only the best ``beams`` of all continuations:
+    """Looks for the sequences of highest score. Each step keeps only the best ``beams`` of all continuations of a row:
 
         score = log p(tokens) / ((5 + length) / 6)^length_penalty                 (Wu et al. 2016, arXiv 1609.08144)
 
-    A finished sequence keeps its score, and its place among the beams until better ones push it out. One beam without
+    A finished sequence keeps its score, and stays among the beams until better ones replace it. One beam without
     penalty gives what `generate` gives with `greedy`. With as many beams as there are sequences the best of all is
     found.
 
     Args:
-        step: the model. It gets ``B * beams`` rows, with the beams of one row side by side. If it closes over an array
-            with one entry a row, such as an encoder's memory, pass ``jnp.repeat(memory, beams, axis=0)``.
+        step: the model, ``step(carry, tokens) -> carry, logits [..., V]``. It gets ``B * beams`` tokens, with the beams
+            of one row side by side. If it uses another array with one entry for each row, such as an encoder's
+            memory, give it ``jnp.repeat(memory, beams, axis=0)``.
         carry: the state before the first step, with a first dimension B in every array.
         first: ``[B]`` integers, the tokens to begin from.
         steps: the largest number of tokens.
@@ -81,12 +82,12 @@ def beam_search(
         length_penalty: 0 or more. 0 prefers short sequences; larger values favor long ones.
 
     Returns:
-        Tokens, scores and lengths, best first. If there are fewer sequences than beams, the last ones have score -inf
-        and length 0.
+        `Beams` with the tokens, scores and lengths of each row, best first. If there are fewer sequences than beams,
+        the last ones have score -inf, length 0 and only ``end`` as tokens.
 
     Raises:
         ValueError: shapes or the carry's structure do not fit, or a number is out of its bounds.
-        TypeError: tokens are not integers, or logits are not floating point numbers.
+        TypeError: tokens are not an array of integers, a number is not an integer, or logits are not floating point.
 
     >>> follows = jnp.log(jnp.array([[0.0, 0.6, 0.4, 0.0], [0.3, 0.3, 0.3, 0.1], [0, 0, 0, 1], [0, 0, 0, 1]]))
     >>> found = beam_search(lambda carry, tokens: (carry, follows[tokens]), (), jnp.array([0]), 3, beams=2, end=3)

@@ -21,18 +21,18 @@ from dlcore.ops.recurrence import keep_valid
 from dlcore.utils.checks import check_integer
 
 TokenStep: TypeAlias = Callable[[Carry, jax.Array], tuple[Carry, jax.Array]]
-"""``carry, tokens [B] -> carry, logits [B, V]``."""
+"""A function ``carry, tokens [B] -> carry, logits [B, V]``."""
 Sampler: TypeAlias = Callable[[Any, jax.Array], jax.Array]
-"""``rng, logits [B, V] -> tokens [B]``."""
+"""A function ``rng, logits [B, V] -> tokens [B]``."""
 
 
 def greedy(rng: jax.Array | None, logits: jax.Array) -> jax.Array:
-    """A sampler that takes the most likely token of each row, the first one on a tie: ``[B, V] -> [B]``."""
+    """A sampler: the most likely token of each row, ``[B, V] -> [B]``, the first one on a tie; ``rng`` is unused."""
     return jnp.argmax(logits, axis=-1)
 
 
 def sample(temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Sampler:
-    """A sampler ``sampler(rng, logits [B, V]) -> tokens [B]`` that draws from ``softmax(logits / temperature)``.
+    """Makes a sampler ``sampler(rng, logits [B, V]) -> tokens [B]`` that draws from ``softmax(logits / temperature)``.
 
     Args:
         temperature: above 0; values below 1 sharpen the distribution, values above 1 flatten it.
@@ -42,7 +42,8 @@ def sample(temperature: float = 1.0, top_k: int | None = None, top_p: float | No
             those among the k.
 
     Raises:
-        ValueError: an argument is out of its bounds, ``top_k`` exceeds V, or the sampler gets no rng.
+        ValueError: an argument is out of its bounds; or, when the sampler is called, ``top_k`` exceeds V or rng is
+            None.
         TypeError: ``top_k`` is not an integer.
 
     >>> logits = jnp.log(jnp.array([[0.5, 0.3, 0.15, 0.05]]))
@@ -92,10 +93,10 @@ class Generated(NamedTuple):
     """The result of `generate`.
 
     Attributes:
-        tokens: ``[B, steps]``.
-        log_probabilities: ``[B, steps]``, of each token in ``softmax(logits)``.
-        lengths: ``[B]``, the number of generated tokens of each row, with its end token.
-        carry: the state after ``first`` and all generated tokens of a row but its last one.
+        tokens: int32 ``[B, steps]``.
+        log_probabilities: ``[B, steps]``, the logarithm of each token's probability in ``softmax(logits)``.
+        lengths: int32 ``[B]``, the number of generated tokens of each row, with its end token.
+        carry: the state after the model has read ``first`` and all generated tokens of a row except its last one.
     """
 
     tokens: jax.Array
@@ -119,18 +120,21 @@ def generate(
         carry_n, logits_n = step(carry_{n-1}, token_{n-1}),    token_n = sampler(fold_in(rng, n), logits_n)
 
     Args:
-        step: the model. Its carry keeps structure and shapes.
+        step: the model, ``step(carry, tokens [B]) -> carry, logits [B, V]``. Its carry keeps structure and shapes.
         carry: the state before the first step.
         first: ``[B]`` integers, the tokens to begin from; they are not returned.
         steps: number of tokens to generate.
         rng: a key, needed if the sampler draws. The same key gives the same tokens.
         sampler: `greedy`, a sampler that `sample` makes, or any ``sampler(rng, logits [B, V]) -> tokens [B]``.
         end: the token that finishes a row. After it the row's tokens are ``end`` with log-probabilities 0, and its
-            carry stays; every array of the carry must have a first dimension B. None means that no row ends.
+            carry does not change; every array of the carry must have a first dimension B. None means that no row ends.
+
+    Returns:
+        `Generated`: tokens, log-probabilities, lengths and the last carry.
 
     Raises:
         ValueError: shapes or the carry's structure do not fit, or a number is out of its bounds.
-        TypeError: tokens are not integers, or logits are not floating point numbers.
+        TypeError: tokens are not an array of integers, a number is not an integer, or logits are not floating point.
 
     >>> follows = 9 * jnp.eye(4)[jnp.array([1, 2, 3, 0])]  # after 0 comes 1, after 1 comes 2, ...
     >>> generated = generate(lambda carry, tokens: (carry, follows[tokens]), (), jnp.array([0, 2]), 4, end=3)
@@ -163,7 +167,17 @@ def generate(
 
 
 def check_tokens(name: str, tokens: Any, shape: tuple[int, ...] | None = None) -> jax.Array:
-    """The tokens as int32 ``[B]``; raises unless they are integers, one a row, of the given shape."""
+    """The tokens as an int32 array ``[B]``.
+
+    Args:
+        name: what error messages call the tokens.
+        tokens: the tokens to check.
+        shape: the shape that they must have; None allows any ``[B]``.
+
+    Raises:
+        TypeError: the tokens are not an array of integers (a list is not one).
+        ValueError: they do not have rank 1, or not the given shape.
+    """
     dtype = getattr(tokens, "dtype", type(tokens))
     if not hasattr(tokens, "dtype") or not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(f"{name}: got {dtype}, expected an array of integers, one token a row")
@@ -173,7 +187,12 @@ def check_tokens(name: str, tokens: Any, shape: tuple[int, ...] | None = None) -
 
 
 def check_step(step: TokenStep, carry: Carry, tokens: jax.Array) -> tuple[Carry, jax.ShapeDtypeStruct]:
-    """The carry in the dtypes that a step gives it, and the shape of the logits in float32 at least.
+    """The pair of the carry, cast to the dtypes that a step returns, and the shape of the logits in float32 at least.
+
+    Args:
+        step: the model; it is only traced, not run.
+        carry: the state before the first step.
+        tokens: ``[B]`` integers.
 
     Raises:
         ValueError: the step changes the structure or a shape of the carry, or the logits are not ``[B, V]``.
@@ -195,7 +214,11 @@ def check_step(step: TokenStep, carry: Carry, tokens: jax.Array) -> tuple[Carry,
 
 
 def check_batch(carry: Carry, rows: int) -> None:
-    """Raises ValueError unless every array of the carry has ``rows`` rows."""
+    """Checks the first dimension of a carry.
+
+    Raises:
+        ValueError: an array of the carry has another first dimension than ``rows``.
+    """
     if any(jnp.shape(leaf)[:1] != (rows,) for leaf in jax.tree.leaves(carry)):
         raise ValueError(
             f"carry: got {describe_carry(carry)}, expected a first dimension of {rows} rows in every array; "
@@ -204,6 +227,11 @@ def check_batch(carry: Carry, rows: int) -> None:
 
 
 def check_end(end: int, vocabulary: int) -> None:
-    """Raises ValueError unless ``end`` is one of the tokens."""
+    """Checks an end token.
+
+    Raises:
+        ValueError: ``end`` is not in 0..``vocabulary`` - 1.
+        TypeError: ``end`` is not an integer.
+    """
     if check_integer("end", end, minimum=0) >= vocabulary:
         raise ValueError(f"end: got {end}, expected 0 to {vocabulary - 1}, one of the {vocabulary} tokens")

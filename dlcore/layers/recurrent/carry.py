@@ -9,33 +9,44 @@ from flax import linen as nn
 Carry: TypeAlias = Any
 
 
-def make_carry(cell: nn.RNNCellBase, inputs: tuple[int, ...]) -> Carry:
-    """The cell's state before the first step.
+def make_carry(cell: nn.RNNCellBase, input_shape: tuple[int, ...]) -> Carry:
+    """The cell's state before the first step, from its ``initialize_carry`` with a fixed random key.
 
     Args:
         cell: the cell.
-        inputs: shape of the inputs of one step, ``[*batch, features]``.
+        input_shape: shape of the inputs of one step, ``[*batch, F]``, or ``[*batch, *spatial, C]`` for a
+            convolutional cell.
     """
-    return cell.initialize_carry(jax.random.key(0), inputs)
+    return cell.initialize_carry(jax.random.key(0), input_shape)
 
 
-def check_carry(name: str, carry: Carry, cell: nn.RNNCellBase, inputs: tuple[int, ...]) -> None:
-    """Raises ValueError unless the carry has the structure and shapes of the cell's carry for one step's inputs."""
-    expected = describe_carry(jax.eval_shape(lambda: make_carry(cell, inputs)))
+def check_carry(name: str, carry: Carry, cell: nn.RNNCellBase, input_shape: tuple[int, ...]) -> None:
+    """Checks that a carry is one of this cell.
+
+    Args:
+        name: what the error message calls the carry.
+        carry: the carry to check.
+        cell: the cell.
+        input_shape: shape of the inputs of one step, as in `make_carry`.
+
+    Raises:
+        ValueError: the carry has another structure or other shapes than `make_carry` gives.
+    """
+    expected = describe_carry(jax.eval_shape(lambda: make_carry(cell, input_shape)))
     if describe_carry(carry) != expected:
         raise ValueError(
-            f"{name}: got {describe_carry(carry)}, expected {expected} for a step's inputs of shape {tuple(inputs)} "
-            f"and a {type(cell).__name__}; initialize_carry makes one"
+            f"{name}: got {describe_carry(carry)}, expected {expected} for a step's inputs of shape "
+            f"{tuple(input_shape)} and a {type(cell).__name__}; initialize_carry makes one"
         )
 
 
 def hidden_of(carry: Carry) -> jax.Array:
-    """The h of one cell's carry: the last part of an LSTM's ``(c, h)``, also of flax's; otherwise the whole carry."""
+    """The array h of one cell's carry: the last part if the carry is a tuple, as ``(c, h)``; else the whole carry."""
     return carry[-1] if isinstance(carry, tuple) else carry
 
 
 def describe_carry(carry: Carry) -> str:
-    """A carry's shapes in its structure.
+    """A string that shows the shapes of a carry's arrays within its structure, for error messages.
 
     >>> describe_carry((jnp.ones((2, 4)), jnp.ones((2, 4))))
     '((2, 4), (2, 4))'

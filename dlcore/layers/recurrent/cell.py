@@ -23,20 +23,22 @@ from dlcore.ops.recurrence import masked_scan
 from dlcore.utils.checks import check_integer
 
 Weights: TypeAlias = dict[str, jax.Array]
-"""A cell's parameters by name."""
+"""A cell's parameters, a dict from their names to arrays."""
 ALL_GATES = slice(None)
 
 
 class Cell(nn.RNNCellBase):
     """A recurrent cell of G gates; use one of its subclasses.
 
-    The parameters are ``input_kernel [F, G * H]``, ``recurrent_kernel [H, G * H]`` and ``bias [G * H]``. The gates
-    stand side by side in the lecture's order. A subclass states its equations in `_step`. It may state other products
-    in `_product`, and run a whole sequence at once in `sequence`.
+    If the subclass does not say otherwise, the parameters are ``input_kernel [F, G * H]``,
+    ``recurrent_kernel [H, G * H]`` and ``bias [G * H]``. Each gate has its own H columns of them, in the lecture's
+    order. A subclass states its equations in `_step`. It may state other products in `_product`, and run a whole
+    sequence at once in `sequence`.
 
-    Dropout draws its masks from the rng stream ``dropout`` if the call says ``train=True``. The mask of an image drops
-    whole feature maps, because neighboring pixels tell each other's value (Tompson et al. 2015, arXiv 1411.4280);
-    input dropout on images of one channel therefore drops whole images. Zoneout draws for each pixel.
+    Dropout and zoneout draw from the rng stream ``dropout`` if the call says ``train=True``. Values that dropout keeps
+    are divided by 1 - rate. The mask of an image drops whole feature maps, because neighboring pixels have similar
+    values (Tompson et al. 2015, arXiv 1411.4280); input dropout on images of one channel therefore drops whole images.
+    Zoneout draws for each pixel.
 
     Attributes:
         features: H, the width of the state and of the output.
@@ -49,8 +51,8 @@ class Cell(nn.RNNCellBase):
         recurrent_dropout: share of h that training sets to 0 where h meets the recurrent kernel, in [0, 1). The path
             on which gates keep the old state is not broken.
         zoneout: share of units that keep their old state in a training step (Krueger et al. 2017, arXiv 1606.01305).
-            Evaluation takes the mean of old and new state with these weights. A pair gives the rates of an LSTM's c
-            and h, in this order.
+            The new state in evaluation is ``zoneout * old + (1 - zoneout) * new``. A pair gives the rates of an LSTM's
+            c and h, in this order.
         variational: True if all steps of a sequence share one dropout mask (Gal & Ghahramani 2016,
             arXiv 1512.05287); otherwise each step draws its own. Zoneout draws anew in every step.
         dtype: dtype of the computation, the state and the outputs; None promotes inputs and parameters.
@@ -97,7 +99,7 @@ class Cell(nn.RNNCellBase):
 
     @property
     def window(self) -> tuple[int, ...]:
-        """The spatial extent of the kernels; empty for a cell over vectors."""
+        """The kernels' size along each spatial dimension, a tuple; empty for a cell over vectors."""
         return ()
 
     @property
@@ -106,7 +108,11 @@ class Cell(nn.RNNCellBase):
 
     @nn.nowrap
     def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> Carry:
-        """The state before the first step, ``[..., H]``, for inputs ``[..., F]``; a tuple if it has several parts.
+        """The state before the first step, drawn by `carry_init`: ``[..., H]``, or a tuple of such arrays for an LSTM.
+
+        Args:
+            rng: random key.
+            input_shape: shape of the inputs of one step, ``[..., F]``.
 
         Raises:
             ValueError: the shape has too few dimensions.
@@ -121,9 +127,9 @@ class Cell(nn.RNNCellBase):
         return tuple(self.carry_init(key, shape, dtype) for key in jax.random.split(rng, self.carry_parts))
 
     def __call__(self, carry: Carry, inputs: jax.Array, *, train: bool = False) -> tuple[Carry, jax.Array]:
-        """One step: ``carry_{t-1}``, ``x_t [..., F]`` -> ``carry_t``, ``h_t [..., H]``.
+        """One step: ``carry_{t-1}``, ``x_t [..., F]`` -> the pair of ``carry_t`` and the output ``h_t [..., H]``.
 
-        Each call draws a new dropout mask, because a single step belongs to no sequence.
+        With ``train=True`` each call draws a new dropout mask, because a single step belongs to no sequence.
 
         Raises:
             ValueError: the carry or the inputs have another shape than expected.
@@ -144,14 +150,17 @@ class Cell(nn.RNNCellBase):
         *,
         train: bool = False,
     ) -> tuple[Carry, jax.Array]:
-        """All steps of ``[B, T, F]``: the carry after each row's last step, and outputs ``[B, T, H]``.
+        """All steps at once; `Recurrent` calls it after checking shapes and lengths, which are not checked here.
 
         Args:
-            carry: the state before the first step.
-            inputs: ``[B, T, F]``.
+            carry: the state before the first step, arrays ``[B, H]``.
+            inputs: ``[B, T, F]``, or ``[B, T, *spatial, C]`` for a convolutional cell.
             lengths: ``[B]`` integers, the number of valid steps of each row; None if all steps are valid.
             loop: direction and windows of the scan.
             train: True if dropout and zoneout draw.
+
+        Returns:
+            The carry after the last valid step that each row runs, and the outputs h, ``[B, T, H]``.
         """
         weights, carry, inputs = self._promoted(carry, inputs)
         noise = self._noise(train)
@@ -159,7 +168,10 @@ class Cell(nn.RNNCellBase):
         return masked_scan(self._noisy_step(weights, carry, noise), carry, inputs, lengths, loop)
 
     def gate_values(self, carry: Carry, inputs: jax.Array) -> dict[str, jax.Array]:
-        """The gates of the step from this carry, without noise, by name, each ``[..., H]``; empty without gates."""
+        """A dict: gate name -> its value ``[..., H]`` in the step from this carry, without noise; empty without gates.
+
+        The carry's arrays are ``[..., H]``, the inputs of the step ``[..., F]``. The names are ``gate_names``.
+        """
         weights, carry, inputs = self._promoted(carry, inputs)
         weights, count = self._cast(weights, inputs.dtype), len(self.gate_names)
         if not count:

@@ -18,15 +18,19 @@ RECURRENT_INITS: dict[str, Callable[[float], Initializer]] = {
     "gaussian": lambda scale: nn.initializers.variance_scaling(scale**2, "fan_in", "normal"),
     "identity": initializers.identity,
 }
-"""Initializers of a recurrent kernel, gate by gate, by scale. The scale is about a gaussian one's spectral radius."""
+"""By name, functions from a scale to the initializer of one gate's block of a recurrent kernel.
+
+The spectral radius of a gaussian kernel is about its scale.
+"""
 CELLS_WITH = {"forget_bias": ("lstm",), "chrono": ("lstm", "gru")}
-"""The cells that have the gate which a setting initializes."""
+"""For each setting of a gate's bias, the names of the cells that have this gate."""
 
 
 @dataclass
 class CellConfig:
-    """The kind of a cell and its initial values. An experiment's Config inherits the flags, with its own defaults:
+    """The settings that choose a recurrent cell, its width and its initial values.
 
+    An experiment's Config inherits them as flags and may change their defaults:
     ``class Config(dl.CellConfig, dl.Config)``, and then ``dl.Recurrent(config.make_cell())``.
 
     >>> CellConfig("lstm", 8, forget_bias=4.0).make_cell().forget_bias
@@ -60,10 +64,12 @@ class CellConfig:
     )
 
     def make_cell(self) -> Cell:
-        """The cell, unbound.
+        """The `Cell` that the settings describe, unbound (without parameters).
 
         Raises:
-            ValueError: there is no such cell, it has no gate for a given bias, or two settings initialize one bias.
+            ValueError: there is no such cell, it has no gate for a given bias, two settings initialize one bias, or a
+                number is out of its bounds.
+            TypeError: features or chrono is not an integer.
         """
         if self.cell not in CELLS:
             raise ValueError(f"cell: got {self.cell!r}, expected one of {', '.join(CELLS)}")

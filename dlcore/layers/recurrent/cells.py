@@ -26,7 +26,10 @@ from dlcore.utils.checks import check_integer
 
 
 class FusedCell(Cell):
-    """A cell whose whole sequence runs at once in `ops.recurrence.gated_scan`, unless its steps draw noise."""
+    """A cell whose whole sequence runs in the fast `ops.recurrence.gated_scan`.
+
+    Recurrent dropout in training, and zoneout, change single steps: with them the sequence runs as in `Cell`.
+    """
 
     @property
     def equations(self) -> Equations:
@@ -42,7 +45,7 @@ class FusedCell(Cell):
         *,
         train: bool = False,
     ) -> tuple[Carry, jax.Array]:
-        """All steps of ``[B, T, F]``; see `Cell.sequence` and `ops.recurrence.gated_scan`."""
+        """All steps of ``[B, T, F]``. Arguments and result are those of `Cell.sequence`."""
         if (train and self.recurrent_dropout) or any(self._zoneout_rates()):
             return super().sequence(carry, inputs, lengths, loop, train=train)
         weights, carry, inputs = self._promoted(carry, inputs)
@@ -51,7 +54,7 @@ class FusedCell(Cell):
         return recurrence.gated_scan(self.equations, kernels, carry, inputs, lengths, loop)
 
     def gate_values(self, carry: Carry, inputs: jax.Array) -> dict[str, jax.Array]:
-        """The gates of the step from this carry, without noise, by name, each ``[..., H]``; empty without gates.
+        """A dict: gate name -> its value ``[..., H]`` in the step from this carry; see `Cell.gate_values`.
 
         >>> cell = LSTMCell(features=3, forget_bias=99.0)
         >>> carry, inputs = cell.initialize_carry(jax.random.key(0), (2, 5)), jnp.zeros((2, 5))
@@ -94,8 +97,13 @@ class RNNCell(FusedCell):
     Attributes:
         activation: f, applied element by element; the lecture's is tanh.
         connections: the feedback within the layer (lecture: recurrent connections). ``"direct"`` connects each unit
-            to itself: the recurrent kernel is its diagonal ``[H]``. ``"lateral"`` connects each unit to the others:
-            the diagonal is 0. ``"full"`` has both. For indirect feedback see `FeedbackCell`.
+            to itself: the parameter ``recurrent_kernel [H]`` is the diagonal of W_hh. ``"lateral"`` connects each unit
+            to the others: the diagonal of ``recurrent_kernel [H, H]`` counts as 0. ``"full"`` has both. For indirect
+            feedback see `FeedbackCell`.
+
+    Raises:
+        ValueError: connections is unknown; or as in `Cell`.
+        TypeError: features is not an integer.
 
     >>> cell = RNNCell(features=3)
     >>> (carry, outputs), variables = cell.init_with_output(jax.random.key(0), jnp.zeros((2, 3)), jnp.ones((2, 5)))
@@ -138,9 +146,10 @@ class RNNCell(FusedCell):
 class IdentityRNNCell(RNNCell):
     """The identity-RNN (Le, Jaitly & Hinton 2015, arXiv 1504.00941; lecture: identity-RNN)
 
-        h_t = ReLU(x_t W + h_{t-1} U + b),    U starts as the identity, W small, b = 0
+        h_t = ReLU(x_t W + h_{t-1} U + b)
 
-    At first the derivative through time is therefore 0 or 1 in every unit.
+    At the start U is the identity, W is normal with standard deviation 0.001, and b = 0. The derivative
+    ``dh_t / dh_{t-1}`` is then diagonal, with 0 or 1 for each unit. Attributes are those of `RNNCell`.
     """
 
     kernel_init: Initializer = nn.initializers.normal(1e-3)
@@ -151,11 +160,13 @@ class IdentityRNNCell(RNNCell):
 class ResidualRNNCell(RNNCell):
     """The cell that adds to its state (lecture: gradient flow, the identity)
 
-        h_t = h_{t-1} + f(x_t W + b)                     dh_t / dh_{t-1} = 1
-        h_t = h_{t-1} + f(x_t W + h_{t-1} U + b)         with ``feedback``
+        h_t = h_{t-1} + f(x_t W + b)                     feedback=False: dh_t / dh_{t-1} = 1
+        h_t = h_{t-1} + f(x_t W + h_{t-1} U + b)         feedback=True
+
+    The other attributes are those of `RNNCell`.
 
     Attributes:
-        feedback: True if f sees the state, too.
+        feedback: True for the second equation; False (the default) for the first, which has no recurrent kernel.
     """
 
     feedback: bool = False
@@ -179,17 +190,17 @@ class LSTMCell(FusedCell, LSTMGates):
         i, f, o = sigma(x_t W + h_{t-1} U + b),    g = tanh(x_t W + h_{t-1} U + b)
         c_t = f * c_{t-1} + i * g,    h_t = o * tanh(c_t)
 
-    The gates stand in the order i, f, o, g. The carry is ``(c, h)``, as in flax.
+    Each gate has its own columns of W, U and b, in the order i, f, o, g. The carry is ``(c, h)``, as in flax.
 
     Attributes:
         forget_bias: initial value of the forget gate's bias (Jozefowicz et al. 2015).
-        chrono: T_max, the longest dependency to be learned. If given, the forget gates' biases start as
-            ``log U(1, T_max - 1)`` and the input gates' biases as their negatives, in place of ``forget_bias``
+        chrono: T_max, the longest dependency to be learned, in steps. If given, each unit's forget bias starts as
+            log u with u uniform in [1, T_max - 1), and its input bias as -log u, in place of ``forget_bias``
             (Tallec & Ollivier 2018, arXiv 1804.11188).
 
     Raises:
-        ValueError: chrono is below 3, or the cell has no biases; or as in `Cell`.
-        TypeError: chrono is not an integer.
+        ValueError: chrono is below 3, or is given for a cell without biases; or as in `Cell`.
+        TypeError: features or chrono is not an integer.
 
     >>> cell = LSTMCell(features=3)
     >>> carry = cell.initialize_carry(jax.random.key(0), (2, 5))
@@ -221,18 +232,19 @@ class GRUCell(FusedCell, GRUGates):
         z = sigma(x_t W_z + h_{t-1} U_z + b_z),    r = sigma(x_t W_r + h_{t-1} U_r + b_r)
         g = tanh(x_t W_g + (r * h_{t-1}) U_g + b_g),    h_t = z * h_{t-1} + (1 - z) * g
 
-    The gates stand in the order z, r, g.
+    W, U and b hold the columns of z, r and g in this order. The carry is h.
 
     Attributes:
-        reset: ``"before"`` resets before the product, as in the lecture. ``"after"`` resets after it, as cuDNN and
-            torch do: ``g = tanh(x_t W_g + b_g + r * (h_{t-1} U_g + b_Ug))``, with b_Ug in a further parameter
-            ``recurrent_bias [H]``.
-        chrono: T_max, the longest dependency to be learned. If given, the update gates' biases start as
-            ``log U(1, T_max - 1)`` (after Tallec & Ollivier 2018, arXiv 1804.11188), in place of ``bias_init``.
+        reset: ``"before"`` multiplies by r before the product with U_g, as in the lecture. ``"after"`` multiplies after
+            it, as cuDNN and torch do: ``g = tanh(x_t W_g + b_g + r * (h_{t-1} U_g + b_Ug))``, where b_Ug is one more
+            parameter, ``recurrent_bias [H]``.
+        chrono: T_max, the longest dependency to be learned, in steps. If given, each unit's update bias starts as
+            log u with u uniform in [1, T_max - 1), in place of ``bias_init`` (after Tallec & Ollivier 2018,
+            arXiv 1804.11188).
 
     Raises:
-        ValueError: reset is none of the two, chrono is below 3, or the cell has no biases; or as in `Cell`.
-        TypeError: chrono is not an integer.
+        ValueError: reset is unknown, or chrono is below 3 or is given for a cell without biases; or as in `Cell`.
+        TypeError: features or chrono is not an integer.
     """
 
     reset: Literal["before", "after"] = "before"
@@ -277,4 +289,4 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "lstm": LSTMCell,
     "gru": GRUCell,
 }
-"""Cells by the names that flags give them."""
+"""By the name that flags use, the function that makes a cell from its features and keywords."""

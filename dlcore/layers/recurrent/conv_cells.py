@@ -19,6 +19,8 @@ from dlcore.ops.convolution import correlate_channels
 class ConvCell(Cell):
     """What convolutional cells share: every product is a convolution.
 
+    The inputs of a step are ``[..., *spatial, C]``, the state and the output ``[..., *spatial, K]``.
+
     Attributes:
         features: K, the number of feature maps of the state and of the output.
         kernel_size: one entry for each spatial dimension; an integer means a square filter over images.
@@ -56,7 +58,7 @@ class ConvLSTMCell(LSTMGates, ConvCell):
         forget_bias: initial value of the forget gate's bias (Jozefowicz et al. 2015).
 
     Raises:
-        ValueError: features or an entry of kernel_size is below 1; or as in `Cell`.
+        ValueError: features or an entry of kernel_size is below 1, or kernel_size is empty; or as in `Cell`.
         TypeError: features or an entry of kernel_size is not an integer.
 
     >>> from dlcore.layers.recurrent.layer import Recurrent
@@ -77,14 +79,20 @@ class ConvGRUCell(GRUGates, ConvCell):
     z, r, g.
 
     >>> cell = ConvGRUCell(features=4, kernel_size=(3,))
-    >>> variables = cell.init(jax.random.key(0), jax.numpy.zeros((2, 8, 4)), jax.numpy.ones((2, 8, 1)))
+    >>> carry, inputs = jax.numpy.zeros((2, 8, 4)), jax.numpy.ones((2, 8, 1))
+    >>> variables = jax.eval_shape(cell.init, jax.random.key(0), carry, inputs)
     >>> {name: leaf.shape for name, leaf in variables["params"].items()}
-    {'input_kernel': (3, 1, 12), 'recurrent_kernel': (3, 4, 12), 'bias': (12,)}
+    {'bias': (12,), 'input_kernel': (3, 1, 12), 'recurrent_kernel': (3, 4, 12)}
     """
 
 
 def correlate_same(values: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`correlate_channels` with "SAME" padding, for any batch: ``[..., *spatial, C] -> [..., *spatial, K]``."""
+    """`correlate_channels` with "SAME" padding, for any batch dimensions: ``[..., *spatial, K]``.
+
+    Args:
+        values: ``[..., *spatial, C]``.
+        kernel: ``[*kernel_size, C, K]``; it says how many dimensions are spatial.
+    """
     axes = kernel.ndim - 1
     batch, image = values.shape[:-axes], values.shape[-axes:]
     maps = correlate_channels(values.reshape(math.prod(batch), *image), kernel, padding="SAME")

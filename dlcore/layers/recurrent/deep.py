@@ -1,4 +1,4 @@
-"""Recurrent layers on recurrent layers (lecture: deep RNN)."""
+"""Stacks of recurrent layers (lecture: deep RNN)."""
 
 import functools
 from collections.abc import Callable
@@ -18,8 +18,9 @@ class DeepRecurrent(nn.Module):
     """Layers of one kind of cell, each of which reads the outputs of the layer below (lecture: deep RNN).
 
     ``carry, outputs = stack(inputs, lengths, initial_carry, train=...)``. The carry is that of `Recurrent` or
-    `Bidirectional` with a first dimension ``[layers]``. The layers above the first are alike and are compiled once:
-    their parameters, under ``upper``, have a first dimension ``[layers - 1]``.
+    `Bidirectional`, where each array has one more dimension ``[layers]`` in front. The layers above the first are
+    compiled once: their parameters, under ``upper``, have a first dimension ``[layers - 1]``. Those of the first layer
+    are under ``first``.
 
     Attributes:
         cell: the cell of every layer; each layer has its own parameters.
@@ -41,8 +42,8 @@ class DeepRecurrent(nn.Module):
 
     >>> from dlcore.layers.recurrent.cells import LSTMCell
     >>> stack = DeepRecurrent(LSTMCell(features=4), layers=3, bidirectional=True)
-    >>> (carry, outputs), _ = stack.init_with_output(jax.random.key(0), jnp.ones((2, 5, 1)))
-    >>> outputs.shape, jax.tree.map(jnp.shape, carry)
+    >>> (carry, outputs), _ = jax.eval_shape(stack.init_with_output, jax.random.key(0), jnp.ones((2, 5, 1)))
+    >>> outputs.shape, jax.tree.map(lambda part: part.shape, carry)
     ((2, 5, 8), (((3, 2, 4), (3, 2, 4)), ((3, 2, 4), (3, 2, 4))))
     """
 
@@ -77,7 +78,12 @@ class DeepRecurrent(nn.Module):
         *,
         train: bool = False,
     ) -> tuple[Carry, jax.Array]:
-        """``[*batch, T, F]`` -> the carry ``[layers, *batch, H]`` and the last layer's outputs; see `Recurrent`."""
+        """Runs all layers over inputs ``[*batch, T, F]``. Arguments and errors are those of `Recurrent`.
+
+        Returns:
+            The whole stack's carry, arrays ``[layers, *batch, H]``, and the last (top) layer's outputs,
+            ``[*batch, T, H]`` or merged as in `Bidirectional`.
+        """
         if initial_carry is None:
             initial_carry = self.initialize_carry(inputs.shape)
         self._check_layers(initial_carry)
@@ -94,7 +100,17 @@ class DeepRecurrent(nn.Module):
     def run_upper(
         self, outputs: jax.Array, lengths: jax.Array | None, initial_carry: Carry, train: bool
     ) -> tuple[Carry, jax.Array]:
-        """The layers above the first under one scan, which compiles them once."""
+        """Runs the layers above the first in one scan, which compiles them once.
+
+        Args:
+            outputs: the first layer's outputs, ``[*batch, T, H]``.
+            lengths: ``[*batch]`` integers, or None.
+            initial_carry: the carry of these layers, arrays ``[layers - 1, *batch, H]``.
+            train: True if BatchNorm, dropout and zoneout are in training.
+
+        Returns:
+            The carry of these layers after the last step, and the last layer's outputs.
+        """
         upper = nn.scan(
             _UpperLayer,
             variable_axes={"params": 0, "batch_stats": 0},
@@ -107,9 +123,11 @@ class DeepRecurrent(nn.Module):
 
     @nn.nowrap
     def upper_layers(self) -> list[Callable[..., tuple[jax.Array, Carry]]]:
-        """The layers above the first as a list of functions, which compute what `run_upper` does without dropout.
+        """A list of one function for each layer above the first; in sequence they compute what `run_upper` does.
 
-        Each takes ``outputs, initial_carry, lengths`` and returns its outputs and its carry.
+        They compute as in evaluation (``train=False``), with the parameters of the bound stack. Each is called as
+        ``function(outputs_below, initial_carry, lengths)``, with one layer's carry, and returns the pair of its
+        outputs and its carry.
         """
         layer = _UpperLayer(self._layer(), self.norm, self.dropout, self.residual, False, parent=None)
         stacked = {name: tree["upper"] for name, tree in self.variables.items() if "upper" in tree}
@@ -120,13 +138,23 @@ class DeepRecurrent(nn.Module):
 
     @nn.nowrap
     def hidden(self, carry: Carry) -> jax.Array:
-        """The h of the last layer's carry; see `Recurrent` and `Bidirectional`."""
+        """The h of the last (top) layer, ``[*batch, H]`` or merged as in `Bidirectional`.
+
+        Args:
+            carry: the whole stack's carry, whose arrays begin with ``[layers]``.
+        """
         return self._layer().hidden(jax.tree.map(lambda array: array[-1], carry))
 
     @nn.nowrap
-    def initialize_carry(self, inputs: tuple[int, ...]) -> Carry:
-        """The state before the first step, ``[layers, *batch, H]``, for inputs of this shape ``[*batch, T, F]``."""
-        one = self._layer().initialize_carry(inputs)
+    def initialize_carry(self, input_shape: tuple[int, ...]) -> Carry:
+        """The whole stack's carry before the first step, arrays ``[layers, *batch, H]``, equal in all layers.
+
+        It is the cell's ``carry_init``, by default 0. It has no time dimension.
+
+        Args:
+            input_shape: shape of the inputs, ``[*batch, T, F]``.
+        """
+        one = self._layer().initialize_carry(input_shape)
         return jax.tree.map(lambda array: jnp.repeat(array[None], self.layers, axis=0), one)
 
     @nn.nowrap

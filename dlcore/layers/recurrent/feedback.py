@@ -11,14 +11,14 @@ from dlcore.layers.recurrent.noise import train_option
 
 
 class FeedbackCell(nn.RNNCellBase):
-    """A stack of cells as one cell, whose lowest cell reads the output of the uppermost one step before:
+    """A stack of cells over vectors as one cell. The lowest cell also reads the uppermost cell's previous output:
 
         h^1_t = cell_1(h^1_{t-1}, [x_t, h^n_{t-1}]),    h^k_t = cell_k(h^k_{t-1}, h^{k-1}_t)
 
-    The carry is the pair of the cells' carries and h^n.
+    The carry is a pair: the tuple of the n cells' carries, and h^n. The output is h^n.
 
     Attributes:
-        cells: the cells from the lowest to the uppermost, at least one.
+        cells: the n cells from the lowest to the uppermost, at least one.
 
     Raises:
         ValueError: there is no cell.
@@ -44,7 +44,12 @@ class FeedbackCell(nn.RNNCellBase):
 
     @nn.nowrap
     def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> Any:
-        """The state before the first step, for inputs ``[..., F]``."""
+        """The carry before the first step: the cells' own initial carries, and 0 for h^n.
+
+        Args:
+            rng: random key.
+            input_shape: shape of the inputs of one step, ``[..., F]``.
+        """
         carries = [
             cell.initialize_carry(key, input_shape)
             for cell, key in zip(self.cells, jax.random.split(rng, len(self.cells)), strict=True)
@@ -54,7 +59,7 @@ class FeedbackCell(nn.RNNCellBase):
         return tuple(carries), jnp.zeros((*input_shape[:-1], upper.features), dtype)
 
     def __call__(self, carry: Any, inputs: jax.Array, *, train: bool = False) -> tuple[Any, jax.Array]:
-        """One step: ``[..., F]`` -> carry, ``[..., H]``, where H is the width of the uppermost cell."""
+        """One step: carry, inputs ``[..., F]`` -> the pair of the new carry and the output h^n ``[..., H]``."""
         carries, fed_back = carry
         outputs = jnp.concatenate([inputs, fed_back.astype(inputs.dtype)], axis=-1)
         after = []

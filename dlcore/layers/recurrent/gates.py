@@ -15,7 +15,9 @@ from dlcore.ops.recurrence import dropped
 
 
 class LSTMGates(Cell):
-    """What all LSTMs share: gates in the order i, f, o, g, and the carry ``(c, h)``.
+    """What all LSTMs share: gates in the order i, f, o, g, the step, and the carry ``(c, h)``.
+
+    `LSTMCell` replaces the step by its fused equations.
 
     Attributes:
         forget_bias: initial value of the forget gate's bias (Jozefowicz et al. 2015).
@@ -47,7 +49,10 @@ class LSTMGates(Cell):
 
 
 class GRUGates(Cell):
-    """What all GRUs share: gates in the order z, r, g, and the reset before the product."""
+    """What the step-by-step GRUs share: gates in the order z, r, g, and r * h_{t-1} before the product with U_g.
+
+    `GRUCell` replaces the step by its fused equations, which also know ``reset="after"``.
+    """
 
     gates: ClassVar[int] = 3
     gate_names: ClassVar[tuple[str, ...]] = gru.GATES

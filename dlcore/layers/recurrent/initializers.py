@@ -8,12 +8,13 @@ from flax.typing import Initializer
 
 
 def per_gate(init: Initializer, gates: int) -> Initializer:
-    """Initializes each gate's block separately; the blocks stand side by side in the last dimension.
+    """An initializer of ``[..., G * H]`` that draws each gate's block ``[..., H]`` separately with ``init``.
 
-    An orthogonal kernel is thus orthogonal in every gate, and a fan is the fan of one gate. Values are drawn in
-    float32 at least, because the decompositions inside know no bfloat16. They are drawn one block after the other,
-    also under ``jax.vmap``: on a CPU of few cores, two batched decompositions that run at the same time wait for each
-    other's threads and never end (JAX 0.10).
+    The blocks of the G = ``gates`` gates stand side by side in the last dimension. An orthogonal kernel is thus
+    orthogonal in every gate, and a fan is the fan of one gate. Values are drawn in float32 at least, because the
+    decompositions inside know no bfloat16. They are drawn one block after the other, also under ``jax.vmap``: on a CPU
+    of few cores, two batched decompositions that run at the same time wait for each other's threads and never end
+    (JAX 0.10).
 
     >>> kernel = per_gate(jax.nn.initializers.orthogonal(), 4)(jax.random.key(0), (8, 32), jnp.bfloat16)
     >>> kernel.shape, kernel.dtype
@@ -31,7 +32,10 @@ def per_gate(init: Initializer, gates: int) -> Initializer:
 
 
 def identity(scale: float = 1.0) -> Initializer:
-    """``scale`` times the identity matrix (Le, Jaitly & Hinton 2015, arXiv 1504.00941; lecture: identity-RNN)."""
+    """An initializer of ``[rows, columns]``: ``scale`` times the identity matrix.
+
+    Source: Le, Jaitly & Hinton 2015, arXiv 1504.00941; lecture: identity-RNN.
+    """
 
     def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
         del key
@@ -42,7 +46,7 @@ def identity(scale: float = 1.0) -> Initializer:
 
 
 def diagonal(init: Initializer) -> Initializer:
-    """The diagonal ``[H]`` of the matrix ``[H, H]`` that ``init`` draws."""
+    """An initializer of ``[H]``: the diagonal of the ``[H, H]`` matrix that ``init`` would draw."""
 
     def vector(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
         matrix = init(key, (*shape, *shape), jnp.promote_types(dtype, jnp.float32))
@@ -52,7 +56,14 @@ def diagonal(init: Initializer) -> Initializer:
 
 
 def with_gate(init: Initializer, gates: int, gate: int, value: float) -> Initializer:
-    """A bias in which one gate starts at ``value`` and the other gates start as ``init`` draws them."""
+    """An initializer of a bias ``[G * H]`` in which one gate starts at ``value``.
+
+    Args:
+        init: initializer of the other gates' biases, ``[H]`` each.
+        gates: G, the number of gates.
+        gate: index of the gate that starts at ``value``.
+        value: its initial bias.
+    """
 
     def bias(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
         width = shape[-1] // gates
@@ -62,15 +73,16 @@ def with_gate(init: Initializer, gates: int, gate: int, value: float) -> Initial
 
 
 def chrono(init: Initializer, gates: int, longest: int, keep: int, write: int | None = None) -> Initializer:
-    """A bias that spreads the units' memories over 1 to ``longest`` steps (Tallec & Ollivier 2018, arXiv 1804.11188)
+    """An initializer of a bias ``[G * H]`` that spreads the units' memories over 1 to ``longest`` steps:
 
-        b_keep = log u,  u ~ U(1, longest - 1),    b_write = -b_keep
+        b_keep = log u with u uniform in [1, longest - 1),    b_write = -b_keep
 
-    A gate ``sigma(log u) = 1 - 1 / (1 + u)`` keeps the state for about u steps.
+    Source: Tallec & Ollivier 2018, arXiv 1804.11188. A gate ``sigma(log u) = 1 - 1 / (1 + u)`` keeps the state for
+    about u steps.
 
     Args:
-        init: initializer of the other gates' biases.
-        gates: G, the number of gates in a bias ``[G * H]``.
+        init: initializer of the other gates' biases, ``[H]`` each.
+        gates: G, the number of gates.
         longest: T_max, the longest dependency to be learned, 3 steps or more.
         keep: index of the gate that multiplies the old state.
         write: index of the gate that multiplies the new state; None if no such gate has its own bias.

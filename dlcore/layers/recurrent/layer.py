@@ -2,9 +2,10 @@
 
     carry, outputs = layer(inputs, lengths=None, initial_carry=None, train=False)
 
-Inputs are ``[*batch, T, F]`` with any number of batch dimensions, also none. With ``lengths [*batch]`` a padded row
-gives what it gives without its padding: outputs after its last step are exactly 0, and the carry is that of its last
-step (the initial carry for a row of length 0). Nothing in the padding, not even NaN, reaches a value or a gradient.
+Over vectors, inputs are ``[*batch, T, F]`` with any number of batch dimensions, also none; for a convolutional cell
+``[*batch, T, *spatial, C]``. With ``lengths [*batch]`` a padded row gives what it gives without its padding: outputs
+after its last valid step are exactly 0, and the carry is that of its last valid step (the initial carry for a row of
+length 0). Nothing in the padding, not even NaN, reaches a value or a gradient.
 """
 
 from collections.abc import Callable
@@ -30,9 +31,9 @@ MERGES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 
 
 class CellLayer(nn.Module):
-    """A layer that runs its cells over sequences, all of them through the method `run_cell`.
+    """The base class of layers that run cells over sequences, each cell through the method `run_cell`.
 
-    `gradflow.models.find_recurrences` intercepts this method to learn what the cells of a model are given.
+    `gradflow.models.find_recurrences` intercepts this method to record the arguments of each cell's run.
     """
 
     def run_cell(
@@ -44,7 +45,7 @@ class CellLayer(nn.Module):
         loop: Loop,
         train: bool,
     ) -> tuple[Carry, jax.Array]:
-        """A bound cell over a sequence: see `scan_cell`."""
+        """Runs a bound cell over a sequence. Arguments and result are those of `scan_cell`."""
         return scan_cell(cell, inputs, lengths, initial_carry, loop, train)
 
 
@@ -53,10 +54,11 @@ class Recurrent(CellLayer):
 
     Attributes:
         cell: a cell of dlcore, or any other ``flax.linen.RNNCellBase``.
-        reverse: runs from each row's last step to its first. An output stays at the time step of its input.
-        time_chunk: number of steps after which the state is kept for the gradient. The states in between are computed
-            again (rematerialization): less memory, the same numbers.
-        truncate: number of steps after which the gradient's way back ends (truncated BPTT). The outputs are the same.
+        reverse: True runs from each row's last step to its first. An output stays at the time step of its input.
+        time_chunk: for the gradient, only the state after every so many steps is kept, and the states in between are
+            computed again (rematerialization): less memory, the same numbers. None keeps all states.
+        truncate: number of steps in one window; no gradient passes from one window to an earlier one (truncated
+            BPTT). The outputs are the same. None means that the gradient passes through all steps.
         unroll: number of steps in one iteration of the compiled loop. With two, the state is copied half as often.
 
     >>> from dlcore.layers.recurrent.cells import GRUCell
@@ -81,14 +83,19 @@ class Recurrent(CellLayer):
         *,
         train: bool = False,
     ) -> tuple[Carry, jax.Array]:
-        """``[*batch, T, F]`` -> the carry after each row's last step, and ``[*batch, T, H]``.
+        """Runs the cell over sequences.
 
         Args:
-            inputs: floating point numbers.
-            lengths: ``[*batch]`` integers, the number of valid steps of each row. A value outside 0..T raises. Under
-                ``jax.jit``, where values are unknown, it counts as 0 or T.
-            initial_carry: the carry before the first step; None is what `initialize_carry` makes.
+            inputs: ``[*batch, T, F]``, floating point numbers.
+            lengths: ``[*batch]`` integers, the number of valid steps of each row, 0 to T; None if all are valid. Under
+                ``jax.jit``, where values are not checked, one below 0 counts as 0 and one above T as T.
+            initial_carry: the carry before the first step, arrays ``[*batch, H]``; None means that of
+                `initialize_carry`.
             train: True if the cell's dropout and zoneout draw.
+
+        Returns:
+            The carry after each row's last valid step (with ``reverse`` after its first step), and the outputs
+            ``[*batch, T, H]``.
 
         Raises:
             ValueError: a shape, a length or a setting does not fit; the message says what was expected.
@@ -98,18 +105,25 @@ class Recurrent(CellLayer):
         return self.run_cell(self.cell, inputs, lengths, initial_carry, loop, train)
 
     def step(self, carry: Carry, inputs: jax.Array, *, train: bool = False) -> tuple[Carry, jax.Array]:
-        """One step with the same parameters: ``[*batch, F]`` -> carry, ``[*batch, H]``."""
+        """One step with the same parameters: carry, ``[*batch, F]`` -> the pair of new carry and ``[*batch, H]``."""
         return self.cell(carry, inputs, **train_option(self.cell, train))
 
     @nn.nowrap
     def hidden(self, carry: Carry) -> jax.Array:
-        """The h of a carry, ``[*batch, H]``: the output of each row's last step."""
+        """The h of a carry, ``[*batch, H]``; after a call, each row's output at the last valid step that it ran."""
         return hidden_of(carry)
 
     @nn.nowrap
-    def initialize_carry(self, inputs: tuple[int, ...]) -> Carry:
-        """The state before the first step, for inputs of this shape ``[*batch, T, F]``."""
-        return make_carry(self.cell, step_shape(self.cell, inputs))
+    def initialize_carry(self, input_shape: tuple[int, ...]) -> Carry:
+        """The state before the first step: the cell's ``carry_init``, by default 0. It has no time dimension.
+
+        Args:
+            input_shape: shape of the inputs, ``[*batch, T, F]``.
+
+        Returns:
+            The cell's carry: ``[*batch, H]``, or ``(c, h)`` of such arrays for an LSTM.
+        """
+        return make_carry(self.cell, step_shape(self.cell, input_shape))
 
 
 class Bidirectional(CellLayer):
@@ -142,7 +156,12 @@ class Bidirectional(CellLayer):
         *,
         train: bool = False,
     ) -> tuple[Carry, jax.Array]:
-        """``[*batch, T, F]`` -> both carries, and ``[*batch, T, 2H]`` or ``[*batch, T, H]``; see `Recurrent`."""
+        """Runs both cells over inputs ``[*batch, T, F]``. Arguments and errors are those of `Recurrent`.
+
+        Returns:
+            The pair of both cells' carries, and the outputs, ``[*batch, T, 2H]`` if concatenated, else
+            ``[*batch, T, H]``.
+        """
         if self.merge not in MERGES:
             raise ValueError(f"merge: got {self.merge!r}, expected one of {', '.join(MERGES)}")
         first, last = self._pair(initial_carry)
@@ -158,13 +177,24 @@ class Bidirectional(CellLayer):
 
     @nn.nowrap
     def hidden(self, carry: Carry) -> jax.Array:
-        """The h of both carries, merged: the forward cell's after a row's last step, the backward's after its first."""
+        """The h of both cells, merged like the outputs: ``[*batch, 2H]`` if concatenated, else ``[*batch, H]``.
+
+        Args:
+            carry: the pair of both cells' carries. After a call, the forward cell's is the one after each row's last
+                valid step, the backward cell's the one after its first step.
+        """
         return MERGES[self.merge](*map(hidden_of, carry))
 
     @nn.nowrap
-    def initialize_carry(self, inputs: tuple[int, ...]) -> Carry:
-        """The states before the first steps, for inputs of this shape ``[*batch, T, F]``."""
-        return tuple(make_carry(cell, step_shape(cell, inputs)) for cell in (self.forward, self.backward))
+    def initialize_carry(self, input_shape: tuple[int, ...]) -> Carry:
+        """The pair of the forward and the backward cell's state before its first step, as in `Recurrent`.
+
+        Args:
+            input_shape: shape of the inputs, ``[*batch, T, F]``.
+        """
+        return tuple(
+            make_carry(cell, step_shape(cell, input_shape)) for cell in (self.forward, self.backward)
+        )
 
     @nn.nowrap
     def _pair(self, initial_carry: Carry | None) -> tuple[Carry, Carry]:

@@ -15,7 +15,7 @@ from dlcore.ops.arrays import at_least_float32
 
 
 class LayerNormCell(Cell):
-    """What cells with layer normalization share: every product is normalized over the H units of each gate.
+    """What cells with layer normalization share: every product is normalized over the H units of each gate and scaled.
 
     Attributes:
         scale_init: initializer of the factors that multiply normalized values.
@@ -47,12 +47,12 @@ class LayerNormLSTMCell(LSTMGates, LayerNormCell):
         c_t = f * c_{t-1} + i * g,    h_t = o * tanh(LN(c_t) * s_c + b_c)
 
     where ``LN(a) = (a - mean(a)) / sqrt(var(a) + epsilon)`` over the H units of each gate separately (the authors'
-    code normalizes all gates together). The gates stand in the order i, f, o, g. The carry is ``(c, h)``. The
-    parameters are those of `LSTMCell` and ``input_scale [4H]``, ``recurrent_scale [4H]``, ``cell_scale [H]`` and
-    ``cell_bias [H]``; b is the sum of the paper's biases.
+    code normalizes all gates together). Each gate has its own columns of W, U and b, in the order i, f, o, g. The carry
+    is ``(c, h)``. The parameters are those of `LSTMCell` and ``input_scale [4H]``, ``recurrent_scale [4H]``,
+    ``cell_scale [H]`` and ``cell_bias [H]``; b is the sum of the paper's biases.
 
-    LN takes away the size of ``x_t W``. If there is a single input feature, little more than its sign is left:
-    transform such a signal by a layer of features first.
+    LN removes the size of ``x_t W``. If there is a single input feature, little more than its sign is left: transform
+    such a signal by a layer of features first.
 
     Attributes:
         forget_bias: initial value of the forget gate's bias (Jozefowicz et al. 2015).
@@ -89,16 +89,17 @@ class LayerNormGRUCell(GRUGates, LayerNormCell):
     before the product, as in the lecture's GRU (the authors' code resets after it).
 
     >>> cell = LayerNormGRUCell(features=3)
-    >>> carry, outputs = cell.init_with_output(jax.random.key(0), jnp.zeros((2, 3)), jnp.ones((2, 5)))[0]
+    >>> arguments = jax.random.key(0), jnp.zeros((2, 3)), jnp.ones((2, 5))
+    >>> (carry, outputs), _ = jax.eval_shape(cell.init_with_output, *arguments)
     >>> outputs.shape
     (2, 3)
     """
 
 
 def layer_norm(values: jax.Array, epsilon: float) -> jax.Array:
-    """``(a - mean(a)) / sqrt(var(a) + epsilon)`` over the last dimension.
+    """Values ``[..., H]``, normalized over the last dimension: ``(a - mean(a)) / sqrt(var(a) + epsilon)``.
 
-    It is computed in float32 at least, as bfloat16 has too few digits for means. The result has the dtype of
+    It is computed in float32 at least, as bfloat16 has too few digits for means. The result has the shape and dtype of
     ``values``.
 
     >>> layer_norm(jnp.array([1.0, 3.0]), 0.0).tolist()

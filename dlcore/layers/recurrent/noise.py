@@ -12,13 +12,17 @@ from dlcore.layers.recurrent.carry import Carry
 
 
 def check_rate(name: str, rate: float) -> None:
-    """Raises ValueError unless the rate is in [0, 1)."""
+    """Checks that a rate is in [0, 1); ``name`` is what the error message calls it.
+
+    Raises:
+        ValueError: the rate is outside [0, 1) or NaN.
+    """
     if not 0 <= rate < 1:
         raise ValueError(f"{name}: got {rate}, expected a share in [0, 1)")
 
 
 def train_option(cell: nn.RNNCellBase, train: bool) -> dict[str, Any]:
-    """The keyword ``train`` for the cell's call; empty if the cell does not know it, as flax's own cells."""
+    """The dict ``{"train": train}`` for the cell's call; an empty dict if the call has no such keyword, as in flax."""
     knows = "train" in inspect.signature(type(cell).__call__).parameters
     return {"train": train} if knows else {}
 
@@ -26,14 +30,15 @@ def train_option(cell: nn.RNNCellBase, train: bool) -> dict[str, Any]:
 class Noise(NamedTuple):
     """The rates of a cell and the random key of one call.
 
-    Every mask is a function of the key, its purpose and the time step, so that windows, padding and the direction of
-    a sequence change no mask.
+    Every mask is a function of the key, its purpose, its shape and, except for input dropout, the time step. Windows
+    and the direction of a sequence therefore change no mask. Values that dropout keeps are divided by 1 - rate.
 
     Attributes:
         input_dropout: share of inputs that are set to 0.
         recurrent_dropout: share of h that is set to 0 where it meets the recurrent kernel.
         zoneout: share of units that keep their old state, one rate for each part of the carry.
-        key: random key of the call. None in evaluation: dropout then does nothing, and zoneout averages.
+        key: random key of the call. None in evaluation: dropout then does nothing, and zoneout takes the mean
+            ``zoneout * old + (1 - zoneout) * new``.
     """
 
     input_dropout: float
@@ -42,16 +47,22 @@ class Noise(NamedTuple):
     key: jax.Array | None
 
     def drop_inputs(self, inputs: jax.Array, mask_shape: Sequence[int]) -> jax.Array:
-        """The inputs times a mask of this shape, which is broadcast over them."""
+        """The inputs times a dropout mask of this shape, which is broadcast over them; unchanged without dropout."""
         mask = self._mask(0, self.input_dropout, mask_shape, inputs.dtype)
         return inputs if mask is None else inputs * mask
 
     def recurrent_mask(self, shape: Sequence[int], dtype: Any, t: int | jax.Array = 0) -> jax.Array | None:
-        """The mask that multiplies h at time step t; None without dropout."""
+        """The dropout mask of this shape and dtype that multiplies h at time step t; None without dropout."""
         return self._mask(1, self.recurrent_dropout, shape, dtype, t)
 
     def zone_out(self, before: Carry, after: Carry, t: int | jax.Array) -> Carry:
-        """The carry after time step t, in which some units keep their old state; in evaluation the mean of both."""
+        """The carry after time step t with zoneout: some units keep their old state; in evaluation the mean of both.
+
+        Args:
+            before: the carry before the step.
+            after: the carry that the cell computed, of the same structure and shapes.
+            t: index of the time step.
+        """
         old, treedef = jax.tree.flatten(before)
         new = jax.tree.leaves(after)
         parts = [

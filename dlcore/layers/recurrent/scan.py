@@ -29,9 +29,10 @@ def scan_cell(
     loop: Loop,
     train: bool,
 ) -> tuple[Carry, jax.Array]:
-    """A bound cell over inputs ``[*batch, T, F]``; arguments and errors are those of `Recurrent`.
+    """Runs a bound cell over inputs ``[*batch, T, F]``. Arguments, result and errors are those of `Recurrent`.
 
-    A cell with a method ``sequence`` runs it; the step of any other cell is scanned.
+    A cell with a method ``sequence`` runs that method; the step of any other cell is scanned. ``loop`` holds the
+    direction and the windows.
     """
     _check_cell(cell)
     check_floats("inputs", inputs)
@@ -72,13 +73,13 @@ def _scan_steps(
 
 
 def pure_step(cell: nn.RNNCellBase, carry: Carry, inputs: jax.Array, train: bool) -> CellStep:
-    """A bound cell's step as a pure function, which holds the cell's variables.
+    """A bound cell's step as a pure function ``carry_{t-1}, x_t, t -> carry_t, y_t``, which holds the cell's variables.
 
     Args:
         cell: the cell.
-        carry: a carry with which the cell is initialized, if this call initializes the model.
-        inputs: one step's inputs with which the cell is initialized.
-        train: True if the cell's dropout and zoneout draw, in every step anew.
+        carry: a carry; it only initializes the cell if this call initializes the model.
+        inputs: the inputs of one step, ``[*batch, F]``, for the same purpose.
+        train: True if the cell's dropout and zoneout draw; every step then draws anew.
     """
     options = train_option(cell, train)
     if cell.is_initializing():
@@ -95,7 +96,7 @@ def pure_step(cell: nn.RNNCellBase, carry: Carry, inputs: jax.Array, train: bool
 
 
 def make_loop(reverse: bool, unroll: int, time_chunk: int | None, truncate: int | None) -> Loop:
-    """The checked loop.
+    """A `Loop` of these settings, checked.
 
     Raises:
         ValueError: a number of steps is below 1.
@@ -108,10 +109,10 @@ def make_loop(reverse: bool, unroll: int, time_chunk: int | None, truncate: int 
     return Loop(reverse, unroll, time_chunk, truncate)
 
 
-def step_shape(cell: nn.RNNCellBase, inputs: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of one step of inputs ``[*batch, T, *features]``."""
-    time = len(inputs) - cell.num_feature_axes - 1
-    return (*inputs[:time], *inputs[time + 1 :])
+def step_shape(cell: nn.RNNCellBase, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape ``[*batch, *features]`` of one step of inputs whose shape is ``[*batch, T, *features]``."""
+    time = len(input_shape) - cell.num_feature_axes - 1
+    return (*input_shape[:time], *input_shape[time + 1 :])
 
 
 def _check_cell(cell: Any) -> None:

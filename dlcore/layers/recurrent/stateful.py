@@ -1,4 +1,4 @@
-"""Streams: a recurrent layer that continues where the last batch ended."""
+"""Streams: a recurrent layer that continues where the previous batch ended."""
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,11 @@ COLLECTION = "carry"
 
 
 class Stateful(nn.Module):
-    """Truncated BPTT over streams: each row of a batch continues where the same row of the last batch ended.
+    """Truncated BPTT over streams: each row of a batch continues where the same row of the previous batch ended.
 
     The state is a variable of the collection ``carry``. It is thus part of an experiment's model state and of its
-    checkpoints. Gradients end where a batch begins. If the collection is not mutable, as in an evaluation, every call
-    starts from the initial carry.
+    checkpoints. No gradient passes from a batch to the previous one. If the collection is not mutable, as in an
+    evaluation, every call starts from the initial carry.
 
     Attributes:
         layer: a `Recurrent` or `DeepRecurrent` that runs forward.
@@ -59,17 +59,21 @@ class Stateful(nn.Module):
         *,
         train: bool = False,
     ) -> tuple[Carry, jax.Array]:
-        """``[B, T, F]`` -> carry, ``[B, T, H]``.
+        """Runs the layer from the state that the previous call left.
 
         Args:
-            inputs: the next steps of each row's stream.
-            lengths: ``[B]`` integers, the number of valid steps; the next batch continues after a row's last one.
-            resets: ``[B]`` booleans; True where a row starts a new stream from the initial carry.
+            inputs: ``[B, T, F]``, the next T steps of each row's stream.
+            lengths: ``[B]`` integers, the number of valid steps of each row; the next batch continues after the last
+                of them. None if all steps are valid.
+            resets: ``[B]`` booleans; True where a row starts a new stream from the initial carry. None resets no row.
             train: as in the layer.
 
+        Returns:
+            The layer's carry after this batch, and its outputs ``[B, T, H]``.
+
         Raises:
-            ValueError: resets have another shape than the batch, or the number of rows changed.
-            TypeError: resets are not booleans.
+            ValueError: resets have another shape than ``[B]``, or the number of rows changed; or as in the layer.
+            TypeError: resets are not booleans; or as in the layer.
         """
         initial = self.layer.initialize_carry(inputs.shape)
         state = self.variable(COLLECTION, "state", lambda: initial)
@@ -83,9 +87,9 @@ class Stateful(nn.Module):
         return carry, outputs
 
     @nn.nowrap
-    def _reset(self, resets: jax.Array, initial: Carry, before: Carry, inputs: tuple[int, ...]) -> Carry:
+    def _reset(self, resets: jax.Array, initial: Carry, before: Carry, input_shape: tuple[int, ...]) -> Carry:
         features = self.layer.cell.num_feature_axes
-        batch = inputs[: -features - 1]
+        batch = input_shape[: -features - 1]
         if resets.dtype != bool:
             raise TypeError(f"resets: got {resets.dtype}, expected booleans; resets.astype(bool)")
         if resets.shape != batch:

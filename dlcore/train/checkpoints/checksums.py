@@ -18,13 +18,13 @@ CHUNK = 2**22  # bytes read at a time
 
 
 def write_checksums(folder: Path) -> None:
-    """Writes ``checksums.json`` into a folder: the size and CRC-32 of every file in it, by path.
+    """Writes ``checksums.json`` into a folder: the size and CRC-32 of every other file in it, by path.
 
     Args:
         folder: a checkpoint's folder.
 
     Raises:
-        OSError: the disk is full, or a file cannot be read.
+        OSError: a file cannot be read, or ``checksums.json`` cannot be written, for instance on a full disk.
     """
     checksums = {path.relative_to(folder).as_posix(): _checksum(path) for path in _files(folder)}
     with atomic_write(folder / NAME) as file:
@@ -32,7 +32,7 @@ def write_checksums(folder: Path) -> None:
 
 
 def find_damage(folder: Path) -> str | None:
-    """Describes the first damage of a checkpoint in a few words; None if every file is as it was written.
+    """A text of a few words about the first damage of a checkpoint; None if every file is as it was written.
 
     Sizes are compared first, so a truncated or missing file is found without reading the others.
 

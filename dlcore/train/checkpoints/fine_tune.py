@@ -18,7 +18,7 @@ LISTED = 5  # paths that a list names; of the others it gives the count
 
 @dataclasses.dataclass(frozen=True)
 class FineTuneReport:
-    """Which leaves a checkpoint filled and which not, by paths as ``params/dense/kernel``.
+    """Which leaves a checkpoint filled and which not, named by their paths, such as ``params/dense/kernel``.
 
     Attributes:
         checkpoint: the checkpoint's folder.
@@ -36,7 +36,7 @@ class FineTuneReport:
     mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
 
     def text(self) -> str:
-        """The report in a few lines for people."""
+        """The report as a text of a few lines for people."""
         shapes = tuple(f"{path} ({here} here, {there} there)" for path, here, there in self.mismatched)
         lists = {
             "loaded": self.loaded,
@@ -60,14 +60,15 @@ def initialize_from(
         path: a run's folder, its ``checkpoints`` folder, or one checkpoint in it; of several checkpoints, the newest
             whole one is used.
         mapping: entries ``old/path=new/path``, for instance ``params/encoder=params/backbone``. Leaves of the
-            checkpoint below the old path fill leaves of this model below the new path; if nothing follows ``=``,
-            they are left out. If several entries fit a path, the first one counts.
+            checkpoint at or below the old path fill leaves of this model at or below the new path; if nothing follows
+            ``=``, they are left out. If several entries fit a path, the first one counts.
 
     Returns:
         The filled parameters, the filled model state, and a report of what was filled.
 
     Raises:
-        ValueError: there is no whole checkpoint, no leaf agrees, or an entry of the map has no effect.
+        ValueError: there is no whole checkpoint, no leaf agrees, an entry of the map has another form or no effect, or
+            two leaves of the checkpoint would fill the same leaf.
     """
     if not str(path):
         raise ValueError("init_from: got an empty text, expected a run's folder, or none")
@@ -106,7 +107,7 @@ def _report(folder: Path, here: Shapes, there: Shapes, sources: Mapping[str, str
 
 
 def checkpoint_folder(path: Path) -> Path:
-    """Finds the folder of a checkpoint.
+    """The folder of one whole checkpoint: ``path`` itself, or the newest whole checkpoint in it.
 
     Args:
         path: a run's folder, its ``checkpoints`` folder, or one checkpoint in it.

@@ -16,7 +16,13 @@ CHECKPOINTS, DAMAGED = "checkpoints", "damaged_checkpoints"  # folders in a run'
 
 
 def saved_steps(folder: Path) -> list[int]:
-    """The steps of the checkpoints in a folder, also of damaged ones; half-written ones have another name."""
+    """The steps of the checkpoints in a folder, a sorted list; empty if there is no folder.
+
+    Damaged checkpoints are in the list. Half-written ones are not, since their folders have another name.
+
+    Args:
+        folder: the ``checkpoints`` folder of a run.
+    """
     if not folder.is_dir():
         return []
     names = (path.name for path in folder.iterdir() if path.is_dir())
@@ -24,7 +30,13 @@ def saved_steps(folder: Path) -> list[int]:
 
 
 def newest_whole(folder: Path) -> int | None:
-    """The newest step whose checksums hold, or None; a line on stderr names every newer, damaged checkpoint."""
+    """The step of the newest checkpoint without damage; None if there is none.
+
+    A line on stderr names every newer checkpoint, all of which are damaged.
+
+    Args:
+        folder: the ``checkpoints`` folder of a run.
+    """
     for step in reversed(saved_steps(folder)):
         damage = find_damage(folder / str(step))
         if damage is None:
@@ -34,11 +46,11 @@ def newest_whole(folder: Path) -> int | None:
 
 
 def set_aside_damaged(folder: Path) -> int | None:
-    """Moves every damaged checkpoint out of the folder and returns the newest step that stays, or None.
+    """Moves every damaged checkpoint out of the folder and returns the newest step that stays; None if none stays.
 
     Damaged checkpoints go to ``damaged_checkpoints/`` beside the folder, and a line on stderr names each. Older
-    checkpoints are checked as well: if a damaged one stayed, it would be deleted one day as surplus, or it would
-    stay for ever as the best.
+    checkpoints are checked as well: if a damaged one stayed, it would later be deleted as surplus, or it would
+    always stay as the best.
 
     Args:
         folder: the ``checkpoints`` folder of a run.

@@ -45,11 +45,11 @@ class CheckpointError(OSError):
 
 
 class Checkpoints:
-    """The checkpoints in a folder, at most one a step; a context manager that waits for the last write.
+    """The checkpoints in a folder, at most one for each step; a context manager that calls `close` at its end.
 
     Args:
         folder: where the checkpoints are; it is made when the first one is written.
-        config: how many stay.
+        config: its ``keep`` says how many of the newest checkpoints stay; the best one stays too.
         best: the evaluation metric that ranks them.
         lower_is_better: True if the smallest value of that metric is the best.
     """
@@ -97,10 +97,10 @@ class Checkpoints:
                 raise
 
     def close(self) -> None:
-        """Waits for the last write.
+        """Waits for the last write and ends Orbax's threads; does nothing if nothing was written.
 
         Raises:
-            CheckpointError: the last write failed.
+            CheckpointError: the disk failed in the last write.
         """
         if not self._has_manager:
             return
@@ -116,18 +116,21 @@ class Checkpoints:
 
     @property
     def newest(self) -> int | None:
-        """The step of the newest checkpoint, damaged or not; None if there is none."""
+        """The step of the newest checkpoint, also if it is damaged or not yet written; None if there is none."""
         if self._has_manager:
             return self._manager.latest_step()
         return max(saved_steps(self.folder), default=None)
 
     def set_aside_damaged(self) -> int | None:
-        """Sets all damaged checkpoints aside, see `folder.set_aside_damaged`, and returns the newest step that stays.
+        """Sets all damaged checkpoints aside, see `folder.set_aside_damaged`.
 
-        If there are several processes, the first one does this and tells the others the step.
+        If there are several processes, all must call it; the first one moves the folders.
+
+        Returns:
+            The newest step that stays, the same in all processes; None if none stays.
 
         Raises:
-            CheckpointError: a write was in progress and failed.
+            CheckpointError: a write was in progress, and the disk failed.
         """
         if self._has_manager:
             with self._disk_errors_named():
@@ -144,15 +147,17 @@ class Checkpoints:
         return newest
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float] | None) -> None:
-        """Starts to write the state of a step; the state may be donated to the next step at once.
+        """Waits for the previous write, then starts to write this state in the background.
+
+        On return, the state may be donated to the next step.
 
         Args:
-            step: the training step; a checkpoint of this step that exists already is left unchanged.
+            step: the training step; nothing is written if there is a checkpoint of this or a later step.
             state: a tree of arrays.
-            metrics: the evaluation at this step; None if there was none.
+            metrics: the evaluation at this step, which ranks the checkpoints; None if there was none.
 
         Raises:
-            CheckpointError: the write before failed, or this one cannot begin.
+            CheckpointError: the disk failed in the previous write or at the start of this one.
         """
         if step == self.newest:
             return
@@ -173,32 +178,34 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            number = _disk_error(error)
-            if number is None:
+            error_code = _disk_error(error)
+            if error_code is None:
                 raise
-            raise CheckpointError(number, self._failure(number)) from error
+            raise CheckpointError(error_code, self._failure(error_code)) from error
 
-    def _failure(self, number: int) -> str:
-        full = number in (errno.ENOSPC, errno.EDQUOT)
+    def _failure(self, error_code: int) -> str:
+        full = error_code in (errno.ENOSPC, errno.EDQUOT)
+        problem, mend = ("the disk is full", "free space") if full else ("the disk failed", "mend it")
         whole = newest_whole(self.folder)
         left = (
             "there is no good checkpoint" if whole is None else f"the last good checkpoint is of step {whole}"
         )
         return (
-            f"{'the disk is full' if full else 'the disk failed'} ({os.strerror(number)}): step {self._writing} was "
-            f"not saved, {left} in {self.folder}; {'free space' if full else 'mend it'} and start again"
+            f"{problem} ({os.strerror(error_code)}): step {self._writing} was not saved, {left} in {self.folder}; "
+            f"{mend} and start again"
         )
 
     def find_step(self, which: int | str) -> int:
-        """The step of a checkpoint to read; moves nothing.
+        """The step, an integer, of a checkpoint to read; damaged checkpoints are not moved.
 
         ``"newest"`` skips damaged checkpoints, and a line on stderr names each.
 
         Args:
-            which: a step, ``"newest"`` or ``"best"``.
+            which: a step (a number or its text), ``"newest"``, or ``"best"``, which means the newest of those with the
+                best metric.
 
         Raises:
-            FileNotFoundError: there is no such checkpoint.
+            FileNotFoundError: there is no such checkpoint; for ``"best"``: none was evaluated.
             ValueError: ``which`` is something else, or the checkpoint is damaged.
         """
         if not re.fullmatch(r"newest|best|[0-9]+", str(which)):
@@ -242,8 +249,12 @@ class Checkpoints:
     def restore(self, target: Tree, step: int) -> Tree:
         """Reads the whole state of a step, with the types, shapes and placement of ``target``: see `restore_state`.
 
+        Args:
+            target: as in `restore_state`.
+            step: the step of the checkpoint.
+
         Raises:
-            ValueError: the checkpoint is of a model or optimizer with other settings.
+            ValueError: there is no checkpoint, it cannot be read, or it is of a model or optimizer with other settings.
         """
         return restore_state(self.folder / str(step), target)
 
@@ -253,10 +264,10 @@ class Checkpoints:
         Args:
             target: a dict of fields of the state, or a dataclass with just those fields; its leaves are as for
                 `restore`.
-            step: which checkpoint.
+            step: the step of the checkpoint.
 
         Raises:
-            ValueError: the checkpoint is of a model with other settings.
+            ValueError: there is no checkpoint, it cannot be read, or it is of a model with other settings.
         """
         return restore_fields(self.folder / str(step), target)
 
@@ -264,9 +275,9 @@ class Checkpoints:
 def _disk_error(error: BaseException | None) -> int | None:
     """The number of the disk's error that caused an exception, found by type or by text; None for another cause."""
     while error is not None:
-        for number in DISK_ERRORS:
-            if os.strerror(number) in str(error):
-                return number
+        for error_code in DISK_ERRORS:
+            if os.strerror(error_code) in str(error):
+                return error_code
         if isinstance(error, OSError) and error.errno is not None:
             return error.errno
         error = error.__cause__ or error.__context__

@@ -24,7 +24,11 @@ RENAMED_PATHS = {"metrics/regulariser": "metrics/regularizer"}
 
 
 def stored_shape(leaf: Any) -> tuple[int, ...]:
-    """The shape in which a leaf is stored; a typed random key is stored as its words."""
+    """The shape in which a leaf is stored: its own; for a typed random key, that of the key's integers.
+
+    Args:
+        leaf: an array, or anything with a ``shape`` and a ``dtype``.
+    """
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.eval_shape(jax.random.key_data, leaf).shape
     return tuple(leaf.shape)
@@ -46,7 +50,7 @@ def stored_tree(folder: Path) -> Any:
 
 
 def restore_state(folder: Path, target: Tree) -> Tree:
-    """Reads the whole state of a checkpoint, with the types, shapes and placement of ``target``.
+    """Reads the whole state of a checkpoint: a tree of arrays with the structure, types and placement of ``target``.
 
     Args:
         folder: the checkpoint's folder.
@@ -54,7 +58,8 @@ def restore_state(folder: Path, target: Tree) -> Tree:
             devices may be others than those on which the state was saved.
 
     Raises:
-        ValueError: the checkpoint is of another model or optimizer; the error names the first leaf that differs.
+        ValueError: there is no state in the folder, it cannot be read, or it is of another model or optimizer; then
+            the error names the first leaf whose path or shape differs.
     """
     return _restore_checked(folder, stored_tree(folder), target)
 
@@ -64,10 +69,15 @@ def restore_fields(folder: Path, target: Tree) -> Tree:
 
     Args:
         folder: the checkpoint's folder.
-        target: a dict of fields of the state, or a dataclass with just those fields.
+        target: a dict of fields of the state, or a dataclass with just those fields; its leaves are as for
+            `restore_state`.
+
+    Returns:
+        A dict or dataclass like ``target``.
 
     Raises:
-        ValueError: the checkpoint is of another model; the error names the first leaf that differs.
+        ValueError: there is no state in the folder, it cannot be read, or it is of another model; then the error names
+            the first leaf whose path or shape differs.
     """
     fields = dict(target if isinstance(target, Mapping) else vars(target))
     stored = {name: part for name, part in stored_tree(folder).items() if name in fields}
@@ -82,6 +92,9 @@ def restore_leaves(folder: Path, stored: Any, wanted: Mapping[str, Any]) -> dict
         folder: the checkpoint's folder.
         stored: its `stored_tree`, or the fields of it in which the leaves are.
         wanted: stored path -> an array or ``jax.ShapeDtypeStruct`` with the dtype and placement of the result.
+
+    Returns:
+        The arrays by stored path.
 
     Raises:
         ValueError: Orbax cannot read the leaves.

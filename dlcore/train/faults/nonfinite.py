@@ -27,6 +27,10 @@ INLINED = {"jit", "closed_call", "remat2", "custom_jvp_call", "custom_vjp_call"}
 class NonFiniteError(ArithmeticError):
     """The loss, gradient or update of a step was not finite; the run's state is the one before this step.
 
+    Args:
+        step: the step.
+        reason: a text that says what was not finite.
+
     Attributes:
         step: the step.
     """
@@ -37,7 +41,7 @@ class NonFiniteError(ArithmeticError):
 
 
 def diagnose(engine: Engine, state: TrainState, folder: Path) -> NonFiniteError:
-    """The error for the step that stopped ``state``; the state and the step's batch are written into the folder.
+    """The error (returned, not raised) for the step that stopped ``state``; writes state and batch into the folder.
 
     Args:
         engine: the run's engine.
@@ -65,7 +69,11 @@ def _advice(reason: str) -> str:
 
 
 def find_origin(engine: Engine, state: TrainState, batch: Any) -> str:
-    """A sentence that names the first leaf that is not finite, or the first operation that made it.
+    """A text that says what in a step is not finite.
+
+    It names the first leaf of the parameters, the model state or the batch that is not finite. If all are finite, it
+    names the first such leaf of loss and gradient, and the operation that made it. If these are finite too, it says
+    that a global norm overflows.
 
     Args:
         engine: the run's engine.
@@ -103,10 +111,14 @@ def _first_bad_leaf(tree: Any) -> str | None:
 
 
 def first_bad_operation(program: core.ClosedJaxpr, values: Sequence[Any]) -> str | None:
-    """The first operation that makes NaN from inputs without NaN, with its layer.
+    """The first operation that makes NaN from inputs without NaN, as the text ``OPERATION in LAYER``.
 
-    If there is none: the first operation that makes Inf from finite inputs; None if there is none either. A loop
-    counts as one operation.
+    If there is none, it is the first operation that makes Inf from inputs without Inf; None if there is none either. A
+    loop counts as one operation. An operation outside of any layer has no ``in LAYER``.
+
+    Args:
+        program: what ``jax.make_jaxpr(function)(*arguments)`` returns.
+        values: the leaves of these arguments.
 
     >>> program = jax.make_jaxpr(lambda x: jnp.log(x).sum())(-1.0)
     >>> first_bad_operation(program, [-1.0])

@@ -17,8 +17,12 @@ INTERRUPTED, PREEMPTED = 130, 75
 class Interrupted(KeyboardInterrupt):
     """A signal stopped the run; its state at ``step`` is saved.
 
+    Args:
+        step: the number of steps in the saved state.
+        signal_number: the number of the signal.
+
     Attributes:
-        step: the number of updates in the saved state.
+        step: the number of steps in the saved state.
         exit_code: 130 after Ctrl-C; 75, "start me again", after SIGTERM and SIGUSR1.
     """
 
@@ -32,14 +36,15 @@ class Interrupted(KeyboardInterrupt):
 class StopSignals(contextlib.ExitStack):
     """Catches the signals that stop a run, so that the run can save its state between two calls; a context manager.
 
-    A second Ctrl-C stops at once. If SIGTERM or SIGUSR1 arrives during a long compilation or write, where Python code
-    cannot run, the process ends after ``grace`` seconds with the newest checkpoint. In a job of several processes,
+    A Ctrl-C after another signal raises KeyboardInterrupt at once. If the run has not left the block ``grace`` seconds
+    after SIGTERM or SIGUSR1, for instance because of a long compilation or write, the process ends with the exit code
+    75, and the newest checkpoint is what is saved. In a job of several processes,
     JAX's preemption service handles SIGTERM and makes all processes stop after the same step.
 
     Python lets only the main thread handle signals: in another thread nothing is caught.
 
     Args:
-        grace: seconds that the run has after SIGTERM or SIGUSR1.
+        grace: seconds that the run has after SIGTERM or SIGUSR1 to save its state and leave the block.
     """
 
     def __init__(self, grace: float):
@@ -95,7 +100,10 @@ class StopSignals(contextlib.ExitStack):
                 os._exit(PREEMPTED)
 
     def signal_at(self, step: int) -> int:
-        """The number of the signal that stops the run after ``step``; 0 if none does."""
+        """The number of the signal that stops the run after ``step``; 0 if none does.
+
+        In a job of several processes, all must ask for the same steps, and all get a signal after the same step.
+        """
         if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
             return self._caught or signal.SIGTERM
         return 0 if jax.process_count() > 1 else self._caught

@@ -34,7 +34,10 @@ class Watchdog:
         self._left.set()
 
     def reset(self) -> None:
-        """Starts the timer again; cheap enough for every call of a run."""
+        """Starts the timer again; cheap, so it may be called after every call of the devices.
+
+        It does nothing if the timer was started less than a second (or a tenth of ``hang_timeout``) ago.
+        """
         now = time.monotonic()
         if now - self._last_reset > self._margin:  # starting the timer starts a thread: not for every call
             faulthandler.dump_traceback_later(self._timeout, exit=True, file=STDERR)

@@ -8,11 +8,14 @@ from jax.extend import core
 
 
 def count_flops(traced: jax.stages.Traced) -> float:
-    """Counts the operations of one call of a traced function, for its whole batch on all devices.
+    """The number of floating-point operations in one call of a traced function, on all devices together.
 
     XLA's analysis counts the body of a loop once, which leaves out nearly all of a recurrent network. This function
     counts the body of each ``lax.scan``, also of nested ones, for every step. A ``while_loop`` counts once, since its
     number of steps is not known.
+
+    Args:
+        traced: what ``jax.jit(function).trace(...)`` returns.
 
     >>> def power(matrix):
     ...     return jax.lax.scan(lambda product, _: (product @ matrix, None), matrix, None, length=10)[0]

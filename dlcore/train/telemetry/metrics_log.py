@@ -14,7 +14,7 @@ COLUMNS = ["step", "name", "value"]
 class MetricsLog:
     """Writes a run's metrics to ``metrics.csv`` and to TensorBoard events; a context manager.
 
-    The table is long, with one number a row (``step,name,value``), so any metric may come at any step;
+    The table is long: each row has one number (``step,name,value``), so any metric may come at any step;
     ``pandas.read_csv(path).pivot(index="step", columns="name", values="value")`` makes it wide. It contains no times,
     so the table of a resumed run equals that of an uninterrupted one to the bit.
 
@@ -56,7 +56,7 @@ class Events:
     """TensorBoard's file of events, written without a thread.
 
     tensorboardX's ``SummaryWriter`` writes in a thread. If the disk is full the thread ends, and the writer then
-    waits for it for ever.
+    waits for it without end.
 
     Args:
         folder: where the file goes.
@@ -73,7 +73,12 @@ class Events:
             self._put(step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes the numbers of one step."""
+        """Writes the numbers of one step.
+
+        Args:
+            step: the training step.
+            values: numbers by name.
+        """
         self._put(
             step, summary={"value": [{"tag": name, "simple_value": value} for name, value in values.items()]}
         )
@@ -88,7 +93,7 @@ class Events:
 
 
 def read_metrics(path: Path) -> list[tuple[int, str, float]]:
-    """Reads the rows (step, name, value) of a ``metrics.csv``; there are none if the file does not exist.
+    """Reads a ``metrics.csv``: a list of rows (step, name, value), which is empty if the file does not exist.
 
     An incomplete last row, which a killed process left, is skipped.
 

@@ -11,7 +11,8 @@ class Trace:
 
     Args:
         folder: the run's folder.
-        steps: the first and last step as ``"FIRST-LAST"``; None traces nothing.
+        steps: the first and last step, counted from 1, as ``"FIRST-LAST"``; None traces nothing. Calls are traced
+            whole.
         end: the run's last step.
 
     Raises:
@@ -25,7 +26,11 @@ class Trace:
             raise ValueError(f"--profile: got {steps!r}, expected steps of the run, which has {end}")
 
     def before_call(self, steps: range) -> None:
-        """Starts the trace if the call has one of the steps; the loop calls this before each call of the devices."""
+        """Starts the trace if the call has one of the steps; the loop calls this before each call of the devices.
+
+        Args:
+            steps: the steps of the call, counted from 0.
+        """
         if not self._on and steps.start < self._last and steps.stop >= self._first:
             jax.profiler.start_trace(self._folder)
             self._on = True
@@ -34,7 +39,7 @@ class Trace:
         """Ends the trace after its last step; the loop calls this after each call of the devices.
 
         Args:
-            step: the last step of the call.
+            step: the number of steps after the call, which is its last step counted from 1.
             done: an output of the call; the trace waits for it before it ends.
         """
         if self._on and step >= self._last:

@@ -18,15 +18,16 @@ from dlcore.utils.progress import Progress
 
 
 class Recorder(contextlib.ExitStack):
-    """Writes training rows one call late, so that the devices work meanwhile, and evaluations at once.
+    """Writes a run's rows into ``metrics.csv``, TensorBoard events and the progress report; a context manager.
 
-    A context manager. If there are several processes, only the first one writes and prints.
+    A training row is taken after a call and written after the next call has begun, so that the devices work meanwhile.
+    An evaluation is written at once. If there are several processes, only the first one writes and prints.
 
     Args:
         engine: the run's engine.
         folder: the run's folder.
         start: the step from which the run goes on.
-        on_batch: called for every batch of an evaluation, which tells a watchdog that the run is alive.
+        on_batch: called after every batch of an evaluation, which tells a watchdog that the run is alive.
     """
 
     def __init__(self, engine: Engine, folder: Path, start: int, on_batch: Callable[[], None]):
@@ -43,18 +44,26 @@ class Recorder(contextlib.ExitStack):
         self._pending: tuple[int, Metrics] | None = None
 
     def count_call(self, steps: int, counts: tuple[int, int], flops: float) -> None:
-        """Counts a call of the devices: see `Speed.add_call`."""
+        """Counts a call of the devices for the rates and the progress; for the arguments see `Speed.add_call`."""
         self.speed.add_call(steps, counts, flops)
         if self._progress:
             self._progress.advance(steps)
 
     def take_metrics(self, step: int, state: TrainState) -> TrainState:
-        """Takes the training metrics since the last row for `write_row`; returns the state with zero metrics."""
+        """Keeps the training metrics since the last row for `write_row`.
+
+        Args:
+            step: the number of steps so far.
+            state: the state after this step.
+
+        Returns:
+            A copy of the state in which all sums of metrics are 0.
+        """
         self._pending = step, state.metrics
         return self.engine.with_zero_metrics(state)
 
     def write_row(self) -> None:
-        """Writes the row of the metrics that were taken, if any; waits until the devices have computed them."""
+        """Writes the row of the metrics that `take_metrics` kept, if any; waits until the devices computed them."""
         if self._pending is None:
             return
         step, metrics = self._pending
@@ -72,7 +81,7 @@ class Recorder(contextlib.ExitStack):
         )
 
     def record_monitor(self, step: int, state: TrainState) -> None:
-        """Logs what the experiment's monitor measures, if there is a monitor and the config asks for it."""
+        """Logs what the experiment's monitor measures; does nothing without monitor or ``train.monitor_every``."""
         monitor = self.engine.experiment.monitor
         if monitor is None or self.engine.config.train.monitor_every is None:
             return
@@ -83,7 +92,7 @@ class Recorder(contextlib.ExitStack):
                 self._log.write(step, {f"flow/{name}": value for name, value in values.items()})
 
     def record_evaluation(self, step: int, state: TrainState) -> dict[str, float]:
-        """Evaluates the state on the whole evaluation set, logs the result and returns it."""
+        """Evaluates the state on the whole evaluation set and logs the result; returns the metrics by name."""
         self.write_row()
         with self.speed.paused():
             values = evaluate(self.engine, state, self.on_batch)

@@ -41,28 +41,30 @@ class Speed:
 
     @contextlib.contextmanager
     def waiting_for_data(self) -> Iterator[None]:
-        """Counts the time in the block as waiting for data."""
+        """A context manager that counts the time in its block as waiting for data."""
         began = time.monotonic()
         yield
         self._data_seconds += time.monotonic() - began
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leaves the time in the block out, since it is not training."""
+        """A context manager that leaves out the time in its block, since it is not training."""
         began = time.monotonic()
         yield
         self._began += time.monotonic() - began
 
     def add_compilation(self, seconds: float) -> None:
-        """Counts the time of a compilation, which has a rate of its own and slows no step down."""
+        """Counts the seconds of a compilation, which are reported on their own and are no time of training."""
         self._compile_seconds += seconds
         self._began += seconds
 
     def read_rates(self) -> dict[str, float]:
-        """Returns the rates since the last call of this method.
+        """The rates since the previous call of this method, by name.
 
-        In the ``data_seconds`` of a step the loop waited for the batch. In its ``device_seconds`` the loop waited for
-        the devices or fed them.
+        ``steps_per_second``, ``examples_per_second``, ``flops_per_second`` and, if there were frames,
+        ``frames_per_second`` are rates. ``data_seconds`` and ``device_seconds`` are the parts of the mean time of one
+        step in which the loop waited for the batch, and in which it waited for the devices or fed them.
+        ``peak_memory_bytes`` and ``compile_seconds`` are not since the previous call but since the start of the run.
         """
         seconds, steps = max(time.monotonic() - self._began, 1e-9), max(self._steps, 1)
         rates = {
@@ -81,9 +83,10 @@ class Speed:
 
 
 def count_examples(batch: Mapping[str, Any]) -> tuple[int, int]:
-    """The number of examples in a batch and the number of its frames (or tokens).
+    """The number of examples in a batch ``[B, ...]`` and the number of its frames (or tokens), a pair of integers.
 
-    Frames are the sum of ``lengths``, or all steps of ``inputs [B, T, F]`` or ``[B, T]``; other batches have 0.
+    The number of frames is the sum of ``lengths [B]`` if the batch has them; else it is ``B * T`` if there are
+    ``inputs [B, T, F]`` or ``[B, T]``; else it is 0.
 
     >>> count_examples({"inputs": np.zeros((3, 5, 2)), "lengths": np.array([5, 2, 0])})
     (3, 7)
@@ -96,7 +99,10 @@ def count_examples(batch: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def peak_memory_bytes() -> float:
-    """The most memory that the first local device has used; that of the process if the device does not tell."""
+    """The most bytes of memory that the first local device has used since the process began.
+
+    If the device does not tell, it is the most memory of the process on the host.
+    """
     stats = jax.local_devices()[0].memory_stats()
     if stats and "peak_bytes_in_use" in stats:
         return float(stats["peak_bytes_in_use"])

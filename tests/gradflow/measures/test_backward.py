@@ -79,8 +79,9 @@ def test_signal_and_shares_equal_those_of_a_plain_loop(kind, lengths):
             close(np.exp(log), norms(leaf, 1), 1e-12)
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=SLOW)])
-@pytest.mark.parametrize(("kind", "lengths"), cases(("tanh", None)))
+@SLOW
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("kind", "lengths"), CASES)
 def test_gradient_equals_that_of_jax(kind, dtype, lengths):
     with jax.enable_x64(dtype == "float64"):
         system = recurrence(kind, dtype, lengths=lengths)
@@ -109,6 +110,7 @@ def test_signal_equals_that_of_autodiff_restarted_from_each_state():
         close(np.exp(flow.log_signal), norms(in_numpy(restarted(states)), 2), 1e-12)
 
 
+@SLOW
 def test_gradient_against_the_complex_step():
     with jax.enable_x64(True):
         system = recurrence("gru", "float64", lengths=LENGTHS)
@@ -132,7 +134,7 @@ def toy(weight, inputs, state=None):
 WEIGHTS = (1.01, 0.99, 0.01, 1e-3, 1e3)
 
 
-@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-3), ("float64", 1e-9)])
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-3), pytest.param("float64", 1e-9, marks=SLOW)])
 def test_signal_of_the_lectures_toy_example(dtype, bound):
     """``dy_T / dh_t = w^(T - t)`` from 10^-30000 to 10^30000; each row has its own w."""
     with jax.enable_x64(dtype == "float64"):
@@ -146,6 +148,7 @@ def test_signal_of_the_lectures_toy_example(dtype, bound):
     assert error[:1001].max() <= bound
 
 
+@SLOW
 def test_shares_of_the_toy_example_under_jit_and_vmap():
     """With ``h_k = w^(k-1)`` every ``g_k = h_{k-1} w^(T-k)`` is w^(T-2), and their sum is (T-1) w^(T-2).
 
@@ -163,7 +166,8 @@ def test_shares_of_the_toy_example_under_jit_and_vmap():
     np.testing.assert_allclose(flow.gradient, 999 * np.exp(expected[:, 0]), rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["tanh", *(pytest.param(kind, marks=SLOW) for kind in ("gru", "lstm"))])
+@SLOW
+@pytest.mark.parametrize("kind", ["tanh", "gru", "lstm"])
 def test_a_thousand_steps_in_float32_leave_no_hole(kind):
     """Recurrent weights are scaled by 0.1 to 10, in one program."""
     system = recurrence(kind, steps=1000, batch=1)
@@ -212,6 +216,7 @@ def test_a_parameters_norm_hides_that_the_signal_vanishes():
     assert flow.log_gradient[179] < whole - np.log(1e6)  # 20 steps before, almost nothing is left
 
 
+@SLOW
 def test_padded_rows_do_not_set_the_scale_of_the_others():
     """A padded row keeps its signal; beside it, a signal of 1e-60 still moves the parameters."""
     system = toy(jnp.array(0.1), jnp.ones((60, 2)))._replace(lengths=jnp.array([0, 60]))
@@ -231,6 +236,7 @@ def test_a_dead_unit_is_an_exact_zero_and_a_vanishing_signal_is_not():
     np.testing.assert_allclose(flow.log_signal[0, 1] / np.log(10), -54, atol=1e-4)
 
 
+@SLOW
 def test_a_gradient_beyond_floats_is_inf_and_its_norms_are_finite():
     system = toy(jnp.array(10.0), jnp.zeros((60, 1)), jnp.full(1, 1e-30))
     flow = flow_of(system, lambda states: states[-1].sum() * 1e30)
@@ -238,6 +244,7 @@ def test_a_gradient_beyond_floats_is_inf_and_its_norms_are_finite():
     np.testing.assert_allclose(flow.log_gradient / np.log(10), 59, atol=1e-4)
 
 
+@SLOW
 def test_a_derivative_of_half_of_the_carry_is_a_different_one():
     """An open forget gate carries the signal through c; with c held fixed, h alone seems to forget."""
     system = recurrence("lstm", steps=50, batch=2)

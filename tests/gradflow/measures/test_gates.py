@@ -23,6 +23,7 @@ CELLS = {
     "lstm, normalized": (dl.LayerNormLSTMCell(3), normalized_gate_input, ("input", "forget", "output")),
     "gru, normalized": (dl.LayerNormGRUCell(3), normalized_gate_input, ("update", "reset")),
 }
+QUICK = ("lstm", "gru", "gru, after", "gru, normalized")
 
 
 def random_problem(cell, *shape):
@@ -41,7 +42,9 @@ def statistics(cell, params, states, inputs, lengths):
     return jax.device_get(measure(params, states, inputs, jnp.array(lengths)))
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in CELLS if name not in QUICK)]
+)
 def test_statistics_follow_from_the_equations(name):
     cell, enters, names = CELLS[name]
     with jax.enable_x64(True):
@@ -99,6 +102,7 @@ def test_a_cell_without_gates_is_refused():
         gates.gate_statistics(dl.RNNCell(5), params, states, inputs)
 
 
+@pytest.mark.slow
 def test_a_half_life_from_gates_alone_is_wrong():
     """This LSTM keeps through its recurrent kernel what its forget gates, near a half, let go."""
     cell = dl.LSTMCell(16, forget_bias=0.0)

@@ -134,6 +134,7 @@ def leaky(decay, steps, **changes):
     return Recurrence(step, jnp.array(1.0), jnp.zeros(1), jnp.ones((steps, 1)))._replace(**changes)
 
 
+@pytest.mark.slow
 def test_lags_of_a_shorter_row_do_not_count_its_padding():
     """A row of length 3 in 10 steps: the loss reads its last, padded state, which has lags 0, 1 and 2."""
     system = leaky(0.5, 10, lengths=jnp.array([3]))

@@ -105,6 +105,7 @@ def exponents_and_rates(cell, steps, batch, scales):
     return map(np.asarray, measure(jnp.asarray(scales)))
 
 
+@pytest.mark.slow
 def test_the_largest_exponent_is_the_rate_of_the_backward_signal():
     exponent, rate = exponents_and_rates(CELLS["tanh"].clone(features=8), 1000, 4, [0.3, 0.6, 0.9])
     np.testing.assert_allclose(rate, exponent, rtol=0.05)
@@ -145,6 +146,7 @@ def test_a_fixed_point_decays_as_its_jacobian_and_strong_coupling_is_chaos():
     assert measure(6 * quiet.params)[0] > 0.05
 
 
+@pytest.mark.slow
 def test_fewer_decompositions_give_the_same():
     with jax.enable_x64(True):
         system = recurrence("gru", "float64", steps=103, batch=2)
@@ -181,7 +183,8 @@ def test_a_lost_direction_is_minus_infinity_and_an_overflow_is_nan():
     assert np.isnan(largest[1])
 
 
-@pytest.mark.parametrize("mode", ["rev", pytest.param("fwd", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["rev", "fwd"])
 def test_derivative_of_the_spectrum(mode):
     with jax.enable_x64(True):
         system = recurrence("tanh", "float64")

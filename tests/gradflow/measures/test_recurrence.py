@@ -44,8 +44,9 @@ def test_trajectory_of_an_lstm_follows_the_lectures_equations():
         np.testing.assert_allclose(ours[-1], theirs, atol=1e-14)
 
 
-def test_padding_reaches_neither_states_nor_derivatives():
-    system = recurrence("gru", lengths=LENGTHS)
+@pytest.mark.parametrize("kind", ["tanh", pytest.param("gru", marks=pytest.mark.slow)])
+def test_padding_reaches_neither_states_nor_derivatives(kind):
+    system = recurrence(kind, lengths=LENGTHS)
 
     @jax.jit
     def measured(inputs, lengths):

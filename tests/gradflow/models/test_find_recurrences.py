@@ -32,8 +32,8 @@ NAMES = {
     "deep": ["layer/first/cell", "layer/upper/0/layer/cell", "layer/upper/1/layer/cell"],
 }
 COUNTS = {"bidirectional": 2, "deep": 3, "deep, bidirectional": 4}
-QUICK = [("bidirectional", LENGTHS), ("deep", LENGTHS), ("reverse", None)]
-SLOW = [(name, LENGTHS) for name in LAYERS if name not in ("bidirectional", "deep")] + [("deep", None)]
+QUICK = [("reverse", None)]
+SLOW = [*((name, LENGTHS) for name in LAYERS), ("deep", None)]
 CASES = [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
 
 

@@ -37,12 +37,10 @@ def measured(request):
     model, lengths = Model(request.param), jnp.asarray(LENGTHS)
     loss = lambda params: model.apply(params, INPUTS, lengths)
 
-    @jax.jit
-    def initialize():
-        params = model.init(jax.random.key(0), INPUTS, lengths)
-        return params, jax.grad(loss)(params)
-
-    params, gradient = initialize()
+    shapes = jax.eval_shape(model.init, jax.random.key(0), INPUTS, lengths)
+    normal = np.random.default_rng(2).normal
+    params = jax.tree.map(lambda leaf: normal(scale=0.3, size=leaf.shape).astype(leaf.dtype), shapes)
+    gradient = jax.jit(jax.grad(loss))(params)
     measure_params = measure(loss)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params)
     return measure_params(params), jax.device_get(gradient), measure_params(zeros)

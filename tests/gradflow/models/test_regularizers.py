@@ -53,16 +53,19 @@ def test_training_adds_the_term_of_every_recurrence_and_evaluation_adds_none():
         experiment.loss, lambda found: (found.recurrence.params["recurrent_kernel"] ** 2).sum(), 0.3
     )
 
+    shapes, _ = jax.eval_shape(experiment.init, KEY, batch)
+    normal = np.random.default_rng(1).standard_normal
+    params = jax.tree.map(lambda leaf: normal(leaf.shape, np.float32), shapes)
+
     @jax.jit
-    def measure():
-        params, _ = experiment.init(KEY, batch)
-        losses = [
+    def measure(params):
+        return [
             (loss(params, {}, batch, KEY, train), experiment.loss(params, {}, batch, KEY, train)[0])
             for train in (True, False)
         ]
-        return params, *losses
 
-    params, ((value, (_, metrics)), plain), ((evaluated, (_, evaluated_metrics)), plain_evaluated) = measure()
+    trained, ((evaluated, (_, evaluated_metrics)), plain_evaluated) = measure(params)
+    (value, (_, metrics)), plain = trained
     expected = sum((params[f"RNNCell_{layer}"]["recurrent_kernel"] ** 2).sum() for layer in range(2))
     np.testing.assert_allclose(metrics["regularizer"].value(), expected, rtol=1e-5)
     np.testing.assert_allclose(value, plain + 0.3 * expected, rtol=1e-5)
@@ -86,6 +89,7 @@ def test_a_model_without_a_recurrent_layer_is_refused():
         regularized(plain, omega, 1.0)(jnp.ones(2), {}, {}, KEY, True)
 
 
+@pytest.mark.slow
 def test_flossing_is_the_mean_square_over_the_rows_that_have_exponents():
     """A row with fewer steps than the warm-up has none."""
     system = recurrence("lstm", lengths=(6, 0, 2, 4))
@@ -169,6 +173,7 @@ def test_omega_is_what_products_with_the_jacobian_matrices_give():
     assert all((leaf[2] == 0).all() for leaf in jax.tree.leaves(gradients))
 
 
+@pytest.mark.slow
 def test_the_gradient_of_omega_takes_states_and_signal_as_constants():
     """With each step as a row of its own, which begins at the state it had, finite differences keep the states."""
     with jax.enable_x64(True):

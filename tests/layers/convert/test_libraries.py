@@ -157,9 +157,8 @@ def test_torch_computes_the_same_with_our_parameters(name, layers, bidirectional
     assert_equal_trees(libraries.from_torch(tensors, CELLS[name]), params)
 
 
-@pytest.mark.parametrize(
-    "name", ["gru after", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rnn", "lstm"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gru after", "rnn", "lstm"])
 def test_gradients_equal_torchs(name):
     torch = peer("torch")
     cell, layer, inputs = CELLS[name], layer_of(CELLS[name], 2, True), random_inputs()

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from flax import linen as nn
 from scipy.special import softmax
 
@@ -17,17 +18,27 @@ class Model(nn.Module):
         return nn.Dense(4)(dl.flatten(maps))
 
 
+def random_variables(model, images):
+    """Normally distributed variables, which need no compilation."""
+    random = np.random.default_rng(1)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    return jax.tree.map(lambda leaf: random.normal(scale=0.3, size=leaf.shape).astype(leaf.dtype), shapes)
+
+
 def test_probabilities_and_maps_are_those_of_the_forward_pass():
     model, images = Model(), np.random.default_rng(0).normal(size=(7, 8, 8, 1)).astype(np.float32)
-    logits, variables = jax.jit(model.init_with_output)(jax.random.key(0), images)
+    variables = random_variables(model, images)
+    logits = jax.jit(model.apply)(variables, images)
     probabilities = dl.class_probabilities(model, variables, images, batch_size=3)
     np.testing.assert_allclose(probabilities, softmax(logits, axis=1), rtol=1e-5, atol=1e-6)
     maps = dl.block_maps(model, variables, images[2])
     assert {name: block.shape for name, block in maps.items()} == {"block_0": (4, 4, 3), "block_1": (2, 2, 5)}
-    logits = maps["block_1"].reshape(-1) @ variables["params"]["Dense_0"]["kernel"]
+    dense = variables["params"]["Dense_0"]
+    logits = maps["block_1"].reshape(-1) @ dense["kernel"] + dense["bias"]
     np.testing.assert_allclose(softmax(logits), probabilities[2], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_figures_of_a_classifier_are_drawn_from_its_parameters(drawn):
     model = Model()
     random = np.random.default_rng(0)

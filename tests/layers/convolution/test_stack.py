@@ -120,8 +120,8 @@ STACKS = {
 }
 
 
-# These differ from the others only in ways that the tests of `sizes` and `pooling` show, too.
-ALSO = ["plain", "layer norm", "average, dilated"]
+# These differ from the others only in ways that "images" and the tests of `sizes` and `pooling` show, too.
+ALSO = ["plain", "batch norm", "layer norm", "average, dilated"]
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in ALSO else name for name in STACKS]
 
 

@@ -177,7 +177,7 @@ def test_products_of_the_memory_alone_are_computed_once_before_the_loop():
 @pytest.mark.parametrize(
     ("attention", "options"),
     [
-        ("additive", {"time_chunk": 3}),
+        pytest.param("additive", {"time_chunk": 3}, marks=pytest.mark.slow),
         pytest.param("general", {"time_chunk": 2, "unroll": 1}, marks=pytest.mark.slow),
         ("general", {"truncate": 2}),
     ],
@@ -221,14 +221,13 @@ def test_chunks_need_less_memory():
     assert temporary_bytes(8) < whole / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "attention"),
     [
         (nn.OptimizedLSTMCell(WIDTH), "additive"),
-        pytest.param(nn.GRUCell(WIDTH), "dot", marks=pytest.mark.slow),
-        pytest.param(
-            dl.FeedbackCell([dl.GRUCell(2), dl.LSTMCell(WIDTH)]), "additive", marks=pytest.mark.slow
-        ),
+        (nn.GRUCell(WIDTH), "dot"),
+        (dl.FeedbackCell([dl.GRUCell(2), dl.LSTMCell(WIDTH)]), "additive"),
         (dl.GRUCell(WIDTH, dtype=jnp.bfloat16), "dot"),
     ],
 )

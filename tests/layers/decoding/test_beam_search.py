@@ -175,6 +175,7 @@ def test_the_carry_follows_its_beam_whatever_its_structure():
         close(found.scores[row, beam], logs[: found.lengths[row, beam]].sum())
 
 
+@pytest.mark.slow
 def test_under_vmap_every_model_decodes_by_itself():
     tables = np.random.default_rng(0).dirichlet(np.ones(VOCABULARY), size=(3, VOCABULARY)).astype(np.float32)
     alone = functools.partial(search_markov, first=np.array([0]), steps=4, beams=3)

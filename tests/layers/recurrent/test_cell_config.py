@@ -13,9 +13,19 @@ from dlcore.layers.recurrent.cell_config import CellName
 KEY = jax.random.key(0)
 
 
-def initial_params(features=3, **settings):
-    cell = dl.CellConfig(features=features, **settings).make_cell()
-    return jax.jit(cell.init)(KEY, cell.initialize_carry(KEY, (1, 2)), jnp.ones((1, 2)))["params"]
+def initial_params(*every, features=3):
+    """The parameters of a cell of each of these settings, from one program."""
+    cells = [dl.CellConfig(features=features, **settings).make_cell() for settings in every]
+
+    @jax.jit
+    def run():
+        carries = [cell.initialize_carry(KEY, (1, 2)) for cell in cells]
+        return [
+            cell.init(KEY, carry, jnp.ones((1, 2)))["params"]
+            for cell, carry in zip(cells, carries, strict=True)
+        ]
+
+    return run()
 
 
 def test_every_cell_is_made_by_its_name():
@@ -30,17 +40,16 @@ def test_every_cell_is_made_by_its_name():
 @pytest.mark.parametrize("name", ["rnn", "identity", "lstm"])
 @pytest.mark.parametrize("init", ["own", "gaussian"])
 def test_a_scale_multiplies_the_recurrent_kernel(name, init):
-    half, whole = (
-        initial_params(cell=name, recurrent_scale=scale, recurrent_init=init) for scale in (0.5, 1.0)
+    half, whole = initial_params(
+        *({"cell": name, "recurrent_scale": scale, "recurrent_init": init} for scale in (0.5, 1.0))
     )
     np.testing.assert_allclose(half["recurrent_kernel"], whole["recurrent_kernel"] / 2, rtol=1e-5)
 
 
 def test_the_initializer_of_the_recurrent_kernel():
-    own, identity, orthogonal, gaussian = (
-        np.asarray(initial_params(64, cell="rnn", recurrent_init=init)["recurrent_kernel"])
-        for init in ("own", "identity", "orthogonal", "gaussian")
-    )
+    inits = "own", "identity", "orthogonal", "gaussian"
+    every = initial_params(*({"cell": "rnn", "recurrent_init": init} for init in inits), features=64)
+    own, identity, orthogonal, gaussian = (np.asarray(params["recurrent_kernel"]) for params in every)
     assert (identity == np.eye(64)).all()
     assert (own == orthogonal).all()
     np.testing.assert_allclose(orthogonal @ orthogonal.T, np.eye(64), atol=1e-5)
@@ -60,5 +69,7 @@ def test_settings_that_do_not_fit_the_cell_are_refused():
 
 
 def test_the_deviation_of_the_input_kernel():
-    kernel = initial_params(256, cell="gru", input_deviation=0.5)["input_kernel"]
+    settings = {"cell": "gru", "input_deviation": 0.5, "recurrent_init": "gaussian"}
+    (params,) = initial_params(settings, features=256)
+    kernel = params["input_kernel"]
     assert kernel.std() == pytest.approx(0.5, rel=0.1)

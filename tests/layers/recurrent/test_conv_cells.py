@@ -11,7 +11,7 @@ from flax import linen as nn
 import dlcore as dl
 from dlcore.layers.recurrent.conv_cells import ConvGRUCell, ConvLSTMCell, correlate_same
 from tests.helpers import reference
-from tests.helpers.cells import as_carry, check_equations, check_padding, parts, problem
+from tests.helpers.cells import as_carry, check_equations, check_padding, parts, problem, some_slow
 
 KEY = jax.random.key(0)
 LENGTHS = np.array([3, 0, 2])
@@ -28,7 +28,7 @@ CELLS = {
 @pytest.mark.parametrize(
     ("lengths", "reverse", "dtype"),
     [
-        (None, False, "float64"),
+        pytest.param(None, False, "float64", marks=pytest.mark.slow),
         (LENGTHS, True, "float32"),
         pytest.param(LENGTHS, True, "float64", marks=pytest.mark.slow),
     ],
@@ -39,7 +39,7 @@ def test_forward_and_all_gradients_equal_the_equations_in_a_loop(name, lengths, 
     check_equations(cell, step, problem(cell, SHAPE, 0.5), lengths, reverse, dtype)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", some_slow(CELLS, ["gru"]))
 @pytest.mark.parametrize("reverse", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_padded_row_equals_the_trimmed_row_and_padding_does_nothing(name, reverse):
     cell = CELLS[name][0]
@@ -106,7 +106,7 @@ def test_bfloat16_in_bfloat16_out(name, settings):
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(wanted)}
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", some_slow(CELLS, ["lstm"]))
 def test_bfloat16_is_near_the_equations(name):
     cell, step = CELLS[name]
     params, inputs, state = parts(problem(cell, SHAPE, 0.5))

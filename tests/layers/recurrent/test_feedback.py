@@ -28,6 +28,7 @@ def test_feedback_reaches_the_lowest_cell_from_the_uppermost():
     assert outputs[:, 0].tolist() == [1.0, 12.0, 123.0]
 
 
+@pytest.mark.slow
 def test_each_cell_gets_train_if_it_knows_it():
     layer = dl.Recurrent(dl.FeedbackCell([dl.GRUCell(3, recurrent_dropout=0.5), nn.GRUCell(3)]))
     inputs = jnp.ones((2, 6, 8))

@@ -28,6 +28,7 @@ def test_the_fan_is_that_of_one_gate():
     assert init(KEY, (200, 400)).std() == pytest.approx(0.1, rel=0.02)
 
 
+@pytest.mark.slow
 def test_many_networks_initialized_at_once_decompose_one_matrix_after_the_other():
     """Two batched decompositions that run at the same time lock up a CPU of two cores: none may be batched."""
     layer = dl.Bidirectional(dl.LSTMCell(8), dl.LSTMCell(8))

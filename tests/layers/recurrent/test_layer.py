@@ -12,7 +12,6 @@ import dlcore as dl
 from tests.helpers.cells import some_slow
 
 KEY = jax.random.key(0)
-FAST = ["gru", "lstm, reverse", "feedback", "bidirectional"]
 LENGTHS = np.array([5, 0, 1, 3], np.int32)
 CELLS = {
     "rnn": dl.RNNCell(3),
@@ -36,7 +35,10 @@ LAYERS = {
 
 
 def initialize(layer, inputs):
-    return jax.jit(layer.init)(KEY, inputs)
+    """Normally distributed variables, which need no compilation."""
+    random = np.random.default_rng(3)
+    shapes = jax.eval_shape(layer.init, KEY, inputs)
+    return jax.tree.map(lambda leaf: random.normal(scale=0.5, size=leaf.shape).astype(leaf.dtype), shapes)
 
 
 def normal(*shape, seed=0):
@@ -76,7 +78,7 @@ def fetched(function, *arguments):
     return jax.device_get(jax.jit(function)(*arguments))
 
 
-@pytest.mark.parametrize("name", some_slow(LAYERS, FAST))
+@pytest.mark.parametrize("name", some_slow(LAYERS, ["lstm, reverse"]))
 def test_a_padded_row_equals_the_trimmed_row_and_padding_does_nothing(name):
     layer = LAYERS[name]
     inputs = normal(4, 5, 2, seed=1)
@@ -138,8 +140,9 @@ def test_both_directions_are_merged_as_told():
     layers = {merge: dl.Bidirectional(dl.GRUCell(3), dl.GRUCell(3), merge) for merge in MERGES}
     apart = dl.Bidirectional(dl.GRUCell(3), dl.GRUCell(3))
 
+    variables = initialize(apart, inputs)
+
     def run(inputs):
-        variables = initialize(apart, inputs)
         merged = {merge: layer.apply(variables, inputs)[1] for merge, layer in layers.items()}
         return apart.apply(variables, inputs)[1], merged
 
@@ -149,10 +152,8 @@ def test_both_directions_are_merged_as_told():
         np.testing.assert_allclose(merged[merge], expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "name",
-    some_slow(["rnn", "lstm", "gru", "gru, after", "flax", "chunks", "lstm, reverse"], ["gru, after"]),
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "gru, after", "flax", "chunks", "lstm, reverse"])
 def test_forward_mode_linearize_and_second_derivatives_agree_with_each_other(name):
     layer = LAYERS[name]
     with jax.enable_x64(True):
@@ -188,6 +189,7 @@ def test_forward_mode_linearize_and_second_derivatives_agree_with_each_other(nam
         np.testing.assert_allclose(second, (moved[2] - 2 * moved[1] + moved[0]) / step**2, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_vmap_remat_and_shard_map_change_nothing():
     layer, inputs = LAYERS["lstm"], normal(4, 5, 2)
     variables = initialize(layer, inputs)
@@ -211,23 +213,28 @@ def test_vmap_remat_and_shard_map_change_nothing():
     jax.tree.map(close, jax.jit(jax.grad(sharded))(variables, inputs, LENGTHS), expected)
 
 
+def arguments_of(cell):
+    """Variables, inputs, lengths and initial carry of a layer."""
+    layer, inputs = dl.Recurrent(CELLS[cell]), normal(4, 5, 2)
+    return initialize(layer, inputs), inputs, LENGTHS, random_carry(layer, inputs.shape)
+
+
 @functools.cache
 def whole_sequence(cell, reverse):
-    """Variables, inputs, lengths and initial carry of a layer, and its results without chunks."""
-    layer, inputs = dl.Recurrent(CELLS[cell], reverse), normal(4, 5, 2)
-    arguments = initialize(layer, inputs), inputs, LENGTHS, random_carry(layer, inputs.shape)
-    return arguments, fetched(outputs_and_gradients(layer), *arguments)
+    """The results of a layer without chunks."""
+    return fetched(outputs_and_gradients(dl.Recurrent(CELLS[cell], reverse)), *arguments_of(cell))
 
 
 @pytest.mark.parametrize("time_chunk", some_slow([1, 2, 3, 5, 9], [2]))
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", some_slow([False, True], [True]))
 def test_rematerialized_chunks_change_no_number(time_chunk, reverse):
-    arguments, expected = whole_sequence("lstm", reverse)
+    expected = whole_sequence("lstm", reverse)
     chunks = dl.Recurrent(CELLS["lstm"], reverse, time_chunk)
-    actual = fetched(outputs_and_gradients(chunks), *arguments)
+    actual = fetched(outputs_and_gradients(chunks), *arguments_of("lstm"))
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), actual, expected)
 
 
+@pytest.mark.slow
 def test_chunks_need_less_memory():
     def temporary_bytes(time_chunk):
         layer = dl.Recurrent(dl.LSTMCell(32), time_chunk=time_chunk)
@@ -239,15 +246,15 @@ def test_chunks_need_less_memory():
     assert temporary_bytes(16) < temporary_bytes(None) / 4
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", some_slow([False, True], [False]))
 @pytest.mark.parametrize("truncate", some_slow([2, 3, 5, 7], [3]))
 def test_truncated_gradients_equal_a_loop_that_stops_them(truncate, reverse):
-    (variables, inputs, _, initial), expected = whole_sequence("gru", reverse)
+    variables, inputs, _, initial = arguments_of("gru")
     whole, layer = (dl.Recurrent(CELLS["gru"], reverse, truncate=steps) for steps in (None, truncate))
     result = fetched(outputs_and_gradients(layer), variables, inputs, LENGTHS, initial)
     close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
     if truncate >= 5:
-        jax.tree.map(close, result, expected)
+        jax.tree.map(close, result, whole_sequence("gru", reverse))
         return
 
     def loss(variables, inputs, initial):
@@ -264,6 +271,7 @@ def test_truncated_gradients_equal_a_loop_that_stops_them(truncate, reverse):
     jax.tree.map(close, result, expected)
 
 
+@pytest.mark.slow
 def test_inputs_that_are_data_cost_no_product_for_their_gradient():
     layer, inputs = dl.Recurrent(dl.LSTMCell(8)), np.ones((2, 5, 4), np.float32)
     variables = initialize(layer, inputs)
@@ -277,19 +285,17 @@ def test_inputs_that_are_data_cost_no_product_for_their_gradient():
 
 @pytest.mark.parametrize(
     "name",
-    some_slow(
-        ["lstm", "gru, reverse", "flax", "bidirectional", "two layers"], ["bidirectional", "two layers"]
-    ),
+    some_slow(["lstm", "gru, reverse", "flax", "bidirectional", "two layers"], ["bidirectional"]),
 )
 def test_the_hidden_state_of_a_carry_is_the_output_of_each_directions_last_step(name):
     layer = {**LAYERS, "two layers": dl.DeepRecurrent(dl.LSTMCell(3), layers=2)}[name]
-    lengths = np.array([5, 4, 1, 3], np.int32)
+    inputs, lengths = normal(4, 5, 2), np.array([5, 4, 1, 3], np.int32)
 
-    def run(inputs):
-        carry, outputs = layer.apply(layer.init(KEY, inputs), inputs, lengths)
+    def run(variables, inputs):
+        carry, outputs = layer.apply(variables, inputs, lengths)
         return layer.hidden(carry), outputs
 
-    hidden, outputs = fetched(run, normal(4, 5, 2))
+    hidden, outputs = fetched(run, initialize(layer, inputs), inputs)
     last, first = outputs[np.arange(4), lengths - 1], outputs[:, 0]
     expected = {"gru, reverse": first, "bidirectional": np.concatenate([last[:, :3], first[:, 3:]], axis=1)}
     np.testing.assert_allclose(hidden, expected.get(name, last), rtol=1e-6, atol=1e-6)
@@ -299,13 +305,15 @@ def test_a_step_and_noise_of_a_layer():
     layer, inputs = dl.Recurrent(dl.GRUCell(3, recurrent_dropout=0.5)), normal(2, 1, 2)
     both = dl.Bidirectional(dl.GRUCell(3, recurrent_dropout=0.5), dl.GRUCell(3, input_dropout=0.5))
 
+    variables, of_both = initialize(layer, inputs), initialize(both, inputs)
+
     @jax.jit
     def run(key):
-        variables, carry = layer.init(KEY, inputs), jnp.ones((2, 3))
+        carry = jnp.ones((2, 3))
         options = {"train": True, "rngs": {"dropout": key}}
         stepped = layer.apply(variables, carry, inputs[:, 0], method="step")
         drawn = layer.apply(variables, carry, inputs[:, 0], method="step", **options)
-        directions = both.apply(both.init(KEY, inputs), inputs, None, (carry, carry), **options)
+        directions = both.apply(of_both, inputs, None, (carry, carry), **options)
         return stepped, layer.apply(variables, inputs, None, carry), drawn, directions
 
     (_, stepped), (_, outputs), (_, drawn), (_, directions) = run(jax.random.key(1))

@@ -11,7 +11,7 @@ from flax import linen as nn
 import dlcore as dl
 from dlcore.layers.recurrent.layer_norm_cells import LayerNormGRUCell, LayerNormLSTMCell, layer_norm
 from tests.helpers import reference
-from tests.helpers.cells import as_carry, check_equations, check_padding, parts, problem
+from tests.helpers.cells import as_carry, check_equations, check_padding, parts, problem, some_slow
 
 KEY = jax.random.key(0)
 LENGTHS = np.array([4, 0, 1, 3])
@@ -22,11 +22,12 @@ CELLS = {
 }
 
 
-@pytest.mark.parametrize("name", CELLS)
+# The default run has the LSTM's equations without gradients in test_cell.py.
+@pytest.mark.parametrize("name", some_slow(CELLS, ["gru"]))
 @pytest.mark.parametrize(
     ("lengths", "reverse", "dtype"),
     [
-        (None, False, "float64"),
+        pytest.param(None, False, "float64", marks=pytest.mark.slow),
         (LENGTHS, True, "float32"),
         pytest.param(LENGTHS, True, "float64", marks=pytest.mark.slow),
     ],
@@ -37,13 +38,14 @@ def test_forward_and_all_gradients_equal_the_equations_in_a_loop(name, lengths, 
     check_equations(cell, step, problem(cell, SHAPE), lengths, reverse, dtype)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", some_slow(CELLS, ["gru"]))
 @pytest.mark.parametrize("reverse", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_padded_row_equals_the_trimmed_row_and_padding_does_nothing(name, reverse):
     cell = CELLS[name][0]
     check_padding(cell, problem(cell, SHAPE), LENGTHS, reverse)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CELLS)
 def test_any_batch_rank_in_recurrent_in_flax_and_step_by_step(name):
     cell = CELLS[name][0]
@@ -85,7 +87,7 @@ def test_bfloat16_in_bfloat16_out(name, settings):
     assert {leaf.dtype for leaf in jax.tree.leaves(stepped)} == {jnp.dtype(jnp.bfloat16)}
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", some_slow(CELLS, ["lstm"]))
 def test_bfloat16_is_near_the_equations(name):
     cell, step = CELLS[name]
     params, inputs, state = parts(problem(cell, SHAPE))

@@ -27,7 +27,14 @@ def normal(*shape):
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", some_slow([*LAYERS][:-1], ["gru, reverse", "flax"]))
+def random_variables(layer, inputs):
+    """Normally distributed variables, which need no compilation."""
+    random = np.random.default_rng(1)
+    shapes = jax.eval_shape(layer.init, KEY, inputs)
+    return jax.tree.map(lambda leaf: random.normal(scale=0.5, size=leaf.shape).astype(leaf.dtype), shapes)
+
+
+@pytest.mark.parametrize("name", some_slow([*LAYERS][:-1], ["gru, reverse"]))
 def test_any_number_of_batch_dimensions(name):
     layer = LAYERS[name]
     batches = (), (2, 1, 2)
@@ -38,11 +45,10 @@ def test_any_number_of_batch_dimensions(name):
         return layer.apply(variables, inputs[:rows].reshape(*batch, 5, 2), lengths)
 
     @jax.jit
-    def run(inputs):
-        variables = layer.init(KEY, inputs)
+    def run(variables, inputs):
         return shaped(variables, inputs, (4,)), [shaped(variables, inputs, batch) for batch in batches]
 
-    flat, results = jax.device_get(run(normal(4, 5, 2)))
+    flat, results = jax.device_get(run(random_variables(layer, normal(4, 5, 2)), normal(4, 5, 2)))
     for batch, result in zip(batches, results, strict=True):
         rows = int(np.prod(batch))
         for part, whole in zip(jax.tree.leaves(result), jax.tree.leaves(flat), strict=True):
@@ -54,12 +60,23 @@ def test_any_number_of_batch_dimensions(name):
 
 def test_under_jit_lengths_out_of_bounds_count_as_0_or_all():
     layer, inputs = dl.Recurrent(dl.GRUCell(3)), normal(2, 5, 2)
-    jitted = jax.jit(lambda lengths: layer.init_with_output(KEY, inputs, lengths)[0])
+    variables = random_variables(layer, inputs)
+    jitted = jax.jit(lambda lengths: layer.apply(variables, inputs, lengths))
     jax.tree.map(np.testing.assert_array_equal, jitted(jnp.array([-2, 9])), jitted(jnp.array([0, 5])))
 
 
-@pytest.mark.parametrize("name", some_slow([name for name in LAYERS if name != "flax"], ["lstm", "deep"]))
-@pytest.mark.parametrize("steps", [0, 1])
+# By default a single step of a stack is left out.
+@pytest.mark.parametrize(
+    ("steps", "name"),
+    [
+        pytest.param(
+            steps, name, marks=[] if name == "lstm" or (steps, name) == (0, "deep") else pytest.mark.slow
+        )
+        for steps in (0, 1)
+        for name in LAYERS
+        if name != "flax"
+    ],
+)
 def test_sequences_of_no_and_of_one_step(steps, name):
     layer, inputs = LAYERS[name], np.ones((2, steps, 2), np.float32)
     initial = jax.tree.map(lambda part: part + 0.5, layer.initialize_carry(inputs.shape))
