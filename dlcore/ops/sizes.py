@@ -28,7 +28,9 @@ def per_dimension(name: str, value: int | Sequence[int], rank: int, minimum: int
     if not isinstance(value, Iterable):
         return (check_integer(name, value, minimum),) * rank
     if len(value) != rank:
-        raise ValueError(f"{name}: got {value}, expected an integer or {rank} of them, one a dimension")
+        raise ValueError(
+            f"{name}: got {value}, expected an integer or {rank} of them, one for each dimension"
+        )
     return tuple(check_integer(name, entry, minimum) for entry in value)
 
 

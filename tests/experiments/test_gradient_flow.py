@@ -81,6 +81,7 @@ def check_against_alone(rows, name):
             np.testing.assert_allclose(float(row[measure]), value, rtol=1e-5, atol=1e-5, err_msg=measure)
 
 
+@pytest.mark.slow
 def test_each_cell_is_compiled_once(measured):
     assert measured[0] == 2
     assert len(measured[1]) == (1 + 2) * 2 * 2 * 3
@@ -104,12 +105,14 @@ def test_each_other_cell_has_the_measures_that_it_has_alone(name, tmp_path):
         assert (numbers(rows, "first_nonfinite") == -1).all()
 
 
+@pytest.mark.slow
 def test_an_lstm_loses_nothing(rows):
     for measure in ("exponent_1", "exponent_2", "rate", *summary.GAINS):
         assert np.isfinite(numbers(rows, measure, cell="lstm")).all()
     assert (numbers(rows, "first_nonfinite", cell="lstm") == -1).all()
 
 
+@pytest.mark.slow
 def test_the_identity_rnn_says_where_it_overflows_and_that_it_dies(rows):
     rows = select(rows, cell="identity", initialization="own")
     overflow = numbers(rows, "first_nonfinite", scale=3.0)
@@ -119,6 +122,7 @@ def test_the_identity_rnn_says_where_it_overflows_and_that_it_dies(rows):
     assert (numbers(rows, "exponent_1", scale=1.0) <= 0).all()
 
 
+@pytest.mark.slow
 def test_forget_bias_and_initialization_reach_the_cell(rows):
     rows = select(rows, cell="lstm", seed=0, scale=1.0)
     closed, opened = (
@@ -143,12 +147,14 @@ def test_an_lstms_own_initialization_is_orthogonal():
     assert len(set(exponents)) == 3
 
 
+@pytest.mark.slow
 def test_a_second_sweep_has_the_same_bytes(rows, table, tmp_path):
     again = execute.run(gradient_flow.plan(CONFIG), tmp_path / "sweep.csv")
     assert again == rows
     assert (tmp_path / "sweep.csv").read_bytes() == table.read_bytes()
 
 
+@pytest.mark.slow
 def test_figures_show_the_first_seed_by_the_settings_that_differ(rows, drawn):
     figure = drawn(gradient_flow.figures(rows)["reach"])
     titles = [axes.get_title() for axes in figure.axes if axes.collections and axes.get_title()]

@@ -12,6 +12,7 @@ from experiments import pixels
 from tests.helpers.experiment_runs import draw_untrained, train_experiment
 
 
+@pytest.mark.slow
 def test_the_figure_shows_the_predictions():
     drawn, metrics = draw_untrained(pixels, reading="rows", features=4, train__eval_batch_size=899)
     correct = round(metrics["accuracy"] * 899)

@@ -63,10 +63,10 @@ class AttentionDecoder(nn.Module):
     >>> from dlcore.layers.recurrent.cells import GRUCell
     >>> decoder = AttentionDecoder(GRUCell(features=4), LuongAttention("general"))
     >>> inputs, memory, memory_lengths = jnp.ones((2, 5, 3)), jnp.ones((2, 7, 6)), jnp.array([7, 2])
-    >>> variables = decoder.init(jax.random.key(0), inputs, memory, None, memory_lengths)
-    >>> (carry, outputs), seen = decoder.apply(
-    ...     variables, inputs, memory, None, memory_lengths, mutable=["intermediates"]
-    ... )
+    >>> variables = jax.jit(decoder.init)(jax.random.key(0), inputs, memory, None, memory_lengths)
+    >>> import functools
+    >>> apply = jax.jit(functools.partial(decoder.apply, mutable=["intermediates"]))
+    >>> (carry, outputs), seen = apply(variables, inputs, memory, None, memory_lengths)
     >>> outputs.shape, seen["intermediates"]["weights"][0].shape
     ((2, 5, 4), (2, 5, 7))
     """

@@ -47,7 +47,8 @@ def sample(temperature: float = 1.0, top_k: int | None = None, top_p: float | No
         TypeError: ``top_k`` is not an integer.
 
     >>> logits = jnp.log(jnp.array([[0.5, 0.3, 0.15, 0.05]]))
-    >>> draws = jax.vmap(sample(top_p=0.6), (0, None))(jax.random.split(jax.random.key(0), 100), logits)
+    >>> draw = jax.jit(jax.vmap(sample(top_p=0.6), (0, None)))
+    >>> draws = draw(jax.random.split(jax.random.key(0), 100), logits)
     >>> sorted(set(draws[:, 0].tolist()))
     [0, 1]
     """
@@ -182,7 +183,9 @@ def check_tokens(name: str, tokens: Any, shape: tuple[int, ...] | None = None) -
     if not hasattr(tokens, "dtype") or not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(f"{name}: got {dtype}, expected an array of integers, one token a row")
     if tokens.ndim != 1 or (shape is not None and tokens.shape != shape):
-        raise ValueError(f"{name}: got tokens of shape {tokens.shape}, expected {shape or '[B]'}, one a row")
+        raise ValueError(
+            f"{name}: got tokens of shape {tokens.shape}, expected {shape or '[B]'}, one for each row"
+        )
     return tokens.astype(jnp.int32)
 
 

@@ -93,7 +93,7 @@ class Cell(nn.RNNCellBase):
             check_rate("zoneout", rate)
         if len(rates) != self.carry_parts:
             raise ValueError(
-                f"zoneout: got {self.zoneout}, expected one rate, or {self.carry_parts}, one a part of the state"
+                f"zoneout: got {self.zoneout}, expected one rate, or {self.carry_parts}, one for each part of the state"
             )
         super().__post_init__()
 

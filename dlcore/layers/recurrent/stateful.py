@@ -28,10 +28,12 @@ class Stateful(nn.Module):
 
     >>> from dlcore.layers.recurrent.cells import GRUCell
     >>> layer, stream = Stateful(Recurrent(GRUCell(features=4))), jax.random.normal(jax.random.key(0), (2, 6, 3))
-    >>> variables = layer.init(jax.random.key(0), stream)
-    >>> (_, first), state = layer.apply(variables, stream[:, :2], mutable=["carry"])
-    >>> (_, second), state = layer.apply({**variables, **state}, stream[:, 2:], mutable=["carry"])
-    >>> _, whole = layer.apply(variables, stream)
+    >>> variables = jax.jit(layer.init)(jax.random.key(0), stream)
+    >>> import functools
+    >>> apply = jax.jit(functools.partial(layer.apply, mutable=["carry"]))
+    >>> (_, first), state = apply(variables, stream[:, :3])
+    >>> (_, second), state = apply({**variables, **state}, stream[:, 3:])
+    >>> _, whole = jax.jit(layer.apply)(variables, stream)
     >>> bool(jnp.allclose(whole, jnp.concatenate([first, second], axis=1)))
     True
     """
@@ -93,6 +95,6 @@ class Stateful(nn.Module):
         if resets.dtype != bool:
             raise TypeError(f"resets: got {resets.dtype}, expected booleans; resets.astype(bool)")
         if resets.shape != batch:
-            raise ValueError(f"resets: got shape {resets.shape}, expected one a row, {batch}")
+            raise ValueError(f"resets: got shape {resets.shape}, expected one for each row, {batch}")
         fresh = expand_to_rank(resets, resets.ndim + features)
         return jax.tree.map(lambda new, old: jnp.where(fresh, new, old), initial, before)

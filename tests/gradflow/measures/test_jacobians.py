@@ -54,6 +54,7 @@ def test_norms_of_all_lags_are_those_of_multiplied_matrices(kind):
             assert np.isnan(result[length + 1 :, row]).all()
 
 
+@pytest.mark.slow
 def test_spectral_norms_of_padded_rows_at_chosen_and_at_all_lags():
     """12 columns span a state of 5, so that the subspace is exact. NaN in the padding changes nothing."""
     lags = (5, 0, 1, 4)

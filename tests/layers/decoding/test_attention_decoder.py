@@ -76,7 +76,7 @@ def functional(xp, carry, outputs):
 @pytest.mark.parametrize(
     ("cell", "attention"),
     [
-        ("gru", "general"),
+        pytest.param("gru", "general", marks=pytest.mark.slow),
         ("lstm", "additive"),
         pytest.param("rnn", "dot", marks=pytest.mark.slow),
         pytest.param("lstm", "general", marks=pytest.mark.slow),
@@ -179,7 +179,7 @@ def test_products_of_the_memory_alone_are_computed_once_before_the_loop():
     [
         pytest.param("additive", {"time_chunk": 3}, marks=pytest.mark.slow),
         pytest.param("general", {"time_chunk": 2, "unroll": 1}, marks=pytest.mark.slow),
-        ("general", {"truncate": 2}),
+        pytest.param("general", {"truncate": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_windows_change_no_output_and_only_truncation_the_gradient(attention, options):

@@ -56,7 +56,7 @@ def noisy_loop(cell, step, arguments, key):
     ("variational", "name"),
     [
         (True, "layer norm"),
-        (False, "convolution"),
+        pytest.param(False, "convolution", marks=pytest.mark.slow),
         pytest.param(True, "convolution", marks=pytest.mark.slow),
         pytest.param(False, "layer norm", marks=pytest.mark.slow),
     ],

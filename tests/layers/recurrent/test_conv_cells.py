@@ -24,7 +24,7 @@ CELLS = {
 }
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", [pytest.param("lstm", marks=pytest.mark.slow), "gru"])
 @pytest.mark.parametrize(
     ("lengths", "reverse", "dtype"),
     [

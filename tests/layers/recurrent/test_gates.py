@@ -12,6 +12,7 @@ from dlcore.layers.recurrent.gates import GRUGates, LSTMGates
 KEY = jax.random.key(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stepped", "fused"),
     [

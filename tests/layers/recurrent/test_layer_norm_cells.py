@@ -38,8 +38,9 @@ def test_forward_and_all_gradients_equal_the_equations_in_a_loop(name, lengths, 
     check_equations(cell, step, problem(cell, SHAPE), lengths, reverse, dtype)
 
 
-@pytest.mark.parametrize("name", some_slow(CELLS, ["gru"]))
-@pytest.mark.parametrize("reverse", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("reverse", [True, False])
 def test_a_padded_row_equals_the_trimmed_row_and_padding_does_nothing(name, reverse):
     cell = CELLS[name][0]
     check_padding(cell, problem(cell, SHAPE), LENGTHS, reverse)

@@ -126,7 +126,7 @@ REFUSED = {
     "lengths: got 6 in row 0, expected 0 to 5": run(dl.Recurrent(GRU), X, jnp.array([6, 1, 0])),
     "lengths: got float32, expected integers; lengths.astype": run(dl.Recurrent(GRU), X, jnp.ones(3)),
     "lengths: got bool, expected integers": run(dl.Recurrent(GRU), X, jnp.array([True, False, True])),
-    "lengths: got shape (2,) for inputs of shape (3, 5, 2), expected one a row, (3,)": run(
+    "lengths: got shape (2,) for inputs of shape (3, 5, 2), expected one for each row, (3,)": run(
         dl.Recurrent(GRU), X, jnp.array([5, 1])
     ),
     "lengths: got shape (3, 1) for inputs": run(dl.Recurrent(GRU), X, jnp.array([[5], [1], [2]])),

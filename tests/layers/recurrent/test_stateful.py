@@ -101,7 +101,7 @@ def test_an_evaluation_starts_from_the_initial_carry_whatever_the_number_of_rows
     ("resets", "error", "message"),
     [
         (jnp.array([1, 0, 0]), TypeError, "resets: got int32, expected booleans"),
-        (jnp.array([True]), ValueError, r"resets: got shape \(1,\), expected one a row, \(3,\)"),
+        (jnp.array([True]), ValueError, r"resets: got shape \(1,\), expected one for each row, \(3,\)"),
     ],
 )
 def test_resets_that_do_not_fit_are_refused(resets, error, message):
