@@ -36,7 +36,8 @@ def check_lengths(
         raise TypeError(f"{name}: got {lengths.dtype}, expected integers; {name}.astype(int32)")
     if lengths.shape != batch:
         raise ValueError(
-            f"{name}: got shape {lengths.shape} for inputs of shape {tuple(input_shape)}, expected one for each row, {batch}"
+            f"{name}: got shape {lengths.shape} for inputs of shape {tuple(input_shape)}, expected one for each row, "
+            f"{batch}"
         )
     if isinstance(lengths, jax.core.Tracer):
         return
