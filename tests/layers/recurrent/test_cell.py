@@ -148,8 +148,12 @@ REFUSED = {
     "input_dropout: got 1.0, expected a share in [0, 1)": lambda: dl.RNNCell(2, input_dropout=1.0),
     "recurrent_dropout: got -0.1, expected a share": lambda: dl.ConvGRUCell(2, 3, recurrent_dropout=-0.1),
     "zoneout: got 1.5, expected a share": lambda: dl.LSTMCell(2, zoneout=(0.1, 1.5)),
-    "zoneout: got (0.1, 0.2), expected one rate, or 1, one for each part": lambda: dl.RNNCell(2, zoneout=(0.1, 0.2)),
-    "zoneout: got (0.1,), expected one rate, or 2, one for each part": lambda: dl.ConvLSTMCell(2, 3, zoneout=(0.1,)),
+    "zoneout: got (0.1, 0.2), expected one rate, or 1, one for each part": lambda: dl.RNNCell(
+        2, zoneout=(0.1, 0.2)
+    ),
+    "zoneout: got (0.1,), expected one rate, or 2, one for each part": lambda: dl.ConvLSTMCell(
+        2, 3, zoneout=(0.1,)
+    ),
     "carry: got (4, 3), expected (4, 2)": lambda: first_step(GRU, jnp.zeros((4, 3))),
     "carry: got (4, 2), expected ((4, 2), (4, 2))": lambda: first_step(LSTM, jnp.zeros((4, 2))),
     "inputs: got int32, expected floating point numbers": lambda: first_step(
