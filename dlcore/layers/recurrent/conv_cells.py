@@ -63,7 +63,8 @@ class ConvLSTMCell(LSTMGates, ConvCell):
 
     >>> from dlcore.layers.recurrent.layer import Recurrent
     >>> films = jax.numpy.ones((2, 5, 8, 8, 3))
-    >>> (carry, outputs), _ = Recurrent(ConvLSTMCell(4, 3)).init_with_output(jax.random.key(0), films)
+    >>> layer = Recurrent(ConvLSTMCell(4, 3))
+    >>> (carry, outputs), _ = jax.jit(layer.init_with_output)(jax.random.key(0), films)
     >>> outputs.shape, jax.tree.map(jax.numpy.shape, carry)
     ((2, 5, 8, 8, 4), ((2, 8, 8, 4), (2, 8, 8, 4)))
     """

@@ -26,7 +26,7 @@ class FeedbackCell(nn.RNNCellBase):
     >>> from dlcore.layers.recurrent.cells import GRUCell, RNNCell
     >>> from dlcore.layers.recurrent.layer import Recurrent
     >>> layer = Recurrent(FeedbackCell([RNNCell(features=3), GRUCell(features=4)]))
-    >>> (carry, outputs), _ = layer.init_with_output(jax.random.key(0), jnp.ones((2, 5, 1)))
+    >>> (carry, outputs), _ = jax.jit(layer.init_with_output)(jax.random.key(0), jnp.ones((2, 5, 1)))
     >>> outputs.shape
     (2, 5, 4)
     """

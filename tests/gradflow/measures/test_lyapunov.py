@@ -64,6 +64,7 @@ def test_a_period_of_three_maps_has_floquets_multipliers():
     assert np.abs(log_moduli(maps[0] @ maps[1] @ maps[2]) / 3 - floquet).max() > 0.01
 
 
+@pytest.mark.slow
 def test_a_tanh_net_on_a_period_of_three_has_floquets_multipliers():
     with jax.enable_x64(True):
         system = recurrence("tanh", "float64", steps=3, batch=1)
@@ -121,6 +122,7 @@ def test_the_largest_exponent_is_the_rate_of_the_backward_signal_in_order_and_ch
     np.testing.assert_allclose(rate[clear], exponent[clear], rtol=0.05)
 
 
+@pytest.mark.slow
 def test_an_lstm_has_the_exponents_of_its_cell_too():
     with jax.enable_x64(True):
         system = recurrence("lstm", "float64", steps=300, batch=1)
@@ -156,6 +158,7 @@ def test_fewer_decompositions_give_the_same():
         np.testing.assert_allclose(every_seventh, every_step, atol=1e-9, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_shorter_row_has_the_exponents_of_its_valid_steps():
     system = recurrence("tanh", steps=30)
 

@@ -262,6 +262,7 @@ def test_bfloat16_stays_bfloat16():
     assert {array.dtype for array in jax.tree.leaves(variables)} == {jnp.float32.dtype}
 
 
+@pytest.mark.slow
 def test_dropout_draws_only_in_training_and_anew_for_every_key():
     decoder = AttentionDecoder(dl.GRUCell(WIDTH, recurrent_dropout=0.5), LuongAttention("general"))
     inputs, memory = jnp.ones((1, 6, DEPTH)), jnp.ones((1, 2, 4))

@@ -128,6 +128,7 @@ def test_one_beam_is_greedy():
         close(found.scores[:, 0], generated.log_probabilities.sum(axis=1))
 
 
+@pytest.mark.slow
 def test_two_beams_find_a_sequence_that_greedy_generation_misses():
     follows = np.array([[0, 0.6, 0.4, 0], [0.25, 0.25, 0.25, 0.25], [0, 0, 0.1, 0.9], [0, 0, 0, 1]])
     assert follows[0].argmax() == 1  # the greedy token
@@ -142,6 +143,7 @@ def test_the_length_penalty_favors_long_sequences():
     assert [length[0, 0].item() for length in lengths] == [1, 3]
 
 
+@pytest.mark.slow
 def test_the_carry_follows_its_beam_whatever_its_structure():
     """The next token depends on all tokens that a beam has read, so that another beam's carry changes the scores."""
 

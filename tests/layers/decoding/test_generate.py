@@ -110,6 +110,7 @@ def test_a_flax_cell_generates_in_its_own_dtype_also_with_64_bit_integers():
         assert generated.tokens.dtype == generated.lengths.dtype == jnp.int32
 
 
+@pytest.mark.slow
 def test_log_probabilities_have_a_gradient():
     """Policy gradients need it, with the tokens held fixed."""
     weights = random_weights(2)

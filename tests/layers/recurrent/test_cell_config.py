@@ -46,6 +46,7 @@ def test_a_scale_multiplies_the_recurrent_kernel(name, init):
     np.testing.assert_allclose(half["recurrent_kernel"], whole["recurrent_kernel"] / 2, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_initializer_of_the_recurrent_kernel():
     inits = "own", "identity", "orthogonal", "gaussian"
     every = initial_params(*({"cell": "rnn", "recurrent_init": init} for init in inits), features=64)

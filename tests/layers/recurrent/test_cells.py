@@ -195,6 +195,7 @@ def test_settings_that_do_not_fit_are_refused(message):
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_lectures_whole_network_reads_out_every_state():
     """h_t = tanh(W_hh h_{t-1} + W_xh x_t), y_t = W_hy h_t."""
 

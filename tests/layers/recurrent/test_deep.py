@@ -58,6 +58,7 @@ def test_a_stack_equals_its_layers_one_after_the_other(bidirectional, residual):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), result, expected)
 
 
+@pytest.mark.slow
 def test_each_layer_has_its_own_initial_parameters():
     stack = dl.DeepRecurrent(dl.GRUCell(4, recurrent_kernel_init=nn.initializers.normal()), layers=3)
     variables = jax.jit(stack.init)(KEY, jnp.ones((1, 2, 4)))

@@ -225,6 +225,7 @@ def whole_sequence(cell, reverse):
     return fetched(outputs_and_gradients(dl.Recurrent(CELLS[cell], reverse)), *arguments_of(cell))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("time_chunk", some_slow([1, 2, 3, 5, 9], [2]))
 @pytest.mark.parametrize("reverse", some_slow([False, True], [True]))
 def test_rematerialized_chunks_change_no_number(time_chunk, reverse):
@@ -246,6 +247,7 @@ def test_chunks_need_less_memory():
     assert temporary_bytes(16) < temporary_bytes(None) / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reverse", some_slow([False, True], [False]))
 @pytest.mark.parametrize("truncate", some_slow([2, 3, 5, 7], [3]))
 def test_truncated_gradients_equal_a_loop_that_stops_them(truncate, reverse):

@@ -108,6 +108,7 @@ def test_zoneout_keeps_old_units_in_training_and_averages_in_evaluation():
     np.testing.assert_allclose(averaged[0, :, 0], 1 - 0.25 ** np.arange(1, 7), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_lstms_cell_and_output_have_their_own_rates():
     (cells, hidden), _ = program(dl.LSTMCell(8, zoneout=(0.0, 0.99)))(KEY)
     assert np.asarray(cells).all()
