@@ -100,7 +100,7 @@ def define_run_flags(config: Config, presets: Mapping[str, Config], values: flag
 def run_mode(config_class: type[C], experiment: Callable[[C], Experiment], presets: Mapping[str, C]) -> None:
     """Builds the run that the parsed flags describe, calls its mode, and prints the result.
 
-    If anything fails, it prints the error and ends the process.
+    If the settings are wrong or the mode fails, it prints the error and ends the process.
 
     Args:
         config_class: as in `run`.

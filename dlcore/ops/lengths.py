@@ -14,7 +14,7 @@ def check_lengths(
 ) -> None:
     """Checks that lengths fit inputs ``[*batch, T, ...]``: one number of valid steps, 0 to T, for each row.
 
-    Under ``jax.jit`` the values are unknown and are not checked. There `valid_steps` counts a length below 0 as 0 and
+    Traced lengths, as arguments under ``jax.jit`` are, have unknown values, which are not checked. There `valid_steps` counts a length below 0 as 0 and
     one above T as T.
 
     Args:
@@ -112,7 +112,7 @@ def mean_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.
 def max_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
     """The maximum over each row's valid steps: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros.
 
-    Without ``lengths [B]`` all steps are valid. Errors are those of `check_lengths`.
+    Without ``lengths [B]`` all steps are valid. T must be at least 1. Errors are those of `check_lengths`.
 
     >>> max_over_time(jnp.array([[-1.0, -2.0, 9.0]]), jnp.array([2])).tolist()
     [-1.0]

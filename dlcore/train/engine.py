@@ -178,7 +178,7 @@ class Engine:
 
     @property
     def compile_seconds(self) -> float:
-        """How many seconds the compilation of all programs took so far."""
+        """Seconds that compiling the training calls (`program`) took so far; the evaluation does not count."""
         return sum(program.compile_seconds for program in self._programs.values())
 
     def _compile(self, batch: Batch, step_count: int) -> Program:

@@ -47,19 +47,22 @@ class Trained(NamedTuple):
 def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
     """Trains to ``config.train.steps``, from the newest whole checkpoint in ``folder`` if there is one.
 
-    Writes ``metrics.csv``, TensorBoard events and ``checkpoints/`` into the folder. The result is the evaluation of
-    the last state, never of the best: the best was chosen on the evaluation set.
+    Writes ``metrics.csv``, TensorBoard events and ``checkpoints/`` into the folder.
 
     Args:
         engine: the engine of an experiment that `experiment.check_model` accepts.
         folder: the run's folder.
         profile: the steps to trace, as ``"FIRST-LAST"``; None traces nothing.
 
+    Returns:
+        A `Trained`: the last state, its evaluation, and the seconds. The evaluation is never that of the best
+        checkpoint, which was chosen on the evaluation set.
+
     Raises:
-        Interrupted: Ctrl-C, SIGTERM or SIGUSR1 stopped the run; its state is saved.
+        Interrupted: Ctrl-C, SIGTERM or SIGUSR1 stopped the run; its state is saved, unless no step was done yet.
         NonFiniteError: a loss, gradient or update was not finite, and ``train.on_nan`` is ``stop`` or ``raise``.
         CheckpointError: a checkpoint could not be written, for instance on a full disk.
-        ValueError: ``profile`` has another form; or the checkpoint, or that of ``init_from``, does not fit the model.
+        ValueError: ``profile`` has another form or starts after the last step; or the checkpoint, or that of ``init_from``, does not fit the model.
     """
     began, config = time.monotonic(), engine.config
     last = int(config.train.steps)

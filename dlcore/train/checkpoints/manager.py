@@ -152,7 +152,8 @@ class Checkpoints:
         On return, the state may be donated to the next step.
 
         Args:
-            step: the training step; nothing is written if there is a checkpoint of this or a later step.
+            step: the training step; nothing is written if there is a checkpoint of this or a later step. If the newest
+                one is of this step, `save` returns at once.
             state: a tree of arrays.
             metrics: the evaluation at this step, which ranks the checkpoints; None if there was none.
 

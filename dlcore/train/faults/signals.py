@@ -15,7 +15,7 @@ INTERRUPTED, PREEMPTED = 130, 75
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal stopped the run; its state at ``step`` is saved.
+    """A signal stopped the run; its state at ``step`` is saved, unless no step was done yet.
 
     Args:
         step: the number of steps in the saved state.

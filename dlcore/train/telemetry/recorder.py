@@ -81,7 +81,11 @@ class Recorder(contextlib.ExitStack):
         )
 
     def record_monitor(self, step: int, state: TrainState) -> None:
-        """Logs what the experiment's monitor measures; does nothing without monitor or ``train.monitor_every``."""
+        """Logs what the experiment's monitor measures of the state's parameters and model state.
+
+        The loop decides when to call this. It does nothing if the experiment has no monitor or ``train.monitor_every``
+        is None. All processes must call it; the first one writes.
+        """
         monitor = self.engine.experiment.monitor
         if monitor is None or self.engine.config.train.monitor_every is None:
             return
