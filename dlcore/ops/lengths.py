@@ -14,8 +14,8 @@ def check_lengths(
 ) -> None:
     """Checks that lengths fit inputs ``[*batch, T, ...]``: one number of valid steps, 0 to T, for each row.
 
-    Traced lengths, as arguments under ``jax.jit`` are, have unknown values, which are not checked. There `valid_steps` counts a length below 0 as 0 and
-    one above T as T.
+    Traced lengths, as arguments under ``jax.jit`` are, have unknown values, which are not checked. There
+    `valid_steps` counts a length below 0 as 0 and one above T as T.
 
     Args:
         lengths: integers ``[*batch]``.

@@ -81,7 +81,7 @@ def avg_pool(
     """The mean of each window's cells, ``[B, *outputs, C]``; cells in the padding or after a row's end do not count.
 
     In the backward pass every cell that counted gets the same share of the gradient. Arguments and errors are those
-    of `max_pool`, without dilation and ties.
+    of `max_pool`, without dilation and ties; outputs after `sizes.output_lengths` are 0 here, too.
 
     >>> avg_pool(jnp.arange(16.0).reshape(1, 4, 4, 1))[0, :, :, 0].tolist()
     [[2.5, 4.5], [10.5, 12.5]]

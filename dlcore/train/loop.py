@@ -62,7 +62,8 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
         Interrupted: Ctrl-C, SIGTERM or SIGUSR1 stopped the run; its state is saved, unless no step was done yet.
         NonFiniteError: a loss, gradient or update was not finite, and ``train.on_nan`` is ``stop`` or ``raise``.
         CheckpointError: a checkpoint could not be written, for instance on a full disk.
-        ValueError: ``profile`` has another form or starts after the last step; or the checkpoint, or that of ``init_from``, does not fit the model.
+        ValueError: ``profile`` has another form or starts after the last step; or the checkpoint, or that of
+            ``init_from``, does not fit the model.
     """
     began, config = time.monotonic(), engine.config
     last = int(config.train.steps)

@@ -33,7 +33,8 @@ def claim_folder(run: Run) -> Iterator[None]:
 
     Raises:
         ValueError: the folder holds checkpoints of a run with other settings (`config.settings.setting` says which may
-            differ), a damaged ``config.json`` or ``metrics.csv``, or files that are not a run's.
+            differ; with a schedule other than "constant", the number of steps may not), a damaged ``config.json`` or
+            ``metrics.csv``, or files but no ``config.json``.
         NotADirectoryError: a file is in the place of the folder or of a folder in it.
         BlockingIOError: another process trains in the folder.
     """

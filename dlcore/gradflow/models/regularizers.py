@@ -30,8 +30,8 @@ Term: TypeAlias = Callable[[ModelRecurrence], jax.Array]
 def regularized(loss: Loss, term: Term, weight: float) -> Loss:
     """Returns a loss that, in training, adds ``weight`` times the sum of ``term`` over the model's recurrences.
 
-    In evaluation it is the given loss alone. In training it runs the model a second time, without dropout, and adds the
-    metric ``regularizer``, the sum without its weight.
+    In evaluation it is the given loss alone. In training it also runs the model as in evaluation (``train=False``), for
+    the term, and adds the metric ``regularizer``, the sum without its weight.
 
     Args:
         loss: the loss of an `Experiment`, ``loss(params, model_state, batch, rng, train) -> loss, (model_state,
@@ -44,7 +44,7 @@ def regularized(loss: Loss, term: Term, weight: float) -> Loss:
 
     Raises:
         ValueError: the returned loss is called in training, and the model runs no cell through a recurrent layer of
-            dlcore.
+            dlcore, or runs one under a transformation, as in `find_recurrences`.
     """
 
     def with_term(params: Any, model_state: Any, batch: Any, rng: jax.Array, train: bool) -> Any:

@@ -77,7 +77,8 @@ def layout_pair(cell: Cell, library: str) -> tuple[Layout, Layout]:
     """The pair of this cell's layouts: in dlcore, and in the library ("torch", "flax", "haiku" or "keras").
 
     Raises:
-        ValueError: the library has no cell with the same equations.
+        ValueError: the library has no cell with the same equations: it resets the GRU at the other place, or the cell
+            is a `ResidualRNNCell` or has other connections than "full". The plain cell's activation is not checked.
         TypeError: ``cell`` is not an RNNCell, LSTMCell or GRUCell.
     """
     kind, known = cell_kind(cell), LIBRARIES[library]

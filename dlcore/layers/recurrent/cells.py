@@ -33,7 +33,7 @@ class FusedCell(Cell):
 
     @property
     def equations(self) -> Equations:
-        """The cell's mathematics as pure functions."""
+        """The cell's mathematics as pure functions, an `ops.recurrence.Equations`; every subclass defines it."""
         raise NotImplementedError
 
     def sequence(

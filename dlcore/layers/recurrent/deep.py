@@ -29,7 +29,8 @@ class DeepRecurrent(nn.Module):
         merge: as in `Bidirectional`.
         norm: normalization between two layers: None, "batch" or "layer".
         dropout: share of the outputs between two layers that training sets to 0, in [0, 1).
-        residual: True if a layer above the first adds its input to its output.
+        residual: True if a layer above the first adds the outputs of the layer below, before norm and dropout, to its
+            own outputs.
         reverse: as in `Recurrent`.
         time_chunk: as in `Recurrent`.
         truncate: as in `Recurrent`.
