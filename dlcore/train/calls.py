@@ -76,7 +76,7 @@ class CallInputs(NamedTuple):
     """What a call needs.
 
     Attributes:
-        steps: the steps of the call, counted from 0.
+        steps: the range of the run's steps that the call makes; the run's first step is 0.
         batch: their batches on the devices, see `Engine.batch`.
         counts: the number of examples and the number of frames in these batches, see `speed.count_examples`. In a job
             of several processes, the number of frames is estimated from the rows of this process.

@@ -90,7 +90,7 @@ def flossing(exponents: int = 1, warm_up: int | None = None) -> Term:
         warm_up: number of first steps that do not count, as in `lyapunov_spectrum`.
 
     Returns:
-        The term, ``recurrence -> scalar``.
+        The term, ``ModelRecurrence -> scalar``; it measures the ``recurrence`` in it.
     """
     return lambda found: flossing_penalty(found.recurrence, exponents, warm_up)
 

@@ -150,17 +150,18 @@ class Cell(nn.RNNCellBase):
         *,
         train: bool = False,
     ) -> tuple[Carry, jax.Array]:
-        """All steps at once; `Recurrent` calls it after checking shapes and lengths, which are not checked here.
+        """Runs all steps in one call; `Recurrent` calls it after checking shapes and lengths, which are not checked here.
 
         Args:
-            carry: the state before the first step, arrays ``[B, H]``.
+            carry: the state before the first step, arrays ``[B, H]``; ``[B, *spatial, H]`` for a convolutional cell.
             inputs: ``[B, T, F]``, or ``[B, T, *spatial, C]`` for a convolutional cell.
             lengths: ``[B]`` integers, the number of valid steps of each row; None if all steps are valid.
             loop: direction and windows of the scan.
             train: True if dropout and zoneout draw.
 
         Returns:
-            The carry after the last valid step that each row runs, and the outputs h, ``[B, T, H]``.
+            The carry after the last valid step that each row runs, and the outputs h, ``[B, T, H]`` or
+            ``[B, T, *spatial, H]``.
         """
         weights, carry, inputs = self._promoted(carry, inputs)
         noise = self._noise(train)
