@@ -30,8 +30,9 @@ Term: TypeAlias = Callable[[ModelRecurrence], jax.Array]
 def regularized(loss: Loss, term: Term, weight: float) -> Loss:
     """Returns a loss that, in training, adds ``weight`` times the sum of ``term`` over the model's recurrences.
 
-    In evaluation it is the given loss alone. In training it also runs the model as in evaluation (``train=False``), for
-    the term, and adds the metric ``regularizer``, the sum without its weight.
+    In evaluation it is the given loss alone. In training it also runs the model as in evaluation (``train=False``):
+    once to find the recurrences, and again for each one whose loss the term uses, as `omega` does. It adds the metric
+    ``regularizer``, the sum without its weight.
 
     Args:
         loss: the loss of an `Experiment`, ``loss(params, model_state, batch, rng, train) -> loss, (model_state,

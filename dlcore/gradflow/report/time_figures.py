@@ -37,8 +37,9 @@ def plot_decay(
 ) -> "Figure":
     """A matplotlib figure of how a derivative through time shrinks or grows with the lag: one line for each recurrence.
 
-    With ``fit``, a dashed line is the least-squares fit, whose slope is the rate, and a triangle on it marks the gain
-    half-life: the lag at which half of the gain is left. The background is gray where a norm is beyond the range of
+    With ``fit``, a dashed line is the least-squares fit, and the legend gives its slope, the rate, in nats a step. If
+    the line falls, a triangle on it marks the gain half-life, the lag at which half of the gain is left, unless that
+    is after the last lag. The background is gray where a norm is beyond the range of
     float32.
 
     Args:

@@ -150,7 +150,7 @@ class Cell(nn.RNNCellBase):
         *,
         train: bool = False,
     ) -> tuple[Carry, jax.Array]:
-        """Runs all steps in one call; `Recurrent` calls it after checking shapes and lengths, which are not checked here.
+        """Runs all steps in one call. `Recurrent` calls it after it has checked shapes and lengths.
 
         Args:
             carry: the state before the first step, arrays ``[B, H]``; ``[B, *spatial, H]`` for a convolutional cell.

@@ -15,7 +15,8 @@ class Watchdog:
     The timer is a thread in C, which also works while the main thread is stuck in a collective or the file system.
 
     Args:
-        hang_timeout: seconds that may pass between two calls of `reset`.
+        hang_timeout: seconds without a call of `reset` after which the process ends. It may end up to a second, or a
+            tenth of ``hang_timeout`` if that is less, sooner: see `reset`.
     """
 
     def __init__(self, hang_timeout: float):

@@ -16,7 +16,7 @@ class Trace:
         end: the run's last step.
 
     Raises:
-        ValueError: ``steps`` has another form, or the first step comes after the end.
+        ValueError: ``steps`` has another form, does not count up from 1 or more, or begins after the end.
     """
 
     def __init__(self, folder: Path, steps: str | None, end: int):
