@@ -222,8 +222,9 @@ def resolve_padding(
     """The number of zeros (before, after) for each spatial dimension, from any form of ``padding``.
 
     ``"SAME"`` puts the lecture's (F - 1)/2 zeros, rounded down, before the first pixel at every stride. XLA's own
-    ``SAME`` may put fewer there if the stride is above 1: 0 in place of 1 for 8 pixels, F = 3 and stride 2. ``"CAUSAL"`` puts all F - 1 zeros before, so that no output sees its future.
-    With dilation F is the number of pixels that the window spans.
+    ``SAME`` may put fewer there if the stride is above 1: 0 in place of 1 for 8 pixels, F = 3 and stride 2.
+    ``"CAUSAL"`` puts all F - 1 zeros before, so that no output sees its future. With dilation F is the number of
+    pixels that the window spans.
 
     Args:
         padding: a number of zeros for all borders; a number or a pair (before, after) for each dimension; "SAME" or
