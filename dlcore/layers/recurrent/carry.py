@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 Carry: TypeAlias = Any
+Lengths: TypeAlias = jax.Array | None
+"""``[*batch]`` integers, the number of valid steps of each row; None if all steps are valid."""
 
 
 def make_carry(cell: nn.RNNCellBase, input_shape: tuple[int, ...]) -> Carry:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.layers.normalization import Norm, check_norm, normalize
-from dlcore.layers.recurrent.carry import Carry, describe_carry
+from dlcore.layers.recurrent.carry import Carry, Lengths, describe_carry
 from dlcore.layers.recurrent.layer import Bidirectional, Merge, Recurrent
 from dlcore.layers.recurrent.noise import check_rate
 from dlcore.utils.checks import check_integer
@@ -72,12 +72,7 @@ class DeepRecurrent(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        inputs: jax.Array,
-        lengths: jax.Array | None = None,
-        initial_carry: Carry | None = None,
-        *,
-        train: bool = False,
+        self, inputs: jax.Array, lengths: Lengths = None, initial_carry: Carry = None, *, train: bool = False
     ) -> tuple[Carry, jax.Array]:
         """Runs all layers over inputs ``[*batch, T, F]``. Arguments and errors are those of `Recurrent`.
 

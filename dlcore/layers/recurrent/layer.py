@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.layers.recurrent.carry import Carry, describe_carry, hidden_of, make_carry
+from dlcore.layers.recurrent.carry import Carry, Lengths, describe_carry, hidden_of, make_carry
 from dlcore.layers.recurrent.noise import train_option
 from dlcore.layers.recurrent.scan import make_loop, scan_cell, step_shape
 from dlcore.ops.chunked_scan import Loop
@@ -76,12 +76,7 @@ class Recurrent(CellLayer):
     unroll: int = 2
 
     def __call__(
-        self,
-        inputs: jax.Array,
-        lengths: jax.Array | None = None,
-        initial_carry: Carry | None = None,
-        *,
-        train: bool = False,
+        self, inputs: jax.Array, lengths: Lengths = None, initial_carry: Carry = None, *, train: bool = False
     ) -> tuple[Carry, jax.Array]:
         """Runs the cell over sequences.
 
@@ -149,12 +144,7 @@ class Bidirectional(CellLayer):
     unroll: int = 2
 
     def __call__(
-        self,
-        inputs: jax.Array,
-        lengths: jax.Array | None = None,
-        initial_carry: Carry | None = None,
-        *,
-        train: bool = False,
+        self, inputs: jax.Array, lengths: Lengths = None, initial_carry: Carry = None, *, train: bool = False
     ) -> tuple[Carry, jax.Array]:
         """Runs both cells over inputs ``[*batch, T, F]``. Arguments and errors are those of `Recurrent`.
 
