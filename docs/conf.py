@@ -13,6 +13,7 @@ author = "The dlcore authors"
 copyright = "The dlcore authors"
 version = release = dlcore.__version__
 
+smartquotes = False  # a flag keeps its two hyphens
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
