@@ -142,7 +142,13 @@ class Cell(nn.RNNCellBase):
         return self._noisy_step(weights, carry, noise)(carry, inputs, 0)
 
     def sequence(
-        self, carry: Carry, inputs: jax.Array, lengths: jax.Array | None, loop: Loop, *, train: bool = False
+        self,
+        carry: Carry,
+        inputs: jax.Array,
+        lengths: jax.Array | None = None,
+        loop: Loop = Loop(),  # noqa: B008  an immutable constant
+        *,
+        train: bool = False,
     ) -> tuple[Carry, jax.Array]:
         """Runs all steps in one call. `Recurrent` calls it after it has checked shapes and lengths.
 

@@ -37,7 +37,13 @@ class FusedCell(Cell):
         raise NotImplementedError
 
     def sequence(
-        self, carry: Carry, inputs: jax.Array, lengths: jax.Array | None, loop: Loop, *, train: bool = False
+        self,
+        carry: Carry,
+        inputs: jax.Array,
+        lengths: jax.Array | None = None,
+        loop: Loop = Loop(),  # noqa: B008  an immutable constant
+        *,
+        train: bool = False,
     ) -> tuple[Carry, jax.Array]:
         """All steps of ``[B, T, F]``. Arguments and result are those of `Cell.sequence`."""
         if (train and self.recurrent_dropout) or any(self._zoneout_rates()):
