@@ -65,7 +65,7 @@ def batch_size(configurations: int, devices: int, bytes_each: int, memory: float
 
     Args:
         configurations: number of configurations.
-        devices: number of devices, of which the result is a multiple.
+        devices: number of devices.
         bytes_each: bytes that a configuration takes.
         memory: bytes for a batch. Each device measures at least one configuration, even if it does not fit.
 

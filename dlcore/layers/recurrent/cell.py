@@ -15,7 +15,7 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
 from dlcore.layers.recurrent import initializers
-from dlcore.layers.recurrent.carry import Carry, check_carry, hidden_of
+from dlcore.layers.recurrent.carry import Carry, Lengths, check_carry, hidden_of
 from dlcore.layers.recurrent.noise import Noise, check_rate
 from dlcore.ops.arrays import check_floats
 from dlcore.ops.chunked_scan import Loop
@@ -165,7 +165,13 @@ class Cell(nn.RNNCellBase):
         """
         weights, carry, inputs = self._promoted(carry, inputs)
         noise = self._noise(train)
-        inputs = self._drop_sequence(noise, inputs)
+        return self._run_steps(weights, carry, self._drop_sequence(noise, inputs), noise, lengths, loop)
+
+    @nn.nowrap
+    def _run_steps(
+        self, weights: Weights, carry: Carry, inputs: jax.Array, noise: Noise, lengths: Lengths, loop: Loop
+    ) -> tuple[Carry, jax.Array]:
+        """Scans the step over inputs from which dropout has taken its share; a faster cell overrides this."""
         return masked_scan(self._noisy_step(weights, carry, noise), carry, inputs, lengths, loop)
 
     def gate_values(self, carry: Carry, inputs: jax.Array) -> dict[str, jax.Array]:

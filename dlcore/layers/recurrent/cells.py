@@ -13,9 +13,10 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
 from dlcore.layers.recurrent import initializers
-from dlcore.layers.recurrent.carry import Carry
+from dlcore.layers.recurrent.carry import Carry, Lengths
 from dlcore.layers.recurrent.cell import Cell, Weights
 from dlcore.layers.recurrent.gates import GRUGates, LSTMGates
+from dlcore.layers.recurrent.noise import Noise
 from dlcore.ops import recurrence
 from dlcore.ops.chunked_scan import Loop
 from dlcore.ops.gru import Gru
@@ -36,21 +37,13 @@ class FusedCell(Cell):
         """The cell's mathematics as pure functions, an `ops.recurrence.Equations`; every subclass defines it."""
         raise NotImplementedError
 
-    def sequence(
-        self,
-        carry: Carry,
-        inputs: jax.Array,
-        lengths: jax.Array | None = None,
-        loop: Loop = Loop(),  # noqa: B008  an immutable constant
-        *,
-        train: bool = False,
+    @nn.nowrap
+    def _run_steps(
+        self, weights: Weights, carry: Carry, inputs: jax.Array, noise: Noise, lengths: Lengths, loop: Loop
     ) -> tuple[Carry, jax.Array]:
-        """All steps of ``[B, T, F]``. Arguments and result are those of `Cell.sequence`."""
-        if (train and self.recurrent_dropout) or any(self._zoneout_rates()):
-            return super().sequence(carry, inputs, lengths, loop, train=train)
-        weights, carry, inputs = self._promoted(carry, inputs)
+        if noise.changes_steps:
+            return super()._run_steps(weights, carry, inputs, noise, lengths, loop)
         kernels = self._kernels(self._cast(weights, inputs.dtype))
-        inputs = self._drop_sequence(self._noise(train), inputs)
         return recurrence.gated_scan(self.equations, kernels, carry, inputs, lengths, loop)
 
     def gate_values(self, carry: Carry, inputs: jax.Array) -> dict[str, jax.Array]:

@@ -46,6 +46,11 @@ class Noise(NamedTuple):
     zoneout: tuple[float, ...]
     key: jax.Array | None
 
+    @property
+    def changes_steps(self) -> bool:
+        """True if zoneout or recurrent dropout acts within single steps; input dropout acts before all of them."""
+        return any(self.zoneout) or (self.key is not None and self.recurrent_dropout > 0)
+
     def drop_inputs(self, inputs: jax.Array, mask_shape: Sequence[int]) -> jax.Array:
         """The inputs times a dropout mask of this shape, which is broadcast over them; unchanged without dropout."""
         mask = self._mask(0, self.input_dropout, mask_shape, inputs.dtype)
