@@ -32,8 +32,8 @@ class Cell(nn.RNNCellBase):
 
     If the subclass does not say otherwise, the parameters are ``input_kernel [F, G * H]``,
     ``recurrent_kernel [H, G * H]`` and ``bias [G * H]``. Each gate has its own H columns of them, in the lecture's
-    order. A subclass states its equations in `_step`. It may state other products in `_product`, and run a whole
-    sequence at once in `sequence`.
+    order. A subclass states its equations in `_step`. It may state other products in `_product`, and a faster way
+    through a whole sequence in `_run_steps`.
 
     Dropout and zoneout draw from the rng stream ``dropout`` if the call says ``train=True``. Values that dropout keeps
     are divided by 1 - rate. The mask of an image drops whole feature maps, because neighboring pixels have similar

@@ -17,8 +17,7 @@ from flax import linen as nn
 
 from dlcore.layers.recurrent.carry import Carry, Lengths, describe_carry, hidden_of, make_carry
 from dlcore.layers.recurrent.noise import train_option
-from dlcore.layers.recurrent.scan import make_loop, scan_cell, step_shape
-from dlcore.ops.chunked_scan import Loop
+from dlcore.layers.recurrent.scan import CellLayer, make_loop, step_shape
 
 Merge: TypeAlias = Literal["concat", "sum", "mean", "product"]
 
@@ -28,25 +27,6 @@ MERGES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "mean": lambda forward, backward: (forward + backward) / 2,
     "product": jnp.multiply,
 }
-
-
-class CellLayer(nn.Module):
-    """The base class of layers that run cells over sequences, each cell through the method `run_cell`.
-
-    `gradflow.models.find_recurrences` intercepts this method to record the arguments of each cell's run.
-    """
-
-    def run_cell(
-        self,
-        cell: nn.RNNCellBase,
-        inputs: jax.Array,
-        lengths: jax.Array | None,
-        initial_carry: Carry | None,
-        loop: Loop,
-        train: bool,
-    ) -> tuple[Carry, jax.Array]:
-        """Runs a bound cell over a sequence. Arguments and result are those of `scan_cell`."""
-        return scan_cell(cell, inputs, lengths, initial_carry, loop, train)
 
 
 class Recurrent(CellLayer):

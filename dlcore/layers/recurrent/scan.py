@@ -21,41 +21,48 @@ CellStep: TypeAlias = Callable[[Carry, jax.Array, Any], tuple[Carry, Any]]
 """``carry_{t-1}, x_t, t -> carry_t, y_t``."""
 
 
-def scan_cell(
-    cell: nn.RNNCellBase,
-    inputs: jax.Array,
-    lengths: jax.Array | None,
-    initial_carry: Carry | None,
-    loop: Loop,
-    train: bool,
-) -> tuple[Carry, jax.Array]:
-    """Runs a bound cell over inputs ``[*batch, T, F]``. Arguments, result and errors are those of `Recurrent`.
+class CellLayer(nn.Module):
+    """The base class of layers that run cells over sequences, each cell through the method `run_cell`.
 
-    A cell with a method ``sequence`` runs that method; the step of any other cell is scanned. ``loop`` holds the
-    direction and the windows.
+    `gradflow.models.find_recurrences` intercepts this method to record the arguments of each cell's run.
     """
-    _check_cell(cell)
-    check_floats("inputs", inputs)
-    rank = inputs.ndim - cell.num_feature_axes - 1
-    if rank < 0:
-        spatial = "*spatial, " if cell.num_feature_axes > 1 else ""
-        raise ValueError(f"inputs: got shape {inputs.shape}, expected [*batch, T, {spatial}features]")
-    batch = inputs.shape[:rank]
-    if lengths is not None:
-        check_lengths(lengths, inputs.shape, rank)
-        lengths = lengths.reshape(math.prod(batch))
-    shape = step_shape(cell, inputs.shape)
-    if initial_carry is None:
-        initial_carry = make_carry(cell, shape)
-    else:
-        check_carry("initial_carry", initial_carry, cell, shape)
 
-    def flat(array: jax.Array) -> jax.Array:
-        return array.reshape(math.prod(batch), *array.shape[rank:])
+    def run_cell(
+        self,
+        cell: nn.RNNCellBase,
+        inputs: jax.Array,
+        lengths: jax.Array | None,
+        initial_carry: Carry | None,
+        loop: Loop,
+        train: bool,
+    ) -> tuple[Carry, jax.Array]:
+        """Runs a bound cell over inputs ``[*batch, T, F]``. Arguments, result and errors are those of `Recurrent`.
 
-    sequence = getattr(cell, "sequence", functools.partial(_scan_steps, cell))
-    carry, outputs = sequence(jax.tree.map(flat, initial_carry), flat(inputs), lengths, loop, train=train)
-    return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), (carry, outputs))
+        A cell with a method ``sequence`` runs that method; the step of any other cell is scanned. ``loop`` holds the
+        direction and the windows.
+        """
+        _check_cell(cell)
+        check_floats("inputs", inputs)
+        rank = inputs.ndim - cell.num_feature_axes - 1
+        if rank < 0:
+            spatial = "*spatial, " if cell.num_feature_axes > 1 else ""
+            raise ValueError(f"inputs: got shape {inputs.shape}, expected [*batch, T, {spatial}features]")
+        batch = inputs.shape[:rank]
+        if lengths is not None:
+            check_lengths(lengths, inputs.shape, rank)
+            lengths = lengths.reshape(math.prod(batch))
+        shape = step_shape(cell, inputs.shape)
+        if initial_carry is None:
+            initial_carry = make_carry(cell, shape)
+        else:
+            check_carry("initial_carry", initial_carry, cell, shape)
+
+        def flat(array: jax.Array) -> jax.Array:
+            return array.reshape(math.prod(batch), *array.shape[rank:])
+
+        sequence = getattr(cell, "sequence", functools.partial(_scan_steps, cell))
+        carry, outputs = sequence(jax.tree.map(flat, initial_carry), flat(inputs), lengths, loop, train=train)
+        return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), (carry, outputs))
 
 
 def _scan_steps(
