@@ -113,3 +113,16 @@ def check_padding(cell, arguments, lengths, reverse):
 def some_slow(names, fast):
     """The names as parameters of a test; those that are not in ``fast`` are slow."""
     return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+def whole_and_padded(lengths):
+    """Parameters ``lengths, reverse, dtype`` of a test: whole rows forward, and padded rows in reverse."""
+    return pytest.mark.parametrize(
+        ("lengths", "reverse", "dtype"),
+        [
+            pytest.param(None, False, "float64", marks=pytest.mark.slow),
+            (lengths, True, "float32"),
+            pytest.param(lengths, True, "float64", marks=pytest.mark.slow),
+        ],
+        ids=["whole, float64", "reverse, float32", "reverse, float64"],
+    )

@@ -11,7 +11,15 @@ from flax import linen as nn
 import dlcore as dl
 from dlcore.layers.recurrent.conv_cells import ConvGRUCell, ConvLSTMCell, correlate_same
 from tests.helpers import reference
-from tests.helpers.cells import as_carry, check_equations, check_padding, parts, problem, some_slow
+from tests.helpers.cells import (
+    as_carry,
+    check_equations,
+    check_padding,
+    parts,
+    problem,
+    some_slow,
+    whole_and_padded,
+)
 
 KEY = jax.random.key(0)
 LENGTHS = np.array([3, 0, 2])
@@ -25,15 +33,7 @@ CELLS = {
 
 
 @pytest.mark.parametrize("name", [pytest.param("lstm", marks=pytest.mark.slow), "gru"])
-@pytest.mark.parametrize(
-    ("lengths", "reverse", "dtype"),
-    [
-        pytest.param(None, False, "float64", marks=pytest.mark.slow),
-        (LENGTHS, True, "float32"),
-        pytest.param(LENGTHS, True, "float64", marks=pytest.mark.slow),
-    ],
-    ids=["whole, float64", "reverse, float32", "reverse, float64"],
-)
+@whole_and_padded(LENGTHS)
 def test_forward_and_all_gradients_equal_the_equations_in_a_loop(name, lengths, reverse, dtype):
     cell, step = CELLS[name]
     check_equations(cell, step, problem(cell, SHAPE, 0.5), lengths, reverse, dtype)
