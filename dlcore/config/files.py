@@ -32,8 +32,8 @@ def from_dict(config: C, values: Mapping[str, Any], source: str) -> C:
         source: where the values come from; error messages begin with it.
 
     Raises:
-        ValueError: a name is unknown (the message suggests a similar one), or a value has another type or is out of
-            bounds.
+        ValueError: a name is unknown (the message suggests a similar one if there is one), or a value has another type
+            or is out of bounds.
     """
     known = {leaf.path: leaf for leaf in leaves(config)}
     found = {}

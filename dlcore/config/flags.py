@@ -99,7 +99,7 @@ def find_preset(presets: Mapping[str, C], name: str) -> C:
         name: the name that the user gave.
 
     Raises:
-        ValueError: there is no such preset; the message suggests a similar name.
+        ValueError: there is no such preset; the message lists the names, and suggests a similar one if there is one.
     """
     if name not in presets:
         raise ValueError(

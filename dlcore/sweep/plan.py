@@ -73,10 +73,10 @@ class Sweep(NamedTuple):
     """What is measured, and the figures that are made of it.
 
     Attributes:
-        groups: all configurations.
+        groups: the groups that together hold all configurations.
         settings: columns that identify a configuration; a row's text is empty where a setting does not apply.
         measures: the other columns, the names that every `Group.measure` returns.
-        figures: ``figures(rows) -> {name: matplotlib figure}``, made from the table's rows.
+        figures: ``figures(rows) -> {name: matplotlib figure}``, made from the table's rows; the default makes none.
     """
 
     groups: Sequence[Group]

@@ -107,7 +107,7 @@ def prefetch_calls(engine: Engine, start: int) -> Generator[CallInputs]:
 class PendingCalls:
     """The pending calls: those that have begun and that nobody has waited for yet.
 
-    To wait for a call shows whether its steps were finite.
+    To wait for a call shows whether the run stops at one of its steps, because it was not finite.
 
     Args:
         engine: the run's engine.
@@ -120,14 +120,15 @@ class PendingCalls:
         self._bad_steps: collections.deque[jax.Array] = collections.deque()
 
     def add(self, bad_step: jax.Array, state: TrainState) -> None:
-        """Adds a call that has begun, and waits until at most 2 calls are pending; none if ``on_nan`` is ``raise``.
+        """Adds a call that has begun. Then waits until at most 2 are pending, or none if ``on_nan`` is ``raise``.
 
         Args:
             bad_step: the integer scalar that the call returned, see `engine.Program`.
             state: the state after the call.
 
         Raises:
-            NonFiniteError: a step of a call that was waited for was not finite.
+            NonFiniteError: a step of a call that was waited for was not finite, and ``on_nan`` is ``stop`` or
+                ``raise``.
         """
         self._bad_steps.append(bad_step)
         self.wait(state, self._most)
@@ -140,7 +141,8 @@ class PendingCalls:
             most: how many calls may stay pending.
 
         Raises:
-            NonFiniteError: a step of a call that was waited for was not finite.
+            NonFiniteError: a step of a call that was waited for was not finite, and ``on_nan`` is ``stop`` or
+                ``raise``.
         """
         while len(self._bad_steps) > most:
             if jax.device_get(self._bad_steps.popleft()) != NONE_BAD:

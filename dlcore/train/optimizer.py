@@ -39,7 +39,7 @@ class OptimizerConfig:
 
 
 class ClipState(NamedTuple):
-    """The measurements of `clip_and_measure` in the last step.
+    """The measurements of `clip_and_measure` in its last update; 0 before the first.
 
     Attributes:
         norm: global norm of the gradient before clipping, a scalar.

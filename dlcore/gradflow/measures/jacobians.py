@@ -236,11 +236,11 @@ def _pull_from_end(aligned: Recurrence, states: Tree, lag: jax.Array, basis: jax
 
 
 def random_basis(recurrence: Recurrence, columns: int, key: jax.Array | None = None) -> jax.Array:
-    """Draws random orthonormal columns for each row of the batch, different ones for each row.
+    """Draws random orthonormal columns, independently for each row of the batch.
 
     Args:
-        recurrence: determines B, n and the dtype, which is float32 or wider.
-        columns: the number of columns; n if that is less.
+        recurrence: determines B, n (the numbers in one row's state) and the dtype, which is float32 or wider.
+        columns: the number of columns; if it is above n, n columns are drawn.
         key: random key; None: ``jax.random.key(0)``.
 
     Returns:

@@ -116,7 +116,7 @@ class Checkpoints:
 
     @property
     def newest(self) -> int | None:
-        """The step of the newest checkpoint, also if it is damaged or not yet written; None if there is none."""
+        """The step of the newest checkpoint, also if it is damaged or still being written; None if there is none."""
         if self._has_manager:
             return self._manager.latest_step()
         return max(saved_steps(self.folder), default=None)
@@ -255,7 +255,7 @@ class Checkpoints:
             step: the step of the checkpoint.
 
         Raises:
-            ValueError: there is no checkpoint, it cannot be read, or it is of a model or optimizer with other settings.
+            ValueError: as in `restore_state`.
         """
         return restore_state(self.folder / str(step), target)
 
@@ -268,7 +268,7 @@ class Checkpoints:
             step: the step of the checkpoint.
 
         Raises:
-            ValueError: there is no checkpoint, it cannot be read, or it is of a model with other settings.
+            ValueError: as in `restore_state`.
         """
         return restore_fields(self.folder / str(step), target)
 

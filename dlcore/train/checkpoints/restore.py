@@ -41,12 +41,14 @@ def stored_tree(folder: Path) -> Any:
         folder: the checkpoint's folder.
 
     Raises:
-        ValueError: there is no state in the folder.
+        ValueError: there is no state in the folder, or its description cannot be read.
     """
     try:
         return ocp.StandardCheckpointHandler().metadata(folder.absolute() / STATE).tree
     except FileNotFoundError as error:
         raise ValueError(f"{folder}: got a folder without a state in it, expected a checkpoint") from error
+    except Exception as error:  # Orbax raises many types
+        raise _unreadable(folder, error) from error
 
 
 def restore_state(folder: Path, target: Tree) -> Tree:
@@ -58,8 +60,9 @@ def restore_state(folder: Path, target: Tree) -> Tree:
             devices may be others than those on which the state was saved.
 
     Raises:
-        ValueError: there is no state in the folder, it cannot be read, or it is of another model or optimizer; then
-            the error names the first leaf whose path or shape differs.
+        ValueError: there is no state in the folder, it cannot be read, or a leaf has another path or shape than in
+            ``target``; then the error names the first such leaf. A model or optimizer whose leaves have the same paths
+            and shapes is not recognized as another one. Leaves of another dtype are converted.
     """
     return _restore_checked(folder, stored_tree(folder), target)
 
@@ -76,8 +79,7 @@ def restore_fields(folder: Path, target: Tree) -> Tree:
         A dict or dataclass like ``target``.
 
     Raises:
-        ValueError: there is no state in the folder, it cannot be read, or it is of another model; then the error names
-            the first leaf whose path or shape differs.
+        ValueError: as in `restore_state`.
     """
     fields = dict(target if isinstance(target, Mapping) else vars(target))
     stored = {name: part for name, part in stored_tree(folder).items() if name in fields}
@@ -109,11 +111,15 @@ def restore_leaves(folder: Path, stored: Any, wanted: Mapping[str, Any]) -> dict
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
             return named_leaves(reader.restore(folder.absolute() / STATE, args=arguments))
     except Exception as error:  # Orbax raises many types, for a missing file as for another container
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"{folder}: got a checkpoint that cannot be read as this experiment's state ({reason}); "
-            "if settings differ, leave those flags away"
-        ) from error
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: Exception) -> ValueError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return ValueError(
+        f"{folder}: got a checkpoint that cannot be read as this experiment's state ({reason}); "
+        "if settings differ, leave those flags away"
+    )
 
 
 def _restore_checked(folder: Path, stored: Any, target: Tree) -> Tree:

@@ -198,6 +198,13 @@ def test_a_folder_without_a_state_is_refused(tmp_path):
         stored_tree(tmp_path)
 
 
+def test_a_state_whose_description_is_damaged_is_refused(tmp_path):
+    (tmp_path / "default").mkdir()
+    (tmp_path / "default" / "_METADATA").write_text("{}")
+    with pytest.raises(ValueError, match="cannot be read"):
+        stored_tree(tmp_path)
+
+
 def test_a_state_that_orbax_cannot_read_is_refused(without_average, tmp_path):
     state, folder = without_average
     stored = stored_tree(folder)
