@@ -1,20 +1,99 @@
-"""Small helpers for arrays that all other rooms may use: dtypes, trailing axes, a choice by row."""
+"""Small helpers for arrays that all other rooms may use: checks, dtypes, trailing axes, a choice by row."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from dlcore.utils.checks import shown
+
+INT32 = np.iinfo(np.int32)
 
 
-def check_floats(name: str, inputs: jax.Array) -> None:
-    """Checks that an array holds real floating point numbers; ``name`` is what the error message calls it.
+def check_array(name: str, values: Any, rank: int = 0, layout: str = "", numbers: str = "numbers") -> None:
+    """Checks that values are an array, of JAX or NumPy, with enough axes.
+
+    Args:
+        name: what error messages call the values.
+        values: the values to check.
+        rank: the smallest number of axes.
+        layout: the axes that are expected, such as "[B, T, ...]", for the error message.
+        numbers: what the array should hold, for the error message.
 
     Raises:
-        TypeError: the array has another dtype, such as integer, boolean or complex.
+        TypeError: the values are something else, such as a list, or an array with a mask, which would be ignored.
+        ValueError: the array has fewer axes.
     """
-    if not jnp.issubdtype(inputs.dtype, jnp.floating):
+    if isinstance(values, np.ma.MaskedArray):
         raise TypeError(
-            f"{name}: got {inputs.dtype}, expected floating point numbers; convert integers with "
+            f"{name}: got a masked array, whose mask would be ignored, expected an array of {numbers}; "
+            f"{name}.filled(0), with lengths or a mask of its own"
+        )
+    if not isinstance(values, jax.Array | np.ndarray | np.generic):
+        what = type(values).__name__ if isinstance(values, list | tuple) else shown(values)
+        raise TypeError(f"{name}: got {what}, expected an array of {numbers}; jnp.array({name})")
+    if values.ndim < rank:
+        raise ValueError(f"{name}: got shape {values.shape}, expected {layout}")
+
+
+def check_floats(name: str, values: Any, rank: int = 0, layout: str = "") -> jax.Array:
+    """Checks that values are an array of real floating point numbers. Arguments are those of `check_array`.
+
+    Returns:
+        The values as a JAX array.
+
+    Raises:
+        TypeError: the values are not an array, or of another dtype, such as integer, boolean or complex.
+        ValueError: the array has too few axes.
+    """
+    check_array(name, values, rank, layout, "floating point numbers")
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise TypeError(
+            f"{name}: got {values.dtype}, expected floating point numbers; convert integers with "
             "astype(float32), scaled as the data asks, and split complex numbers into real and imaginary part"
         )
+    return jnp.asarray(values)
+
+
+def check_integers(name: str, values: Any, rank: int = 0, layout: str = "") -> jax.Array:
+    """Checks that values are an array of integers, of any integer dtype. Arguments are those of `check_array`.
+
+    Returns:
+        The values as a JAX array of int32, in which sums do not overflow early. What int32 cannot hold becomes the
+        nearest number that it holds.
+
+    Raises:
+        TypeError: the values are not an array, or of another dtype.
+        ValueError: the array has too few axes.
+
+    >>> check_integers("labels", np.array([3, 2**40], np.uint64)).tolist()
+    [3, 2147483647]
+    """
+    check_array(name, values, rank, layout, "integers")
+    if not jnp.issubdtype(values.dtype, jnp.integer):
+        raise TypeError(f"{name}: got {values.dtype}, expected integers; {name}.astype(int32)")
+    least, largest = int(jnp.iinfo(values.dtype).min), int(jnp.iinfo(values.dtype).max)
+    if largest > INT32.max:
+        library: Any = jnp if isinstance(values, jax.Array) else np  # JAX would cut 64 bits before it compares
+        values = library.clip(values, max(least, INT32.min), INT32.max)
+    return jnp.asarray(values, jnp.int32)
+
+
+def check_dtypes(dtype: DTypeLike | None, param_dtype: DTypeLike) -> None:
+    """Checks the ``dtype`` of a layer's computation, which may be None, and the ``param_dtype`` of its parameters.
+
+    Raises:
+        TypeError: one of them is not a dtype of real floating point numbers, such as ``jnp.bfloat16`` or "float32".
+    """
+    for name, value in (("dtype", jnp.float32 if dtype is None else dtype), ("param_dtype", param_dtype)):
+        try:
+            known = value is not None and jnp.issubdtype(jnp.dtype(value), jnp.floating)
+        except (TypeError, ValueError):
+            known = False
+        if not known:
+            raise TypeError(f"{name}: got {shown(value)}, expected a dtype of floating point numbers, as jnp.float32")
 
 
 def at_least_float32(array: jax.Array) -> jax.Array:

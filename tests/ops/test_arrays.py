@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlcore.ops.arrays import at_least_float32, check_floats, expand_to_rank, where_rows
+from dlcore.ops.arrays import (
+    at_least_float32,
+    check_array,
+    check_dtypes,
+    check_floats,
+    check_integers,
+    expand_to_rank,
+    where_rows,
+)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.bool_, np.complex64])
@@ -19,6 +27,69 @@ def test_arrays_without_real_floats_are_refused_by_name(dtype):
 def test_every_real_float_is_accepted():
     for dtype in (np.float16, jnp.bfloat16, np.float32, np.float64):
         check_floats("weights", np.ones(2, dtype))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.0, 2.0], r"weights: got list, expected an array of numbers; jnp.array\(weights\)"),
+        (None, "weights: got None, expected an array of numbers"),
+        (1.0, "weights: got 1.0, expected an array"),
+        ("text", "weights: got 'text', expected an array"),
+        (np.ma.masked_array([1.0, 2.0], [True, False]), "weights: got a masked array, whose mask would be ignored"),
+    ],
+)
+def test_what_is_no_array_is_refused_by_name(values, message):
+    with pytest.raises(TypeError, match=message):
+        check_array("weights", values)
+
+
+def test_an_array_of_too_few_axes_is_refused_with_the_expected_axes():
+    for check in (check_array, check_floats):
+        with pytest.raises(ValueError, match=r"frames: got shape \(3,\), expected \[B, T, ...\]"):
+            check("frames", np.ones(3, np.float32), 2, "[B, T, ...]")
+    with pytest.raises(ValueError, match=r"labels: got shape \(\), expected \[B\]"):
+        check_integers("labels", np.int32(3), 1, "[B]")
+
+
+INTEGERS = ("int2", "int4", "uint4", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integers_of_every_dtype_become_int32(dtype):
+    values = np.array([0, 1], jnp.dtype(dtype))
+    for integers in (values, jnp.asarray(values)):
+        checked = check_integers("labels", integers)
+        assert checked.dtype == np.int32
+        assert checked.tolist() == [0, 1]
+
+
+def test_integers_beyond_int32_become_the_nearest():
+    for values, expected in (
+        (np.array([2**31, 2**32 - 1], np.uint32), [2**31 - 1] * 2),
+        (np.array([-(2**40), 2**40], np.int64), [-(2**31), 2**31 - 1]),
+        (np.array([0, 2**64 - 1], np.uint64), [0, 2**31 - 1]),
+    ):
+        assert check_integers("labels", values).tolist() == expected
+    traced = jax.jit(lambda values: check_integers("labels", values))
+    assert traced(np.array([2**31], np.uint32)).tolist() == [2**31 - 1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.bool_, np.complex64])
+def test_arrays_without_integers_are_refused_by_name(dtype):
+    with pytest.raises(TypeError, match=f"labels: got {np.dtype(dtype)}, expected integers"):
+        check_integers("labels", np.ones(2, dtype))
+
+
+def test_dtypes_of_a_layer_are_real_floats():
+    check_dtypes(None, "float32")
+    check_dtypes(jnp.bfloat16, np.float16)
+    for wrong in ("bogus", int, jnp.int32, jnp.complex64, 0.5, {}):
+        for name, dtypes in (("param_dtype", (None, wrong)), ("dtype", (wrong, jnp.float32))):
+            with pytest.raises(TypeError, match=f"^{name}: got .*, expected a dtype of floating point numbers"):
+                check_dtypes(*dtypes)
+    with pytest.raises(TypeError, match="param_dtype: got None"):
+        check_dtypes(None, None)
 
 
 def test_half_precision_becomes_float32_and_wider_floats_stay():
