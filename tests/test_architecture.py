@@ -148,7 +148,10 @@ def test_every_module_has_its_test_file():
 
 
 def test_every_test_file_has_its_module():
-    others = {"test_architecture.py", "test_face.py", "test_docs.py", "test_kills.py", "test_packaging.py"}
+    others = {
+        *("test_architecture.py", "test_dtypes.py", "test_face.py", "test_docs.py", "test_kills.py"),
+        "test_packaging.py",
+    }
     known = {path.relative_to(PACKAGE) for path in MODULES}
     stray = []
     for path in (ROOT / "tests").rglob("test_*.py"):

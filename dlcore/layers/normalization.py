@@ -6,6 +6,7 @@ import jax
 from flax import linen as nn
 
 from dlcore.ops.lengths import time_mask, zero_padding
+from dlcore.utils.checks import check_choice
 
 Norm: TypeAlias = Literal["batch", "layer"]
 
@@ -16,8 +17,7 @@ def check_norm(norm: str | None) -> None:
     Raises:
         ValueError: it is not None, "batch" or "layer".
     """
-    if norm not in (None, "batch", "layer"):
-        raise ValueError(f'norm: got {norm!r}, expected None, "batch" or "layer"')
+    check_choice("norm", norm, (None, "batch", "layer"))
 
 
 def normalize(
@@ -25,7 +25,8 @@ def normalize(
 ) -> jax.Array:
     """BatchNorm or LayerNorm of ``[*batch, T, ..., C]``, as a submodule of the module that calls this function.
 
-    Means and variances are accumulated in float32 at least.
+    Means and variances are computed in float32 at least, a variance as the mean of (x - mean)^2: the difference of
+    E[x^2] and E[x]^2 would lose all digits of data far from 0.
 
     Args:
         norm: "batch", "layer", or None, which returns the inputs.
@@ -33,7 +34,8 @@ def normalize(
         lengths: ``[*batch]`` integers, the number of valid places of each row; they are not checked. Batch statistics
             count valid places only. Outputs after them are 0, and the values there, NaN included, reach no output and
             no gradient. None means that all places are valid.
-        train: True if "batch" takes the statistics of this batch and updates the running averages.
+        train: True if "batch" takes the statistics of this batch and updates the running averages. A batch without
+            any place has no statistics and updates nothing.
         name: name of the submodule.
 
     Returns:
@@ -44,9 +46,10 @@ def normalize(
     if lengths is not None:
         inputs = zero_padding(inputs, lengths)
     if norm == "layer":
-        outputs = nn.LayerNorm(name=name)(inputs)
+        outputs = nn.LayerNorm(use_fast_variance=False, name=name)(inputs)
         return outputs if lengths is None else zero_padding(outputs, lengths)
-    layer = nn.BatchNorm(use_running_average=not train, momentum=0.9, name=name)
+    evaluates = not train or 0 in inputs.shape[:-1]
+    layer = nn.BatchNorm(use_running_average=evaluates, momentum=0.9, use_fast_variance=False, name=name)
     if lengths is None:
         return layer(inputs)
     mask = time_mask(inputs, lengths)

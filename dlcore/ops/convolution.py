@@ -9,18 +9,23 @@ from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from dlcore.ops.arrays import check_floats
 from dlcore.ops.direct_convolution import correlate_direct
-from dlcore.ops.fft_convolution import correlate_by_fft, fft_is_cheaper
+from dlcore.ops.fft_convolution import correlate_by_fft
 from dlcore.ops.sizes import Padding, Remainder, make_geometry
+from dlcore.utils.checks import check_choice, check_integer, shown
 
 Mode: TypeAlias = Literal["full", "same", "valid"]
-Method: TypeAlias = Literal["auto", "direct", "fft"]
+Method: TypeAlias = Literal["direct", "fft"]
+METHODS: tuple[Method, ...] = ("direct", "fft")
 
 
-def convolve(signal: ArrayLike, kernel: ArrayLike, mode: Mode = "full", method: Method = "auto") -> jax.Array:
+def convolve(
+    signal: ArrayLike, kernel: ArrayLike, mode: Mode = "full", method: Method = "direct"
+) -> jax.Array:
     """Convolution, ``y[n] = sum_k x[k] h[n - k]``, in any number of dimensions (lecture: flip, shift, multiply).
 
     Args:
@@ -29,7 +34,8 @@ def convolve(signal: ArrayLike, kernel: ArrayLike, mode: Mode = "full", method: 
         mode: the outputs that are returned. ``"full"`` returns every n where signal and kernel overlap, N + F - 1
             of them in each dimension. ``"same"`` returns the N where the kernel's origin, its middle, lies on the
             signal. ``"valid"`` returns the N - F + 1 where the whole kernel lies on the signal.
-        method: ``"direct"`` or ``"fft"``; ``"auto"`` takes the cheaper one.
+        method: ``"direct"``, or ``"fft"``, which is faster for long kernels. With ``"fft"`` every output depends on the
+            whole signal, see `fft_convolution.correlate_by_fft`.
 
     Returns:
         y, an array with as many dimensions as the signal, in the signal's dtype.
@@ -47,7 +53,7 @@ def convolve(signal: ArrayLike, kernel: ArrayLike, mode: Mode = "full", method: 
 
 
 def correlate(
-    signal: ArrayLike, kernel: ArrayLike, mode: Mode = "full", method: Method = "auto"
+    signal: ArrayLike, kernel: ArrayLike, mode: Mode = "full", method: Method = "direct"
 ) -> jax.Array:
     """Correlation, ``y[n] = sum_k x[n + k] h[k]``: convolution with the kernel rotated by 180 degrees.
 
@@ -69,8 +75,7 @@ def correlate(
         "same": [(size // 2, (size - 1) // 2) for size in kernel.shape],
         "valid": [(0, 0)] * kernel.ndim,
     }
-    if mode not in padding:
-        raise ValueError(f'mode: got {mode!r}, expected "full", "same" or "valid"')
+    check_choice("mode", mode, tuple(padding))
     outputs = correlate_channels(
         signal[None, ..., None], kernel[..., None, None], padding=padding[mode], method=method
     )
@@ -86,7 +91,7 @@ def correlate_channels(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     remainder: Remainder = "error",
-    method: Method = "auto",
+    method: Method = "direct",
 ) -> jax.Array:
     """The product of a convolutional layer, ``O_k[m] = sum_{d, i} F_k[i, d] X[m S + i, d]`` (lecture: forward pass).
 
@@ -100,25 +105,27 @@ def correlate_channels(
         dilation: distance in pixels of neighboring weights of a filter.
         groups: number of groups into which the channels are cut. A group sees only its own channels.
         remainder: what to do if the stride does not divide the size, see `sizes.output_size`.
-        method: ``"fft"`` computes the same product faster for long kernels; ``"auto"`` takes the cheaper method.
+        method: ``"direct"``, in which an output depends on the places under its window only, or ``"fft"``, which is
+            faster for long kernels, but lets every output of a row depend on the whole row, its future included, see
+            `fft_convolution.correlate_by_fft`.
 
     Returns:
         O, ``[B, *outputs, K]``, in the dtype of the inputs.
 
     Raises:
         ValueError: ranks, channels, groups or sizes do not fit, or an option is unknown.
-        TypeError: the inputs are not real floating point numbers, or a stride, dilation or padding is not an integer.
+        TypeError: inputs or kernel are not real floating point numbers, or a stride, dilation, padding or number of
+            groups is not an integer.
 
     >>> image = jnp.arange(9.0).reshape(1, 3, 3, 1)
     >>> correlate_channels(image, jnp.ones((2, 2, 1, 1)))[0, :, :, 0].tolist()
     [[8.0, 12.0], [20.0, 24.0]]
     """
-    check_floats("inputs", inputs)
+    inputs, kernel = check_floats("inputs", inputs), check_floats("kernel", kernel)
     check_shapes(inputs.shape, kernel.shape, groups)
+    check_choice("method", method, METHODS)
     geometry = make_geometry(inputs.shape[1:-1], kernel.shape[:-2], strides, padding, dilation, remainder)
-    if method not in ("auto", "direct", "fft"):
-        raise ValueError(f'method: got {method!r}, expected "auto", "direct" or "fft"')
-    if method == "fft" or (method == "auto" and fft_is_cheaper(inputs.shape, kernel.shape, geometry)):
+    if method == "fft":
         return correlate_by_fft(inputs, kernel, geometry, groups)
     return correlate_direct(inputs, kernel.astype(inputs.dtype), geometry, groups)
 
@@ -132,7 +139,8 @@ def check_shapes(input_shape: Sequence[int], kernel_shape: Sequence[int], groups
         groups: number of groups of channels, a divisor of D1 and K.
 
     Raises:
-        ValueError: the ranks do not agree, or channels and groups do not.
+        ValueError: the ranks do not agree, channels and groups do not, or there is no channel.
+        TypeError: groups is not an integer.
     """
     rank = len(kernel_shape) - 2
     if rank < 1 or len(input_shape) != rank + 2:
@@ -141,7 +149,10 @@ def check_shapes(input_shape: Sequence[int], kernel_shape: Sequence[int], groups
             "[B, *spatial, channels] with as many spatial dimensions as the kernel has; give kernel_size one "
             "entry for each spatial dimension"
         )
-    if groups < 1 or input_shape[-1] != kernel_shape[-2] * groups or kernel_shape[-1] % groups:
+    if not input_shape[-1]:
+        raise ValueError(f"inputs: got shape {tuple(input_shape)}, expected at least one channel")
+    check_integer("groups", groups)
+    if input_shape[-1] != kernel_shape[-2] * groups or kernel_shape[-1] % groups:
         raise ValueError(
             f"groups: got {groups} for {input_shape[-1]} input channels and {kernel_shape[-1]} features (a kernel of "
             f"shape {tuple(kernel_shape)}), expected a divisor of both, with input channels / groups in the kernel"
@@ -149,9 +160,11 @@ def check_shapes(input_shape: Sequence[int], kernel_shape: Sequence[int], groups
 
 
 def _as_real(name: str, values: ArrayLike) -> jax.Array:
-    """The values as floating point numbers; TypeError if they are not real."""
-    array = jnp.asarray(values)
-    if array.dtype.kind in "iub":
-        return array.astype(jnp.float32)
-    check_floats(name, array)
-    return array
+    """The values, numbers or lists of them included, as floating point numbers; TypeError if they are not real."""
+    if isinstance(values, np.ma.MaskedArray):
+        return check_floats(name, values)  # which refuses it
+    try:
+        array = jnp.asarray(values)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: got {shown(values)}, expected an array of real numbers") from None
+    return array.astype(jnp.float32) if array.dtype.kind in "iub" else check_floats(name, array)

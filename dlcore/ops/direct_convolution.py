@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
+from dlcore.ops.arrays import at_least_float32
 from dlcore.ops.sizes import Geometry
 
 # XLA handles larger windows: with more slices than this the sum is no faster, and it compiles slowly.
@@ -84,11 +85,12 @@ def _correlate(inputs: jax.Array, kernel: jax.Array, geometry: Geometry, groups:
 def _correlate_taps(inputs: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """The product as a sum over the taps, for depthwise kernels or one channel.
 
-    XLA fuses the sum into one pass over the outputs.
+    XLA fuses the sum, in float32 at least, into one pass over the outputs.
     """
-    cells = window_cells(pad(inputs, geometry, 0), geometry)
-    taps = kernel.reshape(len(cells), -1)
-    return functools.reduce(jnp.add, (cell * tap for cell, tap in zip(cells, taps, strict=True)))
+    cells = window_cells(at_least_float32(pad(inputs, geometry, 0)), geometry)
+    taps = at_least_float32(kernel).reshape(len(cells), kernel.shape[-1])
+    total = functools.reduce(jnp.add, (cell * tap for cell, tap in zip(cells, taps, strict=True)))
+    return total.astype(inputs.dtype)
 
 
 _correlate_one_channel = jax.custom_jvp(_correlate_taps, nondiff_argnums=(2,))

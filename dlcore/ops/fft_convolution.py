@@ -19,6 +19,10 @@ def correlate_by_fft(inputs: jax.Array, kernel: jax.Array, geometry: Geometry, g
     lie within the inputs, and these are not used. Strides take every S-th of the dense outputs; dilation spreads the
     kernel. Arguments are not checked.
 
+    The transform mixes all places of a row. Rounding errors are as large as those of the row's largest value
+    everywhere: a spike of 1e8 changes all outputs of its row by about 10, those before it included, also with
+    "CAUSAL" padding. A NaN makes all outputs of its row NaN. Other rows of the batch are not touched.
+
     Args:
         inputs: X, ``[B, *spatial, D1]``.
         kernel: F, ``[*kernel_size, D1 / groups, K]``.
@@ -44,27 +48,6 @@ def correlate_by_fft(inputs: jax.Array, kernel: jax.Array, geometry: Geometry, g
         for count, stride in zip(geometry.outputs, geometry.strides, strict=True)
     )
     return dense[:, *strided].astype(inputs.dtype)
-
-
-def fft_is_cheaper(input_shape: Sequence[int], kernel_shape: Sequence[int], geometry: Geometry) -> bool:
-    """True if the Fourier transform is clearly cheaper than the direct product, by a count of operations.
-
-    A transform of N pixels has N log2 N operations for each channel. One of them took as long as about 8 multiply-adds
-    of the direct product on two CPU cores. It counts double, because the transform rounds differently and should win
-    clearly.
-
-    Args:
-        input_shape: ``[B, *spatial, D1]``.
-        kernel_shape: ``[*kernel_size, D1 / groups, K]``.
-        geometry: the geometry of the windows.
-    """
-    batch, depth, (group_depth, features) = input_shape[0], input_shape[-1], kernel_shape[-2:]
-    direct = batch * math.prod(geometry.outputs) * math.prod(geometry.window) * group_depth * features
-    padded = [size + sum(pair) for size, pair in zip(input_shape[1:-1], geometry.padding, strict=True)]
-    size = math.prod(_transform_lengths(padded))
-    transforms = (batch * depth + group_depth * features + batch * features) * size * math.log2(size + 1)
-    products = 2 * batch * size * group_depth * features
-    return 16 * (transforms + products) < direct
 
 
 def _extents(geometry: Geometry) -> list[int]:

@@ -6,58 +6,72 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore.ops.arrays import expand_to_rank, where_rows
+from dlcore.ops.arrays import (
+    at_least_float32,
+    check_array,
+    check_floats,
+    check_integers,
+    expand_to_rank,
+    where_rows,
+)
+from dlcore.utils.checks import check_integer
 
 
 def check_lengths(
     lengths: jax.Array, input_shape: Sequence[int], batch_rank: int = 1, name: str = "lengths"
-) -> None:
+) -> jax.Array:
     """Checks that lengths fit inputs ``[*batch, T, ...]``: one number of valid steps, 0 to T, for each row.
 
-    Traced lengths, as arguments under ``jax.jit`` are, have unknown values, which are not checked. There
-    `valid_steps` counts a length below 0 as 0 and one above T as T.
+    Traced lengths, as arguments under ``jax.jit`` are, have unknown values, which are not checked. A length below 0
+    then becomes 0, and one above T becomes T.
 
     Args:
-        lengths: integers ``[*batch]``.
+        lengths: ``[*batch]`` integers of any integer dtype.
         input_shape: the shape ``[*batch, T, ...]`` of the inputs.
         batch_rank: number of batch dimensions.
         name: what error messages call the lengths.
+
+    Returns:
+        The lengths as int32, 0 to T, in which arithmetic does not overflow as in a narrow dtype. Go on with these.
 
     Raises:
         TypeError: the lengths are not an array of integers (a list is not one).
         ValueError: their shape is not ``[*batch]``, or a known value lies outside 0..T.
     """
     batch, steps = tuple(input_shape[:batch_rank]), input_shape[batch_rank]
-    if not hasattr(lengths, "dtype"):
-        raise TypeError(
-            f"{name}: got {type(lengths).__name__}, expected an array of integers; jnp.array({name})"
-        )
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"{name}: got {lengths.dtype}, expected integers; {name}.astype(int32)")
-    if lengths.shape != batch:
+    counts = check_integers(name, lengths)
+    if counts.shape != batch:
         raise ValueError(
-            f"{name}: got shape {lengths.shape} for inputs of shape {tuple(input_shape)}, expected one for each row, "
+            f"{name}: got shape {counts.shape} for inputs of shape {tuple(input_shape)}, expected one for each row, "
             f"{batch}"
         )
     if isinstance(lengths, jax.core.Tracer):
-        return
-    known = np.asarray(lengths)
+        return jnp.clip(counts, 0, steps)
+    known = np.asarray(lengths).astype(np.int64)
     wrong = np.argwhere((known < 0) | (known > steps))
     if len(wrong):
         row = tuple(map(int, wrong[0]))
         raise ValueError(
-            f"{name}: got {known[row]} in row {row[0] if len(row) == 1 else row}, expected 0 to {steps}, the number "
+            f"{name}: got {np.asarray(lengths)[row]} in row {row[0] if len(row) == 1 else row}, expected 0 to {steps}, the number "
             "of steps"
         )
+    return counts
 
 
 def valid_steps(lengths: jax.Array, steps: int) -> jax.Array:
     """A boolean mask ``[*batch, T]``, True before each row's end, for lengths ``[*batch]`` and T = ``steps``.
 
+    A length below 0 counts as 0, and one above T as T.
+
+    Raises:
+        TypeError: the lengths are not an array of integers, or ``steps`` is not an integer.
+        ValueError: ``steps`` is below 0.
+
     >>> valid_steps(jnp.array([0, 2]), 3).tolist()
     [[False, False, False], [True, True, False]]
     """
-    return jnp.arange(steps) < lengths[..., None]
+    counts = check_integers("lengths", lengths)
+    return jnp.arange(check_integer("steps", steps, minimum=0)) < counts[..., None]
 
 
 def time_mask(inputs: jax.Array, lengths: jax.Array) -> jax.Array:
@@ -79,17 +93,21 @@ def zero_padding(inputs: jax.Array, lengths: jax.Array) -> jax.Array:
 
 
 def last_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
-    """Each row's last valid step: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros.
+    """Each row's last valid step: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros, and so does T = 0.
 
-    Without ``lengths [B]`` it is the last of all T steps. Errors are those of `check_lengths`. Under ``jax.jit``, where
-    values are not checked, a length above T gives NaN.
+    Without ``lengths [B]`` it is the last of all T steps.
+
+    Raises:
+        ValueError: the outputs have fewer than 2 dimensions; or as in `check_lengths`.
+        TypeError: the outputs are not an array; or as in `check_lengths`.
 
     >>> last_over_time(jnp.array([[1.0, 2.0, 0.0]]), jnp.array([2])).tolist()
     [2.0]
     """
+    check_array("outputs", outputs, rank=2, layout="[B, T, ...]")
+    outputs, lengths = _rows(jnp.asarray(outputs), lengths)
     if lengths is None:
         return outputs[:, -1]
-    check_lengths(lengths, outputs.shape)
     last = expand_to_rank(jnp.clip(lengths - 1, 0), outputs.ndim)
     return jnp.take_along_axis(zero_padding(outputs, lengths), last, axis=1)[:, 0]
 
@@ -97,28 +115,38 @@ def last_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.
 def mean_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
     """The mean over each row's valid steps: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros.
 
-    Without ``lengths [B]`` all steps are valid. Errors are those of `check_lengths`.
+    It is computed in float32 at least. Without ``lengths [B]`` all steps are valid. T = 0 gives zeros. Errors are those
+    of `last_over_time`, and outputs that are not real floating point numbers are a TypeError.
 
     >>> mean_over_time(jnp.array([[1.0, 2.0, 9.0]]), jnp.array([2])).tolist()
     [1.5]
     """
+    outputs, lengths = _rows(check_floats("outputs", outputs, rank=2, layout="[B, T, ...]"), lengths)
+    wide = at_least_float32(outputs)
     if lengths is None:
-        return outputs.mean(axis=1)
-    check_lengths(lengths, outputs.shape)
-    count = expand_to_rank(jnp.clip(lengths, 1, outputs.shape[1]), outputs.ndim - 1)
-    return zero_padding(outputs, lengths).sum(axis=1) / count.astype(outputs.dtype)
+        return wide.mean(axis=1).astype(outputs.dtype)
+    count = expand_to_rank(jnp.maximum(lengths, 1), outputs.ndim - 1)
+    return (zero_padding(wide, lengths).sum(axis=1) / count.astype(wide.dtype)).astype(outputs.dtype)
 
 
 def max_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
     """The maximum over each row's valid steps: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros.
 
-    Without ``lengths [B]`` all steps are valid. T must be at least 1. Errors are those of `check_lengths`.
+    Without ``lengths [B]`` all steps are valid. T = 0 gives zeros. Errors are those of `mean_over_time`.
 
     >>> max_over_time(jnp.array([[-1.0, -2.0, 9.0]]), jnp.array([2])).tolist()
     [-1.0]
     """
+    outputs, lengths = _rows(check_floats("outputs", outputs, rank=2, layout="[B, T, ...]"), lengths)
     if lengths is None:
         return outputs.max(axis=1)
-    check_lengths(lengths, outputs.shape)
     maxima = jnp.where(time_mask(outputs, lengths), outputs, -jnp.inf).max(axis=1)
     return where_rows(lengths > 0, maxima, jnp.zeros((), outputs.dtype))
+
+
+def _rows(outputs: jax.Array, lengths: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
+    """The outputs with at least one step, and the checked lengths. Rows of T = 0 become rows of length 0."""
+    lengths = None if lengths is None else check_lengths(lengths, outputs.shape)
+    if outputs.shape[1]:
+        return outputs, lengths
+    return jnp.zeros((len(outputs), 1, *outputs.shape[2:]), outputs.dtype), jnp.zeros(len(outputs), jnp.int32)

@@ -1,15 +1,17 @@
 """The arithmetic of sizes: how often a window fits, and with which padding (lecture: key parameters)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from dlcore.utils.checks import check_integer
+from dlcore.ops.arrays import check_integers
+from dlcore.utils.checks import check_choice, check_integer, shown
 
 Padding: TypeAlias = int | Sequence[int | tuple[int, int]] | Literal["SAME", "VALID", "CAUSAL"]
 Remainder: TypeAlias = Literal["error", "floor", "ceil"]
+REMAINDERS: tuple[Remainder, ...] = ("error", "floor", "ceil")
 
 
 def per_dimension(name: str, value: int | Sequence[int], rank: int, minimum: int = 1) -> tuple[int, ...]:
@@ -25,13 +27,20 @@ def per_dimension(name: str, value: int | Sequence[int], rank: int, minimum: int
         ValueError: the sequence has another length, or an entry is below ``minimum``.
         TypeError: an entry is not an integer.
     """
-    if not isinstance(value, Iterable):
+    entries = entries_of(value)
+    if entries is None:
         return (check_integer(name, value, minimum),) * rank
-    if len(value) != rank:
+    if len(entries) != rank:
         raise ValueError(
-            f"{name}: got {value}, expected an integer or {rank} of them, one for each dimension"
+            f"{name}: got {shown(value)}, expected an integer or {rank} of them, one for each dimension"
         )
-    return tuple(check_integer(name, entry, minimum) for entry in value)
+    return tuple(check_integer(name, entry, minimum) for entry in entries)
+
+
+def entries_of(value: Any) -> tuple[Any, ...] | None:
+    """The entries of a sequence or of an array with axes; None for anything else, such as an integer or a word."""
+    many = getattr(value, "ndim", 0) > 0 or (isinstance(value, Sequence) and not isinstance(value, str))
+    return tuple(value) if many else None
 
 
 def output_size(
@@ -54,7 +63,8 @@ def output_size(
         dilation: pixels from one cell of the window to the next.
         remainder: what to do if S does not divide the size. ``"error"`` raises. ``"floor"`` drops the last pixels.
             ``"ceil"`` adds a last window that reaches beyond the padding, if it begins at or before the last pixel.
-        name: what error messages call the window.
+        name: what error messages call the window. For "pool", the pool of a block whose padding is that of its
+            convolutions, they advise no padding.
 
     Raises:
         ValueError: the window does not fit, S does not divide and ``remainder`` is ``"error"``, a number is too
@@ -74,22 +84,22 @@ number; the last 1 of 6 pixels would be dropped: padding=(0, 1) fits, or say rem
     size, kernel_size = check_integer("size", size), check_integer(name, kernel_size)
     stride, dilation = check_integer("stride", stride), check_integer("dilation", dilation)
     before, after = per_dimension("padding", padding, 2, minimum=0)
-    if remainder not in ("error", "floor", "ceil"):
-        raise ValueError(f'remainder: got {remainder!r}, expected "error", "floor" or "ceil"')
+    check_choice("remainder", remainder, REMAINDERS)
     extent, padded = (kernel_size - 1) * dilation + 1, size + before + after
     steps, dropped = divmod(padded - extent, stride)
     if steps < 0:
         raise ValueError(
             f"{name}: got {kernel_size}, which spans {extent} pixels, expected at most the padded size "
-            f"{padded}; make the window smaller, the padding larger, or the stack shorter"
+            f"{padded}; make the window smaller, {'' if name == 'pool' else 'the padding larger, '}or the stack shorter"
         )
     if dropped and remainder == "error":
+        fitting = _fitting_padding(size, extent, stride, before, after + stride - dropped)
+        advice = "" if name == "pool" else f"{fitting}, or "
         raise ValueError(
             f"stride: got {stride} for size {size} and {name} {kernel_size}, ({size} - {extent} + "
             f"{before + after}) / {stride} + 1 = {(padded - extent) / stride + 1:.3g}, expected a whole number; "
             f"the last {dropped} of {padded} pixels would be dropped: "
-            f"{_fitting_padding(size, extent, stride, before, after + stride - dropped)}, "
-            'or say remainder="floor" or "ceil"'
+            f'{advice}say remainder="floor" or "ceil"'
         )
     over_the_border = remainder == "ceil" and dropped and (steps + 1) * stride < size + before
     return steps + 1 + bool(over_the_border)
@@ -116,7 +126,7 @@ def output_lengths(
     makes room for one). Of an argument with one entry for each spatial dimension only the first entry counts.
 
     Args:
-        lengths: ``[B]`` integers; they may be traced by ``jax.jit`` and are not checked.
+        lengths: ``[B]`` integers of any integer dtype, which may be traced by ``jax.jit``; one below 0 counts as 0.
         window: F of the convolution or pool.
         strides: S.
         padding: P, in any form that `resolve_padding` takes.
@@ -124,19 +134,28 @@ def output_lengths(
         remainder: as in `output_size`, but ``"error"`` does not raise and means ``"floor"``.
 
     Returns:
-        ``[B]`` integers, the number of outputs of each row.
+        ``[B]`` integers, the number of outputs of each row, as int32.
+
+    Raises:
+        ValueError: a number is too small, a sequence is empty, or a name is unknown.
+        TypeError: a number is not an integer, or the lengths are not an array of integers.
 
     >>> output_lengths(jnp.array([0, 2, 6, 7]), 3, strides=2).tolist()
     [0, 0, 2, 3]
     >>> output_lengths(jnp.array([0, 2, 6, 7]), 3, strides=2, padding="SAME").tolist()
     [0, 1, 3, 4]
     """
-    extent, stride = (_first(window) - 1) * _first(dilation) + 1, _first(strides)
-    if padding in ("SAME", "CAUSAL"):
-        return -(-lengths // stride)
-    zeros = 0 if padding == "VALID" else _first(padding)
-    before, after = per_dimension("padding", zeros, 2, minimum=0)
-    room = lengths + (before + after - extent)
+    lengths = jnp.maximum(check_integers("lengths", lengths), 0)
+    check_choice("remainder", remainder, REMAINDERS)
+    numbers = {"window": window, "strides": strides, "dilation": dilation}
+    cells, stride, spread = (check_integer(name, _first(name, value)) for name, value in numbers.items())
+    if isinstance(padding, str):
+        check_choice("padding", padding, ("SAME", "VALID", "CAUSAL"))
+        if padding != "VALID":
+            return -(-lengths // stride)
+        padding = 0
+    before, after = per_dimension("padding", _first("padding", padding), 2, minimum=0)
+    room = lengths + (before + after - (cells - 1) * spread - 1)
     steps = room // stride
     if remainder == "ceil":
         beyond = -(-room // stride)
@@ -144,8 +163,12 @@ def output_lengths(
     return jnp.where((lengths > 0) & (room >= 0), steps + 1, 0)
 
 
-def _first(value: Any) -> Any:
-    return next(iter(value)) if isinstance(value, Iterable) else value
+def _first(name: str, value: Any) -> Any:
+    """The entry of the first spatial dimension."""
+    entries = (value,) if entries_of(value) is None else entries_of(value)
+    if not entries:
+        raise ValueError(f"{name}: got {shown(value)}, expected an integer or one for each dimension")
+    return entries[0]
 
 
 class Geometry(NamedTuple):
@@ -194,8 +217,9 @@ def make_geometry(
     rank = len(window)
     strides = per_dimension("strides", strides, rank)
     dilation = per_dimension("dilation", dilation, rank)
+    check_choice("remainder", remainder, REMAINDERS)
     pairs = resolve_padding(padding, sizes, window, strides, dilation)
-    if padding in ("SAME", "CAUSAL"):  # there are ceil(N / S) outputs, whether or not S divides
+    if isinstance(padding, str) and padding != "VALID":  # there are ceil(N / S) outputs, whether or not S divides
         remainder = "floor"
     outputs = tuple(
         output_size(size, extent, stride, pair, spread, remainder, name=name)
@@ -210,6 +234,20 @@ def make_geometry(
         for (before, after), reach, size in zip(pairs, reached, sizes, strict=True)
     )
     return Geometry(tuple(window), strides, pairs, dilation, outputs)
+
+
+def check_window(
+    window: Sequence[int],
+    strides: int | Sequence[int],
+    padding: Padding,
+    dilation: int | Sequence[int],
+    remainder: Remainder,
+) -> None:
+    """Checks the settings of a window that can be checked without inputs. Errors are those of `make_geometry`."""
+    rank = len(window)
+    steps, spread = per_dimension("strides", strides, rank), per_dimension("dilation", dilation, rank)
+    resolve_padding(padding, window, window, steps, spread)
+    check_choice("remainder", remainder, REMAINDERS)
 
 
 def resolve_padding(
@@ -253,10 +291,11 @@ def resolve_padding(
             f'padding: got "{padding}" in {rank} dimensions, expected "SAME", "VALID", "CAUSAL" (sequences '
             "only), an integer or pairs"
         )
-    each = tuple(padding) if isinstance(padding, Iterable) else (padding,) * rank
+    entries = entries_of(padding)
+    each = (padding,) * rank if entries is None else entries
     if len(each) != rank:
         raise ValueError(
-            f"padding: got {padding}, expected an integer, or an integer or a pair (before, after) for each of "
+            f"padding: got {shown(padding)}, expected an integer, or an integer or a pair (before, after) for each of "
             f"{rank} dimensions"
         )
     pairs = (per_dimension("padding", entry, 2, minimum=0) for entry in each)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 COLORS = {"train": "#7a8ba3", "eval": "#c1440e"}
@@ -19,6 +20,22 @@ def new_figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def label_log_axis(axis: "Axis") -> None:
+    """Gives a logarithmic axis of less than two decades at least two labels, in plain numbers (0.7, not 7 x 10^-1).
+
+    Call it after everything is drawn, as it looks at the axis' limits. A longer axis keeps its powers of ten.
+    """
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    low, high = sorted(axis.get_view_interval())
+    if high >= 100 * low:
+        return
+    few = high < 3 * low  # such an axis may hold only one of the places below, or none
+    axis.set_major_locator(MaxNLocator(6) if few else LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
 
 
 def save_figures(folder: Path, figures: Mapping[str, "Figure"]) -> Iterator[Path]:

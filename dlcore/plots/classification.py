@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dlcore.plots.canvas import new_figure
-from dlcore.plots.images import feature_maps, filters
+from dlcore.plots.images import draw_image, feature_maps, filters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +21,15 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, names: Sequenc
         labels: integers ``[N]``, the true classes 0 .. len(names) - 1.
         predictions: integers ``[N]``, the predicted classes.
         names: the names of the classes.
+
+    Raises:
+        ValueError: there is no label, the shapes differ, or a class is outside 0 .. len(names) - 1.
+        TypeError: the classes are not integers.
     """
+    labels = _classes("labels", labels, len(names))
+    predictions = _classes("predictions", predictions, len(names))
+    if labels.shape != predictions.shape:
+        raise ValueError(f"predictions: got shape {predictions.shape}, expected that of the labels, {labels.shape}")
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (labels, predictions), 1)
     mistakes = counts - np.diag(np.diag(counts))
@@ -40,6 +48,18 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, names: Sequenc
     return figure
 
 
+def _classes(name: str, values: np.ndarray, count: int) -> np.ndarray:
+    """The checked numbers ``[N]`` of classes."""
+    classes = np.asarray(values)
+    if classes.dtype.kind not in "iu" and classes.size:
+        raise TypeError(f"{name}: got {classes.dtype}, expected integers")
+    if classes.ndim != 1 or not classes.size:
+        raise ValueError(f"{name}: got shape {classes.shape}, expected [N] with N at least 1")
+    if classes.min() < 0 or classes.max() >= count:
+        raise ValueError(f"{name}: got {classes.min()} to {classes.max()}, expected 0 to {count - 1}, one for each name")
+    return classes
+
+
 def worst_mistakes(
     images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], count: int = 12
 ) -> "Figure":
@@ -48,12 +68,24 @@ def worst_mistakes(
     The smallest probability comes first; each image has its own panel.
 
     Args:
-        images: ``[N, H, W, C]``, whose first channel is shown.
+        images: ``[N, H, W, C]``, drawn by `images.draw_image`.
         labels: integers ``[N]``, the true classes.
         probabilities: ``[N, classes]``; the class with the largest one is the predicted class.
         names: the names of the classes.
         count: the largest number of images to show.
+
+    Raises:
+        ValueError: there is no label, the shapes do not fit, or a label is outside 0 .. len(names) - 1.
+        TypeError: the labels are not integers.
     """
+    images, probabilities = np.asarray(images), np.asarray(probabilities, float)
+    labels = _classes("labels", labels, len(names))
+    if images.ndim != 4 or len(images) != len(labels):
+        raise ValueError(f"images: got shape {images.shape}, expected [N, H, W, C] with N = {len(labels)} as labels")
+    if probabilities.shape != (len(labels), len(names)):
+        raise ValueError(
+            f"probabilities: got shape {probabilities.shape}, expected {(len(labels), len(names))}, [N, classes]"
+        )
     predicted = probabilities.argmax(-1)
     of_truth = probabilities[np.arange(len(labels)), labels]
     wrong = np.flatnonzero(predicted != labels)
@@ -65,7 +97,7 @@ def worst_mistakes(
     for axes in panels.flat:
         axes.set_axis_off()
     for axes, index in zip(panels.flat, shown, strict=False):
-        axes.imshow(images[index, ..., 0], cmap="gray_r")
+        draw_image(axes, images[index], cmap="gray_r")
         axes.set_title(
             f"true {names[labels[index]]}: {of_truth[index]:.1%}\n"
             f"predicted {names[predicted[index]]}: {probabilities[index, predicted[index]]:.1%}",

@@ -8,7 +8,35 @@ import numpy as np
 from dlcore.plots.canvas import new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+def draw_image(axes: "Axes", image: np.ndarray, cmap: str = "gray") -> None:
+    """Draws an image ``[H, W, C]``: three channels as red, green and blue, another number as their mean in gray.
+
+    Colors of uint8, and floats of 0 to 1, are drawn as they are. Other colors, such as standardized ones, are stretched
+    from the image's smallest value to its largest.
+
+    Args:
+        axes: where to draw.
+        image: the image.
+        cmap: matplotlib's name of the gray colors.
+
+    Raises:
+        ValueError: the image is not three-dimensional, or empty.
+    """
+    image = np.asarray(image)
+    if image.ndim != 3 or not image.size:
+        raise ValueError(f"image: got shape {image.shape}, expected [H, W, C] with each at least 1")
+    if image.shape[-1] != 3:
+        axes.imshow(image.astype(float).mean(axis=-1), cmap=cmap)
+    elif image.dtype == np.uint8:
+        axes.imshow(image)
+    else:
+        colors, low, high = image.astype(float), np.nanmin(image), np.nanmax(image)
+        inside = low >= 0 and high <= 1
+        axes.imshow(colors if inside else (colors - low) / max(high - low, 1e-12))
 
 
 def filters(kernel: np.ndarray) -> "Figure":
@@ -18,8 +46,14 @@ def filters(kernel: np.ndarray) -> "Figure":
 
     Args:
         kernel: ``[F, F, D1, K]``; the figure shows the mean over the D1 input channels.
+
+    Raises:
+        ValueError: the kernel is not four-dimensional, or empty.
     """
-    weights = np.asarray(kernel).mean(axis=2)
+    kernel = np.asarray(kernel, float)
+    if kernel.ndim != 4 or not kernel.size:
+        raise ValueError(f"kernel: got shape {kernel.shape}, expected [F, F, D1, K] with each at least 1")
+    weights = kernel.mean(axis=2)
     count = weights.shape[-1]
     limit = np.abs(weights).max()
     columns = min(count, 8)
@@ -39,19 +73,26 @@ def filters(kernel: np.ndarray) -> "Figure":
 def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> "Figure":
     """A matplotlib figure of one image on its way through a stack of blocks.
 
-    The first panel is the input in gray. Then comes one panel for each block, which tiles its K maps. Each map is
+    The first panel is the input, as `draw_image` draws it. Then comes one panel for each block, which tiles its K maps. Each map is
     scaled to its own maximum, so brightness does not compare maps.
 
     Args:
-        image: ``[H, W, C]``, whose first channel is shown.
+        image: ``[H, W, C]``.
         maps: arrays ``[H', W', K]`` by the name of the block, in the order of the network.
+
+    Raises:
+        ValueError: the image or a map is not three-dimensional, or empty.
     """
+    image, maps = np.asarray(image), {name: np.asarray(block, float) for name, block in maps.items()}
+    for name, block in maps.items():
+        if block.ndim != 3 or not block.size:
+            raise ValueError(f"maps[{name!r}]: got shape {block.shape}, expected [H, W, K] with each at least 1")
     figure = new_figure(3.2 * (len(maps) + 1), 3.6)
     panels = figure.subplots(1, len(maps) + 1, squeeze=False)[0]
-    panels[0].imshow(image[..., 0], cmap="gray")
+    draw_image(panels[0], image)
     panels[0].set_title(f"input, {image.shape[0]} x {image.shape[1]}", fontsize=10)
     for axes, (name, block) in zip(panels[1:], maps.items(), strict=True):
-        axes.imshow(_tiles(np.asarray(block)), cmap="magma")
+        axes.imshow(_tiles(block), cmap="magma")
         height, width, count = block.shape
         axes.set_title(f"{name}: {count} maps of {height} x {width}", fontsize=10)
     for axes in panels:

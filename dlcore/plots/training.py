@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlcore.plots.canvas import COLORS, new_figure
+from dlcore.plots.canvas import COLORS, label_log_axis, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def learning_curves(rows: Sequence[tuple[int, str, float]], best: str) -> "Figur
     _curve(panels[2], rows, "train/gradient_norm_clipped", "after clipping", COLORS["eval"])
     panels[2].set(xlabel="step", ylabel="global norm", title="gradient norm", yscale="log")
     for axes in (panels[0], panels[2]):
-        _label_log_scale(axes)
+        label_log_axis(axes.yaxis)
     for axes in panels:
         axes.grid(alpha=0.25, which="both")
         if axes.lines:
@@ -45,13 +45,3 @@ def _curve(axes: "Axes", rows: Sequence[tuple[int, str, float]], name: str, labe
     if points:
         marker: dict[str, Any] = {"marker": "o", "markersize": 3} if len(points) < 30 else {}
         axes.plot(*zip(*points, strict=True), label=label, color=color, **marker)
-
-
-def _label_log_scale(axes: "Axes") -> None:
-    """Labels a logarithmic scale of less than two decades with plain numbers (0.7, not 7 x 10^-1)."""
-    from matplotlib.ticker import LogLocator
-
-    low, high = axes.get_ylim()
-    if high < 100 * low:
-        axes.yaxis.set(major_locator=LogLocator(subs=(1, 1.5, 2, 3, 5, 7)), major_formatter="{x:g}")
-        axes.yaxis.set_minor_formatter("")

@@ -53,3 +53,21 @@ def test_inputs_without_time_are_refused():
         dl.TimeDistributed(nn.Dense(2)).init(KEY, jnp.ones((3, 5)))
     with pytest.raises(ValueError, match="lengths: got 5 in row 0, expected 0 to 4"):
         dl.TimeDistributed(nn.Dense(2)).init(KEY, jnp.ones((1, 4, 2)), jnp.array([5]))
+
+
+def test_what_is_no_module_no_array_and_no_row_for_each_step_is_refused_by_name():
+    with pytest.raises(TypeError, match="module: got 4, expected a function such as nn.Dense"):
+        dl.TimeDistributed(4)
+    for wrong in ([[[1.0]]], None, np.ma.masked_array(np.ones((1, 2, 3)), True)):
+        with pytest.raises(TypeError, match="inputs: got .*, expected an array"):
+            dl.TimeDistributed(nn.Dense(2)).init(KEY, wrong)
+    with pytest.raises(TypeError, match="module's output: got"):
+        dl.TimeDistributed(lambda x: (x, x)).init(KEY, jnp.ones((1, 2, 3)))
+    with pytest.raises(ValueError, match=r"module's output: got shape \(3,\), expected 2 rows"):
+        dl.TimeDistributed(lambda x: x.sum(0)).init(KEY, jnp.ones((1, 2, 3)))
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 3), (2, 0, 3)])
+def test_no_rows_and_no_steps_give_none(shape):
+    outputs, _ = dl.TimeDistributed(nn.Dense(2)).init_with_output(KEY, jnp.ones(shape))
+    assert outputs.shape == (*shape[:2], 2)

@@ -105,7 +105,10 @@ def test_backward_is_the_lectures():
         ((2, 5, 5, 1), (3, 3, 1, 4), {"padding": "HALF"}, "padding: got"),
         ((2, 5, 5, 1), (3, 3, 1, 4), {"padding": ((1, 1),)}, "padding: got"),
         ((2, 5, 5, 1), (3, 3, 1, 4), {"padding": "CAUSAL"}, "padding: got .CAUSAL. in 2 dimensions"),
-        ((2, 5, 5, 1), (3, 3, 1, 4), {"method": "fast"}, "method: got 'fast'"),
+        ((2, 5, 5, 1), (3, 3, 1, 4), {"method": "fast"}, "method: got 'fast', expected \"direct\" or \"fft\""),
+        ((2, 5, 5, 0), (3, 3, 0, 4), {}, r"inputs: got shape \(2, 5, 5, 0\), expected at least one channel"),
+        ((), (3, 3, 1, 4), {}, r"inputs: got shape \(\)"),
+        ((2, 5, 5, 1), (3, 3, 1, 4), {"remainder": "x"}, "remainder: got 'x'"),
         ((2, 6, 6, 1), (3, 3, 1, 4), {"strides": 2}, "the last 1 of 6 pixels would be dropped"),
     ],
 )
@@ -197,8 +200,74 @@ def test_a_kernel_longer_than_the_signal_is_convolved_in_full():
         ([1.0], [1.0], "half", ValueError, "mode: got 'half'"),
         ([1j], [1.0], "full", TypeError, "signal: got complex64"),
         ([1.0], [1j], "full", TypeError, "kernel: got complex64"),
+        (None, [1.0], "full", TypeError, "signal: got None"),
+        ("text", [1.0], "full", TypeError, "signal: got 'text'"),
+        ([[1.0], [1.0, 2.0]], [1.0], "full", TypeError, "signal: got"),
+        ([1.0], np.ma.masked_array([1.0], [True]), "full", TypeError, "kernel: got a masked array"),
+        ([1.0], [1.0], ["full"], ValueError, r"mode: got \['full'\]"),
     ],
 )
 def test_arrays_that_cannot_be_convolved_are_refused_by_name(x, kernel, mode, error, message):
     with pytest.raises(error, match=message):
         dl.convolve(x, kernel, mode)
+
+
+@pytest.mark.parametrize("wrong", [[[1.0]], None, 1.0, np.ma.masked_array(np.ones((1, 5, 1)), True)])
+def test_what_is_no_array_is_refused_by_name(wrong):
+    for arguments in ((wrong, jnp.ones((3, 1, 1))), (jnp.ones((1, 5, 1)), wrong)):
+        with pytest.raises(TypeError, match="(inputs|kernel): got .*, expected an array of floating point numbers"):
+            correlate_channels(*arguments)
+    for groups in ("1", None, 1.0):
+        with pytest.raises(TypeError, match="groups: got"):
+            correlate_channels(jnp.ones((1, 5, 1)), jnp.ones((3, 1, 1)), groups=groups)
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_an_output_depends_on_the_places_under_its_window_only(batch):
+    """400 causal taps: NaN in the last sample reaches the last output only, and a spike of 1e8 changes no other."""
+    kernel = jnp.asarray(np.random.default_rng(0).normal(size=(400, 1, 4)), jnp.float32)
+    inputs = np.random.default_rng(1).normal(size=(batch, 2000, 1)).astype(np.float32)
+    spoilt, spiked = inputs.copy(), inputs.copy()
+    spoilt[:, -1], spiked[:, -1] = np.nan, 1e8
+    outputs, with_nan, with_spike = (
+        np.asarray(correlate_channels(x, kernel, padding="CAUSAL")) for x in (inputs, spoilt, spiked)
+    )
+    np.testing.assert_array_equal(with_nan[:, :-1], outputs[:, :-1])
+    np.testing.assert_array_equal(with_spike[:, :-1], outputs[:, :-1])
+    assert np.isnan(with_nan[:, -1]).all()
+
+
+def test_a_signal_and_a_long_kernel_are_convolved_where_they_meet_only():
+    signal, kernel = np.random.default_rng(0).normal(size=(2, 4000)).astype(np.float32)
+    spoilt = signal.copy()
+    spoilt[-1] = np.nan
+    np.testing.assert_array_equal(dl.convolve(spoilt, kernel)[:3999], dl.convolve(signal, kernel)[:3999])
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize(
+    ("shape", "kernel", "groups"),
+    [
+        ((2, 600, 1), (512, 1, 4), 1),  # one channel
+        ((2, 60, 1), (30, 1, 100), 1),  # a few weights for many filters
+        ((2, 60, 6), (30, 1, 6), 6),  # depthwise
+        ((2, 20, 80), (9, 40, 4), 2),  # groups
+        ((2, 12, 12, 16), (8, 8, 16, 3), 1),
+    ],
+)
+def test_products_of_half_precision_are_summed_in_float32(dtype, shape, kernel, groups):
+    """Outputs and both gradients against float64; a sum in half precision is off by tens of roundings."""
+    random = np.random.default_rng(0)
+    arrays = [jnp.asarray(random.uniform(0.5, 1, size), dtype) for size in (shape, kernel)]
+
+    def run(inputs, weights):
+        outputs, pull_back = jax.vjp(lambda *a: correlate_channels(*a, groups=groups), inputs, weights)
+        return outputs, *pull_back(jnp.full_like(outputs, 1 / 64))
+
+    got = jax.jit(run)(*arrays)
+    with jax.enable_x64(True):
+        exact = jax.jit(run)(*(jnp.asarray(np.asarray(array, np.float64)) for array in arrays))
+    for values, expected in zip(got, exact, strict=True):
+        assert values.dtype == dtype
+        error = np.abs(np.asarray(values, np.float64) - np.asarray(expected)).max()
+        assert error < 1.5 * float(jnp.finfo(dtype).eps) * np.abs(expected).max()

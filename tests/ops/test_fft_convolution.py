@@ -7,8 +7,6 @@ import pytest
 
 import dlcore as dl
 from dlcore.ops.convolution import correlate_channels
-from dlcore.ops.fft_convolution import fft_is_cheaper
-from dlcore.ops.sizes import make_geometry
 
 
 def relative(got, expected):
@@ -16,19 +14,17 @@ def relative(got, expected):
     return float(jnp.abs(got - expected).max() / jnp.maximum(jnp.abs(expected).max(), 1))
 
 
-def test_a_long_kernel_goes_through_the_transform_and_equals_the_direct_product():
+def test_a_long_kernel_through_the_transform_has_the_direct_product():
     random = np.random.default_rng(0)
     signal = jnp.asarray(random.normal(size=4000), jnp.float32)
     kernel = jnp.asarray(random.normal(size=2000) / 45, jnp.float32)
-    assert fft_is_cheaper((1, 4000, 1), (2000, 1, 1), make_geometry((4000,), (2000,), 1, 1000, 1, "floor"))
 
     def loss(signal, kernel, method):
         outputs = dl.convolve(signal, kernel, "same", method)
         return (outputs**2).sum(), outputs
 
     run = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True), static_argnums=2)
-    auto, fft, direct = (jax.tree.leaves(run(signal, kernel, way)) for way in ("auto", "fft", "direct"))
-    jax.tree.map(np.testing.assert_array_equal, auto, fft)
+    fft, direct = (jax.tree.leaves(run(signal, kernel, way)) for way in ("fft", "direct"))
     for got, expected in zip(fft, direct, strict=True):
         assert relative(got, expected) < 1e-5
 
@@ -77,9 +73,9 @@ def test_every_option_of_a_layer_has_the_same_product(seed):
         assert relative(got, expected) < 1e-5
 
 
-@pytest.mark.parametrize(
-    ("inputs", "kernel"),
-    [((64, 28, 28, 1), (3, 3, 1, 32)), ((64, 14, 14, 32), (5, 5, 32, 64)), ((1, 9, 1), (9, 1, 1))],
-)
-def test_short_kernels_are_multiplied_directly(inputs, kernel):
-    assert not fft_is_cheaper(inputs, kernel, make_geometry(inputs[1:-1], kernel[:-2], 1, 0))
+def test_rows_of_a_batch_do_not_mix_and_a_nan_stays_in_its_row():
+    inputs = np.random.default_rng(0).normal(size=(2, 50, 1)).astype(np.float32)
+    inputs[1, -1] = np.nan
+    outputs = correlate_channels(inputs, jnp.ones((9, 1, 1)), padding="CAUSAL", method="fft")
+    assert np.isfinite(outputs[0]).all()
+    assert np.isnan(outputs[1]).all()

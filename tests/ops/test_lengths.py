@@ -70,6 +70,11 @@ def test_reductions_over_time_see_valid_steps_only(reduction, features):
     ("lengths", "error", "message"),
     [
         ([1, 2], TypeError, r"lengths: got list, expected an array of integers; jnp.array\(lengths\)"),
+        (None, TypeError, "lengths: got None, expected an array of integers"),
+        (np.ma.masked_array([1, 2], [True, False]), TypeError, "lengths: got a masked array"),
+        (np.array([True, False]), TypeError, "lengths: got bool, expected integers"),
+        (np.int32(1), ValueError, r"lengths: got shape \(\) for inputs of shape \(2, 4, 1\)"),
+        (np.array([1, 2**32 + 1], np.uint64), ValueError, "lengths: got 4294967297 in row 1, expected 0 to 4"),
         (np.array([1.0, 2.0]), TypeError, "lengths: got float64, expected integers"),
         (np.array([1, 2, 3]), ValueError, r"lengths: got shape \(3,\) for inputs of shape \(2, 4, 1\)"),
         (np.array([[1], [2]]), ValueError, "lengths: got shape"),
@@ -92,3 +97,61 @@ def test_traced_lengths_are_checked_by_type_and_shape():
     jax.eval_shape(check, jnp.array([9, 9]))
     with pytest.raises(TypeError, match="expected integers"):
         jax.eval_shape(check, jnp.array([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("dtype", ["int4", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_checked_lengths_are_int32(dtype):
+    for lengths in (np.array([0, 4], jnp.dtype(dtype)), jnp.asarray(np.array([0, 4], jnp.dtype(dtype)))):
+        checked = check_lengths(lengths, (2, 4, 1))
+        assert checked.dtype == jnp.int32
+        assert checked.tolist() == [0, 4]
+
+
+def test_traced_lengths_below_0_count_as_0_and_above_the_steps_as_all_steps():
+    check = jax.jit(lambda lengths: check_lengths(lengths, (2, 4, 1)))
+    assert check(np.array([-3, 9], np.int8)).tolist() == [0, 4]
+    assert check(np.array([2**32 - 1, 5], np.uint32)).tolist() == [4, 4]
+
+
+def test_narrow_lengths_do_not_overflow():
+    assert mean_over_time(jnp.ones((1, 300, 1)), jnp.array([200], jnp.uint8)).tolist() == [[1.0]]
+    assert last_over_time(jnp.ones((1, 20, 1)), jnp.array([0], jnp.uint8)).tolist() == [[0.0]]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_under_jit_a_length_above_the_steps_is_taken_as_all_steps(reduction):
+    outputs = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
+    reduced = jax.jit(reduction)(outputs, np.array([9, -1, 4], np.int32))
+    np.testing.assert_array_equal(reduced, reduction(outputs, np.array([4, 0, 4], np.int32)))
+
+
+def test_means_are_computed_in_float32_at_least():
+    outputs = jnp.full((1, 1001, 1), 100, jnp.float16)
+    assert mean_over_time(outputs, jnp.array([1001])).tolist() == [[100.0]]
+    assert mean_over_time(outputs).tolist() == [[100.0]]
+    assert mean_over_time(outputs).dtype == jnp.float16
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("lengths", [None, np.zeros(2, np.int32)])
+def test_a_batch_without_steps_reduces_to_zeros(reduction, lengths):
+    np.testing.assert_array_equal(reduction(jnp.ones((2, 0, 3)), lengths), np.zeros((2, 3)))
+    gradient = jax.grad(lambda x: reduction(x, lengths).sum())(jnp.ones((2, 0, 3)))
+    assert gradient.shape == (2, 0, 3)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_outputs_that_are_no_batch_of_sequences_are_refused_by_name(reduction):
+    for wrong in ([[1.0]], None, "text", np.ma.masked_array(np.ones((2, 3)), True)):
+        with pytest.raises(TypeError, match="outputs: got .*, expected an array of "):
+            reduction(wrong)
+    with pytest.raises(ValueError, match=r"outputs: got shape \(3,\), expected \[B, T, \.\.\.\]"):
+        reduction(jnp.ones(3))
+
+
+def test_masks_of_what_is_no_array_of_integers_are_refused_by_name():
+    for lengths, steps in (([1, 2], 3), (None, 3), (jnp.ones(2), 3), (jnp.array([1]), 2.5), (jnp.array([1]), None)):
+        with pytest.raises(TypeError, match="(lengths|steps): got"):
+            valid_steps(lengths, steps)
+    with pytest.raises(ValueError, match="steps: got -1, expected an integer >= 0"):
+        valid_steps(jnp.array([1]), -1)

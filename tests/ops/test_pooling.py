@@ -9,7 +9,8 @@ import pytest
 
 import dlcore as dl
 from dlcore.ops.direct_convolution import MAX_SLICES
-from dlcore.ops.pooling import max_pool
+from dlcore.ops.pooling import count_cells, max_pool
+from dlcore.ops.sizes import make_geometry
 
 
 def by_loops(inputs, window, strides):
@@ -96,6 +97,9 @@ def test_forward_mode_and_second_derivatives_work():
         ((1, 4, 4, 1), 2, {"strides": 0}, "strides: got 0"),
         ((1, 4, 4, 1), 2, {"padding": 2}, "padding: got 2 .* puts a window wholly into the padding"),
         ((1, 4, 4, 1), 2, {"ties": "last"}, "ties: got 'last'"),
+        ((1, 4, 4, 1), 2, {"ties": "Split"}, 'ties: got \'Split\', expected "first" or "split"'),
+        ((1, 4, 4, 1), 2, {"remainder": "x"}, "remainder: got 'x'"),
+        ((1, 4, 4, 1), 2, {"remainder": "x", "padding": "SAME"}, "remainder: got 'x'"),
         ((1, 0, 4, 1), 2, {}, "inputs: got shape"),
     ],
 )
@@ -217,6 +221,9 @@ def test_channel_pooling_takes_neighbors():
     groups = np.asarray(maps).reshape(2, 3, 3, 2, 3)
     np.testing.assert_allclose(dl.channel_pool(maps, 3), groups.max(-1))
     np.testing.assert_allclose(dl.channel_pool(maps, 3, "average"), groups.mean(-1), rtol=1e-5, atol=1e-7)
+    for size in (2.0, None, "3"):
+        with pytest.raises(TypeError, match="size: got"):
+            dl.channel_pool(maps, size)
     for size in (4, 7, 0):
         with pytest.raises(ValueError, match=f"size: got {size}"):
             dl.channel_pool(maps, size)
@@ -228,8 +235,120 @@ def test_channel_pooling_takes_neighbors():
 def test_integers_and_flat_inputs_are_refused(pool):
     with pytest.raises(TypeError, match="inputs: got int32, expected floating point numbers"):
         pool(jnp.ones((1, 4, 4, 1), jnp.int32))
-    with pytest.raises(ValueError, match="inputs: got shape"):
-        pool(jnp.ones((4, 4)))
+    for shape in ((4, 4), ()):
+        with pytest.raises(ValueError, match="inputs: got shape"):
+            pool(jnp.ones(shape))
+    for wrong in ([[[1.0]]], None, "text", np.ma.masked_array(np.ones((1, 4, 1)), True)):
+        with pytest.raises(TypeError, match="inputs: got .*, expected an array of floating point numbers"):
+            pool(wrong)
+    with pytest.raises(TypeError, match="lengths: got list, expected an array of integers"):
+        pool(jnp.ones((1, 4, 4, 1)), lengths=[4])
+
+
+@pytest.mark.parametrize("pool", [dl.max_pool, dl.avg_pool, dl.global_max_pool, dl.global_avg_pool])
+def test_no_rows_and_no_channels_give_none(pool):
+    for shape in ((0, 4, 4, 2), (2, 4, 4, 0)):
+        outputs = pool(jnp.ones(shape))
+        assert (outputs.shape[0], outputs.shape[-1]) == (shape[0], shape[-1])
+        assert jax.grad(lambda x: pool(x).sum())(jnp.ones(shape)).shape == shape
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.uint32])
+def test_lengths_of_every_integer_dtype_are_counted_in_int32(dtype):
+    inputs = np.random.default_rng(0).normal(size=(4, 20, 20, 1)).astype(np.float32)
+    lengths = np.array([0, 1, 13, 20], np.int32)
+
+    @jax.jit
+    def run(inputs, lengths):
+        pools = (dl.max_pool, dl.avg_pool)
+        return [pool(inputs, lengths=lengths) for pool in (*pools, dl.global_max_pool, dl.global_avg_pool)]
+
+    jax.tree.map(np.testing.assert_array_equal, run(inputs, lengths.astype(dtype)), run(inputs, lengths))
+
+
+def test_narrow_lengths_do_not_overflow():
+    assert dl.global_avg_pool(jnp.ones((1, 20, 20, 1)), jnp.array([20], jnp.uint8)).tolist() == [[1.0]]
+    pooled = dl.max_pool(jnp.ones((1, 4, 1)), lengths=jnp.array([1], jnp.uint8))
+    np.testing.assert_array_equal(pooled, np.zeros((1, 2, 1)))
+
+
+def test_under_jit_a_length_above_the_size_is_taken_as_the_size():
+    pool = jax.jit(lambda lengths: dl.global_avg_pool(jnp.ones((3, 20, 1)), lengths))
+    assert pool(np.array([40, 20, -1])).tolist() == [[1.0], [1.0], [0.0]]
+
+
+def test_means_are_summed_in_float32_at_least():
+    ones = jnp.ones((1, 400, 1), jnp.bfloat16)
+    for mean in (
+        dl.avg_pool(ones, 400),
+        dl.avg_pool(ones, 400, lengths=jnp.array([400])),
+        dl.global_avg_pool(ones),
+        dl.global_avg_pool(ones, jnp.array([400])),
+        dl.channel_pool(jnp.ones((1, 400), jnp.bfloat16), 400, "average"),
+    ):
+        assert mean.dtype == jnp.bfloat16
+        assert mean.ravel().tolist() == [1.0]
+    large = jnp.full((1, 40, 1), 6e4, jnp.float16)  # whose sum is beyond float16
+    for mean in (dl.avg_pool(large, 20), dl.avg_pool(large, 40), dl.global_avg_pool(large, jnp.array([40]))):
+        assert np.isfinite(np.asarray(mean)).all()
+
+
+def test_a_window_that_holds_only_padding_of_a_short_row_is_0():
+    """The second window begins at place 3, which a row of length 3 does not have."""
+    inputs, lengths = jnp.ones((2, 4, 1)), np.array([3, 4], np.int32)
+    for pool in (dl.max_pool, dl.avg_pool):
+        outputs = pool(inputs, 2, 3, padding=[(0, 2)], remainder="floor", lengths=lengths)
+        assert outputs[..., 0].tolist() == [[1.0, 0.0], [1.0, 1.0]]
+
+
+def test_the_cells_of_a_window_are_counted_as_by_hand():
+    for size, window, stride, before, dilation in itertools.product((4, 7), (1, 3), (1, 3), (0, 2), (1, 2)):
+        geometry = make_geometry((9,), (window,), stride, [(before, 3)], dilation, "floor")
+        places = [
+            [k * stride + cell * dilation - before for cell in range(window)] for k in range(geometry.outputs[0])
+        ]
+        expected = [sum(0 <= place < size for place in cells) for cells in places]
+        assert count_cells(size, geometry, 0).tolist() == expected
+        assert count_cells(jnp.array([[size]]), geometry, 0).tolist() == [expected]
+
+
+WINDOWS = [
+    {"window": (MAX_SLICES + 3,), "dilation": 2},
+    {"window": (40,), "strides": 3, "dilation": 3, "padding": [(4, 5)], "remainder": "ceil"},
+    {"window": (5, 7), "strides": (2, 1), "dilation": (2, 3), "padding": 1},
+    {"window": (6, 6), "strides": 4, "dilation": (1, 2), "padding": "SAME"},
+    {"window": (3,), "dilation": 2, "padding": 1},
+]
+
+
+@pytest.mark.parametrize("lengths", [None, np.array([0, 100, 131], np.int32)])
+@pytest.mark.parametrize("options", WINDOWS)
+def test_gradients_with_dilation_equal_finite_differences(options, lengths):
+    random = np.random.default_rng(0)
+    shape = (3, 131, 1) if len(options["window"]) == 1 else (3, 131, 31, 1)
+    inputs = random.permutation(np.arange(np.prod(shape))).reshape(shape).astype(np.float64)  # without ties
+    direction = random.normal(size=shape)
+    step = 1e-3  # A maximum is linear as long as the same cell is the largest, so the difference is exact.
+
+    def run(inputs, direction, ties):
+        pool = lambda x: max_pool(x, **{"remainder": "floor", "ties": ties, "lengths": lengths, **options})
+        outputs, pull_back = jax.vjp(pool, inputs)
+        arriving = jnp.cos(jnp.arange(outputs.size)).reshape(outputs.shape)
+        return ((pool(inputs + step * direction) - outputs) * arriving).sum() / step, pull_back(arriving)[0]
+
+    with jax.enable_x64(True):
+        both = jax.jit(lambda *arrays: [run(*arrays, ties) for ties in ("first", "split")])(inputs, direction)
+    for difference, gradient in jax.device_get(both):
+        np.testing.assert_allclose((gradient * direction).sum(), difference, rtol=1e-6, atol=1e-6)
+        assert gradient.any()
+
+
+def test_large_windows_have_second_derivatives():
+    inputs = jnp.asarray(np.random.default_rng(0).normal(size=(1, 50, 1)), jnp.float32)
+    loss = lambda x: (max_pool(x, (MAX_SLICES + 3,), 1, dilation=1) ** 2).sum()
+    chosen = jax.jit(jax.grad(lambda x: max_pool(x, (MAX_SLICES + 3,), 1).sum()))(inputs)
+    twice = jax.jit(lambda x: jax.jvp(jax.grad(loss), (x,), (jnp.ones_like(x),))[1])(inputs)
+    np.testing.assert_allclose(twice, 2 * chosen, rtol=1e-6)
 
 
 # torch

@@ -132,5 +132,68 @@ def test_bad_sizes_are_refused_by_name(arguments, error, message):
 def test_a_value_for_each_dimension():
     assert per_dimension("strides", 2, 3) == per_dimension("strides", [2, 2, 2], 3) == (2, 2, 2)
     assert per_dimension("strides", np.int64(2), 1) == (2,)
-    with pytest.raises(TypeError, match="strides: got 'a', expected an integer"):
+    with pytest.raises(TypeError, match="strides: got 'ab', expected an integer"):
         per_dimension("strides", "ab", 2)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.uint32])
+@pytest.mark.parametrize("padding", [0, [(1, 2)], "SAME", "CAUSAL", "VALID"])
+def test_output_lengths_of_every_integer_dtype_are_those_of_int32(dtype, padding):
+    lengths = np.array([0, 1, 2, 100, 127])
+    got = jax.jit(lambda lengths: output_lengths(lengths, 5, 2, padding, 3))(lengths.astype(dtype))
+    assert got.dtype == np.int32
+    np.testing.assert_array_equal(got, output_lengths(lengths.astype(np.int32), 5, 2, padding, 3))
+
+
+def test_a_row_without_places_has_no_outputs_in_any_dtype():
+    for dtype in (np.int8, np.uint8):
+        assert output_lengths(np.zeros(1, dtype), 5).tolist() == [0]
+        assert output_lengths(np.zeros(1, dtype), 5, remainder="ceil").tolist() == [0]
+    for padding in (0, "SAME", "VALID"):
+        assert output_lengths(np.array([-4]), 3, 2, padding).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"lengths": [3]}, TypeError, "lengths: got list, expected an array of integers"),
+        ({"lengths": jnp.ones(2)}, TypeError, "lengths: got float32, expected integers"),
+        ({"window": ()}, ValueError, r"window: got \(\)"),
+        ({"window": 0}, ValueError, "window: got 0"),
+        ({"window": None}, TypeError, "window: got None"),
+        ({"strides": "2"}, TypeError, "strides: got '2'"),
+        ({"strides": 0}, ValueError, "strides: got 0"),
+        ({"dilation": 1.5}, TypeError, "dilation: got 1.5"),
+        ({"padding": "HALF"}, ValueError, "padding: got 'HALF', expected"),
+        ({"padding": None}, TypeError, "padding: got None"),
+        ({"padding": -1}, ValueError, "padding: got -1"),
+        ({"remainder": "x"}, ValueError, "remainder: got 'x', expected"),
+    ],
+)
+def test_settings_of_output_lengths_are_refused_by_name(options, error, message):
+    with pytest.raises(error, match=message):
+        output_lengths(**{"lengths": jnp.array([3, 5]), "window": 3, **options})
+
+
+def test_numbers_for_each_dimension_may_be_an_array_and_nothing_without_an_order():
+    assert per_dimension("strides", np.array([2, 3]), 2) == (2, 3)
+    assert per_dimension("strides", np.array(2), 2) == (2, 2)
+    assert resolve_padding(np.array([[1, 0], [2, 2]]), (8, 8), (3, 3), (1, 1), (1, 1)) == ((1, 0), (2, 2))
+    for wrong in ({2, 3}, None, (number for number in (2, 3)), 2.0):
+        with pytest.raises(TypeError, match="strides: got .*, expected an integer"):
+            per_dimension("strides", wrong, 2)
+
+
+def test_an_unknown_remainder_is_refused_with_every_padding():
+    for padding in ("SAME", "CAUSAL", 0):
+        with pytest.raises(ValueError, match="remainder: got 'x'"):
+            make_geometry((8,), (3,), 1, padding, 1, "x")
+
+
+def test_the_pool_of_a_block_is_not_told_to_change_the_padding_of_the_convolutions():
+    with pytest.raises(ValueError, match="1 of 9 pixels would be dropped: say remainder=") as error:
+        make_geometry((9,), (2,), 2, 0, name="pool")
+    assert "padding" not in str(error.value)
+    with pytest.raises(ValueError, match="pool: got 3, which spans 3 pixels") as error:
+        make_geometry((2,), (3,), 2, 0, name="pool")
+    assert "the padding larger" not in str(error.value)

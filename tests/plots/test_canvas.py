@@ -2,7 +2,9 @@
 
 import struct
 
-from dlcore.plots.canvas import new_figure, save_figures
+import pytest
+
+from dlcore.plots.canvas import label_log_axis, new_figure, save_figures
 
 
 def test_a_new_figure_has_its_size():
@@ -15,3 +17,18 @@ def test_figures_are_saved_by_name(tmp_path):
     assert paths == [tmp_path / "new" / "figures" / f"{name}.png" for name in figures]
     sizes = [struct.unpack(">2I", path.read_bytes()[16:24]) for path in paths]  # of the PNG header
     assert sizes == [(120, 120), (240, 120)]
+
+
+@pytest.mark.parametrize(
+    "ends", [(0.5, 0.52), (1.01, 1.99), (2.1, 2.9), (1.6, 3.3), (4, 9.9), (0.011, 0.9), (3, 200), (30, 4000), (1e-5, 1e3)]
+)
+def test_a_log_axis_has_at_least_two_labels(ends):
+    axes = new_figure(4, 3).subplots()
+    axes.plot([0, 1], ends)
+    axes.set_yscale("log")
+    label_log_axis(axes.yaxis)
+    axes.figure.draw_without_rendering()
+    low, high = axes.get_ylim()
+    labels = [label.get_text() for label in axes.get_yticklabels() if low <= label.get_position()[1] <= high]
+    assert len(labels) >= 2
+    assert len(set(labels)) == len(labels)

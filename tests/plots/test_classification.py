@@ -39,3 +39,33 @@ def test_a_classifier_of_images_has_four_figures(drawn):
     assert figures["confusion_matrix"].axes[0].get_title() == "4 of 5 correct (80.00%)"
     assert drawn(figures["worst_mistakes"]).get_suptitle() == "the 1 worst of 1 mistakes among 5 images"
     assert len(figures["feature_maps"].axes) == 2
+
+
+def test_the_worst_mistakes_are_drawn_in_color():
+    images = np.random.default_rng(0).random((2, 4, 4, 3))
+    figure = worst_mistakes(images, np.array([0, 0]), np.array([[0.9, 0.1], [0.2, 0.8]]), list("ab"))
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), images[1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "predictions", "error", "message"),
+    [
+        ([], [], ValueError, r"labels: got shape \(0,\)"),
+        ([[0]], [[0]], ValueError, "labels: got shape"),
+        ([0, 1], [0], ValueError, "predictions: got shape"),
+        ([0, 3], [0, 1], ValueError, "labels: got 0 to 3, expected 0 to 2"),
+        ([0, 1], [0, -1], ValueError, "predictions: got -1 to 0, expected 0 to 2"),
+        ([0.0, 1.0], [0, 1], TypeError, "labels: got float64, expected integers"),
+    ],
+)
+def test_classes_that_do_not_fit_are_refused_by_name(labels, predictions, error, message):
+    with pytest.raises(error, match=message):
+        confusion_matrix(labels, predictions, list("abc"))
+
+
+def test_images_and_probabilities_that_do_not_fit_are_refused_by_name():
+    labels, probabilities = np.array([0, 1]), np.full((2, 2), 0.5)
+    with pytest.raises(ValueError, match=r"images: got shape \(2, 4, 4\), expected \[N, H, W, C\]"):
+        worst_mistakes(np.ones((2, 4, 4)), labels, probabilities, list("ab"))
+    with pytest.raises(ValueError, match=r"probabilities: got shape \(2, 2\), expected \(2, 3\)"):
+        worst_mistakes(np.ones((2, 4, 4, 1)), labels, probabilities, list("abc"))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dlcore.plots.images import feature_maps, filters
+from dlcore.plots.canvas import new_figure
+from dlcore.plots.images import draw_image, feature_maps, filters
 
 
 def test_filters_are_drawn(drawn):
@@ -42,3 +43,42 @@ def test_maps_are_tiles_of_one_picture_on_their_own_scales():
             [0, 0, 0, gap, gap, gap, gap],
         ],
     )
+
+
+def drawn_image(image):
+    axes = new_figure(1, 1).subplots()
+    draw_image(axes, image)
+    return np.asarray(axes.images[0].get_array())
+
+
+def test_three_channels_are_drawn_in_color():
+    colors = np.random.default_rng(0).random((4, 5, 3))
+    np.testing.assert_array_equal(drawn_image(colors), colors)
+    eight_bit = (255 * colors).astype(np.uint8)
+    np.testing.assert_array_equal(drawn_image(eight_bit), eight_bit)
+    standardized = (colors - 0.5) / 0.3
+    low, high = standardized.min(), standardized.max()
+    np.testing.assert_allclose(drawn_image(standardized), (standardized - low) / (high - low))
+
+
+def test_other_numbers_of_channels_are_drawn_as_their_mean():
+    for channels in (1, 2, 4):
+        image = np.random.default_rng(0).random((4, 5, channels))
+        np.testing.assert_allclose(drawn_image(image), image.mean(axis=-1))
+
+
+def test_feature_maps_show_the_colors_of_the_input():
+    image = np.random.default_rng(0).random((4, 5, 3))
+    figure = feature_maps(image, {"block": np.ones((2, 2, 3))})
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), image)
+
+
+def test_arrays_that_do_not_fit_are_refused_by_name():
+    for image in (np.ones((4, 4)), np.ones((0, 4, 1)), None):
+        with pytest.raises(ValueError, match=r"image: got shape .*, expected \[H, W, C\]"):
+            drawn_image(image)
+    with pytest.raises(ValueError, match=r"maps\['b'\]: got shape \(2, 2\), expected"):
+        feature_maps(np.ones((4, 4, 1)), {"b": np.ones((2, 2))})
+    for kernel in (np.ones((3, 3, 1)), np.ones((3, 3, 1, 0))):
+        with pytest.raises(ValueError, match="kernel: got shape"):
+            filters(kernel)

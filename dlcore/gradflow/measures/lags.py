@@ -16,7 +16,14 @@ from jax import lax
 
 from dlcore.gradflow.measures import wide_range
 from dlcore.gradflow.measures.backward import pull_back
-from dlcore.gradflow.measures.recurrence import Recurrence, Tree, at_step, check_states, step_count
+from dlcore.gradflow.measures.recurrence import (
+    Recurrence,
+    Tree,
+    at_step,
+    check_states,
+    row_lengths,
+    step_count,
+)
 from dlcore.gradflow.measures.wide_range import WideRange
 from dlcore.ops.arrays import where_rows
 from dlcore.utils.checks import check_integer
@@ -168,9 +175,9 @@ def _by_lag(recurrence: Recurrence, states: Tree, cotangents: Tree, lags: int) -
 
 def _at_last_valid_state(recurrence: Recurrence, cotangents: Tree) -> Tree:
     """Adds the cotangents of a row's padded states to that of its last valid state, since all are the same state."""
-    lengths = recurrence.lengths
-    if lengths is None:
+    if recurrence.lengths is None:
         return cotangents
+    lengths = row_lengths(recurrence)
     times = jnp.arange(step_count(recurrence) + 1)[:, None]
     padded, last = times > lengths, times == lengths
 

@@ -20,6 +20,7 @@ from dlcore.gradflow.measures.recurrence import (
     Tree,
     at_step,
     check_recurrence,
+    row_lengths,
     step_count,
     valid_rows,
 )
@@ -84,8 +85,7 @@ def lyapunov_spectrum(
     (_, basis, total), _ = lax.scan(body, start, jnp.arange(steps))
     if every > 1:  # the steps after the last decomposition
         total = total + orthonormalize(basis)[1]
-    lengths = jnp.full(len(basis), steps) if recurrence.lengths is None else recurrence.lengths
-    counted = (lengths - warm_up)[:, None]
+    counted = (row_lengths(recurrence) - warm_up)[:, None]
     mean = jnp.where(counted > 0, total / jnp.maximum(counted, 1), jnp.nan)
     return -jnp.sort(-mean, axis=-1)
 

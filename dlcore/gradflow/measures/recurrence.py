@@ -93,6 +93,14 @@ def step_count(recurrence: Recurrence) -> int:
     return int(jax.tree.leaves(recurrence.inputs)[0].shape[0])
 
 
+def row_lengths(recurrence: Recurrence) -> jax.Array:
+    """Returns the number of valid steps of each row, ``[B]`` int32 of 0 to T. Errors are those of `check_lengths`."""
+    rows = len(jax.tree.leaves(recurrence.initial_state)[0])
+    if recurrence.lengths is None:
+        return jnp.full(rows, step_count(recurrence), jnp.int32)
+    return check_lengths(recurrence.lengths, (rows, step_count(recurrence)))
+
+
 def valid_rows(recurrence: Recurrence, t: int | jax.Array) -> jax.Array | None:
     """Returns booleans ``[B]``, True where step ``t`` is not padding; None if the recurrence has no lengths."""
     return None if recurrence.lengths is None else t < recurrence.lengths

@@ -11,7 +11,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from dlcore.gradflow.measures.recurrence import Recurrence, Tree, masked_step, step_count, trajectory
+from dlcore.gradflow.measures.recurrence import (
+    Recurrence,
+    Tree,
+    masked_step,
+    row_lengths,
+    step_count,
+    trajectory,
+)
 from dlcore.ops.arrays import at_least_float32
 
 
@@ -98,7 +105,7 @@ def align_ends(recurrence: Recurrence) -> tuple[Tree, Tree]:
     if recurrence.lengths is None:
         return states, inputs
     steps = step_count(recurrence)
-    times = jnp.maximum(jnp.arange(steps + 1)[:, None] - (steps - recurrence.lengths), 0)
+    times = jnp.maximum(jnp.arange(steps + 1)[:, None] - (steps - row_lengths(recurrence)), 0)
     return _take(states, times), _take(inputs, times[:-1])
 
 

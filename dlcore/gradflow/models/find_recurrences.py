@@ -19,7 +19,7 @@ from dlcore.layers.recurrent.carry import hidden_of, make_carry
 from dlcore.layers.recurrent.deep import DeepRecurrent
 from dlcore.layers.recurrent.noise import train_option
 from dlcore.ops.arrays import expand_to_rank
-from dlcore.ops.lengths import zero_padding
+from dlcore.ops.lengths import check_lengths, zero_padding
 
 
 class ModelRecurrence(NamedTuple):
@@ -129,7 +129,9 @@ def _model_recurrence(
     time_axis = ran.inputs.ndim - cell.num_feature_axes - 1
     batch, steps = ran.inputs.shape[:time_axis], ran.inputs.shape[time_axis]
     rows, options = math.prod(batch), train_option(cell, False)
-    lengths = None if ran.lengths is None else jnp.clip(ran.lengths.reshape(rows), 0, steps)
+    lengths = ran.lengths
+    if lengths is not None:
+        lengths = check_lengths(lengths, (*batch, steps), len(batch)).reshape(rows)
     carry = ran.initial_carry
     if carry is None:
         carry = make_carry(cell, (*batch, *ran.inputs.shape[time_axis + 1 :]))

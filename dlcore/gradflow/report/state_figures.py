@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlcore.gradflow.report.drawing import LOST_DIRECTION, PALETTE, draw_line, finish_axes, palette_color
-from dlcore.plots.canvas import new_figure
+from dlcore.plots.canvas import label_log_axis, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,8 +90,6 @@ def _draw_saturation(axes: "Axes", statistics: Mapping[str, Any]) -> None:
 
 def _draw_half_lives(axes: "Axes", gate_half_lives: np.ndarray, keeping: str, half_life: float) -> None:
     """Each unit's half-life by its gate alone, beside the true one."""
-    from matplotlib.ticker import LogLocator
-
     known = np.isfinite(gate_half_lives) & (gate_half_lives > 0)
     label = f"by each {keeping} gate alone"
     axes.plot(gate_half_lives[known], np.flatnonzero(known), ".", color=PALETTE[1], label=label)
@@ -102,9 +100,7 @@ def _draw_half_lives(axes: "Axes", gate_half_lives: np.ndarray, keeping: str, ha
         label = unknown if np.isnan(half_life) else "the gradient does not decay"
         axes.plot([], [], color=PALETTE[0], label=label)
     axes.set(xscale="log", ylim=(len(gate_half_lives) - 0.5, -0.5), xlabel="steps", title="half-life")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("")
+    label_log_axis(axes.xaxis)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)  # in a frame, as its dot would look like a unit
 

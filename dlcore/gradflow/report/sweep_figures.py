@@ -14,7 +14,7 @@ from dlcore.gradflow.report.drawing import (
     palette_color,
     to_log10,
 )
-from dlcore.plots.canvas import new_figure
+from dlcore.plots.canvas import label_log_axis, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,6 +120,7 @@ def plot_success(
     if chance is not None:
         axes.axhline(chance, color="#7a8ba3", linestyle="--", label=f"chance: {chance:g}")
     axes.set(xlabel=f"{reach} at initialization / T", ylabel=name, xscale="log")
+    label_log_axis(axes.xaxis)
     axes.set_title("Does the gradient reach as far as the task?")
     finish_axes(axes)
     return figure

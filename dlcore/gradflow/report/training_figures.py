@@ -16,7 +16,7 @@ from dlcore.gradflow.report.drawing import (
     palette_color,
     to_log10,
 )
-from dlcore.plots.canvas import new_figure
+from dlcore.plots.canvas import label_log_axis, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,6 +57,7 @@ def plot_clipping(
     ):
         _draw_strokes(axes, steps[marked], height, marker, color, label)
     axes.set(xlabel="training step", ylabel="global norm", yscale="log", title="gradient clipping")
+    label_log_axis(axes.yaxis)
     finish_axes(axes)
     return figure
 

@@ -1,5 +1,6 @@
 """The convolutional layer, over sequences, images or volumes (lecture: convolutional layers)."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -8,9 +9,9 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
 from dlcore.ops import convolution, sizes
-from dlcore.ops.arrays import check_floats
+from dlcore.ops.arrays import check_array, check_dtypes, check_floats
 from dlcore.ops.lengths import check_lengths, zero_padding
-from dlcore.utils.checks import check_integer
+from dlcore.utils.checks import check_bool, check_callable, check_choice, check_integer
 
 
 class Conv(nn.Module):
@@ -27,12 +28,18 @@ class Conv(nn.Module):
         dilation: as in `ops.convolution.correlate_channels`.
         groups: as in `ops.convolution.correlate_channels`.
         remainder: as in `ops.convolution.correlate_channels`.
+        method: ``"direct"``, or ``"fft"`` for long kernels, as in `ops.convolution.correlate_channels`. With ``"fft"`` an
+            output depends on the whole row, its future included.
         flip: True flips the filters, so that the layer computes the lecture's true convolution.
         use_bias: True if each filter adds a bias.
         kernel_init: initializer of the filters.
         bias_init: initializer of the biases.
         dtype: dtype of the computation; None promotes inputs and parameters, as in flax.
         param_dtype: dtype of the parameters.
+
+    Raises:
+        ValueError: a setting is too small or unknown.
+        TypeError: a setting has another type.
 
     >>> layer = Conv(features=2, kernel_size=3)
     >>> maps, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 6, 6, 1)))
@@ -47,12 +54,26 @@ class Conv(nn.Module):
     dilation: int | Sequence[int] = 1
     groups: int = 1
     remainder: sizes.Remainder = "error"
+    method: convolution.Method = "direct"
     flip: bool = False
     use_bias: bool = True
     kernel_init: Initializer = nn.initializers.lecun_normal()
     bias_init: Initializer = nn.initializers.zeros
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32
+
+    def __post_init__(self) -> None:
+        self.features = check_integer("features", self.features)
+        self.groups = check_integer("groups", self.groups)
+        window = window_of(self.kernel_size)
+        sizes.check_window(window, self.strides, self.padding, self.dilation, self.remainder)
+        check_choice("method", self.method, convolution.METHODS)
+        check_bool("flip", self.flip)
+        check_bool("use_bias", self.use_bias)
+        check_callable("kernel_init", self.kernel_init, "nn.initializers.he_normal()")
+        check_callable("bias_init", self.bias_init, "nn.initializers.zeros")
+        check_dtypes(self.dtype, self.param_dtype)
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, inputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
@@ -71,13 +92,12 @@ class Conv(nn.Module):
             ValueError: a shape, a size or a length does not fit.
             TypeError: the inputs are not real floating point numbers, or a number or the lengths are not integers.
         """
-        check_floats("inputs", inputs)
+        inputs = check_floats("inputs", inputs, rank=1, layout="[B, *spatial, channels]")
         window = window_of(self.kernel_size)
-        check_integer("features", self.features)
-        kernel_shape = (*window, inputs.shape[-1] // max(self.groups, 1), self.features)
+        kernel_shape = (*window, inputs.shape[-1] // self.groups, self.features)
         convolution.check_shapes(inputs.shape, kernel_shape, self.groups)
         if lengths is not None:
-            check_lengths(lengths, inputs.shape)
+            lengths = check_lengths(lengths, inputs.shape)
             inputs = zero_padding(inputs, lengths)
         kernel = self.param("kernel", self.kernel_init, kernel_shape, self.param_dtype)
         bias = (
@@ -92,6 +112,7 @@ class Conv(nn.Module):
             dilation=self.dilation,
             groups=self.groups,
             remainder=self.remainder,
+            method=self.method,
         )
         outputs = outputs if bias is None else outputs + bias
         return outputs if lengths is None else zero_padding(outputs, self.output_lengths(lengths))
@@ -110,18 +131,23 @@ def window_of(kernel_size: int | Sequence[int]) -> tuple[int, ...]:
         ValueError: ``kernel_size`` is empty, or an entry is below 1.
         TypeError: an entry is not an integer.
     """
-    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else 2
-    if not rank:
+    entries = sizes.entries_of(kernel_size)
+    if entries == ():
         raise ValueError(
             f"kernel_size: got {kernel_size}, expected one entry a spatial dimension, at least one"
         )
-    return sizes.per_dimension("kernel_size", kernel_size, rank)
+    return sizes.per_dimension("kernel_size", kernel_size, 2 if entries is None else len(entries))
 
 
 def flatten(maps: jax.Array) -> jax.Array:
     """The feature maps of each example as one vector: ``[B, ...]`` -> ``[B, N]`` (lecture: flatten).
 
+    Raises:
+        ValueError: the maps have no dimension.
+        TypeError: they are not an array.
+
     >>> flatten(jnp.ones((4, 2, 2, 32))).shape
     (4, 128)
     """
-    return maps.reshape(maps.shape[0], -1)
+    check_array("maps", maps, rank=1, layout="[B, ...]")
+    return jnp.asarray(maps).reshape(len(maps), math.prod(maps.shape[1:]))

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from dlcore.layers.convolution.stack import ConvBlock, ConvStack, WindowMove
-from dlcore.ops import sizes
-from dlcore.utils.checks import check_integer
+from dlcore.layers.convolution.stack import ConvBlock, ConvStack, WindowMove, check_blocks, check_shortcut
+from dlcore.ops.convolution import check_shapes
+from dlcore.ops.sizes import entries_of
+from dlcore.utils.checks import check_integer, shown
 
 
 class Row(NamedTuple):
@@ -80,15 +81,18 @@ def describe(stack: ConvStack | Sequence[ConvBlock], input_shape: Sequence[int])
         input_shape: the shape ``[*spatial, C]`` of one input, without the batch.
 
     Raises:
-        ValueError: there is no block, a window does not fit or its stride does not divide, an entry of ``input_shape``
-            is below 1, or ``input_shape`` has another rank than the stack.
-        TypeError: an entry of ``input_shape`` is not an integer.
+        ValueError: there is no block, a window does not fit or its stride does not divide, the groups or the shortcut of
+            a residual block do not fit, an entry of ``input_shape`` is below 1, or ``input_shape`` has another rank than
+            the stack.
+        TypeError: the stack is neither, or ``input_shape`` is not a sequence of integers.
 
     >>> description = describe([ConvBlock(2, 3, padding="VALID")], (6, 6, 1))  # the lecture's: 4 x 4 x 2 maps
     >>> [(row.name, row.output_size, row.weights, row.biases) for row in description.rows]
     [('0: conv 3x3', (4, 4, 2), 18, 2), ('0: max-pool 2x2', (2, 2, 2), 0, 0)]
     """
     rows: list[Row] = []
+    if entries_of(input_shape) is None:
+        raise TypeError(f"input_shape: got {shown(input_shape)}, expected the shape (*spatial, channels)")
     shape = tuple(check_integer("input_shape", size) for size in input_shape)
     view = View.of_input(len(shape) - 1)
     for index, block in enumerate(_blocks(stack)):
@@ -103,7 +107,8 @@ def receptive_field(stack: ConvStack | Sequence[ConvBlock]) -> tuple[int, ...]:
     ``r <- r + (F - 1) * dilation * j``, ``j <- j * S`` over all convolutions and pools, beginning with r = j = 1.
 
     Raises:
-        ValueError: there is no block.
+        ValueError: there is no block, or the blocks have different ranks.
+        TypeError: the stack is neither a stack nor a sequence of blocks.
 
     >>> receptive_field([ConvBlock(8, 3), ConvBlock(8, 3)])
     (10, 10)
@@ -151,10 +156,7 @@ class View(NamedTuple):
 
 
 def _blocks(stack: ConvStack | Sequence[ConvBlock]) -> Sequence[ConvBlock]:
-    blocks = stack.blocks if isinstance(stack, ConvStack) else stack
-    if not blocks:
-        raise ValueError("stack: got no block, expected at least one")
-    return blocks
+    return check_blocks("stack", stack.blocks if isinstance(stack, ConvStack) else stack)
 
 
 def _block_rows(block: ConvBlock, block_input: tuple[int, ...], view: View) -> Iterator[Row]:
@@ -168,7 +170,9 @@ def _block_rows(block: ConvBlock, block_input: tuple[int, ...], view: View) -> I
             yield row._replace(name=f"{block.pool_kind}-pool {row.name}")
             continue
         places = math.prod(shape[:-1])
-        weights = math.prod(move.window) * before[-1] // block.groups * block.features
+        kernel_shape = (*move.window, before[-1] // block.groups, block.features)
+        check_shapes((1, *before), kernel_shape, block.groups)
+        weights = math.prod(kernel_shape)
         yield row._replace(
             name=f"conv {row.name}",
             weights=weights,
@@ -179,6 +183,7 @@ def _block_rows(block: ConvBlock, block_input: tuple[int, ...], view: View) -> I
         if block.norm:
             yield row._replace(name=f"{block.norm} norm", weights=block.features, biases=block.features)
         if block.residual and index == block.convolutions - 1 and shape != block_input:
+            check_shortcut(block, block_input[:-1], shape[:-1])
             weights = block_input[-1] * block.features
             yield row._replace(name="projection", weights=weights, multiply_adds=weights * places)
 
@@ -188,9 +193,8 @@ def _output_shape(block: ConvBlock, move: WindowMove, input_shape: tuple[int, ..
         raise ValueError(
             f"input_shape: got {input_shape}, expected {len(move.window)} spatial dimensions and the channels"
         )
-    name = "kernel_size" if move.kind == "conv" else "pool"
-    geometry = sizes.make_geometry(input_shape[:-1], *move[1:], block.remainder, name=name)
-    return (*geometry.outputs, block.features if move.kind == "conv" else input_shape[-1])
+    outputs = move.geometry(input_shape[:-1], block.remainder).outputs
+    return (*outputs, block.features if move.kind == "conv" else input_shape[-1])
 
 
 def _times(numbers: Sequence[int]) -> str:

@@ -7,7 +7,9 @@ import jax
 import numpy as np
 from flax import linen as nn
 
+from dlcore.ops.arrays import check_array
 from dlcore.plots.classification import image_classifier
+from dlcore.utils.checks import check_instance, check_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,12 +29,20 @@ def class_probabilities(
 
     Returns:
         A NumPy array ``[N, classes]``.
+
+    Raises:
+        ValueError: the images are not ``[N, H, W, C]`` or there is none, or batch_size is below 1.
+        TypeError: the model is not a module, the images are not an array, or batch_size is not an integer.
     """
+    check_instance("model", model, nn.Module, "a flax module")
+    check_array("images", images, rank=4, layout="[N, H, W, C]")
+    if not len(images):
+        raise ValueError(f"images: got shape {images.shape}, expected at least one image")
 
     def of_one(image: jax.Array) -> jax.Array:
         return jax.nn.softmax(model.apply(variables, image[None], train=False)[0])
 
-    return np.asarray(jax.lax.map(of_one, images, batch_size=batch_size))
+    return np.asarray(jax.lax.map(of_one, images, batch_size=check_integer("batch_size", batch_size)))
 
 
 def block_maps(
@@ -48,9 +58,18 @@ def block_maps(
 
     Returns:
         A dict from the block's name, such as "block_0", to a NumPy array ``[H', W', K]``.
+
+    Raises:
+        ValueError: the image is not ``[H, W, C]``, or the model has no stack of this name.
+        TypeError: the model is not a module, or the image is not an array.
     """
+    check_instance("model", model, nn.Module, "a flax module")
+    check_array("image", image, rank=3, layout="[H, W, C]")
     _, sown = model.apply(variables, image[None], train=False, mutable=["intermediates"])
-    return {name: np.asarray(block["maps"][0][0]) for name, block in sown["intermediates"][stack].items()}
+    stacks = sown.get("intermediates", {})
+    if stack not in stacks:
+        raise ValueError(f"stack: got {stack!r}, expected the name of a ConvStack in the model, of {sorted(stacks)}")
+    return {name: np.asarray(block["maps"][0][0]) for name, block in stacks[stack].items()}
 
 
 def classifier_figures(
@@ -68,7 +87,14 @@ def classifier_figures(
 
     Returns:
         A dict from the figure's name to the matplotlib figure.
+
+    Raises:
+        ValueError: the test data lack a field, or the model has no `ConvStack` of this name; or as in
+            `class_probabilities`.
+        TypeError: as in `class_probabilities`.
     """
+    if missing := {"inputs", "labels"} - set(test):
+        raise ValueError(f"test: got {sorted(test)}, expected inputs and labels; {', '.join(sorted(missing))} missing")
     variables = {"params": params, **model_state}
     probabilities = class_probabilities(model, variables, test["inputs"])
     maps = block_maps(model, variables, test["inputs"][0])

@@ -3,17 +3,17 @@
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 from flax import linen as nn
 
 from dlcore.layers.convolution.conv import Conv, window_of
 from dlcore.layers.normalization import Norm, check_norm, normalize
-from dlcore.layers.recurrent.noise import check_rate
 from dlcore.ops import pooling, sizes
-from dlcore.ops.lengths import zero_padding
-from dlcore.utils.checks import check_integer
+from dlcore.ops.arrays import check_floats
+from dlcore.ops.lengths import check_lengths, zero_padding
+from dlcore.utils.checks import check_bool, check_choice, check_instance, check_integer, check_number, shown
 
 POOLS = {"max": pooling.max_pool, "average": pooling.avg_pool}
 
@@ -34,6 +34,11 @@ class WindowMove(NamedTuple):
     strides: tuple[int, ...]
     padding: sizes.Padding
     dilation: tuple[int, ...]
+
+    def geometry(self, places: Sequence[int], remainder: sizes.Remainder) -> sizes.Geometry:
+        """The checked geometry over maps of this size. Errors are those of `ops.sizes.make_geometry`."""
+        name = "kernel_size" if self.kind == "conv" else "pool"
+        return sizes.make_geometry(places, *self[1:], remainder, name=name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +65,7 @@ class ConvBlock:
 
     Raises:
         ValueError: a setting is out of its bounds or unknown.
-        TypeError: a number is not an integer.
+        TypeError: a setting has another type.
     """
 
     features: int
@@ -80,12 +85,15 @@ class ConvBlock:
 
     def __post_init__(self) -> None:
         for name in ("features", "groups", "convolutions"):
-            check_integer(name, getattr(self, name))
-        check_rate("dropout", self.dropout)
+            object.__setattr__(self, name, check_integer(name, getattr(self, name)))
+        object.__setattr__(self, "dropout", check_number("dropout", self.dropout, "[0, 1)"))
         check_norm(self.norm)
-        if self.pool_kind not in POOLS:
-            raise ValueError(f'pool_kind: got {self.pool_kind!r}, expected "max" or "average"')
-        tuple(self.window_moves())  # raises if a setting does not fit
+        check_bool("residual", self.residual)
+        check_choice("pool_kind", self.pool_kind, tuple(POOLS))
+        if self.pool is None and self.pool_strides is not None:
+            raise ValueError(f"pool_strides: got {shown(self.pool_strides)}, expected None, as pool is None")
+        for move in self.window_moves():
+            sizes.check_window(*move[1:], self.remainder)
 
     def window_moves(self) -> Iterator[WindowMove]:
         """Iterates over the block's convolutions and its pool, in order, without the shortcut of a residual block."""
@@ -113,6 +121,10 @@ class ConvStack(nn.Module):
     Attributes:
         blocks: the blocks in order.
 
+    Raises:
+        ValueError: there is no block.
+        TypeError: the blocks are not a sequence of `ConvBlock`.
+
     >>> stack = ConvStack([ConvBlock(16), ConvBlock(32, norm="batch", dropout=0.2)])
     >>> maps, _ = jax.eval_shape(stack.init_with_output, jax.random.key(0), jax.numpy.ones((4, 8, 8, 1)))
     >>> maps.shape
@@ -120,6 +132,10 @@ class ConvStack(nn.Module):
     """
 
     blocks: Sequence[ConvBlock]
+
+    def __post_init__(self) -> None:
+        check_blocks("blocks", self.blocks)
+        super().__post_init__()
 
     @nn.compact
     def __call__(
@@ -139,11 +155,13 @@ class ConvStack(nn.Module):
             ``[B, *outputs, K]``, where K is the number of features of the last block.
 
         Raises:
-            ValueError: there is no block, or a shape, a size or a length does not fit.
-            TypeError: the inputs are not real floating point numbers, or the lengths are not integers.
+            ValueError: a shape, a size or a length does not fit.
+            TypeError: the inputs are not real floating point numbers, the lengths are not integers, or ``train`` is not
+                a boolean.
         """
-        if not self.blocks:
-            raise ValueError("blocks: got none, expected at least one ConvBlock")
+        check_bool("train", train)
+        inputs = check_floats("inputs", inputs, rank=3, layout="[B, *spatial, channels]")
+        lengths = None if lengths is None else check_lengths(lengths, inputs.shape)
         for index, block in enumerate(self.blocks):
             inputs = _Block(block, name=f"block_{index}")(inputs, lengths, train=train)
             lengths = None if lengths is None else block.output_lengths(lengths)
@@ -152,6 +170,24 @@ class ConvStack(nn.Module):
     def output_lengths(self, lengths: jax.Array) -> jax.Array:
         """The number of valid outputs of each row, ``[B]``, for its number of valid inputs, ``lengths [B]``."""
         return functools.reduce(lambda lengths, block: block.output_lengths(lengths), self.blocks, lengths)
+
+
+def check_blocks(name: str, blocks: Any) -> Sequence[ConvBlock]:
+    """Checks that the blocks of a stack are a sequence of at least one `ConvBlock`, and returns it.
+
+    Raises:
+        ValueError: there is no block, or the blocks have different numbers of dimensions.
+        TypeError: it is another object, or holds one; ``name`` is what the message calls the blocks.
+    """
+    check_instance(name, blocks, Sequence, "a list of ConvBlocks")
+    if not blocks:
+        raise ValueError(f"{name}: got none, expected at least one ConvBlock")
+    for index, block in enumerate(blocks):
+        check_instance(f"{name}[{index}]", block, ConvBlock, "a ConvBlock")
+        rank, first = len(window_of(block.kernel_size)), len(window_of(blocks[0].kernel_size))
+        if rank != first:
+            raise ValueError(f"{name}[{index}]: got a block of {rank} dimensions, expected {first} as in the first")
+    return blocks
 
 
 def temporal_blocks(
@@ -168,6 +204,10 @@ def temporal_blocks(
         kernel_size: F, in time steps.
         dropout: the share of activations that training sets to 0, in [0, 1).
 
+    Raises:
+        ValueError: a number is too small or, for dropout, too large.
+        TypeError: a number is not an integer or, for dropout, not a number.
+
     >>> [block.dilation for block in temporal_blocks(features=8, levels=3)]
     [1, 2, 4]
     """
@@ -182,7 +222,7 @@ def temporal_blocks(
             pool=None,
             dropout=dropout,
         )
-        for level in range(levels)
+        for level in range(check_integer("levels", levels))
     ]
 
 
@@ -196,6 +236,7 @@ class _Block(nn.Module):
         block, maps, map_lengths = self.block, inputs, lengths
         for index, move in enumerate(block.window_moves()):
             if move.kind == "pool":
+                move.geometry(maps.shape[1:-1], block.remainder)  # its errors name the block's settings
                 pool = POOLS[block.pool_kind]
                 maps = pool(maps, move.window, move.strides, remainder=block.remainder, lengths=map_lengths)
                 continue
@@ -231,14 +272,28 @@ class _Block(nn.Module):
         """The block's input in the shape of its output."""
         if inputs.shape == output_shape:
             return inputs if lengths is None else zero_padding(inputs, lengths)
+        check_shortcut(self.block, inputs.shape[1:-1], output_shape[1:-1])
         window, strides = (1,) * (len(output_shape) - 2), self.block.strides
         project = Conv(
             output_shape[-1], window, strides, remainder="floor", use_bias=False, name="projection"
         )
-        outputs = project(inputs, lengths)
-        if outputs.shape != output_shape:
-            raise ValueError(
-                f"padding: got {self.block.padding!r} in a residual block, which changes {inputs.shape[1:-1]} "
-                f'places to {output_shape[1:-1]}, expected "SAME" or "CAUSAL", so that input and output can be added'
-            )
-        return outputs
+        return project(inputs, lengths)
+
+
+def check_shortcut(block: ConvBlock, places: Sequence[int], outputs: Sequence[int]) -> None:
+    """Checks that the convolutions of a residual block give the number of places that its shortcut has.
+
+    Args:
+        block: the block.
+        places: the size of the block's input, without batch and channels.
+        outputs: the size after its convolutions.
+
+    Raises:
+        ValueError: they give another number than one for each stride.
+    """
+    strides = sizes.per_dimension("strides", block.strides, len(places))
+    if tuple(-(-size // stride) for size, stride in zip(places, strides, strict=True)) != tuple(outputs):
+        raise ValueError(
+            f"padding: got {block.padding!r} in a residual block, which changes {tuple(places)} places to "
+            f'{tuple(outputs)}, expected "SAME" or "CAUSAL", so that input and output can be added'
+        )

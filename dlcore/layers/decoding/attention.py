@@ -13,7 +13,7 @@ from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 from flax.typing import Dtype, Initializer
 
-from dlcore.ops.arrays import check_floats
+from dlcore.ops.arrays import at_least_float32, check_floats
 from dlcore.ops.lengths import check_lengths, valid_steps, zero_padding
 from dlcore.utils.checks import check_integer
 
@@ -47,7 +47,7 @@ def attend(
     ([[2.0]], [[0.5, 0.5, 0.0]])
     """
     check_floats("scores", scores)
-    check_memory(memory, lengths)
+    lengths = check_memory(memory, lengths)
     if scores.shape != memory.shape[:-1]:
         raise ValueError(
             f"scores: got shape {scores.shape} for a memory of shape {memory.shape}, expected {memory.shape[:-1]}"
@@ -59,13 +59,14 @@ def attend(
 def masked_softmax(scores: jax.Array, lengths: jax.Array | None) -> jax.Array:
     """The softmax of scores ``[*batch, S]`` over the valid steps of each row, of the same shape; 0 in padding.
 
-    ``lengths [*batch]``, or None if all steps are valid, are not checked.
+    It is computed in float32 at least and has the dtype of the scores. ``lengths [*batch]``, or None if all steps are valid, are not checked.
     """
+    wide = at_least_float32(scores)
     if lengths is None:
-        return jax.nn.softmax(scores)
+        return jax.nn.softmax(wide).astype(scores.dtype)
     valid = valid_steps(lengths, scores.shape[-1])
     # With -inf in place of the least number, a row of length 0 would compute NaN before it becomes 0.
-    weights = jax.nn.softmax(jnp.where(valid, scores, jnp.finfo(scores.dtype).min))
+    weights = jax.nn.softmax(jnp.where(valid, wide, jnp.finfo(wide.dtype).min)).astype(scores.dtype)
     return jnp.where(valid, weights, jnp.zeros((), weights.dtype))
 
 
@@ -74,13 +75,16 @@ def weighted_mean(weights: jax.Array, memory: jax.Array) -> jax.Array:
     return jnp.einsum("...s,...sm->...m", weights, memory)
 
 
-def check_memory(memory: jax.Array, lengths: jax.Array | None, name: str = "lengths") -> None:
+def check_memory(memory: jax.Array, lengths: jax.Array | None, name: str = "lengths") -> jax.Array | None:
     """Checks a memory ``[*batch, S, M]`` and its lengths.
 
     Args:
         memory: real floating point numbers.
         lengths: ``[*batch]`` integers, or None.
         name: what error messages call the lengths.
+
+    Returns:
+        The lengths as `check_lengths` returns them, or None.
 
     Raises:
         ValueError: the memory has fewer than 2 dimensions, or the lengths do not fit it.
@@ -89,8 +93,7 @@ def check_memory(memory: jax.Array, lengths: jax.Array | None, name: str = "leng
     check_floats("memory", memory)
     if memory.ndim < 2:
         raise ValueError(f"memory: got shape {memory.shape}, expected [*batch, S, features]")
-    if lengths is not None:
-        check_lengths(lengths, memory.shape, memory.ndim - 2, name)
+    return None if lengths is None else check_lengths(lengths, memory.shape, memory.ndim - 2, name)
 
 
 class Attention(nn.Module):

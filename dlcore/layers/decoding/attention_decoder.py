@@ -126,10 +126,9 @@ class AttentionDecoder(nn.Module):
         if inputs.ndim < 2:
             raise ValueError(f"inputs: got shape {inputs.shape}, expected [*batch, T, features]")
         batch = inputs.shape[:-2]
-        if lengths is not None:
-            check_lengths(lengths, inputs.shape, len(batch))
+        lengths = None if lengths is None else check_lengths(lengths, inputs.shape, len(batch))
         carry = self._checked_carry("initial_carry", initial_carry, inputs.shape)
-        self._check_memory(memory, memory_lengths, batch)
+        memory_lengths = self._check_memory(memory, memory_lengths, batch)
 
         def flat(array: jax.Array) -> jax.Array:
             return array.reshape(math.prod(batch), *array.shape[len(batch) :])
@@ -161,7 +160,7 @@ class AttentionDecoder(nn.Module):
         XLA moves that computation before the loop.
         """
         check_floats("inputs", inputs)
-        self._check_memory(memory, memory_lengths, inputs.shape[:-1])
+        memory_lengths = self._check_memory(memory, memory_lengths, inputs.shape[:-1])
         carry = self._checked_carry("carry", carry, memory.shape)
         step = self._make_step(memory, memory_lengths, inputs.shape, train)
         carry, (outputs, weights) = step(carry, inputs, 0)
@@ -203,12 +202,15 @@ class AttentionDecoder(nn.Module):
         return carry
 
     @nn.nowrap
-    def _check_memory(self, memory: jax.Array, lengths: jax.Array | None, batch: tuple[int, ...]) -> None:
-        check_memory(memory, lengths, "memory_lengths")
+    def _check_memory(
+        self, memory: jax.Array, lengths: jax.Array | None, batch: tuple[int, ...]
+    ) -> jax.Array | None:
+        lengths = check_memory(memory, lengths, "memory_lengths")
         if memory.shape[:-2] != batch:
             raise ValueError(
                 f"memory: got shape {memory.shape}, expected the inputs' batch {batch} and [S, features]"
             )
+        return lengths
 
     @nn.compact
     def _make_step(

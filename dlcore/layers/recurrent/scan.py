@@ -49,8 +49,7 @@ class CellLayer(nn.Module):
             raise ValueError(f"inputs: got shape {inputs.shape}, expected [*batch, T, {spatial}features]")
         batch = inputs.shape[:rank]
         if lengths is not None:
-            check_lengths(lengths, inputs.shape, rank)
-            lengths = lengths.reshape(math.prod(batch))
+            lengths = check_lengths(lengths, inputs.shape, rank).reshape(math.prod(batch))
         shape = step_shape(cell, inputs.shape)
         if initial_carry is None:
             initial_carry = make_carry(cell, shape)

@@ -174,6 +174,15 @@ def test_a_shorter_row_has_the_exponents_of_its_valid_steps():
     assert np.isnan(padded[2:]).all()
 
 
+def test_lengths_of_a_narrow_dtype_do_not_wrap_below_the_warm_up():
+    system = recurrence("tanh", steps=30)
+    measure = jax.jit(lambda lengths: largest_exponent(system._replace(lengths=lengths), warm_up=12))
+    lengths = np.array([30, 14, 5, 0])
+    narrow, wide = measure(lengths.astype(np.uint8)), measure(lengths)
+    np.testing.assert_array_equal(narrow, wide)
+    assert np.isnan(narrow[2:]).all()
+
+
 def test_a_lost_direction_is_minus_infinity_and_an_overflow_is_nan():
     system = systems.linear(np.diag([2.0, 0.0]).astype(np.float32), 200)
     system = system._replace(initial_state=jnp.array([[0.0, 0.0], [1.0, 1.0]]), inputs=jnp.zeros((200, 2, 0)))

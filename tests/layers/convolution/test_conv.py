@@ -48,16 +48,64 @@ def test_conv_computes_in_its_dtype_and_keeps_float32_parameters():
     [
         (dl.Conv(4, 3), (2, 6, 1), "inputs: got shape"),
         (dl.Conv(4, (3,)), (2, 6, 6, 1), "inputs: got shape"),
+        (dl.Conv(4, 3), (), "inputs: got shape"),
+        (dl.Conv(4, 3), (2, 6, 6, 0), "inputs: got shape .* expected at least one channel"),
         (dl.Conv(4, 7), (2, 6, 6, 1), "kernel_size: got 7"),
-        (dl.Conv(4, 0), (2, 6, 6, 1), "kernel_size: got"),
-        (dl.Conv(0, 3), (2, 6, 6, 1), "features: got 0"),
         (dl.Conv(4, 3, strides=2), (2, 6, 6, 1), r"= 2\.5, expected a whole number"),
         (dl.Conv(4, 3, groups=3), (2, 6, 6, 2), "groups: got 3"),
     ],
 )
-def test_settings_and_shapes_that_do_not_fit_are_refused(layer, shape, message):
+def test_shapes_that_do_not_fit_are_refused(layer, shape, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(layer.init, KEY, jnp.ones(shape))
+
+
+@pytest.mark.parametrize(
+    ("setting", "values", "error"),
+    [
+        ("features", (0, -1), ValueError),
+        ("features", (None, "4", 4.0, True, [4]), TypeError),
+        ("kernel_size", (0, (), (3, 0)), ValueError),
+        ("kernel_size", (None, "3", 3.0, {3}), TypeError),
+        ("strides", (0, (1, 1, 1)), ValueError),
+        ("strides", (None, "1"), TypeError),
+        ("padding", (-1, "HALF", "CAUSAL", (1, 1, 1)), ValueError),
+        ("padding", (None, 0.5), TypeError),
+        ("dilation", (0,), ValueError),
+        ("dilation", (None,), TypeError),
+        ("groups", (0,), ValueError),
+        ("groups", (None, "1"), TypeError),
+        ("remainder", ("x", None), ValueError),
+        ("method", ("auto", "FFT", None), ValueError),
+        ("flip", ("no", 1, None), TypeError),
+        ("use_bias", ("no", None), TypeError),
+        ("kernel_init", ("x", None), TypeError),
+        ("bias_init", ("x", None, 0), TypeError),
+        ("dtype", (jnp.int32, "bogus", 0.5), TypeError),
+        ("param_dtype", (jnp.int32, None, "bogus", jnp.complex64), TypeError),
+    ],
+)
+def test_settings_are_refused_by_name_before_the_layer_is_made(setting, values, error):
+    for value in values:
+        with pytest.raises(error, match=f"{setting}: got "):
+            dl.Conv(**{"features": 4, "kernel_size": 3, setting: value})
+
+
+def test_an_integer_of_any_library_is_a_number_of_features():
+    for features in (np.int64(4), jnp.int32(4)):
+        layer = dl.Conv(features, 3)
+        assert type(layer.features) is int
+        assert jax.eval_shape(layer.init, KEY, jnp.ones((1, 6, 6, 1)))["params"]["kernel"].shape == (3, 3, 1, 4)
+
+
+def test_a_long_kernel_may_be_asked_to_go_through_the_transform():
+    inputs = jax.random.normal(KEY, (2, 60, 3))
+    outputs = [
+        dl.Conv(4, (31,), padding="CAUSAL", method=method).init_with_output(KEY, inputs)[0]
+        for method in ("direct", "fft")
+    ]
+    np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-5)
+    assert not np.array_equal(*outputs)
 
 
 def test_flip_is_true_convolution():
@@ -102,6 +150,26 @@ def test_each_row_of_a_padded_batch_has_the_outputs_it_has_alone():
 def test_flatten_makes_one_vector_an_example():
     maps = np.arange(24).reshape(2, 2, 3, 2)
     np.testing.assert_array_equal(dl.flatten(maps), maps.reshape(2, 12))
+
+
+def test_flatten_takes_empty_maps_and_refuses_what_has_no_rows():
+    assert dl.flatten(jnp.ones((0, 2, 3))).shape == (0, 6)
+    assert dl.flatten(jnp.ones((2, 0, 3))).shape == (2, 0)
+    assert dl.flatten(jnp.ones(2)).shape == (2, 1)
+    with pytest.raises(ValueError, match=r"maps: got shape \(\), expected \[B, ...\]"):
+        dl.flatten(jnp.ones(()))
+    for wrong in ([[1.0]], None, "text"):
+        with pytest.raises(TypeError, match="maps: got .*, expected an array"):
+            dl.flatten(wrong)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.uint32])
+def test_lengths_of_every_integer_dtype_give_the_outputs_of_int32(dtype):
+    layer, lengths = dl.Conv(2, (5,), 3, padding=2, remainder="floor"), np.array([0, 1, 100, 120], np.int32)
+    inputs = np.random.default_rng(0).normal(size=(4, 120, 1)).astype(np.float32)
+    variables = layer.init(KEY, inputs)
+    run = jax.jit(lambda lengths: layer.apply(variables, inputs, lengths))
+    np.testing.assert_array_equal(run(lengths.astype(dtype)), run(lengths))
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ def random_stack(seed):
             convolutions=int(random.integers(1, 3)),
             norm=(None, "batch", "layer")[random.integers(3)],
             residual=bool(random.integers(2)),
-            pool=(None, 2, pick(1, 4))[random.integers(3)],
-            pool_strides=(None, 1)[random.integers(2)],
+            pool=(pool := (None, 2, pick(1, 4))[random.integers(3)]),
+            pool_strides=(None, 1)[random.integers(2)] if pool else None,
             pool_kind=("max", "average")[random.integers(2)],
             remainder="floor",
         )
@@ -95,9 +95,37 @@ def test_the_table_shows_every_layer_and_the_totals():
 
 
 def test_stacks_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="stack: got no block"):
+    with pytest.raises(ValueError, match="stack: got none, expected at least one ConvBlock"):
         dl.describe([], (6, 6, 1))
     with pytest.raises(ValueError, match=r"input_shape: got .* expected 2 spatial dimensions"):
         dl.describe([dl.ConvBlock(2)], (6, 1))
     with pytest.raises(ValueError, match="pool: got 2, which spans 2 pixels"):
         dl.describe([dl.ConvBlock(2)] * 4, (8, 8, 1))
+
+
+@pytest.mark.parametrize(
+    ("block", "input_shape", "message"),
+    [
+        ({"padding": "VALID", "residual": True}, (8, 8, 1), "padding: got 'VALID' in a residual block"),
+        ({"groups": 3, "features": 3}, (8, 8, 2), "groups: got 3 for 2 input channels"),
+        ({"groups": 2, "features": 3}, (8, 8, 2), "groups: got 2"),
+        ({}, (9, 9, 1), "the last 1 of 9 pixels would be dropped"),
+        ({}, (), r"input_shape: got \(\), expected 2 spatial dimensions"),
+        ({}, (8, 8, 0), "input_shape: got 0"),
+    ],
+)
+def test_what_a_stack_refuses_its_description_refuses(block, input_shape, message):
+    with pytest.raises(ValueError, match=message):
+        dl.describe([dl.ConvBlock(**{"features": 4, **block})], input_shape)
+
+
+def test_what_is_no_stack_and_no_shape_is_refused_by_name():
+    for function in (lambda stack: dl.describe(stack, (8, 8, 1)), dl.receptive_field):
+        for wrong, message in ((None, "stack: got None"), ([4], r"stack\[0\]: got 4"), ("text", r"stack\[0\]: got 't'")):
+            with pytest.raises(TypeError, match=message):
+                function(wrong)
+    for wrong in (None, 8, "8", (8, 8, "1"), (8.0, 8, 1)):
+        with pytest.raises(TypeError, match="input_shape: got"):
+            dl.parameter_count([dl.ConvBlock(4)], wrong)
+    with pytest.raises(ValueError, match=r"stack\[1\]: got a block of 1 dimensions"):
+        dl.receptive_field([dl.ConvBlock(4), dl.ConvBlock(4, (3,))])
