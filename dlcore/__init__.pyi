@@ -7,6 +7,8 @@ from .cli.sweep_app import SweepConfig as SweepConfig
 from .cli.sweep_app import run_sweep as run_sweep
 from .config.durations import Duration as Duration
 from .config.settings import setting as setting
+from .layers.convolution.block import ConvBlock as ConvBlock
+from .layers.convolution.block import temporal_blocks as temporal_blocks
 from .layers.convolution.conv import Conv as Conv
 from .layers.convolution.conv import flatten as flatten
 from .layers.convolution.description import describe as describe
@@ -15,9 +17,7 @@ from .layers.convolution.description import receptive_field as receptive_field
 from .layers.convolution.inspect import block_maps as block_maps
 from .layers.convolution.inspect import class_probabilities as class_probabilities
 from .layers.convolution.inspect import classifier_figures as classifier_figures
-from .layers.convolution.stack import ConvBlock as ConvBlock
 from .layers.convolution.stack import ConvStack as ConvStack
-from .layers.convolution.stack import temporal_blocks as temporal_blocks
 from .layers.decoding.attention import BahdanauAttention as BahdanauAttention
 from .layers.decoding.attention import LuongAttention as LuongAttention
 from .layers.decoding.attention import attend as attend

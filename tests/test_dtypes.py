@@ -34,7 +34,8 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, lengths=None):
-        decoder = dl.AttentionDecoder(dl.GRUCell(4), dl.BahdanauAttention(4))
+        like = {"param_dtype": inputs.dtype}
+        decoder = dl.AttentionDecoder(dl.GRUCell(4, **like), dl.BahdanauAttention(4, **like), **like)
         return decoder(inputs, inputs, lengths, lengths)[1]
 
 
@@ -75,7 +76,9 @@ def call_of(name):
     )
 
 
-@pytest.mark.parametrize("name", [*FUNCTIONS, *(pytest.param(name, marks=pytest.mark.slow) for name in LAYERS)])
+@pytest.mark.parametrize(
+    "name", [*FUNCTIONS, *(pytest.param(name, marks=pytest.mark.slow) for name in LAYERS)]
+)
 def test_lengths_of_every_integer_dtype_count_as_those_of_int32(name):
     run = jax.jit(call_of(name))
     expected = run(INPUTS, LENGTHS)
@@ -84,7 +87,11 @@ def test_lengths_of_every_integer_dtype_count_as_those_of_int32(name):
 
 
 VALUES = {
-    **{name: function for name, function in FUNCTIONS.items() if name not in ("valid_steps", "output_lengths")},
+    **{
+        name: function
+        for name, function in FUNCTIONS.items()
+        if name not in ("valid_steps", "output_lengths")
+    },
     "channel_pool": lambda inputs, lengths: dl.channel_pool(inputs, 3, "average"),
     "convolve": lambda inputs, lengths: dl.convolve(inputs[3, :, 0], inputs[2, :70, 0]),
     "convolve by FFT": lambda inputs, lengths: dl.convolve(inputs[3, :, 0], inputs[2, :70, 0], method="fft"),
@@ -106,3 +113,30 @@ def test_half_precision_is_as_exact_as_its_last_digit(name, dtype):
         assert values.dtype == dtype
         error = np.abs(np.asarray(values, np.float64) - np.asarray(expected)).max()
         assert error <= roundings * float(jnp.finfo(dtype).eps) * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("features", [1, 2])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda dtype: dl.Conv(3, (1,), dtype=dtype),
+        lambda dtype: dl.Recurrent(dl.GRUCell(3, dtype=dtype)),
+        pytest.param(lambda dtype: dl.Recurrent(dl.LSTMCell(3, dtype=dtype)), marks=pytest.mark.slow),
+    ],
+)
+def test_the_gradients_of_parameters_are_summed_in_float32(make, features):
+    """In recurrent layers a sum of 4,000 float16 gradients of a bias was off by 3 to 6 %."""
+    inputs = np.random.default_rng(0).uniform(size=(40, 100, features)).astype(np.float32)
+    variables = make(None).init(KEY, inputs)
+
+    @jax.jit
+    def gradients():
+        def loss(variables, dtype):
+            outputs = jax.tree.leaves(make(dtype).apply(variables, inputs))[-1]
+            return (outputs.astype(jnp.float32) * jnp.arange(3)).mean() * 100
+
+        return [jax.grad(loss)(variables, dtype) for dtype in (jnp.float16, None)]
+
+    for half, exact in zip(*map(jax.tree.leaves, gradients()), strict=True):
+        error = np.abs(np.asarray(half, np.float64) - exact).max()
+        assert error < 3 * float(jnp.finfo(jnp.float16).eps) * np.abs(exact).max()

@@ -55,6 +55,8 @@ class TimeDistributed(nn.Module):
         outputs = self.module(inputs.reshape(batch * steps, *features), **options)
         check_array("module's output", outputs, rank=1, layout="[B * T, ...]")
         if len(outputs) != batch * steps:
-            raise ValueError(f"module's output: got shape {outputs.shape}, expected {batch * steps} rows, B * T")
+            raise ValueError(
+                f"module's output: got shape {outputs.shape}, expected {batch * steps} rows, B * T"
+            )
         outputs = outputs.reshape(batch, steps, *outputs.shape[1:])
         return outputs if lengths is None else zero_padding(outputs, lengths)

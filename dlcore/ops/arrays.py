@@ -76,7 +76,9 @@ def check_integers(name: str, values: Any, rank: int = 0, layout: str = "") -> j
         raise TypeError(f"{name}: got {values.dtype}, expected integers; {name}.astype(int32)")
     least, largest = int(jnp.iinfo(values.dtype).min), int(jnp.iinfo(values.dtype).max)
     if largest > INT32.max:
-        library: Any = jnp if isinstance(values, jax.Array) else np  # JAX would cut 64 bits before it compares
+        library: Any = (
+            jnp if isinstance(values, jax.Array) else np
+        )  # JAX would cut 64 bits before it compares
         values = library.clip(values, max(least, INT32.min), INT32.max)
     return jnp.asarray(values, jnp.int32)
 
@@ -93,7 +95,9 @@ def check_dtypes(dtype: DTypeLike | None, param_dtype: DTypeLike) -> None:
         except (TypeError, ValueError):
             known = False
         if not known:
-            raise TypeError(f"{name}: got {shown(value)}, expected a dtype of floating point numbers, as jnp.float32")
+            raise TypeError(
+                f"{name}: got {shown(value)}, expected a dtype of floating point numbers, as jnp.float32"
+            )
 
 
 def at_least_float32(array: jax.Array) -> jax.Array:
@@ -105,6 +109,20 @@ def at_least_float32(array: jax.Array) -> jax.Array:
     dtype('float32')
     """
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def broadcast_weights(weights: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Weights, broadcast to a shape. Their gradient sums over the new axes in float32 at least.
+
+    >>> broadcast_weights(jnp.ones(3, jnp.bfloat16), (2, 3)).shape
+    (2, 3)
+    """
+    return jnp.broadcast_to(at_least_float32(weights), shape).astype(weights.dtype)
+
+
+def add_bias(values: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """Values ``[..., N]`` plus a bias ``[N]``, as `broadcast_weights` spreads it; the values themselves without one."""
+    return values if bias is None else values + broadcast_weights(bias, values.shape)
 
 
 def expand_to_rank(array: jax.Array, rank: int) -> jax.Array:

@@ -13,9 +13,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from dlcore.ops.arrays import check_floats
+from dlcore.ops.dimensions import Padding
 from dlcore.ops.direct_convolution import correlate_direct
 from dlcore.ops.fft_convolution import correlate_by_fft
-from dlcore.ops.sizes import Padding, Remainder, make_geometry
+from dlcore.ops.sizes import Remainder, make_geometry
 from dlcore.utils.checks import check_choice, check_integer, shown
 
 Mode: TypeAlias = Literal["full", "same", "valid"]

@@ -1,6 +1,5 @@
 """Correlation with long kernels through the Fourier transform: the same product with fewer operations."""
 
-import math
 from collections.abc import Sequence
 
 import jax

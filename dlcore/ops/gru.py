@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from dlcore.ops.arrays import add_bias
 from dlcore.ops.recurrence import Kernels, dropped, pre_activations, times_transposed
 
 GATES = ("update", "reset")
@@ -105,7 +106,7 @@ class Gru(NamedTuple):
         if self.reset == "before":
             candidate = (saved.reset * saved.before) @ candidate_kernel
         else:
-            candidate = saved.reset * _add_bias(saved.before @ candidate_kernel, weights.recurrent_bias)
+            candidate = saved.reset * add_bias(saved.before @ candidate_kernel, weights.recurrent_bias)
         fed_back = jnp.concatenate([saved.before @ gate_kernel, candidate], axis=-1)
         return pre_activations(weights._replace(recurrent_kernel=None), inputs, saved.before) + fed_back
 
@@ -136,9 +137,5 @@ class Gru(NamedTuple):
         gates, candidate = split_candidate(drive)
         fed_back, meets_reset = split_candidate(before @ weights.recurrent_kernel)
         z, r = jnp.split(jax.nn.sigmoid(gates + fed_back), 2, axis=-1)
-        meets_reset = _add_bias(meets_reset, weights.recurrent_bias)
+        meets_reset = add_bias(meets_reset, weights.recurrent_bias)
         return z, r, jnp.tanh(candidate + r * meets_reset), meets_reset
-
-
-def _add_bias(array: jax.Array, bias: jax.Array | None) -> jax.Array:
-    return array if bias is None else array + bias

@@ -52,8 +52,8 @@ def check_lengths(
     if len(wrong):
         row = tuple(map(int, wrong[0]))
         raise ValueError(
-            f"{name}: got {np.asarray(lengths)[row]} in row {row[0] if len(row) == 1 else row}, expected 0 to {steps}, the number "
-            "of steps"
+            f"{name}: got {np.asarray(lengths)[row]} in row {row[0] if len(row) == 1 else row}, expected 0 to {steps}, "
+            "the number of steps"
         )
     return counts
 

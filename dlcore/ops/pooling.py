@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlcore.ops.arrays import at_least_float32, check_floats, expand_to_rank
+from dlcore.ops.dimensions import Padding, per_dimension
 from dlcore.ops.direct_convolution import MAX_SLICES, pad, window_cells
 from dlcore.ops.lengths import check_lengths, time_mask, zero_padding
-from dlcore.ops.sizes import Geometry, Padding, Remainder, make_geometry, output_lengths, per_dimension
+from dlcore.ops.sizes import Geometry, Remainder, make_geometry, output_lengths
 from dlcore.utils.checks import check_choice, check_integer
 
 Ties: TypeAlias = Literal["first", "split"]
@@ -215,9 +216,11 @@ def count_cells(size: Any, geometry: Geometry, axis: int) -> Any:
     Returns:
         An array ``[outputs]``, or ``[B, outputs]``.
     """
-    window, stride, (before, _), dilation, outputs = (field[axis] for field in geometry)
+    window, stride, (before, _), dilation, outputs = geometry.along(axis)
     starts = np.arange(outputs) * stride - before
-    first = (-(starts // dilation)).clip(0)  # the first cell at or after the first pixel, ceil(-start / dilation)
+    first = (-(starts // dilation)).clip(
+        0
+    )  # the first cell at or after the first pixel, ceil(-start / dilation)
     end = (-((starts - size) // dilation)).clip(max=window)
     return (end - first).clip(0)
 
@@ -235,7 +238,9 @@ def _maximum(inputs: jax.Array, geometry: Geometry, ties: Ties) -> jax.Array:
     if ties == "split":  # jnp.max splits the gradient if it gets all cells at once
         return jnp.stack(window_cells(padded, geometry), axis=-1).max(-1)
     if math.prod(geometry.window) > MAX_SLICES:
-        axes = reversed(range(len(geometry.window)))  # the last dimension first: ties go to the first in reading order
+        axes = reversed(
+            range(len(geometry.window))
+        )  # the last dimension first: ties go to the first in reading order
         return functools.reduce(lambda array, axis: _maximum_along(array, geometry, axis), axes, padded)
     # The derivatives of slices and `where` are pads and `where`, which XLA fuses. The derivative of XLA's own windowed
     # reduction is SelectAndScatter, which makes the gradient of an MNIST network twice as slow on a CPU.
@@ -248,7 +253,7 @@ def _maximum_along(padded: jax.Array, geometry: Geometry, axis: int) -> jax.Arra
     Two windows of half the size, or overlapping ones, make a larger window. XLA's own windowed reduction has no
     derivative with dilation.
     """
-    window, stride, _, dilation, outputs = (field[axis] for field in geometry)
+    window, stride, _, dilation, outputs = geometry.along(axis)
     maxima, cells = padded, 1
     while cells < window:
         further = min(cells, window - cells)

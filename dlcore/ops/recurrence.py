@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from dlcore.ops.arrays import where_rows
+from dlcore.ops.arrays import add_bias, at_least_float32, where_rows
 from dlcore.ops.chunked_scan import Loop, Tree, chunked_scan
 
 
@@ -48,7 +48,7 @@ def pre_activations(weights: Kernels, inputs: jax.Array, hidden: jax.Array) -> j
     """``z = x W + h U + b``: ``[..., F], [..., H] -> [..., G * H]``, without the terms whose weights are None."""
     z = times(inputs, weights.input_kernel)
     z = z if weights.recurrent_kernel is None else z + hidden @ weights.recurrent_kernel
-    return z if weights.bias is None else z + weights.bias
+    return add_bias(z, weights.bias)
 
 
 def gate_values(
@@ -71,7 +71,12 @@ def gate_values(
 
 def times(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
     """``x W``: ``[..., F], [F, N] -> [..., N]``; elementwise if F is 1, which XLA fuses with what follows."""
-    return inputs * kernel[0] if kernel.shape[0] == 1 else inputs @ kernel
+    if kernel.shape[0] > 1:
+        return inputs @ kernel
+    product = at_least_float32(inputs) * at_least_float32(
+        kernel[0]
+    )  # so that the kernel's gradient is summed there
+    return product.astype(jnp.result_type(inputs, kernel))
 
 
 def times_transposed(hidden: jax.Array, transposed: jax.Array) -> jax.Array:

@@ -29,7 +29,9 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, names: Sequenc
     labels = _classes("labels", labels, len(names))
     predictions = _classes("predictions", predictions, len(names))
     if labels.shape != predictions.shape:
-        raise ValueError(f"predictions: got shape {predictions.shape}, expected that of the labels, {labels.shape}")
+        raise ValueError(
+            f"predictions: got shape {predictions.shape}, expected that of the labels, {labels.shape}"
+        )
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (labels, predictions), 1)
     mistakes = counts - np.diag(np.diag(counts))
@@ -56,7 +58,9 @@ def _classes(name: str, values: np.ndarray, count: int) -> np.ndarray:
     if classes.ndim != 1 or not classes.size:
         raise ValueError(f"{name}: got shape {classes.shape}, expected [N] with N at least 1")
     if classes.min() < 0 or classes.max() >= count:
-        raise ValueError(f"{name}: got {classes.min()} to {classes.max()}, expected 0 to {count - 1}, one for each name")
+        raise ValueError(
+            f"{name}: got {classes.min()} to {classes.max()}, expected 0 to {count - 1}, one for each name"
+        )
     return classes
 
 
@@ -81,7 +85,9 @@ def worst_mistakes(
     images, probabilities = np.asarray(images), np.asarray(probabilities, float)
     labels = _classes("labels", labels, len(names))
     if images.ndim != 4 or len(images) != len(labels):
-        raise ValueError(f"images: got shape {images.shape}, expected [N, H, W, C] with N = {len(labels)} as labels")
+        raise ValueError(
+            f"images: got shape {images.shape}, expected [N, H, W, C] with N = {len(labels)} as labels"
+        )
     if probabilities.shape != (len(labels), len(names)):
         raise ValueError(
             f"probabilities: got shape {probabilities.shape}, expected {(len(labels), len(names))}, [N, classes]"

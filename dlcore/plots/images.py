@@ -73,8 +73,8 @@ def filters(kernel: np.ndarray) -> "Figure":
 def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> "Figure":
     """A matplotlib figure of one image on its way through a stack of blocks.
 
-    The first panel is the input, as `draw_image` draws it. Then comes one panel for each block, which tiles its K maps. Each map is
-    scaled to its own maximum, so brightness does not compare maps.
+    The first panel is the input, as `draw_image` draws it. Then comes one panel for each block, which tiles its K maps.
+    Each map is scaled to its own maximum, so brightness does not compare maps.
 
     Args:
         image: ``[H, W, C]``.
@@ -86,7 +86,9 @@ def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> "Figure":
     image, maps = np.asarray(image), {name: np.asarray(block, float) for name, block in maps.items()}
     for name, block in maps.items():
         if block.ndim != 3 or not block.size:
-            raise ValueError(f"maps[{name!r}]: got shape {block.shape}, expected [H, W, K] with each at least 1")
+            raise ValueError(
+                f"maps[{name!r}]: got shape {block.shape}, expected [H, W, K] with each at least 1"
+            )
     figure = new_figure(3.2 * (len(maps) + 1), 3.6)
     panels = figure.subplots(1, len(maps) + 1, squeeze=False)[0]
     draw_image(panels[0], image)

@@ -28,7 +28,9 @@ def check_integer(name: str, value: Any, minimum: int = 1) -> int:
     4
     """
     try:
-        integer = operator.index(None if isinstance(value, bool | np.bool_) else value)
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        integer = operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: got {shown(value)}, expected an integer >= {minimum}") from None
     if integer < minimum:

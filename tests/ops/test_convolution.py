@@ -105,7 +105,7 @@ def test_backward_is_the_lectures():
         ((2, 5, 5, 1), (3, 3, 1, 4), {"padding": "HALF"}, "padding: got"),
         ((2, 5, 5, 1), (3, 3, 1, 4), {"padding": ((1, 1),)}, "padding: got"),
         ((2, 5, 5, 1), (3, 3, 1, 4), {"padding": "CAUSAL"}, "padding: got .CAUSAL. in 2 dimensions"),
-        ((2, 5, 5, 1), (3, 3, 1, 4), {"method": "fast"}, "method: got 'fast', expected \"direct\" or \"fft\""),
+        ((2, 5, 5, 1), (3, 3, 1, 4), {"method": "fast"}, 'method: got \'fast\', expected "direct" or "fft"'),
         ((2, 5, 5, 0), (3, 3, 0, 4), {}, r"inputs: got shape \(2, 5, 5, 0\), expected at least one channel"),
         ((), (3, 3, 1, 4), {}, r"inputs: got shape \(\)"),
         ((2, 5, 5, 1), (3, 3, 1, 4), {"remainder": "x"}, "remainder: got 'x'"),
@@ -215,7 +215,9 @@ def test_arrays_that_cannot_be_convolved_are_refused_by_name(x, kernel, mode, er
 @pytest.mark.parametrize("wrong", [[[1.0]], None, 1.0, np.ma.masked_array(np.ones((1, 5, 1)), True)])
 def test_what_is_no_array_is_refused_by_name(wrong):
     for arguments in ((wrong, jnp.ones((3, 1, 1))), (jnp.ones((1, 5, 1)), wrong)):
-        with pytest.raises(TypeError, match="(inputs|kernel): got .*, expected an array of floating point numbers"):
+        with pytest.raises(
+            TypeError, match=r"(inputs|kernel): got .*, expected an array of floating point numbers"
+        ):
             correlate_channels(*arguments)
     for groups in ("1", None, 1.0):
         with pytest.raises(TypeError, match="groups: got"):

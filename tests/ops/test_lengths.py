@@ -74,7 +74,11 @@ def test_reductions_over_time_see_valid_steps_only(reduction, features):
         (np.ma.masked_array([1, 2], [True, False]), TypeError, "lengths: got a masked array"),
         (np.array([True, False]), TypeError, "lengths: got bool, expected integers"),
         (np.int32(1), ValueError, r"lengths: got shape \(\) for inputs of shape \(2, 4, 1\)"),
-        (np.array([1, 2**32 + 1], np.uint64), ValueError, "lengths: got 4294967297 in row 1, expected 0 to 4"),
+        (
+            np.array([1, 2**32 + 1], np.uint64),
+            ValueError,
+            "lengths: got 4294967297 in row 1, expected 0 to 4",
+        ),
         (np.array([1.0, 2.0]), TypeError, "lengths: got float64, expected integers"),
         (np.array([1, 2, 3]), ValueError, r"lengths: got shape \(3,\) for inputs of shape \(2, 4, 1\)"),
         (np.array([[1], [2]]), ValueError, "lengths: got shape"),
@@ -99,7 +103,9 @@ def test_traced_lengths_are_checked_by_type_and_shape():
         jax.eval_shape(check, jnp.array([1.0, 2.0]))
 
 
-@pytest.mark.parametrize("dtype", ["int4", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize(
+    "dtype", ["int4", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+)
 def test_checked_lengths_are_int32(dtype):
     for lengths in (np.array([0, 4], jnp.dtype(dtype)), jnp.asarray(np.array([0, 4], jnp.dtype(dtype)))):
         checked = check_lengths(lengths, (2, 4, 1))
@@ -143,15 +149,21 @@ def test_a_batch_without_steps_reduces_to_zeros(reduction, lengths):
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_outputs_that_are_no_batch_of_sequences_are_refused_by_name(reduction):
     for wrong in ([[1.0]], None, "text", np.ma.masked_array(np.ones((2, 3)), True)):
-        with pytest.raises(TypeError, match="outputs: got .*, expected an array of "):
+        with pytest.raises(TypeError, match=r"outputs: got .*, expected an array of "):
             reduction(wrong)
     with pytest.raises(ValueError, match=r"outputs: got shape \(3,\), expected \[B, T, \.\.\.\]"):
         reduction(jnp.ones(3))
 
 
 def test_masks_of_what_is_no_array_of_integers_are_refused_by_name():
-    for lengths, steps in (([1, 2], 3), (None, 3), (jnp.ones(2), 3), (jnp.array([1]), 2.5), (jnp.array([1]), None)):
-        with pytest.raises(TypeError, match="(lengths|steps): got"):
+    for lengths, steps in (
+        ([1, 2], 3),
+        (None, 3),
+        (jnp.ones(2), 3),
+        (jnp.array([1]), 2.5),
+        (jnp.array([1]), None),
+    ):
+        with pytest.raises(TypeError, match=r"(lengths|steps): got"):
             valid_steps(lengths, steps)
     with pytest.raises(ValueError, match="steps: got -1, expected an integer >= 0"):
         valid_steps(jnp.array([1]), -1)

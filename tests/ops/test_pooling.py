@@ -239,7 +239,7 @@ def test_integers_and_flat_inputs_are_refused(pool):
         with pytest.raises(ValueError, match="inputs: got shape"):
             pool(jnp.ones(shape))
     for wrong in ([[[1.0]]], None, "text", np.ma.masked_array(np.ones((1, 4, 1)), True)):
-        with pytest.raises(TypeError, match="inputs: got .*, expected an array of floating point numbers"):
+        with pytest.raises(TypeError, match=r"inputs: got .*, expected an array of floating point numbers"):
             pool(wrong)
     with pytest.raises(TypeError, match="lengths: got list, expected an array of integers"):
         pool(jnp.ones((1, 4, 4, 1)), lengths=[4])
@@ -305,7 +305,8 @@ def test_the_cells_of_a_window_are_counted_as_by_hand():
     for size, window, stride, before, dilation in itertools.product((4, 7), (1, 3), (1, 3), (0, 2), (1, 2)):
         geometry = make_geometry((9,), (window,), stride, [(before, 3)], dilation, "floor")
         places = [
-            [k * stride + cell * dilation - before for cell in range(window)] for k in range(geometry.outputs[0])
+            [k * stride + cell * dilation - before for cell in range(window)]
+            for k in range(geometry.outputs[0])
         ]
         expected = [sum(0 <= place < size for place in cells) for cells in places]
         assert count_cells(size, geometry, 0).tolist() == expected

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore.ops.sizes import make_geometry, output_lengths, per_dimension, resolve_padding
+from dlcore.ops.dimensions import resolve_padding
+from dlcore.ops.sizes import make_geometry, output_lengths
 
 
 @pytest.mark.parametrize(
@@ -129,13 +130,6 @@ def test_bad_sizes_are_refused_by_name(arguments, error, message):
         dl.output_size(*arguments)
 
 
-def test_a_value_for_each_dimension():
-    assert per_dimension("strides", 2, 3) == per_dimension("strides", [2, 2, 2], 3) == (2, 2, 2)
-    assert per_dimension("strides", np.int64(2), 1) == (2,)
-    with pytest.raises(TypeError, match="strides: got 'ab', expected an integer"):
-        per_dimension("strides", "ab", 2)
-
-
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.uint32])
 @pytest.mark.parametrize("padding", [0, [(1, 2)], "SAME", "CAUSAL", "VALID"])
 def test_output_lengths_of_every_integer_dtype_are_those_of_int32(dtype, padding):
@@ -173,15 +167,6 @@ def test_a_row_without_places_has_no_outputs_in_any_dtype():
 def test_settings_of_output_lengths_are_refused_by_name(options, error, message):
     with pytest.raises(error, match=message):
         output_lengths(**{"lengths": jnp.array([3, 5]), "window": 3, **options})
-
-
-def test_numbers_for_each_dimension_may_be_an_array_and_nothing_without_an_order():
-    assert per_dimension("strides", np.array([2, 3]), 2) == (2, 3)
-    assert per_dimension("strides", np.array(2), 2) == (2, 2)
-    assert resolve_padding(np.array([[1, 0], [2, 2]]), (8, 8), (3, 3), (1, 1), (1, 1)) == ((1, 0), (2, 2))
-    for wrong in ({2, 3}, None, (number for number in (2, 3)), 2.0):
-        with pytest.raises(TypeError, match="strides: got .*, expected an integer"):
-            per_dimension("strides", wrong, 2)
 
 
 def test_an_unknown_remainder_is_refused_with_every_padding():

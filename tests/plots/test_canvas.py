@@ -20,7 +20,18 @@ def test_figures_are_saved_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "ends", [(0.5, 0.52), (1.01, 1.99), (2.1, 2.9), (1.6, 3.3), (4, 9.9), (0.011, 0.9), (3, 200), (30, 4000), (1e-5, 1e3)]
+    "ends",
+    [
+        (0.5, 0.52),
+        (1.01, 1.99),
+        (2.1, 2.9),
+        (1.6, 3.3),
+        (4, 9.9),
+        (0.011, 0.9),
+        (3, 200),
+        (30, 4000),
+        (1e-5, 1e3),
+    ],
 )
 def test_a_log_axis_has_at_least_two_labels(ends):
     axes = new_figure(4, 3).subplots()

@@ -54,7 +54,7 @@ def test_what_is_no_real_number_is_refused_by_name(value):
 
 
 def test_a_traced_number_is_refused():
-    with pytest.raises(TypeError, match="rate: got .*, expected a number"):
+    with pytest.raises(TypeError, match=r"rate: got .*, expected a number"):
         jax.eval_shape(lambda value: check_number("rate", value), 0.5)
 
 
@@ -78,7 +78,7 @@ def test_text_is_not_true():
     assert check_bool("reverse", np.bool_(True)) is True
     assert check_bool("reverse", False) is False
     for value in ("no", "", 1, 0, None, jnp.array(True)):
-        with pytest.raises(TypeError, match="reverse: got .*, expected True or False"):
+        with pytest.raises(TypeError, match=r"reverse: got .*, expected True or False"):
             check_bool("reverse", value)
 
 
@@ -86,9 +86,9 @@ def test_a_word_is_one_of_the_choices_to_the_letter():
     check_choice("norm", None, (None, "batch", "layer"))
     check_choice("norm", "layer", (None, "batch", "layer"))
     for value in ("Layer", "", 1, ["layer"], np.array(["layer", "batch"])):
-        with pytest.raises(ValueError, match='norm: got .*, expected None, "batch" or "layer"'):
+        with pytest.raises(ValueError, match=r'norm: got .*, expected None, "batch" or "layer"'):
             check_choice("norm", value, (None, "batch", "layer"))
-    with pytest.raises(ValueError, match='mode: got None, expected "full"$'):
+    with pytest.raises(ValueError, match=r'mode: got None, expected "full"$'):
         check_choice("mode", None, ("full",))
 
 
@@ -97,7 +97,7 @@ def test_objects_and_functions_of_another_kind_are_refused_by_name():
     with pytest.raises(TypeError, match=r"blocks\[0\]: got 4, expected a ConvBlock"):
         check_instance("blocks[0]", 4, str, "a ConvBlock")
     check_callable("activation", jnp.tanh, "jnp.tanh")
-    with pytest.raises(TypeError, match="activation: got 'tanh', expected a function such as jnp.tanh"):
+    with pytest.raises(TypeError, match=r"activation: got 'tanh', expected a function such as jnp.tanh"):
         check_callable("activation", "tanh", "jnp.tanh")
 
 

@@ -9,7 +9,8 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
 from dlcore.ops import convolution, sizes
-from dlcore.ops.arrays import check_array, check_dtypes, check_floats
+from dlcore.ops.arrays import add_bias, check_array, check_dtypes, check_floats
+from dlcore.ops.dimensions import Padding, entries_of, per_dimension
 from dlcore.ops.lengths import check_lengths, zero_padding
 from dlcore.utils.checks import check_bool, check_callable, check_choice, check_integer
 
@@ -28,8 +29,8 @@ class Conv(nn.Module):
         dilation: as in `ops.convolution.correlate_channels`.
         groups: as in `ops.convolution.correlate_channels`.
         remainder: as in `ops.convolution.correlate_channels`.
-        method: ``"direct"``, or ``"fft"`` for long kernels, as in `ops.convolution.correlate_channels`. With ``"fft"`` an
-            output depends on the whole row, its future included.
+        method: ``"direct"``, or ``"fft"`` for long kernels, as in `ops.convolution.correlate_channels`. With ``"fft"``
+            an output depends on the whole row, its future included.
         flip: True flips the filters, so that the layer computes the lecture's true convolution.
         use_bias: True if each filter adds a bias.
         kernel_init: initializer of the filters.
@@ -50,7 +51,7 @@ class Conv(nn.Module):
     features: int
     kernel_size: int | Sequence[int]
     strides: int | Sequence[int] = 1
-    padding: sizes.Padding = 0
+    padding: Padding = 0
     dilation: int | Sequence[int] = 1
     groups: int = 1
     remainder: sizes.Remainder = "error"
@@ -114,7 +115,7 @@ class Conv(nn.Module):
             remainder=self.remainder,
             method=self.method,
         )
-        outputs = outputs if bias is None else outputs + bias
+        outputs = add_bias(outputs, bias)
         return outputs if lengths is None else zero_padding(outputs, self.output_lengths(lengths))
 
     def output_lengths(self, lengths: jax.Array) -> jax.Array:
@@ -131,12 +132,12 @@ def window_of(kernel_size: int | Sequence[int]) -> tuple[int, ...]:
         ValueError: ``kernel_size`` is empty, or an entry is below 1.
         TypeError: an entry is not an integer.
     """
-    entries = sizes.entries_of(kernel_size)
+    entries = entries_of(kernel_size)
     if entries == ():
         raise ValueError(
             f"kernel_size: got {kernel_size}, expected one entry a spatial dimension, at least one"
         )
-    return sizes.per_dimension("kernel_size", kernel_size, 2 if entries is None else len(entries))
+    return per_dimension("kernel_size", kernel_size, 2 if entries is None else len(entries))
 
 
 def flatten(maps: jax.Array) -> jax.Array:

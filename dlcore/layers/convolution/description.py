@@ -8,9 +8,10 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from dlcore.layers.convolution.stack import ConvBlock, ConvStack, WindowMove, check_blocks, check_shortcut
+from dlcore.layers.convolution.block import ConvBlock, WindowMove, check_blocks, check_shortcut
+from dlcore.layers.convolution.stack import ConvStack
 from dlcore.ops.convolution import check_shapes
-from dlcore.ops.sizes import entries_of
+from dlcore.ops.dimensions import entries_of
 from dlcore.utils.checks import check_integer, shown
 
 

@@ -68,7 +68,9 @@ def block_maps(
     _, sown = model.apply(variables, image[None], train=False, mutable=["intermediates"])
     stacks = sown.get("intermediates", {})
     if stack not in stacks:
-        raise ValueError(f"stack: got {stack!r}, expected the name of a ConvStack in the model, of {sorted(stacks)}")
+        raise ValueError(
+            f"stack: got {stack!r}, expected the name of a ConvStack in the model, of {sorted(stacks)}"
+        )
     return {name: np.asarray(block["maps"][0][0]) for name, block in stacks[stack].items()}
 
 
@@ -94,7 +96,9 @@ def classifier_figures(
         TypeError: as in `class_probabilities`.
     """
     if missing := {"inputs", "labels"} - set(test):
-        raise ValueError(f"test: got {sorted(test)}, expected inputs and labels; {', '.join(sorted(missing))} missing")
+        raise ValueError(
+            f"test: got {sorted(test)}, expected inputs and labels; {', '.join(sorted(missing))} missing"
+        )
     variables = {"params": params, **model_state}
     probabilities = class_probabilities(model, variables, test["inputs"])
     maps = block_maps(model, variables, test["inputs"][0])

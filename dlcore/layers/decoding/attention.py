@@ -13,7 +13,7 @@ from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 from flax.typing import Dtype, Initializer
 
-from dlcore.ops.arrays import at_least_float32, check_floats
+from dlcore.ops.arrays import at_least_float32, broadcast_weights, check_floats
 from dlcore.ops.lengths import check_lengths, valid_steps, zero_padding
 from dlcore.utils.checks import check_integer
 
@@ -59,7 +59,8 @@ def attend(
 def masked_softmax(scores: jax.Array, lengths: jax.Array | None) -> jax.Array:
     """The softmax of scores ``[*batch, S]`` over the valid steps of each row, of the same shape; 0 in padding.
 
-    It is computed in float32 at least and has the dtype of the scores. ``lengths [*batch]``, or None if all steps are valid, are not checked.
+    It is computed in float32 at least and has the dtype of the scores. ``lengths [*batch]``, or None if all steps are
+    valid, are not checked.
     """
     wide = at_least_float32(scores)
     if lengths is None:
@@ -206,4 +207,10 @@ class BahdanauAttention(Attention):
             memory, query_kernel, memory_kernel, score_kernel, dtype=self.dtype
         )
         keys = memory @ memory_kernel
-        return lambda query: (jnp.tanh((query @ query_kernel)[..., None, :] + keys) @ score_kernel)[..., 0]
+
+        def scores(query: jax.Array) -> jax.Array:
+            asked = (query @ query_kernel)[..., None, :]
+            asked = broadcast_weights(asked, jnp.broadcast_shapes(asked.shape, keys.shape))
+            return (jnp.tanh(asked + keys) @ score_kernel)[..., 0]
+
+        return scores

@@ -17,7 +17,7 @@ from flax.typing import Dtype, Initializer
 from dlcore.layers.recurrent import initializers
 from dlcore.layers.recurrent.carry import Carry, Lengths, check_carry, hidden_of
 from dlcore.layers.recurrent.noise import Noise, check_rate
-from dlcore.ops.arrays import check_floats
+from dlcore.ops.arrays import add_bias, check_floats
 from dlcore.ops.chunked_scan import Loop
 from dlcore.ops.recurrence import masked_scan
 from dlcore.utils.checks import check_integer
@@ -199,7 +199,7 @@ class Cell(nn.RNNCellBase):
     def _drive(self, weights: Weights, inputs: jax.Array) -> jax.Array:
         """The inputs' part of all pre-activations, with the bias: ``[..., F] -> [..., G * H]``."""
         drive = self._product(weights, "input", inputs)
-        return drive + weights["bias"] if self.use_bias else drive
+        return add_bias(drive, weights.get("bias"))
 
     @nn.nowrap
     def _product(self, weights: Weights, side: str, values: jax.Array, gates: slice = ALL_GATES) -> jax.Array:

@@ -11,7 +11,7 @@ from jax import lax
 
 from dlcore.layers.recurrent.cell import ALL_GATES, Cell, Weights
 from dlcore.layers.recurrent.gates import GRUGates, LSTMGates
-from dlcore.ops.arrays import at_least_float32
+from dlcore.ops.arrays import add_bias, at_least_float32, broadcast_weights
 
 
 class LayerNormCell(Cell):
@@ -37,7 +37,8 @@ class LayerNormCell(Cell):
     def _product(self, weights: Weights, side: str, values: jax.Array, gates: slice = ALL_GATES) -> jax.Array:
         product = super()._product(weights, side, values, gates)
         by_gate = product.reshape(*product.shape[:-1], product.shape[-1] // self.features, self.features)
-        return layer_norm(by_gate, self.epsilon).reshape(product.shape) * weights[f"{side}_scale"][gates]
+        scale = broadcast_weights(weights[f"{side}_scale"][gates], product.shape)
+        return layer_norm(by_gate, self.epsilon).reshape(product.shape) * scale
 
 
 class LayerNormLSTMCell(LSTMGates, LayerNormCell):
@@ -75,8 +76,8 @@ class LayerNormLSTMCell(LSTMGates, LayerNormCell):
 
     @nn.nowrap
     def _normalized_cell(self, weights: Weights, cell: jax.Array) -> jax.Array:
-        scaled = layer_norm(cell, self.epsilon) * weights["cell_scale"]
-        return scaled + weights["cell_bias"] if self.use_bias else scaled
+        scaled = layer_norm(cell, self.epsilon) * broadcast_weights(weights["cell_scale"], cell.shape)
+        return add_bias(scaled, weights.get("cell_bias"))
 
 
 class LayerNormGRUCell(GRUGates, LayerNormCell):

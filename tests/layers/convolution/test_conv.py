@@ -95,7 +95,12 @@ def test_an_integer_of_any_library_is_a_number_of_features():
     for features in (np.int64(4), jnp.int32(4)):
         layer = dl.Conv(features, 3)
         assert type(layer.features) is int
-        assert jax.eval_shape(layer.init, KEY, jnp.ones((1, 6, 6, 1)))["params"]["kernel"].shape == (3, 3, 1, 4)
+        assert jax.eval_shape(layer.init, KEY, jnp.ones((1, 6, 6, 1)))["params"]["kernel"].shape == (
+            3,
+            3,
+            1,
+            4,
+        )
 
 
 def test_a_long_kernel_may_be_asked_to_go_through_the_transform():
@@ -159,7 +164,7 @@ def test_flatten_takes_empty_maps_and_refuses_what_has_no_rows():
     with pytest.raises(ValueError, match=r"maps: got shape \(\), expected \[B, ...\]"):
         dl.flatten(jnp.ones(()))
     for wrong in ([[1.0]], None, "text"):
-        with pytest.raises(TypeError, match="maps: got .*, expected an array"):
+        with pytest.raises(TypeError, match=r"maps: got .*, expected an array"):
             dl.flatten(wrong)
 
 

@@ -121,7 +121,11 @@ def test_what_a_stack_refuses_its_description_refuses(block, input_shape, messag
 
 def test_what_is_no_stack_and_no_shape_is_refused_by_name():
     for function in (lambda stack: dl.describe(stack, (8, 8, 1)), dl.receptive_field):
-        for wrong, message in ((None, "stack: got None"), ([4], r"stack\[0\]: got 4"), ("text", r"stack\[0\]: got 't'")):
+        for wrong, message in (
+            (None, "stack: got None"),
+            ([4], r"stack\[0\]: got 4"),
+            ("text", r"stack\[0\]: got 't'"),
+        ):
             with pytest.raises(TypeError, match=message):
                 function(wrong)
     for wrong in (None, 8, "8", (8, 8, "1"), (8.0, 8, 1)):

@@ -52,7 +52,7 @@ def test_figures_of_a_classifier_are_drawn_from_its_parameters(drawn):
 def test_models_images_and_names_that_do_not_fit_are_refused_by_name():
     model, images = Model(), np.zeros((2, 8, 8, 1), np.float32)
     variables = random_variables(model, images)
-    with pytest.raises(TypeError, match="model: got .*, expected a flax module"):
+    with pytest.raises(TypeError, match=r"model: got .*, expected a flax module"):
         dl.class_probabilities(len, variables, images)
     with pytest.raises(TypeError, match="images: got list, expected an array"):
         dl.class_probabilities(model, variables, images.tolist())
@@ -65,5 +65,5 @@ def test_models_images_and_names_that_do_not_fit_are_refused_by_name():
         dl.block_maps(model, variables, images[0, ..., 0])
     with pytest.raises(ValueError, match=r"stack: got 'other', expected the name of a ConvStack .*'stack'"):
         dl.block_maps(model, variables, images[0], stack="other")
-    with pytest.raises(ValueError, match="test: got .*labels missing"):
+    with pytest.raises(ValueError, match=r"test: got .*labels missing"):
         dl.classifier_figures(model, list("abcd"), {"inputs": images}, variables["params"], {})
