@@ -34,6 +34,8 @@ def check_array(name: str, values: Any, rank: int = 0, layout: str = "", numbers
     if not isinstance(values, jax.Array | np.ndarray | np.generic):
         what = type(values).__name__ if isinstance(values, list | tuple) else shown(values)
         raise TypeError(f"{name}: got {what}, expected an array of {numbers}; jnp.array({name})")
+    if isinstance(values, np.ndarray | np.generic) and values.dtype.kind not in "biufcV":
+        raise TypeError(f"{name}: got {values.dtype}, expected an array of {numbers}")
     if values.ndim < rank:
         raise ValueError(f"{name}: got shape {values.shape}, expected {layout}")
 

@@ -5,13 +5,16 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from dlcore.ops.arrays import at_least_float32
+from dlcore.ops.arrays import at_least_float32, check_array
+from dlcore.utils.checks import check_number
 
 Tree: TypeAlias = Any
 
 
 def largest(gradient: Tree) -> jax.Array:
     """A scalar array: ``m = max |g|`` over all entries of a tree of arrays, NaN if any entry is, 0 if there is none."""
+    for leaf in jax.tree.leaves(gradient):
+        check_array("gradient", leaf)
     maxima = [jnp.max(jnp.abs(at_least_float32(leaf)), initial=0) for leaf in jax.tree.leaves(gradient)]
     return jax.tree.reduce(jnp.maximum, maxima, jnp.zeros(()))
 
@@ -40,14 +43,20 @@ def clip(gradient: Tree, threshold: float) -> Tree:
 
     Args:
         gradient: a tree of arrays; ``|g|`` is the norm over all of them together.
-        threshold: the largest norm.
+        threshold: the largest norm, above 0. A traced one is not checked.
 
     Returns:
         A tree of arrays with the same structure, shapes and dtypes.
 
+    Raises:
+        ValueError: the threshold is not above 0.
+        TypeError: a leaf of the gradient is not an array of numbers, or the threshold is not a number.
+
     >>> clip(jnp.array([3e20, 4e20]), 1.0).round(3).tolist()
     [0.6000000238418579, 0.800000011920929]
     """
+    if not isinstance(threshold, jax.core.Tracer):
+        check_number("threshold", threshold, "(0, inf]")
     unit, direction, direction_norm = _split(gradient)
     exceeds = unit * direction_norm > threshold
 

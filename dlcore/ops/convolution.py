@@ -168,4 +168,5 @@ def _as_real(name: str, values: ArrayLike) -> jax.Array:
         array = jnp.asarray(values)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: got {shown(values)}, expected an array of real numbers") from None
-    return array.astype(jnp.float32) if array.dtype.kind in "iub" else check_floats(name, array)
+    whole = jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool
+    return array.astype(jnp.float32) if whole else check_floats(name, array)

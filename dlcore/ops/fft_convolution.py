@@ -19,8 +19,8 @@ def correlate_by_fft(inputs: jax.Array, kernel: jax.Array, geometry: Geometry, g
     kernel. Arguments are not checked.
 
     The transform mixes all places of a row. Rounding errors are as large as those of the row's largest value
-    everywhere: a spike of 1e8 changes all outputs of its row by about 10, those before it included, also with
-    "CAUSAL" padding. A NaN makes all outputs of its row NaN. Other rows of the batch are not touched.
+    everywhere: with weights of size 1 a spike of 1e8 changes all outputs of its row by tens, those before it included,
+    also with "CAUSAL" padding. A NaN makes all outputs of its row NaN. Other rows of the batch are not touched.
 
     Args:
         inputs: X, ``[B, *spatial, D1]``.

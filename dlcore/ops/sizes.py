@@ -78,7 +78,8 @@ number; the last 1 of 6 pixels would be dropped: padding=(0, 1) fits, or say rem
 
 def _fitting_padding(size: int, extent: int, stride: int, before: int, after: int) -> str:
     """Names paddings with which the stride divides: equal ones on both sides, or else one that pads the end."""
-    enough = range(max(0, -(-(extent - size) // 2)), extent + stride)
+    least = max(0, -(-(extent - size) // 2))
+    enough = range(least, min(extent + stride, least + 1000))  # nobody wants more zeros, and the search ends
     equal = [str(zeros) for zeros in enough if (size - extent + 2 * zeros) % stride == 0][:3]
     return f"padding={' or '.join(equal)} fits" if equal else f"padding=({before}, {after}) fits"
 

@@ -5,7 +5,9 @@ Every function of a figure imports matplotlib when it is called, so that ``impor
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -20,6 +22,18 @@ def new_figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def as_numbers(name: str, values: Any) -> np.ndarray:
+    """The values as an array of float64.
+
+    Raises:
+        TypeError: they are not numbers; ``name`` is what the message calls them.
+    """
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: got {type(values).__name__}, expected an array of numbers") from None
 
 
 def label_log_axis(axis: "Axis") -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dlcore.plots.canvas import new_figure
+from dlcore.plots.canvas import as_numbers, new_figure
 from dlcore.plots.images import draw_image, feature_maps, filters
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def worst_mistakes(
         ValueError: there is no label, the shapes do not fit, or a label is outside 0 .. len(names) - 1.
         TypeError: the labels are not integers.
     """
-    images, probabilities = np.asarray(images), np.asarray(probabilities, float)
+    images, probabilities = np.asarray(images), as_numbers("probabilities", probabilities)
     labels = _classes("labels", labels, len(names))
     if images.ndim != 4 or len(images) != len(labels):
         raise ValueError(

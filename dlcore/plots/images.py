@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dlcore.plots.canvas import new_figure
+from dlcore.plots.canvas import as_numbers, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def filters(kernel: np.ndarray) -> "Figure":
     Raises:
         ValueError: the kernel is not four-dimensional, or empty.
     """
-    kernel = np.asarray(kernel, float)
+    kernel = as_numbers("kernel", kernel)
     if kernel.ndim != 4 or not kernel.size:
         raise ValueError(f"kernel: got shape {kernel.shape}, expected [F, F, D1, K] with each at least 1")
     weights = kernel.mean(axis=2)

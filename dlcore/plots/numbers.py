@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dlcore.plots.canvas import as_numbers
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -40,7 +42,7 @@ def number_grid(
         ValueError: the values are not a matrix or have no cell, the marks do not broadcast to it, or the number of
             labels is neither 0 nor the number of rows or columns.
     """
-    cells = np.atleast_2d(np.asarray(values, float))
+    cells = np.atleast_2d(as_numbers("values", values))
     if cells.ndim != 2 or not cells.size:
         raise ValueError(
             f"values: got shape {np.shape(values)}, expected [H, W] or [W] with at least one cell"

@@ -26,9 +26,12 @@ def accuracy_by_length(
 
     Raises:
         ValueError: there is no sequence, the shapes differ, or bins is below 1.
+        TypeError: lengths or bins are not integers.
     """
     lengths, correct = np.asarray(lengths), np.asarray(correct, bool)
-    if not len(lengths) or lengths.shape != correct.shape or bins < 1:
+    if (lengths.size and lengths.dtype.kind not in "iu") or not isinstance(bins, int | np.integer):
+        raise TypeError(f"lengths: got {lengths.dtype} and {bins!r} bins, expected integers for both")
+    if lengths.ndim != 1 or not lengths.size or lengths.shape != correct.shape or bins < 1:
         raise ValueError(
             f"lengths: got shape {lengths.shape}, correct of shape {correct.shape} and {bins} bins, expected [N] for "
             "both with N and bins at least 1"

@@ -36,6 +36,8 @@ def test_every_real_float_is_accepted():
         (None, "weights: got None, expected an array of numbers"),
         (1.0, "weights: got 1.0, expected an array"),
         ("text", "weights: got 'text', expected an array"),
+        (np.array(["text"]), "weights: got <U4, expected an array of numbers"),
+        (np.array([None]), "weights: got object, expected an array of numbers"),
         (
             np.ma.masked_array([1.0, 2.0], [True, False]),
             "weights: got a masked array, whose mask would be ignored",

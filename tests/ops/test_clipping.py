@@ -67,3 +67,18 @@ def test_clipping_keeps_dtypes():
         "single": jnp.float32,
     }
     np.testing.assert_allclose(exact_norm(clipped), 1.0, rtol=1e-2)
+
+
+def test_thresholds_and_gradients_that_are_no_numbers_are_refused_by_name():
+    for threshold, error in (
+        (0, ValueError),
+        (-1.0, ValueError),
+        (float("nan"), ValueError),
+        ("1", TypeError),
+    ):
+        with pytest.raises(error, match="threshold: got"):
+            clipping.clip({"kernel": jnp.ones(3)}, threshold)
+    for gradient in ([1.0, 2.0], "text"):
+        for function in (clipping.norm, lambda tree: clipping.clip(tree, 1.0)):
+            with pytest.raises(TypeError, match=r"gradient: got .*, expected an array"):
+                function(gradient)

@@ -182,3 +182,8 @@ def test_the_pool_of_a_block_is_not_told_to_change_the_padding_of_the_convolutio
     with pytest.raises(ValueError, match="pool: got 3, which spans 3 pixels") as error:
         make_geometry((2,), (3,), 2, 0, name="pool")
     assert "the padding larger" not in str(error.value)
+
+
+def test_the_advice_of_an_error_is_found_at_once_for_any_stride():
+    with pytest.raises(ValueError, match="stride: got 1000000000000 for size 6"):
+        dl.output_size(6, 3, stride=10**12)

@@ -29,6 +29,12 @@ def test_lengths_that_do_not_fit_are_refused(lengths, correct, bins):
         accuracy_by_length(np.array(lengths, int), np.array(correct), bins=bins)
 
 
+def test_lengths_and_bins_that_are_no_integers_are_refused():
+    for lengths, bins in (([1.5], 1), ([1], 2.5), ([1], None), (None, 1)):
+        with pytest.raises(TypeError, match=r"lengths: got .* bins, expected integers"):
+            accuracy_by_length(lengths, [True], bins=bins)
+
+
 def test_every_place_of_an_answer_has_its_bar(drawn):
     figure = drawn(accuracy_by_place(np.array([[1, 0, 1], [1, 1, 0], [1, 1, 1], [1, 0, 0]]), chance=0.25))
     (axes,) = figure.axes
