@@ -17,7 +17,7 @@ def check_array(name: str, values: Any, rank: int = 0, layout: str = "", numbers
 
     Args:
         name: what error messages call the values.
-        values: the values to check.
+        values: the values to check; a ``jax.ShapeDtypeStruct`` stands for an array.
         rank: the smallest number of axes.
         layout: the axes that are expected, such as "[B, T, ...]", for the error message.
         numbers: what the array should hold, for the error message.
@@ -31,7 +31,7 @@ def check_array(name: str, values: Any, rank: int = 0, layout: str = "", numbers
             f"{name}: got a masked array, whose mask would be ignored, expected an array of {numbers}; "
             f"{name}.filled(0), with lengths or a mask of its own"
         )
-    if not isinstance(values, jax.Array | np.ndarray | np.generic):
+    if not isinstance(values, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct):
         what = type(values).__name__ if isinstance(values, list | tuple) else shown(values)
         raise TypeError(f"{name}: got {what}, expected an array of {numbers}; jnp.array({name})")
     if isinstance(values, np.ndarray | np.generic) and values.dtype.kind not in "biufcV":
@@ -44,7 +44,7 @@ def check_floats(name: str, values: Any, rank: int = 0, layout: str = "") -> jax
     """Checks that values are an array of real floating point numbers. Arguments are those of `check_array`.
 
     Returns:
-        The values as a JAX array.
+        The values as a JAX array; a ``jax.ShapeDtypeStruct`` as it is.
 
     Raises:
         TypeError: the values are not an array, or of another dtype, such as integer, boolean or complex.
@@ -56,7 +56,7 @@ def check_floats(name: str, values: Any, rank: int = 0, layout: str = "") -> jax
             f"{name}: got {values.dtype}, expected floating point numbers; convert integers with "
             "astype(float32), scaled as the data asks, and split complex numbers into real and imaginary part"
         )
-    return jnp.asarray(values)
+    return values if isinstance(values, jax.ShapeDtypeStruct) else jnp.asarray(values)
 
 
 def check_integers(name: str, values: Any, rank: int = 0, layout: str = "") -> jax.Array:

@@ -99,6 +99,13 @@ def test_dtypes_of_a_layer_are_real_floats():
         check_dtypes(None, None)
 
 
+def test_the_shape_and_dtype_of_an_array_stand_for_it():
+    shape = jax.ShapeDtypeStruct((2, 3), jnp.float32)
+    assert check_floats("logits", shape, 2) is shape
+    with pytest.raises(TypeError, match="logits: got int32, expected floating point numbers"):
+        check_floats("logits", jax.ShapeDtypeStruct((2, 3), jnp.int32))
+
+
 def test_half_precision_becomes_float32_and_wider_floats_stay():
     with jax.enable_x64(True):
         for dtype, expected in (

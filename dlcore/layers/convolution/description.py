@@ -82,9 +82,9 @@ def describe(stack: ConvStack | Sequence[ConvBlock], input_shape: Sequence[int])
         input_shape: the shape ``[*spatial, C]`` of one input, without the batch.
 
     Raises:
-        ValueError: there is no block, a window does not fit or its stride does not divide, the groups or the shortcut of
-            a residual block do not fit, an entry of ``input_shape`` is below 1, or ``input_shape`` has another rank than
-            the stack.
+        ValueError: there is no block, a window does not fit or its stride does not divide, the groups or the shortcut
+            of a residual block do not fit, an entry of ``input_shape`` is below 1, or ``input_shape`` has another rank
+            than the stack.
         TypeError: the stack is neither, or ``input_shape`` is not a sequence of integers.
 
     >>> description = describe([ConvBlock(2, 3, padding="VALID")], (6, 6, 1))  # the lecture's: 4 x 4 x 2 maps
