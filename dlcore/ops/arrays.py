@@ -56,7 +56,8 @@ def check_floats(name: str, values: Any, rank: int = 0, layout: str = "") -> jax
             f"{name}: got {values.dtype}, expected floating point numbers; convert integers with "
             "astype(float32), scaled as the data asks, and split complex numbers into real and imaginary part"
         )
-    return values if isinstance(values, jax.ShapeDtypeStruct) else jnp.asarray(values)
+    array: Any = values if isinstance(values, jax.ShapeDtypeStruct) else jnp.asarray(values)
+    return array
 
 
 def check_integers(name: str, values: Any, rank: int = 0, layout: str = "") -> jax.Array:
