@@ -54,7 +54,7 @@ def test_what_is_no_real_number_is_refused_by_name(value):
 
 
 def test_a_traced_number_is_refused():
-    with pytest.raises(TypeError, match="rate: got .*, expected a number"):
+    with pytest.raises(TypeError, match=r"rate: got .*, expected a number"):
         jax.eval_shape(lambda value: check_number("rate", value), 0.5)
 
 
@@ -78,7 +78,7 @@ def test_text_is_not_true():
     assert check_bool("reverse", np.bool_(True)) is True
     assert check_bool("reverse", False) is False
     for value in ("no", "", 1, 0, None, jnp.array(True)):
-        with pytest.raises(TypeError, match="reverse: got .*, expected True or False"):
+        with pytest.raises(TypeError, match=r"reverse: got .*, expected True or False"):
             check_bool("reverse", value)
 
 
@@ -97,7 +97,7 @@ def test_objects_and_functions_of_another_kind_are_refused_by_name():
     with pytest.raises(TypeError, match=r"blocks\[0\]: got 4, expected a ConvBlock"):
         check_instance("blocks[0]", 4, str, "a ConvBlock")
     check_callable("activation", jnp.tanh, "jnp.tanh")
-    with pytest.raises(TypeError, match="activation: got 'tanh', expected a function such as jnp.tanh"):
+    with pytest.raises(TypeError, match=r"activation: got 'tanh', expected a function such as jnp.tanh"):
         check_callable("activation", "tanh", "jnp.tanh")
 
 
@@ -105,3 +105,9 @@ def test_messages_show_short_values_whole_and_long_ones_by_their_type():
     assert shown("no") == "'no'"
     assert shown(list(range(100))) == "list"
     assert shown(np.ones((2, 3), np.int8)) == "an array of int8 with shape (2, 3)"
+
+
+def test_an_integer_has_a_largest_value_if_one_is_given():
+    assert check_integer("step", 5, 0, 5) == 5
+    with pytest.raises(ValueError, match="step: got 6, expected an integer from 0 to 5"):
+        check_integer("step", 6, 0, 5)
