@@ -86,9 +86,9 @@ def test_a_word_is_one_of_the_choices_to_the_letter():
     check_choice("norm", None, (None, "batch", "layer"))
     check_choice("norm", "layer", (None, "batch", "layer"))
     for value in ("Layer", "", 1, ["layer"], np.array(["layer", "batch"])):
-        with pytest.raises(ValueError, match='norm: got .*, expected None, "batch" or "layer"'):
+        with pytest.raises(ValueError, match=r'norm: got .*, expected None, "batch" or "layer"'):
             check_choice("norm", value, (None, "batch", "layer"))
-    with pytest.raises(ValueError, match='mode: got None, expected "full"$'):
+    with pytest.raises(ValueError, match=r'mode: got None, expected "full"$'):
         check_choice("mode", None, ("full",))
 
 
