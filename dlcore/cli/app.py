@@ -21,7 +21,8 @@ from dlcore.config.files import read_config
 from dlcore.config.flags import define_flags, find_preset, with_flags
 from dlcore.train import distributed
 from dlcore.train.config import Config
-from dlcore.train.experiment import Experiment, Mode, check_model
+from dlcore.train.contract import check_model
+from dlcore.train.experiment import Experiment, Mode
 from dlcore.train.faults.signals import INTERRUPTED, PREEMPTED, Interrupted
 from dlcore.train.run import Run
 from dlcore.train.run_folder import CONFIG, claim_folder

@@ -2,11 +2,23 @@
 
 import abc
 import functools
+import sys
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from dlcore.data.batch import Batch, Transform, check_batch_size, check_rows, example_count, slice_rows
+from dlcore.data.batch import (
+    Batch,
+    Transform,
+    check_batch_size,
+    check_fields,
+    check_rows,
+    check_step,
+    mask_rows,
+    row_count,
+    slice_rows,
+)
+from dlcore.utils.checks import check_callable, check_integer
 from dlcore.utils.rng import stream_generator
 
 
@@ -29,18 +41,30 @@ class ArrayBatches(abc.ABC):
             transform: changes a whole batch, for instance `images.random_shifts`; it gets the generator of the step.
 
         Raises:
-            ValueError: there is no example, fields have different lengths, or the batch size is outside 1..examples.
+            TypeError: a field is not an array, or an argument has another type.
+            ValueError: there is no example, fields have different lengths, the batch size is outside 1..examples, or
+                the seed is below 0.
         """
-        self.examples = example_count(arrays)
+        self.examples = row_count(arrays, "arrays")
         check_batch_size(batch_size, self.examples)
+        check_integer("seed", seed, 0)
+        if transform is not None:
+            check_callable("transform", transform, "dl.data.random_flips")
         self.arrays, self.batch_size, self.seed, self.transform = dict(arrays), batch_size, seed, transform
 
     def __getitem__(self, step: int) -> Batch:
-        """The batch of one step, whose fields are ``[batch_size, ...]``."""
-        batch = self._gather(step, 0, self.batch_size)
+        """The batch of one step, whose fields are ``[batch_size, ...]``.
+
+        Raises:
+            TypeError: the step is not an integer, or the transform does not return a batch.
+            ValueError: the step is not in 0..2^31 - 1.
+        """
+        batch = self._gather(check_step(step), 0, self.batch_size)
         if self.transform is None:
             return batch
-        return self.transform(batch, stream_generator(self.seed, "transform", step))
+        changed = self.transform(batch, stream_generator(self.seed, "transform", step))
+        check_fields(changed, "transform")
+        return changed
 
     def rows(self, step: int, start: int, stop: int) -> Batch:
         """The rows ``start`` to ``stop - 1`` of ``data[step]``, equal to the bit, as a dict of arrays.
@@ -50,11 +74,12 @@ class ArrayBatches(abc.ABC):
         the rows are cut from its result.
 
         Raises:
-            ValueError: 0 <= start < stop <= batch_size does not hold.
+            TypeError: step, start or stop is not an integer.
+            ValueError: 0 <= start < stop <= batch_size does not hold, or the step is not in 0..2^31 - 1.
         """
         check_rows(start, stop, self.batch_size)
         if self.transform is None:
-            return self._gather(step, start, stop)
+            return self._gather(check_step(step), start, stop)
         return slice_rows(self[step], start, stop)
 
     @abc.abstractmethod
@@ -83,20 +108,23 @@ class ShuffledBatches(ArrayBatches):
         self._order = functools.lru_cache(maxsize=2)(self._shuffle)
 
     def _gather(self, step: int, start: int, stop: int) -> Batch:
-        epochs, places = np.divmod(np.arange(start, stop) + step * self.batch_size, self.examples)
-        rows = np.concatenate([self._order(epoch)[places[epochs == epoch]] for epoch in np.unique(epochs)])
+        epoch, place = divmod(step * self.batch_size + start, self.examples)
+        rows = self._order(epoch)[place : place + stop - start]
+        missing = stop - start - len(rows)
+        if missing:
+            rows = np.concatenate([rows, self._order(epoch + 1)[:missing]])
         return {name: array[rows] for name, array in self.arrays.items()}
 
     def _shuffle(self, epoch: int) -> np.ndarray:
-        return stream_generator(self.seed, "order", int(epoch)).permutation(self.examples)
+        return stream_generator(self.seed, "order", epoch).permutation(self.examples)
 
 
 class PaddedBatches:
     """A finite set for evaluation: every example once, in order, in batches of one shape.
 
-    Iterating gives ``len(data)`` batches, dicts of arrays ``[batch_size, ...]``. Each has the additional field ``mask``
-    ``[batch_size]``, True for examples. The last batch is filled up with copies of the set's first rows, whose mask is
-    False.
+    Iterating gives ``len(data)`` batches, dicts of arrays ``[batch_size, ...]``. The last batch is filled up with
+    copies of the set's first rows. Each batch has the field ``mask``, which is False or 0 for these copies. For
+    examples it is the mask that the arrays have, and True ``[batch_size]`` if they have none.
 
     >>> data = PaddedBatches({"labels": np.arange(5)}, batch_size=2)
     >>> [(batch["labels"].tolist(), batch["mask"].tolist()) for batch in data][-1]
@@ -111,9 +139,10 @@ class PaddedBatches:
             batch_size: number of examples in a batch; a smaller set is one batch without padding.
 
         Raises:
+            TypeError: a field is not an array, or the batch size is not an integer.
             ValueError: there is no example, fields have different lengths, or the batch size is below 1.
         """
-        self.examples = example_count(arrays)
+        self.examples = row_count(arrays, "arrays")
         check_batch_size(batch_size, None)
         # All batches have one shape, so that one compiled program serves them all.
         self.arrays, self.batch_size = dict(arrays), min(batch_size, self.examples)
@@ -122,11 +151,11 @@ class PaddedBatches:
         return -(-self.examples // self.batch_size)
 
     def __getitem__(self, index: int) -> Batch:
-        if not 0 <= index < len(self):
-            raise IndexError(f"batch {index} of {len(self)}")
+        if check_integer("index", index, -sys.maxsize) not in range(len(self)):
+            raise IndexError(f"index: got {index}, expected 0 to {len(self) - 1}, the batches of the set")
         places = np.arange(self.batch_size) + index * self.batch_size
         batch = {name: array[places % self.examples] for name, array in self.arrays.items()}
-        return {**batch, "mask": places < self.examples}
+        return {**batch, "mask": mask_rows(batch, places < self.examples)}
 
     def __iter__(self) -> Iterator[Batch]:
         return (self[index] for index in range(len(self)))

@@ -4,8 +4,11 @@ These fields have the same meaning everywhere in dlcore; T is the number of time
 
 - ``inputs``: what the model reads. Sequences are float ``[B, T, F]`` or, as symbols, int ``[B, T]``; images are float
   ``[B, H, W, C]``; waveforms are float ``[B, N, 1]``.
-- ``lengths``: int ``[B]``, the number of valid time steps of each row. All later steps are padding.
-- ``mask``: bool ``[B]``, False for rows that only fill up the batch. A missing mask means that all rows count.
+- ``lengths``: int ``[B]``, the number of valid time steps of each row. All later steps are padding, also those of
+  labels and targets that have a time axis.
+- ``mask``: bool ``[B]``, False for rows that only fill up the batch; or with more of the dimensions of the labels or
+  targets, such as ``[B, T]``, False for places that do not count. Floats of at least 0 are weights. A missing mask
+  means that everything counts.
 - ``labels``: int classes, ``[B]`` or ``[B, T]``.
 - ``targets``: float numbers that a regression predicts, ``[B, ...]``.
 - ``resets``: bool ``[B]``, True where a row begins a new stream in a `Stateful` layer.
@@ -13,11 +16,14 @@ These fields have the same meaning everywhere in dlcore; T is the number of time
 An experiment may add fields, for instance ``source`` and ``source_lengths``.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import jax
 import numpy as np
+
+from dlcore.utils.checks import check_integer
 
 Batch: TypeAlias = dict[str, np.ndarray]
 """The fields of a batch by name."""
@@ -26,44 +32,138 @@ Transform: TypeAlias = Callable[[Batch, np.random.Generator], Batch]
 """``transform(batch, generator) -> batch``: changes a whole batch, for instance to augment it."""
 
 
-def example_count(arrays: Mapping[str, np.ndarray]) -> int:
-    """The number of examples, which is the same for all fields.
-
-    Args:
-        arrays: fields by name, each ``[examples, ...]``.
+def check_fields(batch: Any, name: str = "batch") -> None:
+    """Checks that the batch is a dict of fields; ``name`` is what the error message calls it.
 
     Raises:
-        ValueError: the fields have different lengths, or there is no example.
+        TypeError: it is something else.
     """
-    lengths = {name: len(array) for name, array in arrays.items()}
+    if not isinstance(batch, Mapping):
+        raise TypeError(f"{name}: got {type(batch).__name__}, expected a dict of arrays, the fields by name")
+
+
+def get_field(batch: Mapping[str, Any], name: str) -> Any:
+    """A field that the batch must have.
+
+    Args:
+        batch: the fields by name.
+        name: the name of the field.
+
+    Raises:
+        TypeError: the batch is not a dict.
+        ValueError: the field is missing.
+
+    >>> get_field({"inputs": 1}, "labels")
+    Traceback (most recent call last):
+        ...
+    ValueError: labels: got a batch with the fields inputs, expected one with the field labels
+    """
+    check_fields(batch)
+    if name not in batch:
+        raise ValueError(
+            f"{name}: got a batch with the fields {', '.join(map(str, batch)) or '(none)'}, expected one with the "
+            f"field {name}"
+        )
+    return batch[name]
+
+
+def row_count(batch: Mapping[str, Any], name: str = "batch") -> int:
+    """The number of rows, which is the same for all fields.
+
+    Args:
+        batch: fields by name, each an array ``[rows, ...]``. Anything with ``len(array)`` and ``array[rows]`` counts as
+            an array, but a list, a dict and text do not.
+        name: what error messages call the batch.
+
+    Raises:
+        TypeError: the batch is not a dict, or a field is not an array of numbers with rows; or it is a masked array,
+            whose mask would be lost.
+        ValueError: the fields have different numbers of rows, or there is no row.
+    """
+    check_fields(batch, name)
+    for field, array in batch.items():
+        _check_array(f"{name}: {field}", array)
+    lengths = {field: len(array) for field, array in batch.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(
-            f"arrays: got fields of lengths {lengths}, expected the same length, at least 1, for all; "
+            f"{name}: got fields of lengths {lengths}, expected the same length, at least 1, for all; "
             "every field holds one row for each example"
         )
     return next(iter(lengths.values()))
+
+
+def _check_array(name: str, array: Any) -> None:
+    """Checks that an array can be cut into rows of numbers."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name}: got a masked array, expected a plain one; pass its mask as the field mask")
+    plain = isinstance(array, Mapping | list | tuple | str | bytes)
+    rows = hasattr(array, "__getitem__") and hasattr(array, "__len__") and getattr(array, "ndim", 1) > 0
+    kind = getattr(getattr(array, "dtype", None), "kind", "f")
+    if plain or not rows or kind in "OUSMm":
+        got = f"{array.dtype} of shape {array.shape}" if hasattr(array, "dtype") else type(array).__name__
+        raise TypeError(f"{name}: got {got}, expected an array of numbers [rows, ...], such as np.array(...)")
+
+
+def mask_rows(batch: Mapping[str, Any], valid: np.ndarray) -> np.ndarray:
+    """The batch's ``mask`` with False, or the weight 0, for the rows that are not valid.
+
+    Args:
+        batch: the fields; without a ``mask`` all its rows count.
+        valid: booleans ``[B]``.
+
+    Returns:
+        An array of the shape and type of the mask; booleans ``[B]`` if there is none.
+    """
+    mask = np.asarray(batch.get("mask", valid))
+    return np.where(valid.reshape(-1, *[1] * (mask.ndim - 1)), mask, np.zeros((), mask.dtype))
 
 
 def check_batch_size(batch_size: int, examples: int | None) -> None:
     """Checks that 1 <= batch_size <= examples; if ``examples`` is None, there is no upper bound.
 
     Raises:
-        ValueError: the batch size is outside these bounds.
+        TypeError: the batch size is not an integer.
+        ValueError: it is outside these bounds.
     """
-    if batch_size < 1 or (examples is not None and batch_size > examples):
-        most = " or more" if examples is None else f" to {examples}, the number of examples"
-        raise ValueError(f"batch_size: got {batch_size}, expected 1{most}")
+    check_integer("batch_size", batch_size)
+    if examples is not None and batch_size > examples:
+        raise ValueError(f"batch_size: got {batch_size}, expected 1 to {examples}, the number of examples")
+
+
+def check_step(step: int) -> int:
+    """Checks that the step is one that a run can have, 0 to 2^31 - 1, and returns it as an int.
+
+    Raises:
+        TypeError: the step is not an integer.
+        ValueError: it is out of its bounds.
+    """
+    return check_integer("step", step, 0, 2**31 - 1)
 
 
 def check_rows(start: int, stop: int, batch_size: int) -> None:
     """Checks that the rows ``start`` to ``stop - 1`` are a part of a batch.
 
     Raises:
+        TypeError: they are not integers.
         ValueError: 0 <= start < stop <= batch_size does not hold.
     """
+    for name, value in (("start", start), ("stop", stop)):
+        check_integer(name, value, -sys.maxsize)
     if not 0 <= start < stop <= batch_size:
         raise ValueError(
             f"rows: got {start} to {stop}, expected a part of 0 to {batch_size} with at least one row"
+        )
+
+
+def check_generator(generator: Any) -> None:
+    """Checks that a task or a transform got a generator of random numbers.
+
+    Raises:
+        TypeError: it got something else, for instance a seed.
+    """
+    if not isinstance(generator, np.random.Generator):
+        raise TypeError(
+            f"generator: got {generator!r}, expected a np.random.Generator; np.random.default_rng(seed)"
         )
 
 

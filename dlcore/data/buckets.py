@@ -2,13 +2,15 @@
 
 import functools
 import itertools
-import operator
+import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dlcore.data.arrays import ArrayBatches, ShuffledBatches
-from dlcore.data.batch import Batch, Transform
+from dlcore.data.batch import Batch, Transform, get_field
+from dlcore.ops.lengths import check_lengths
+from dlcore.utils.checks import check_integer
 from dlcore.utils.rng import stream_generator
 
 
@@ -60,12 +62,15 @@ class BucketedBatches(ArrayBatches):
                 is as long as that of ``inputs``.
 
         Raises:
+            TypeError: an error of `ArrayBatches`; lengths or boundaries are not integers, or fields are not names.
             ValueError: an error of `ArrayBatches`; boundaries that do not increase from 1; missing lengths, or lengths
                 outside 0..T; or fields without a common time axis.
         """
         super().__init__(arrays, batch_size, seed, transform)
         self.fields, steps = time_fields(self.arrays, fields)
-        lengths = read_lengths(self.arrays, steps)
+        lengths = get_field(self.arrays, "lengths")
+        check_lengths(lengths, (self.examples, steps))
+        lengths = np.asarray(lengths)
         self.boundaries = filled_boundaries(boundaries, lengths, steps, batch_size)
         bucket_of = np.searchsorted(self.boundaries, lengths)
         self._buckets = [
@@ -79,7 +84,7 @@ class BucketedBatches(ArrayBatches):
         self._plan = functools.lru_cache(maxsize=2)(self._make_plan)  # neighboring steps share a cycle's plan
 
     def _gather(self, step: int, start: int, stop: int) -> Batch:
-        cycle, place = divmod(int(step), self.batches_per_cycle)
+        cycle, place = divmod(step, self.batches_per_cycle)
         bucket, index = (int(part[place]) for part in self._plan(cycle))
         rows = self._buckets[bucket].rows(index, start, stop)["row"]
         boundary = self.boundaries[bucket]
@@ -124,8 +129,13 @@ def time_fields(
         A pair: a tuple of the names of the fields with a time axis, and T, the length of that axis.
 
     Raises:
+        TypeError: fields are not a sequence of names.
         ValueError: a field is missing or has no second axis, or these axes differ.
     """
+    if fields is not None and not (
+        isinstance(fields, list | tuple) and all(isinstance(name, str) for name in fields)
+    ):
+        raise TypeError(f"fields: got {fields!r}, expected a tuple of names, such as ('inputs', 'labels')")
     named = ("inputs",) if fields is None else tuple(fields)
     shapes = {name: arrays[name].shape if name in arrays else None for name in named}
     axes = {shape[1:2] if shape else () for shape in shapes.values()}
@@ -136,32 +146,8 @@ def time_fields(
         )
     axis = axes.pop()
     if fields is None:
-        named = tuple(name for name, array in arrays.items() if array.shape[1:2] == axis)
+        named = tuple(name for name, array in arrays.items() if np.shape(array)[1:2] == axis)
     return named, axis[0]
-
-
-def read_lengths(arrays: Mapping[str, np.ndarray], steps: int) -> np.ndarray:
-    """The field ``lengths``, an array ``[examples]``.
-
-    Args:
-        arrays: fields by name.
-        steps: T, the largest length that is allowed.
-
-    Raises:
-        ValueError: the field is missing, has another rank, or has values outside 0..steps.
-    """
-    if "lengths" not in arrays:
-        raise ValueError(
-            f"lengths: got only the fields {', '.join(arrays)}, expected a field with the number of valid steps of "
-            "each row; add it to the arrays"
-        )
-    lengths = np.asarray(arrays["lengths"])
-    if lengths.ndim != 1 or lengths.min() < 0 or lengths.max() > steps:
-        raise ValueError(
-            f"lengths: got shape {lengths.shape} and values {lengths.min()} to {lengths.max()}, expected one of "
-            f"0 to {steps} for each row; {steps} is the length that rows are padded to"
-        )
-    return lengths
 
 
 def filled_boundaries(
@@ -179,12 +165,15 @@ def filled_boundaries(
         An increasing tuple of integers; the last is at least the length of the longest row.
 
     Raises:
-        ValueError: the boundaries do not increase from 1.
+        TypeError: the boundaries are not a sequence of integers.
+        ValueError: they do not increase from 1.
 
     >>> filled_boundaries((2, 4, 6), np.array([1, 1, 3, 5, 5, 6, 9]), steps=9, batch_size=2)
     (2, 9)
     """
-    ends = tuple(map(operator.index, boundaries))
+    if isinstance(boundaries, str) or not hasattr(boundaries, "__iter__"):
+        raise TypeError(f"boundaries: got {boundaries!r}, expected a tuple of integers, such as (16, 32, 64)")
+    ends = tuple(check_integer("boundaries", end, -sys.maxsize) for end in boundaries)
     if any(end >= following for end, following in itertools.pairwise((0, *ends))):
         raise ValueError(
             f"boundaries: got {ends}, expected increasing whole numbers from 1 upward; sort them, each once"

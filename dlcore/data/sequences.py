@@ -5,10 +5,13 @@ A part of a data set has the fields ``inputs`` (float32 ``[N, T, F]``, 0 after t
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dlcore.data.batch import Batch, Transform
+from dlcore.data.batch import Batch, Transform, check_generator, get_field
+from dlcore.ops.lengths import check_lengths
+from dlcore.utils.checks import check_number
 
 
 def japanese_vowels() -> tuple[Batch, Batch]:
@@ -39,7 +42,7 @@ def standardize(train: Batch, test: Batch) -> tuple[Batch, Batch]:
     """Scales both parts so that each feature of the training part has mean 0 and standard deviation 1.
 
     Only valid steps count. Padding becomes 0, which is the mean. A feature that is constant in the training part is
-    shifted to the mean 0, but not scaled.
+    shifted to the mean 0, but not scaled. Mean and standard deviation are computed in float64.
 
     Args:
         train: the training part, which determines the scale: ``inputs [N, T, F]``, and ``lengths [N]`` if there is
@@ -47,21 +50,44 @@ def standardize(train: Batch, test: Batch) -> tuple[Batch, Batch]:
         test: the test part, with the same fields.
 
     Returns:
-        ``(train, test)``, two batches with new ``inputs``.
+        ``(train, test)``, two batches with new ``inputs``, float32 or float64 as NumPy promotes theirs with float32.
+
+    Raises:
+        TypeError: a part is not a dict of arrays.
+        ValueError: the training part has no valid step, a valid step is not finite, the shapes do not match, or a part
+            has no ``inputs``.
 
     >>> train, test = standardize({"inputs": np.array([[[1.0], [3.0]]])}, {"inputs": np.array([[[5.0]]])})
     >>> train["inputs"].ravel().tolist(), test["inputs"].ravel().tolist()
     ([-1.0, 1.0], [3.0])
     """
-    frames = train["inputs"][_valid_steps(train)]
-    mean, deviation = frames.mean(axis=0), frames.std(axis=0)
-    scale = np.where(deviation > 0, deviation, 1)
+    frames = _valid_frames("train", train)
+    if not len(frames) or frames.shape[1] != _valid_frames("test", test).shape[1]:
+        raise ValueError(
+            f"train: got {len(frames)} valid steps of inputs {np.shape(train['inputs'])}, expected at least one, with "
+            f"as many features as those of the test part, {np.shape(test['inputs'])}"
+        )
+    constant = frames.min(axis=0) == frames.max(axis=0)
+    mean = np.where(constant, frames[0], frames.mean(axis=0, dtype=np.float64))
+    scale = np.where(constant, 1, frames.std(axis=0, dtype=np.float64))
 
     def scaled(part: Batch) -> Batch:
-        valid = _valid_steps(part)[..., None]
-        return {**part, "inputs": np.where(valid, (part["inputs"] - mean) / scale, 0)}
+        inputs, valid = part["inputs"], _valid_steps(part)[..., None]
+        result = np.where(valid, (inputs - mean) / scale, 0)
+        return {**part, "inputs": result.astype(np.result_type(inputs.dtype, np.float32))}
 
     return scaled(train), scaled(test)
+
+
+def _valid_frames(name: str, part: Batch) -> np.ndarray:
+    """The valid steps of a part, ``[steps, F]``; ValueError if there are NaN or Inf among them."""
+    frames = get_field(part, "inputs")[_valid_steps(part)]
+    bad = len(frames) - np.isfinite(frames).all(axis=1).sum()
+    if bad:
+        raise ValueError(
+            f"{name}: got NaN or Inf in {bad} of {len(frames)} valid steps of inputs; correct the data"
+        )
+    return frames
 
 
 def gaussian_noise(scale: float) -> Transform:
@@ -74,18 +100,19 @@ def gaussian_noise(scale: float) -> Transform:
         A transform of batches with ``inputs [B, T, F]``, and ``lengths [B]`` if there is padding.
 
     Raises:
-        ValueError: the scale is below 0.
+        TypeError: the scale is not a number.
+        ValueError: it is below 0 or not finite.
 
     >>> batch = {"inputs": np.ones((1, 3, 1), np.float32), "lengths": np.array([2])}
     >>> noisy = gaussian_noise(0.1)(batch, np.random.default_rng(0))["inputs"]
     >>> (noisy != 1).ravel().tolist()
     [True, True, False]
     """
-    if scale < 0:
-        raise ValueError(f"scale: got {scale}, expected 0 or more, a standard deviation")
+    check_number("scale", scale, "[0, inf)")
 
     def transform(batch: Batch, generator: np.random.Generator) -> Batch:
-        inputs, valid = batch["inputs"], _valid_steps(batch)[..., None]
+        check_generator(generator)
+        valid, inputs = _valid_steps(batch)[..., None], batch["inputs"]
         noise = scale * generator.standard_normal(inputs.shape, np.float32)
         return {**batch, "inputs": np.where(valid, inputs + noise, inputs)}
 
@@ -94,5 +121,12 @@ def gaussian_noise(scale: float) -> Transform:
 
 def _valid_steps(batch: Batch) -> np.ndarray:
     """A mask ``[N, T]``: True before the end of each row, and everywhere if the batch has no lengths."""
-    rows, steps = batch["inputs"].shape[:2]
-    return np.arange(steps) < batch.get("lengths", np.full(rows, steps))[:, None]
+    inputs = get_field(batch, "inputs")
+    if not hasattr(inputs, "shape"):
+        raise TypeError(f"inputs: got {type(inputs).__name__}, expected an array [N, T, F]")
+    if len(inputs.shape) != 3:
+        raise ValueError(f"inputs: got shape {inputs.shape}, expected an array [N, T, F]")
+    rows, steps = inputs.shape[:2]
+    lengths: Any = batch.get("lengths", np.full(rows, steps))
+    check_lengths(lengths, inputs.shape)
+    return np.arange(steps) < np.asarray(lengths)[:, None]

@@ -1,5 +1,6 @@
 """Small helpers for arrays that all other rooms may use: checks, dtypes, trailing axes, a choice by row."""
 
+import contextlib
 from typing import Any
 
 import jax
@@ -84,6 +85,64 @@ def check_integers(name: str, values: Any, rank: int = 0, layout: str = "") -> j
         )  # JAX would cut 64 bits before it compares
         values = library.clip(values, max(least, INT32.min), INT32.max)
     return jnp.asarray(values, jnp.int32)
+
+
+def to_array(name: str, values: Any) -> jax.Array:
+    """Values as a JAX array; numbers and nested lists of numbers become arrays.
+
+    Raises:
+        TypeError: the values are something else, such as None, text, or an array with a mask, which would be ignored.
+
+    >>> to_array("mask", [True, False]).dtype
+    dtype('bool')
+    """
+    if isinstance(values, list | tuple | int | float | complex):
+        with contextlib.suppress(ValueError):  # rows of several lengths are no array; the check says so
+            values = np.asarray(values)
+    check_array(name, values)
+    if values.dtype.kind in "OUSMm":
+        raise TypeError(f"{name}: got {values.dtype}, expected an array of numbers")
+    return jnp.asarray(values)
+
+
+def to_real(name: str, values: Any) -> jax.Array:
+    """Values as a JAX array of real numbers in float32, or in float64 if they are that already.
+
+    Raises:
+        TypeError: as in `to_array`, or the values are complex numbers or random keys.
+    """
+    array = to_array(name, values)
+    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool) or jnp.iscomplexobj(array):
+        raise TypeError(
+            f"{name}: got {array.dtype}, expected real numbers; split complex ones into two parts"
+        )
+    return at_least_float32(array)
+
+
+def to_labels(logits: jax.Array, labels: Any) -> jax.Array:
+    """Labels of any integer dtype, or booleans, as a JAX array of int32.
+
+    Args:
+        logits: ``[B, ..., C]``, the scores of C classes.
+        labels: ``[B, ...]``; lists become arrays.
+
+    Raises:
+        TypeError: the labels are not integers.
+        ValueError: their shape is not that of the logits without the last axis, or there is no class.
+
+    >>> to_labels(jnp.zeros((1, 256)), np.array([255], np.uint8)).tolist()
+    [255]
+    """
+    if isinstance(labels, list | tuple):
+        labels = to_array("labels", labels)
+    booleans = isinstance(labels, jax.Array | np.ndarray) and labels.dtype == bool
+    labels = check_integers("labels", labels.astype(int) if booleans else labels)
+    if logits.ndim < 2 or labels.shape != logits.shape[:-1] or not logits.shape[-1]:
+        raise ValueError(
+            f"logits: got {logits.shape} for labels of shape {labels.shape}, expected [B, ..., C] and [B, ...]; "
+            "flatten or pool the model's output to one row of class scores a label"
+        )
+    return labels
 
 
 def check_dtypes(dtype: DTypeLike | None, param_dtype: DTypeLike) -> None:

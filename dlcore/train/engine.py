@@ -4,7 +4,7 @@ The engine also places data: every array that a program gets or returns has the 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,9 +13,10 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dlcore.data.pipeline import rows_of
+from dlcore.data.batch import mask_rows, row_count, slice_rows
+from dlcore.data.pipeline import batch_of, rows_of
 from dlcore.train.config import Config
-from dlcore.train.experiment import Batch, Experiment, Metrics, resolve_config
+from dlcore.train.experiment import Batch, Experiment, Metrics, batch_size, resolve_config
 from dlcore.train.mesh import (
     DATA,
     batch_sharding,
@@ -50,7 +51,7 @@ class Engine:
     """Compiles an experiment's functions for the mesh and places its data there.
 
     Args:
-        experiment: an experiment that `experiment.check_model` accepts.
+        experiment: an experiment that `contract.check_model` accepts.
         config: its config.
 
     Attributes:
@@ -70,7 +71,7 @@ class Engine:
         self.mesh = make_mesh(config.mesh)
         self.optimizer = make_optimizer(config.optimizer, int(config.train.steps))
         self._step = make_train_step(experiment, self.optimizer, config.seed, config.train)
-        self._batch_size = _batch_size(experiment)
+        self._batch_size = batch_size(experiment)
         self._rows = process_rows(self.mesh, self._batch_size)
         self._check_micro_batches()
         self._programs: dict[Any, Program] = {}
@@ -90,8 +91,10 @@ class Engine:
     def _make_initial_state(self, batch: Batch) -> TrainState:
         averaged = self.config.train.ema_decay is not None
         state = make_state(self.experiment, self.optimizer, self.config.seed, batch, averaged=averaged)
-        metrics = jax.eval_shape(self._step, state, batch).metrics
-        return state.replace(metrics=optax.tree.zeros_like(metrics))  # type: ignore[attr-defined]
+        after = jax.eval_shape(self._step, state, batch)
+        return state.replace(  # type: ignore[attr-defined]
+            metrics=optax.tree.zeros_like(after.metrics), remainders=optax.tree.zeros_like(after.remainders)
+        )
 
     @cached_property
     def abstract_state(self) -> TrainState:
@@ -126,7 +129,8 @@ class Engine:
     def host_batch(self, step: int) -> Batch:
         """The rows of one step's batch that this process has to load: arrays ``[rows, ...]`` by name, on the host."""
         data = self.experiment.train_data
-        return data[step] if self._rows == (0, self._batch_size) else rows_of(data, step, *self._rows)
+        whole = self._rows == (0, self._batch_size)
+        return batch_of(data, step) if whole else rows_of(data, step, *self._rows)
 
     def batch(self, steps: range) -> Batch:
         """The batches of some steps on the devices.
@@ -221,15 +225,16 @@ class Engine:
     def _place_eval_batch(self, batch: Batch) -> Batch:
         """The evaluation batch on its devices, padded to a multiple of the data axis."""
         padded = _pad_rows(batch, self.mesh.shape[DATA])
-        start, stop = process_rows(self.mesh, _row_count(padded))
-        return place_batch({name: field[start:stop] for name, field in padded.items()}, self.mesh)
+        start, stop = process_rows(self.mesh, row_count(padded, "eval_data"))
+        return place_batch(slice_rows(dict(padded), start, stop), self.mesh)
 
     def with_zero_metrics(self, state: TrainState) -> TrainState:
         """A copy of the state in which all sums of metrics are 0."""
-        return state.replace(metrics=self._zeros_like(state.metrics))  # type: ignore[attr-defined]
+        metrics, remainders = self._zeros_like((state.metrics, state.remainders))
+        return state.replace(metrics=metrics, remainders=remainders)  # type: ignore[attr-defined]
 
     @cached_property
-    def _zeros_like(self) -> Callable[[Metrics], Metrics]:
+    def _zeros_like(self) -> Callable[[Any], Any]:
         return jax.jit(optax.tree.zeros_like, out_shardings=self._replicated)
 
     def replicate(self, tree: Any) -> Any:
@@ -240,22 +245,16 @@ class Engine:
         return jax.jit(lambda tree: tree, out_shardings=self._replicated)(tree)
 
 
-def _batch_size(experiment: Experiment) -> int:
-    declared = getattr(experiment.train_data, "batch_size", None)
-    return _row_count(experiment.train_data[0]) if declared is None else declared
+def _pad_rows(batch: Batch, multiple: int) -> Batch:
+    """The batch with masked copies of its first row at the end, until its row count is a multiple.
 
-
-def _row_count(batch: Batch) -> int:
-    return len(next(iter(batch.values())))
-
-
-def _pad_rows(batch: Batch, multiple: int) -> Mapping[str, np.ndarray]:
-    """The batch with masked copies of its first row at the end, until its row count is a multiple."""
-    count = _row_count(batch)
+    Raises:
+        TypeError, ValueError: the fields are not arrays with the same number of rows, at least one.
+    """
+    count = row_count(batch, "eval_data")
     missing = -count % multiple
     if not missing:
         return batch
-    rows = np.concatenate([np.arange(count), np.zeros(missing, int)])
-    padded = {name: np.asarray(field)[rows] for name, field in batch.items()}
-    mask = np.asarray(batch.get("mask", np.ones(count, bool)))
-    return {**padded, "mask": np.concatenate([mask, np.zeros(missing, bool)])}
+    places = np.arange(count + missing)
+    padded = {name: np.asarray(field)[np.where(places < count, places, 0)] for name, field in batch.items()}
+    return {**padded, "mask": mask_rows(padded, places < count)}

@@ -1,11 +1,14 @@
 """Evaluation on a whole finite set, in which every example counts once."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
 
 from dlcore.train.engine import Engine
+from dlcore.train.experiment import Metrics
+from dlcore.train.faults.nonfinite import NonFiniteError, first_bad_leaf
 from dlcore.train.metrics import Metric
 from dlcore.train.state import TrainState
 
@@ -25,7 +28,10 @@ def evaluate(
         on_batch: called after every batch, for instance to reset a watchdog.
 
     Raises:
-        ValueError: there is no evaluation batch.
+        TypeError: an evaluation batch is not a dict of arrays.
+        ValueError: there is no evaluation batch, or its fields have different numbers of rows.
+        NonFiniteError: the metric ``loss``, or the one that decides which checkpoint is the best, is NaN; the message
+            names the first batch that makes it NaN.
     """
     batches = []
     for metrics in engine.eval_metrics(state):
@@ -34,10 +40,26 @@ def evaluate(
         on_batch()
     if not batches:
         raise ValueError("eval_data: got no batch, expected at least one; it must be iterable more than once")
-    sums = jax.tree.map(lambda *leaves: np.sum(leaves, axis=0, dtype=np.float64), *jax.device_get(batches))
-    return read_sums(sums)
+    batches = jax.device_get(batches)
+    values = read_sums(jax.tree.map(lambda *leaves: np.sum(leaves, axis=0, dtype=np.float64), *batches))
+    for name in ("loss", engine.experiment.best):
+        if math.isnan(values.get(name, 0)):
+            raise NonFiniteError(int(state.step), _find_nan(engine, name, batches))
+    return values
 
 
 def read_sums(sums: Mapping[str, Metric]) -> dict[str, float]:
     """The values of summed metrics: a dict of floats, sorted by name."""
-    return {name: float(metric.value()) for name, metric in sorted(jax.device_get(sums).items())}
+    # A value() may use jax.numpy, which moves the sums to the device again; the training loop forbids that elsewhere.
+    with jax.transfer_guard("allow"):
+        return {name: float(metric.value()) for name, metric in sorted(jax.device_get(sums).items())}
+
+
+def _find_nan(engine: Engine, name: str, batches: Sequence[Metrics]) -> str:
+    """Says which evaluation batch makes the metric NaN, and which of its fields is the first that is not finite."""
+    for index, (metrics, batch) in enumerate(zip(batches, engine.experiment.eval_data, strict=False)):
+        if math.isnan(read_sums({name: metrics[name]})[name]):
+            field = first_bad_leaf(dict(batch))
+            cause = field or "all fields are finite; the model makes it, or a label outside of the classes"
+            return f"the evaluation's {name} is NaN, first in batch {index} of eval_data: {cause}"
+    return f"the evaluation's {name} is NaN, though it is not in any batch"

@@ -4,7 +4,7 @@ An experiment is a model as two pure functions, together with its data. Training
 may be written in Flax, in plain JAX or in any other library.
 """
 
-import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
@@ -15,6 +15,7 @@ import jax
 from flax import linen as nn
 
 from dlcore.config import durations
+from dlcore.data.batch import get_field, row_count
 from dlcore.data.pipeline import ByStep
 from dlcore.train.config import Config
 from dlcore.train.mesh import ShardingRules
@@ -113,20 +114,28 @@ class Experiment:
             monitor: see `Experiment`.
             modes: see `Experiment`; None: no modes of its own.
             sharding_rules: see `Experiment`; None: no rules.
+
+        Raises:
+            TypeError: the model is not a linen module.
         """
 
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model: got {model!r}, expected a linen module, such as Model()")
+
         def init(rng: jax.Array, batch: Batch) -> tuple[Params, ModelState]:
-            variables = model.init({"params": rng}, *_arguments(batch), **_options(batch), train=False)
+            positional, named = _call_arguments(model, batch)
+            variables = model.init({"params": rng}, *positional, **named, train=False)
             model_state, params = flax.core.pop(variables, "params")
             return params, dict(model_state)
 
         def apply_loss(
             params: Params, model_state: Any, batch: Batch, rng: jax.Array, train: bool
         ) -> tuple[jax.Array, tuple[ModelState, Metrics]]:
+            positional, named = _call_arguments(model, batch)
             outputs, new_state = model.apply(
                 {"params": params, **model_state},
-                *_arguments(batch),
-                **_options(batch),
+                *positional,
+                **named,
                 train=train,
                 rngs={"dropout": rng},
                 mutable=list(model_state) if train else [],
@@ -152,62 +161,63 @@ def resolve_config(config: C, experiment: Experiment) -> C:
     """A copy of the config in which every duration is a number of steps of the experiment's training data.
 
     Raises:
-        ValueError: the data does not tell its batch size or number of examples, and a duration needs it; or a setting
-            has another type or is out of its bounds.
+        ValueError: the data does not tell its number of examples, and a duration needs it; or a setting has another
+            type or is out of its bounds.
     """
     data = experiment.train_data
     return durations.resolve_durations(
         config,
-        batch_size=getattr(data, "batch_size", config.train.batch_size),
+        batch_size=batch_size(experiment),
         examples=getattr(data, "examples", None),
     )
 
 
-def check_model(experiment: Experiment) -> None:
-    """Checks an experiment by tracing its functions on a training and an evaluation batch; computes nothing.
+def batch_size(experiment: Experiment) -> int:
+    """The number of rows of a training batch: the data's ``batch_size``, or else what the first batch has.
 
     Raises:
-        ValueError: ``best`` is not an evaluation metric, or there is no evaluation batch.
-        TypeError: the loss does not return what the contract says, or ``eval_data`` can be iterated only once.
-        Exception: whatever the model raises if its settings do not fit the data.
+        TypeError, ValueError: the first batch is not a dict of arrays with the same number of rows.
     """
-    if iter(experiment.eval_data) is experiment.eval_data:
-        raise TypeError(
-            "eval_data: got an iterator, which can be iterated only once, expected a list or PaddedBatches"
-        )
-    eval_batch = next(iter(experiment.eval_data), None)
-    if eval_batch is None:
-        raise ValueError("eval_data: got no batch, expected at least one")
-    train_batch, rng = experiment.train_data[0], jax.eval_shape(lambda: jax.random.key(0))
-    params, model_state = jax.eval_shape(experiment.init, rng, train_batch)
-    for batch, train in ((train_batch, True), (eval_batch, False)):
-        loss = functools.partial(experiment.loss, train=train)
-        metrics = _returned_metrics(jax.eval_shape(loss, params, model_state, batch, rng))
-    if experiment.best not in metrics:
-        raise ValueError(
-            f"best: got {experiment.best!r}, expected one of the metrics: {', '.join(sorted(metrics)) or '(none)'}"
-        )
+    declared = getattr(experiment.train_data, "batch_size", None)
+    return row_count(experiment.train_data[0], "train_data") if declared is None else declared
 
 
-def _returned_metrics(returned: Any) -> Metrics:
-    """The metrics in what a loss function returned; TypeError if it did not return what the contract says."""
+def _call_arguments(model: nn.Module, batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The positional and the keyword arguments of the model that come from the batch.
+
+    Raises:
+        TypeError: the model's ``__call__`` does not take them, or not the keyword ``train``.
+        ValueError: the batch has no ``inputs``.
+    """
+    inputs = get_field(batch, "inputs")
+    positional = (inputs, batch["lengths"]) if "lengths" in batch else (inputs,)
+    named = {"resets": batch["resets"]} if "resets" in batch else {}
+    check_call(f"{type(model).__name__}.__call__", model.__call__, *positional, **named, train=False)
+    return positional, named
+
+
+def check_call(name: str, function: Callable[..., Any], *positional: Any, **named: Any) -> None:
+    """Checks that a function can be called with these arguments; it is not called.
+
+    Args:
+        name: what the error message calls the function.
+        function: the function.
+        positional: its positional arguments.
+        named: its keyword arguments.
+
+    Raises:
+        TypeError: it cannot be called, or it takes other arguments.
+    """
+    if not callable(function):
+        raise TypeError(f"{name}: got {function!r}, expected a function")
     try:
-        _, (_, metrics) = returned
-        if all(hasattr(metric, "value") for metric in metrics.values()):
-            return metrics
-    except (TypeError, ValueError, AttributeError):
-        pass
-    raise TypeError(
-        f"loss: got {returned} returned, expected loss, (model_state, metrics) with each metric a sum that has a "
-        "value(), for instance dl.metrics.Average.of(values)"
-    )
-
-
-def _arguments(batch: Batch) -> tuple[Any, ...]:
-    """The positional arguments of the model."""
-    return (batch["inputs"], batch["lengths"]) if "lengths" in batch else (batch["inputs"],)
-
-
-def _options(batch: Batch) -> dict[str, Any]:
-    """The keyword arguments of the model that depend on the batch."""
-    return {"resets": batch["resets"]} if "resets" in batch else {}
+        signature = inspect.signature(function)
+    except ValueError:  # a function in C has no signature
+        return
+    try:
+        signature.bind(*positional, **named)
+    except TypeError as error:
+        call = ", ".join([*["..."] * len(positional), *(f"{key}=..." for key in named)])
+        raise TypeError(
+            f"{name}: got {name}{signature}, expected a function for {name}({call}); {error}"
+        ) from None

@@ -20,8 +20,10 @@ from dlcore.train.checkpoints.manager import Checkpoints
 from dlcore.train.engine import Engine
 from dlcore.train.evaluation import evaluate
 from dlcore.train.experiment import ModelState, Params
+from dlcore.train.faults.nonfinite import NonFiniteError
 from dlcore.train.faults.signals import Interrupted, StopSignals
 from dlcore.train.faults.watchdog import Watchdog
+from dlcore.train.optimizer import update_count
 from dlcore.train.run import Run
 from dlcore.train.state import TrainState
 from dlcore.train.telemetry.profile import Trace
@@ -50,7 +52,7 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
     Writes ``metrics.csv``, TensorBoard events and ``checkpoints/`` into the folder.
 
     Args:
-        engine: the engine of an experiment that `experiment.check_model` accepts.
+        engine: the engine of an experiment that `contract.check_model` accepts.
         folder: the run's folder.
         profile: the steps to trace, as ``"FIRST-LAST"``; None traces nothing.
 
@@ -60,7 +62,8 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
 
     Raises:
         Interrupted: Ctrl-C, SIGTERM or SIGUSR1 stopped the run; its state is saved, unless no step was done yet.
-        NonFiniteError: a loss, gradient or update was not finite, and ``train.on_nan`` is ``stop`` or ``raise``.
+        NonFiniteError: a loss, gradient or update was not finite, and ``train.on_nan`` is ``stop`` or ``raise``; or the
+            update of every step of the run was left out; or an evaluation is NaN, see `evaluation.evaluate`.
         CheckpointError: a checkpoint could not be written, for instance on a full disk.
         ValueError: ``profile`` has another form or starts after the last step; or the checkpoint, or that of
             ``init_from``, does not fit the model.
@@ -104,7 +107,18 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
 
         if evaluation is None:  # the run had ended before this process began
             evaluation = evaluate(engine, state, watchdog.reset)
-    return Trained(state, evaluation, time.monotonic() - began)
+    return _checked(Trained(state, evaluation, time.monotonic() - began))
+
+
+def _checked(trained: Trained) -> Trained:
+    """The same result; NonFiniteError if its state is still the initial one, since no step gave an update."""
+    if update_count(trained.state.opt_state) == 0:
+        raise NonFiniteError(
+            int(trained.state.step),
+            "the update of every step was left out, since none was finite (--config.train.on_nan); the run learned "
+            "nothing",
+        )
+    return trained
 
 
 def restore_or_initialize(engine: Engine, checkpoints: Checkpoints) -> TrainState:
@@ -188,7 +202,7 @@ def restore(run: Run) -> TrainState:
 def restore_model(run: Run) -> TrainState:
     """The `TrainState` of the run's ``checkpoint`` with only ``step``, ``params``, ``model_state`` and ``average``.
 
-    ``opt_state`` is None, ``metrics`` is empty, and ``bad_step`` is a ``jax.ShapeDtypeStruct``.
+    ``opt_state`` and ``remainders`` are None, ``metrics`` is empty, and ``bad_step`` is a ``jax.ShapeDtypeStruct``.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
@@ -198,7 +212,7 @@ def restore_model(run: Run) -> TrainState:
     wanted = {name: getattr(whole, name) for name in ("step", "params", "model_state", "average")}
     with open_checkpoints(run.engine, run.folder) as checkpoints:
         found = checkpoints.restore_fields(wanted, checkpoints.find_step(run.checkpoint))
-    return whole.replace(opt_state=None, metrics={}, **found)  # type: ignore[attr-defined]
+    return whole.replace(opt_state=None, metrics={}, remainders=None, **found)  # type: ignore[attr-defined]
 
 
 def named_states(run: Run) -> Iterator[tuple[str, TrainState]]:

@@ -1,13 +1,18 @@
-"""Losses in the form that ``Experiment.from_flax`` takes: ``loss(outputs, batch) -> loss, metrics``."""
+"""Losses in the form that ``Experiment.from_flax`` takes: ``loss(outputs, batch) -> loss, metrics``.
+
+They count valid places only: rows and places by the batch's ``mask``, steps by its ``lengths``, see
+`metrics.place_weights`. What does not count may hold anything, NaN included, and has the gradient 0.
+"""
 
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from dlcore.ops.arrays import at_least_float32
+from dlcore.data.batch import get_field
+from dlcore.ops.arrays import expand_to_rank, to_labels, to_real
 from dlcore.train import metrics
+from dlcore.utils.checks import check_number
 
 
 def classification(
@@ -15,41 +20,51 @@ def classification(
 ) -> tuple[jax.Array, dict[str, metrics.Metric]]:
     """Mean cross-entropy of the softmax, ``L = -sum_c p_c log softmax(logits)_c``, and the accuracy.
 
+    A logit of -inf rules a class out: its probability is 0, also in the target ``p``. If the label itself is ruled out,
+    the loss is infinite.
+
     Args:
         logits: ``[B, C]``, the class scores before the softmax; or ``[B, ..., C]``, for instance scores of every
             time step of a sequence.
-        batch: has integer ``labels [B, ...]`` in [0, C). An optional boolean ``mask``, ``[B]`` or of the labels' shape,
-            is False where a row or a label does not count. A label outside [0, C) that counts makes the loss NaN.
-        label_smoothing: the weight of the uniform distribution in the target ``p``. The metric ``loss`` includes the
-            smoothing, so it is the quantity that training minimizes.
+        batch: has ``labels [B, ...]`` in [0, C), of any integer type. ``mask`` and ``lengths`` say which labels count,
+            see `metrics.place_weights`. A label outside [0, C) that counts makes the loss NaN.
+        label_smoothing: from 0 to 1, the weight of the uniform distribution over the classes that are not ruled out in
+            the target ``p``. The metric ``loss`` includes the smoothing, so it is the quantity that training minimizes.
 
     Returns:
-        The scalar loss, which is the mean over all labels that count (0 if none does), and a dict of the metrics
-        ``loss`` and ``accuracy``.
+        The scalar loss, which is the weighted mean over all labels that count (0 if none does), and a dict of the
+        metrics ``loss`` and ``accuracy``.
 
     Raises:
-        ValueError: the shapes of logits and labels do not match.
+        TypeError: logits or labels are not arrays of numbers, or the labels are not integers.
+        ValueError: the batch has no labels, or the shapes of logits, labels, mask and lengths do not match; or the
+            smoothing is out of its bounds.
 
     >>> batch = {"labels": jnp.array([0, 1])}
     >>> loss, measured = classification(jnp.array([[9.0, 0.0], [9.0, 0.0]]), batch)
     >>> float(measured["accuracy"].value())
     0.5
     """
-    labels, mask = batch["labels"], batch.get("mask")
-    if logits.ndim < 2 or labels.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"logits: got {logits.shape} for labels of shape {labels.shape}, expected [B, ..., C] and [B, ...]; "
-            "flatten or pool the model's output to one row of class scores a label"
-        )
-    logits = at_least_float32(logits)
-    target = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
-    costs = optax.softmax_cross_entropy(logits, target)
+    if not isinstance(label_smoothing, jax.Array):
+        check_number("label_smoothing", label_smoothing, "[0, 1]")
+    logits = to_real("logits", logits)
+    labels = to_labels(logits, get_field(batch, "labels"))
+    weights = metrics.place_weights(batch, labels.shape)
+    # The mask comes before the softmax: the gradient through the softmax of NaN is NaN even if the loss is masked.
+    counted = jnp.where(expand_to_rank(weights != 0, logits.ndim), logits, 0)
     known = (labels >= 0) & (labels < logits.shape[-1])
-    cross_entropy = metrics.Average.of(jnp.where(known, costs, jnp.nan), mask)
-    return cross_entropy.value(), {
-        "loss": cross_entropy,
-        "accuracy": metrics.accuracy(logits, labels, mask),
-    }
+    costs = jnp.where(known, _cross_entropy(counted, labels, label_smoothing), jnp.nan)
+    mean = metrics.Average.of(costs, weights)
+    return mean.value(), {"loss": mean, "accuracy": metrics.accuracy(logits, labels, weights)}
+
+
+def _cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float) -> jax.Array:
+    """The cross-entropy of each label ``[B, ...]``, in which a class with the target 0 adds nothing."""
+    one_hot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    possible = (logits > -jnp.inf).astype(logits.dtype)
+    uniform = possible / possible.sum(axis=-1, keepdims=True)
+    target = (1 - label_smoothing) * one_hot + label_smoothing * uniform
+    return -(target * jnp.where(target > 0, jax.nn.log_softmax(logits), 0)).sum(axis=-1)
 
 
 def regression(
@@ -59,28 +74,29 @@ def regression(
 
     Args:
         outputs: y, ``[B, ...]``.
-        batch: has t as ``targets [B, ...]``. An optional boolean ``mask``, ``[B]`` or of the targets' shape, is False
-            where a row or an entry does not count.
+        batch: has t as ``targets [B, ...]``. ``mask`` and ``lengths`` say which entries count, see
+            `metrics.place_weights`.
 
     Returns:
-        The scalar loss, which is the mean over all entries that count (0 if none does), and a dict of the metrics
-        ``loss`` and ``mean_squared_error``, which are equal.
+        The scalar loss, which is the weighted mean over all entries that count (0 if none does), and a dict of the
+        metrics ``loss`` and ``mean_squared_error``, which are equal.
 
     Raises:
-        ValueError: outputs and targets differ in shape (``[B, 1]`` and ``[B]`` would give B x B errors).
+        TypeError: outputs or targets are not arrays of real numbers.
+        ValueError: the batch has no targets; outputs and targets differ in shape (``[B, 1]`` and ``[B]`` would give
+            B x B errors); or mask or lengths do not match.
 
     >>> loss, measured = regression(jnp.array([1.0, 4.0]), {"targets": jnp.array([1.0, 2.0])})
     >>> float(loss), sorted(measured)
     (2.0, ['loss', 'mean_squared_error'])
     """
-    targets = batch["targets"]
-    if outputs.shape != targets.shape:
+    outputs, targets = to_real("outputs", outputs), to_real("targets", get_field(batch, "targets"))
+    if outputs.shape != targets.shape or not outputs.ndim:
         raise ValueError(
-            f"outputs: got {outputs.shape} for targets of shape {targets.shape}, expected the same shape; "
+            f"outputs: got {outputs.shape} for targets of shape {targets.shape}, expected the same shape [B, ...]; "
             "outputs[..., 0] drops a last dimension of 1"
         )
-    outputs = at_least_float32(outputs)
-    valid = metrics.expand_mask(batch.get("mask", jnp.ones(len(outputs), bool)), outputs.shape)
+    weights = metrics.place_weights(batch, outputs.shape)
     # The mask comes before the square: the gradient through the square of NaN is NaN even if the value is masked.
-    error = metrics.Average.of(jnp.where(valid, outputs - targets, 0) ** 2, valid)
+    error = metrics.Average.of(jnp.where(weights != 0, outputs - targets, 0) ** 2, weights)
     return error.value(), {"loss": error, "mean_squared_error": error}

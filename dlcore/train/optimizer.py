@@ -156,6 +156,12 @@ def is_usable(gradient: optax.Updates, opt_state: optax.OptState) -> jax.Array:
     return jnp.isfinite(jnp.square(norm))
 
 
+def update_count(opt_state: optax.OptState) -> int | None:
+    """How many updates the optimizer state counts, without steps that were left out; None if it has no count."""
+    counts = [count for _, count in optax.tree.get_all_with_path(opt_state, "count")]
+    return max(map(int, jax.device_get(counts)), default=None)
+
+
 def clip_metrics(opt_state: optax.OptState) -> dict[str, Metric]:
     """A dict of metrics of the last step's clipping; empty if the optimizer has no `clip_and_measure`.
 

@@ -26,6 +26,8 @@ class TrainState:
         average: the moving average of ``params``; None if the config asks for none.
         bad_step: the first step whose loss, gradient or update was not finite, at which the state stopped; -1 if
             there was none, and always with ``on_nan`` ``skip`` or ``zero``. int32 scalar.
+        remainders: what rounding left out of ``metrics``, a vector with one number for each float of theirs in turn, so
+            that the sums count every label of a row, however long; see `step.add_sums`.
     """
 
     step: jax.Array
@@ -35,6 +37,7 @@ class TrainState:
     metrics: Metrics
     average: Params | None
     bad_step: jax.Array
+    remainders: jax.Array | None = None
 
     @property
     def evaluated_params(self) -> Params:
@@ -68,4 +71,5 @@ def make_state(
         metrics={},
         average=params if averaged else None,
         bad_step=jnp.full((), NONE_BAD, jnp.int32),
+        remainders=jnp.zeros(0),
     )

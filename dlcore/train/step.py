@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 from dlcore.ops import clipping
 from dlcore.train.config import TrainConfig
@@ -188,11 +189,48 @@ def _advance(
     accepted = finite & (state.bad_step == NONE_BAD)
     measured = {**_where(accepted, measured, optax.tree.zeros_like(measured)), **bad_fraction}
     bad_step = jnp.where(finite | (state.bad_step != NONE_BAD), state.bad_step, state.step)
+    if state.metrics and state.remainders is not None:
+        metrics, remainders = add_sums(state.metrics, state.remainders, measured)
+    else:
+        metrics = measured
+        remainders = jnp.zeros_like(ravel_pytree(_floats(jax.tree.leaves(measured)))[0])
     return _where(accepted, updated, state).replace(
         step=state.step + (1 if bad_fraction else accepted),
         bad_step=state.bad_step if bad_fraction else bad_step,
-        metrics=jax.tree.map(jnp.add, state.metrics, measured) if state.metrics else measured,
+        metrics=metrics,
+        remainders=remainders,
     )
+
+
+def add_sums(sums: Metrics, remainders: jax.Array, addends: Metrics) -> tuple[Metrics, jax.Array]:
+    """Adds metrics without the loss of small addends: compensated summation (Kahan 1965).
+
+    A float32 sum alone stays at 2^24 if ones are added to it. Here what rounding leaves out of a sum is added with the
+    next addend, so that a sum is off by one rounding, however many addends there were.
+
+    Args:
+        sums: the sums so far, a tree of arrays.
+        remainders: what rounding left out of them: a vector of all numbers of their leaves of floats in turn.
+        addends: metrics of the same structure and types.
+
+    Returns:
+        The new sums and the new remainders.
+    """
+    leaves, new = jax.tree.leaves(sums), jax.tree.leaves(addends)
+    before, unravel = ravel_pytree(_floats(leaves))
+    missing = ravel_pytree(_floats(new))[0] + remainders
+    total = before + missing
+    lost = missing - (total - before)
+    totals = iter(unravel(total))
+    added = [
+        next(totals) if _floats([leaf]) else leaf + addend for leaf, addend in zip(leaves, new, strict=True)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(sums), added), jnp.where(jnp.isfinite(lost), lost, 0)
+
+
+def _floats(leaves: list[Any]) -> list[Any]:
+    """The leaves that hold floats, whose sums are rounded."""
+    return [leaf for leaf in leaves if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]
 
 
 def _where(condition: jax.Array, first: Any, second: Any) -> Any:

@@ -9,32 +9,34 @@ import jax
 import numpy as np
 
 
-def check_integer(name: str, value: Any, minimum: int = 1) -> int:
-    """Checks that the value is an integer of at least ``minimum``.
+def check_integer(name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> int:
+    """Checks that the value is an integer of at least ``minimum`` and at most ``maximum``.
 
     Args:
         name: what error messages call the value.
         value: the value to check. An array with one integer and no axes is one, a boolean is not.
         minimum: the smallest value that is allowed.
+        maximum: the largest value that is allowed; None: there is none.
 
     Returns:
         The value as an int.
 
     Raises:
         TypeError: the value is not an integer.
-        ValueError: it is below ``minimum``.
+        ValueError: it is below ``minimum`` or above ``maximum``.
 
     >>> check_integer("features", 4)
     4
     """
+    expected = f"an integer >= {minimum}" if maximum is None else f"an integer from {minimum} to {maximum}"
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
         integer = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: got {shown(value)}, expected an integer >= {minimum}") from None
-    if integer < minimum:
-        raise ValueError(f"{name}: got {integer}, expected an integer >= {minimum}")
+        raise TypeError(f"{name}: got {shown(value)}, expected {expected}") from None
+    if integer < minimum or (maximum is not None and integer > maximum):
+        raise ValueError(f"{name}: got {integer}, expected {expected}")
     return integer
 
 

@@ -108,7 +108,7 @@ def test_evaluation_counts_each_example_once(batch_size):
 
 @pytest.mark.parametrize("batch_size", [0, -1, 11])
 def test_batch_sizes_outside_the_set_are_refused(batch_size):
-    with pytest.raises(ValueError, match=f"batch_size: got {batch_size}, expected 1 to 10"):
+    with pytest.raises(ValueError, match=f"batch_size: got {batch_size}, expected (1 to 10|an integer >= 1)"):
         ShuffledBatches(ARRAYS, batch_size, 0)
 
 
@@ -120,5 +120,58 @@ def test_arrays_of_different_lengths_are_refused(arrays):
 
 
 def test_a_batch_after_the_last_is_an_index_error():
-    with pytest.raises(IndexError, match="batch 4 of 4"):
-        PaddedBatches(ARRAYS, 3)[4]
+    for index in (4, -1):
+        with pytest.raises(IndexError, match=f"index: got {index}, expected 0 to 3"):
+            PaddedBatches(ARRAYS, 3)[index]
+    with pytest.raises(TypeError, match=r"index: got 1\.5"):
+        PaddedBatches(ARRAYS, 3)[1.5]
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int32, np.float32])
+@pytest.mark.parametrize("shape", [(10,), (10, 2), (10, 2, 3)])
+def test_the_mask_of_the_examples_is_kept_and_copies_are_masked(dtype, shape):
+    mask = np.random.default_rng(0).uniform(0.5, 2, shape) * (np.arange(10) % 3 > 0).reshape(
+        -1, *[1] * (len(shape) - 1)
+    )
+    mask = mask.astype(dtype)
+    masks = np.concatenate([batch["mask"] for batch in PaddedBatches({**ARRAYS, "mask": mask}, 4)])
+    assert masks.dtype == dtype
+    np.testing.assert_array_equal(masks[:10], mask)
+    assert (masks.shape, masks[10:].any()) == ((12, *shape[1:]), False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"batch_size": 2.5}, TypeError, r"batch_size: got 2\.5, expected an integer"),
+        ({"batch_size": None}, TypeError, "batch_size: got None"),
+        ({"seed": -1}, ValueError, "seed: got -1"),
+        ({"seed": None}, TypeError, "seed: got None"),
+        ({"transform": "flip"}, TypeError, "transform: got 'flip', expected a function"),
+        ({"arrays": None}, TypeError, "arrays: got NoneType, expected a dict"),
+        ({"arrays": {"inputs": [1, 2, 3]}}, TypeError, "arrays: inputs: got list"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        ShuffledBatches(**{"arrays": ARRAYS, "batch_size": 2, "seed": 0, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("step", "error"), [(-1, ValueError), (2**62, ValueError), (0.5, TypeError), (None, TypeError)]
+)
+@pytest.mark.parametrize("transform", [None, add_noise_to_inputs])
+def test_steps_that_no_run_has_are_refused(step, error, transform):
+    data = ShuffledBatches(ARRAYS, 4, 0, transform)
+    for call in (lambda: data[step], lambda: data.rows(step, 0, 2)):
+        with pytest.raises(error, match=f"step: got {step}, expected an integer from 0 to 2147483647"):
+            call()
+
+
+def test_the_last_step_that_a_run_can_have_has_a_batch():
+    assert ShuffledBatches(ARRAYS, 4, 0)[2**31 - 1]["labels"].shape == (4,)
+
+
+def test_a_transform_that_returns_no_batch_is_named():
+    with pytest.raises(TypeError, match="transform: got NoneType, expected a dict"):
+        ShuffledBatches(ARRAYS, 4, 0, lambda batch, generator: None)[0]

@@ -184,12 +184,12 @@ def test_named_fields_are_cut_and_no_others():
         ({}, {"boundaries": (4, 4)}, "boundaries: got"),
         ({}, {"boundaries": (0, 4)}, "boundaries: got"),
         ({}, {"boundaries": (-4,)}, "boundaries: got"),
-        ({}, {"batch_size": 0}, "batch_size: got 0, expected 1 to 19"),
+        ({}, {"batch_size": 0}, "batch_size: got 0, expected an integer >= 1"),
         ({}, {"batch_size": 20}, "batch_size: got 20, expected 1 to 19"),
-        ({"lengths": LENGTHS + 1}, {}, "lengths: got .* values 2 to 13, expected one of 0 to 12"),
-        ({"lengths": LENGTHS - 2}, {}, "lengths: got .* values -1 to 10"),
+        ({"lengths": LENGTHS + 1}, {}, "lengths: got 13 in row 6, expected 0 to 12"),
+        ({"lengths": LENGTHS - 2}, {}, "lengths: got -1 in row 9, expected 0 to 12"),
         ({"lengths": LENGTHS[:, None]}, {}, r"lengths: got shape \(19, 1\)"),
-        ({"lengths": None}, {}, "lengths: got only the fields inputs, targets, labels, weights"),
+        ({"lengths": None}, {}, "lengths: got a batch with the fields inputs, targets, labels, weights"),
         ({"inputs": None}, {}, r"fields: got \{'inputs': None\}"),
         ({"inputs": np.zeros(19)}, {}, r"fields: got \{'inputs': \(19,\)\}"),
         ({}, {"fields": ("inputs", "weights")}, "fields: got .* with one T"),
@@ -201,3 +201,38 @@ def test_arrays_and_boundaries_that_do_not_fit_are_refused(change, arguments, me
     arrays = {name: array for name, array in {**make_arrays(), **change}.items() if array is not None}
     with pytest.raises(ValueError, match=message):
         BucketedBatches(arrays, **{"batch_size": 2, "seed": 0, "boundaries": (4, 8), **arguments})
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        ({}, {"boundaries": None}, "boundaries: got None, expected a tuple of integers"),
+        ({}, {"boundaries": 8}, "boundaries: got 8"),
+        ({}, {"boundaries": (4.0, 8.0)}, r"boundaries: got 4\.0, expected an integer"),
+        ({}, {"boundaries": "48"}, "boundaries: got '48'"),
+        ({}, {"fields": "inputs"}, "fields: got 'inputs', expected a tuple of names"),
+        ({}, {"fields": 3}, "fields: got 3"),
+        ({"lengths": np.full(19, np.nan)}, {}, "lengths: got float64, expected integers"),
+        ({"lengths": LENGTHS.astype(float)}, {}, "lengths: got float64, expected integers"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(change, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        BucketedBatches(
+            {**make_arrays(), **change}, **{"batch_size": 2, "seed": 0, "boundaries": (4, 8), **arguments}
+        )
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "uint32", "int64", "uint64"])
+def test_lengths_of_every_integer_type_give_the_same_buckets(dtype):
+    arrays = make_arrays()
+    data = BucketedBatches({**arrays, "lengths": LENGTHS.astype(dtype)}, 2, 0, (4, 8))
+    for step in range(20):
+        np.testing.assert_array_equal(data[step]["labels"], make_data()[step]["labels"])
+
+
+def test_the_first_and_the_last_step_that_a_run_can_have():
+    assert make_data()[2**31 - 1]["labels"].shape == (2,)
+    for step in (-1, 2**62):
+        with pytest.raises(ValueError, match=f"step: got {step}"):
+            make_data()[step]

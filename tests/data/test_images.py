@@ -10,6 +10,8 @@ import pytest
 
 from dlcore.data import as_sequences, cifar10, mnist, mnist5k, random_flips, random_shifts, uci_digits
 
+IMAGES, GENERATOR = np.ones((2, 4, 4, 1), np.float32), np.random.default_rng(0)
+
 
 def test_uci_digits_are_split_by_writer():
     train, test = uci_digits()
@@ -75,6 +77,51 @@ def test_mnist_reads_idx_files_in_every_spelling(folder):
         np.testing.assert_array_equal(expected["inputs"], got["inputs"])
         np.testing.assert_array_equal(expected["labels"], got["labels"])
     assert plain[0]["inputs"].shape == (3, 28, 28, 1)
+
+
+def test_parts_of_two_image_sizes_are_refused(folder):
+    for name, header in (("images-idx3", (2051, 2, 14, 14)), ("labels-idx1", (2049, 2))):
+        size = 2 * 14 * 14 if len(header) == 4 else 2
+        (folder / f"t10k-{name}-ubyte").write_bytes(struct.pack(f">{len(header)}I", *header) + bytes(size))
+    with pytest.raises(
+        ValueError, match=r"images of \(28, 28\) pixels for training and \(14, 14\) for testing"
+    ):
+        mnist(folder)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: mnist(5), TypeError, "folder: got 5"),
+        (lambda: mnist("~nouser"), FileNotFoundError, "folder: got ~nouser, which is not a folder"),
+        (lambda: cifar10(["a"]), TypeError, r"folder: got \['a'\]"),
+        (
+            lambda: as_sequences(np.ones((2, 4, 4))),
+            ValueError,
+            r"images: got shape \(2, 4, 4\), expected \[N, H, W, C\]",
+        ),
+        (lambda: as_sequences([[1.0]]), TypeError, "images: got list"),
+        (lambda: as_sequences(IMAGES, rows="no"), TypeError, "rows: got 'no', expected True or False"),
+        (lambda: as_sequences(IMAGES, permuted="no"), TypeError, "permuted: got 'no'"),
+        (lambda: as_sequences(IMAGES, shrink=0), ValueError, "shrink: got 0, expected an integer >= 1"),
+        (lambda: as_sequences(IMAGES, shrink=2.0), TypeError, r"shrink: got 2\.0"),
+        (lambda: random_shifts(-1), ValueError, "pixels: got -1, expected an integer >= 0"),
+        (lambda: random_shifts(1.5), TypeError, r"pixels: got 1\.5"),
+        (lambda: random_shifts(1)({}, GENERATOR), ValueError, "inputs: got a batch with the fields"),
+        (lambda: random_shifts(1)({"inputs": IMAGES[0]}, GENERATOR), ValueError, "inputs: got shape"),
+        (lambda: random_shifts(1)({"inputs": IMAGES}, 0), TypeError, "generator: got 0"),
+        (lambda: random_flips({"inputs": IMAGES[0]}, GENERATOR), ValueError, "inputs: got shape"),
+        (
+            lambda: random_flips({"labels": IMAGES}, GENERATOR),
+            ValueError,
+            "inputs: got a batch with the fields labels",
+        ),
+        (lambda: random_flips({"inputs": IMAGES}, None), TypeError, "generator: got None"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
 
 
 def damage(folder, name, change):

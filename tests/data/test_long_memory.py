@@ -17,6 +17,10 @@ TASKS = {
 }
 
 
+def three_rows(generator, examples):
+    return {"inputs": np.ones((3, 2))}
+
+
 def generator():
     return np.random.default_rng(0)
 
@@ -106,14 +110,54 @@ def test_steps_seeds_and_the_held_out_set_share_no_example(task):
 @pytest.mark.parametrize(
     ("make", "named"),
     [
-        (lambda: adding(generator(), 1, length=1), "length: got 1, expected at least 2"),
-        (lambda: copy_memory(generator(), 1, delay=0), "delay: got 0, expected at least 1"),
-        (lambda: temporal_order(generator(), 1, length=9), "length: got 9, expected at least 10"),
+        (lambda: adding(generator(), 1, length=1), "length: got 1, expected an integer from 2 to"),
+        (lambda: copy_memory(generator(), 1, delay=0), "delay: got 0, expected an integer from 1 to"),
+        (lambda: temporal_order(generator(), 1, length=9), "length: got 9, expected an integer from 10 to"),
         (lambda: SyntheticBatches(TASKS["adding"], 0, seed=0), "batch_size: got 0"),
     ],
 )
 def test_sequences_that_are_too_short_are_refused(make, named):
     with pytest.raises(ValueError, match=named):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "named"),
+    [
+        (lambda: held_out(TASKS["adding"], 0), ValueError, "examples: got 0, expected an integer >= 1"),
+        (lambda: held_out(TASKS["adding"], 2.5), TypeError, r"examples: got 2\.5"),
+        (lambda: held_out("adding", 2), TypeError, "task: got 'adding', expected a function such as"),
+        (lambda: SyntheticBatches(None, 2, seed=0), TypeError, "task: got None"),
+        (lambda: SyntheticBatches(TASKS["adding"], 2.5, seed=0), TypeError, r"batch_size: got 2\.5"),
+        (lambda: SyntheticBatches(TASKS["adding"], 2, seed=-1), ValueError, "seed: got -1"),
+        (lambda: SyntheticBatches(TASKS["adding"], 2, seed=0)[-1], ValueError, "step: got -1"),
+        (
+            lambda: SyntheticBatches(TASKS["adding"], 2, seed=0)[2**62],
+            ValueError,
+            "step: got 4611686018427387904",
+        ),
+        (
+            lambda: held_out(lambda generator, examples: None, 2),
+            TypeError,
+            "task: got NoneType, expected a dict",
+        ),
+        (
+            lambda: SyntheticBatches(three_rows, 2, seed=0)[0],
+            ValueError,
+            "task: got a batch of 3 rows, expected 2",
+        ),
+        (lambda: adding(0, 1, length=5), TypeError, "generator: got 0, expected a np.random.Generator"),
+        (lambda: adding(generator(), 0, length=5), ValueError, "examples: got 0"),
+        (
+            lambda: copy_memory(generator(), 1, delay="5"),
+            TypeError,
+            "delay: got '5', expected an integer from 1 to",
+        ),
+        (lambda: temporal_order(generator(), -1, length=10), ValueError, "examples: got -1"),
+    ],
+)
+def test_arguments_that_make_no_examples_are_refused(make, error, named):
+    with pytest.raises(error, match=named):
         make()
 
 

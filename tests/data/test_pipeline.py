@@ -192,3 +192,60 @@ def test_an_error_of_the_keys_ends_the_threads():
     with pytest.raises(OSError, match="no more keys"):
         list(prefetch(str, keys()))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"depth": -1}, ValueError, "depth: got -1, expected an integer >= 0"),
+        ({"depth": 1.5}, TypeError, r"depth: got 1\.5"),
+        ({"workers": 0}, ValueError, "workers: got 0, expected an integer >= 1"),
+        ({"make": None}, TypeError, "make: got None, expected a function"),
+        ({"keys": 5}, TypeError, "keys: got 5"),
+    ],
+)
+def test_prefetch_refuses_bad_arguments_before_the_first_result_is_asked_for(arguments, error, message):
+    with pytest.raises(error, match=message):
+        prefetch(**{"make": str, "keys": range(3), **arguments})
+
+
+@pytest.mark.parametrize(
+    ("data", "step", "error", "message"),
+    [
+        ([Plain()[0]], 1, ValueError, "data: got none for step 1, expected a batch for every step"),
+        ({}, 0, ValueError, "data: got none for step 0"),
+        (None, 0, TypeError, "data: got NoneType, expected data.step"),
+        ([Plain()[0]], -1, ValueError, "step: got -1"),
+        ([Plain()[0]], None, TypeError, "step: got None"),
+    ],
+)
+def test_a_step_without_a_batch_is_named(data, step, error, message):
+    with pytest.raises(error, match=message):
+        rows_of(data, step, 0, 2)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-2, 2), (0, 9), (2, 2)])
+def test_rows_outside_of_the_batches_of_any_set_are_refused(start, stop):
+    with pytest.raises(ValueError, match=f"rows: got {start} to {stop}, expected a part of 0 to 8"):
+        rows_of(Plain(), 0, start, stop)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"source": 7}, TypeError, "source: got int, expected a list"),
+        ({"decode": None}, TypeError, "decode: got None, expected a function"),
+        ({"batch_size": 2.5}, TypeError, r"batch_size: got 2\.5"),
+        ({"seed": -1}, ValueError, "seed: got -1"),
+    ],
+)
+def test_decoded_batches_refuse_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        decoded_batches(**{"source": range(7), "decode": decode, "batch_size": 3, "seed": 0, **arguments})
+
+
+def test_decoded_batches_refuse_steps_that_no_run_has():
+    data = decoded_batches(range(7), decode, 3, seed=0)
+    for step in (-1, 2**62):
+        with pytest.raises(ValueError, match=f"step: got {step}"):
+            data[step]

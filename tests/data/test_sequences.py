@@ -89,5 +89,78 @@ def test_no_noise_changes_nothing_and_negative_noise_is_refused(parts):
     np.testing.assert_array_equal(
         gaussian_noise(0)(train, np.random.default_rng(0))["inputs"], train["inputs"]
     )
-    with pytest.raises(ValueError, match="scale: got -1, expected 0 or more"):
-        gaussian_noise(-1)
+    for scale, error in ((-1, ValueError), (np.nan, ValueError), ("1", TypeError), (None, TypeError)):
+        with pytest.raises(error, match=r"scale: got .*, expected a number in .0, inf."):
+            gaussian_noise(scale)
+
+
+def part(inputs, lengths=None):
+    return {"inputs": np.asarray(inputs)} | ({} if lengths is None else {"lengths": np.asarray(lengths)})
+
+
+GOOD = part(np.arange(12.0).reshape(2, 3, 2), [3, 1])
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (part(np.full((2, 3, 2), np.nan)), GOOD, "train: got NaN or Inf in 6 of 6 valid steps of inputs"),
+        (GOOD, part(np.full((2, 3, 2), np.inf), [1, 1]), "test: got NaN or Inf in 2 of 2"),
+        (part(np.zeros((0, 3, 2))), GOOD, "train: got 0 valid steps"),
+        (part(np.zeros((2, 3, 2)), [0, 0]), GOOD, "train: got 0 valid steps"),
+        (GOOD, part(np.zeros((2, 3, 5))), r"train: got 4 valid .* as many features as .* \(2, 3, 5\)"),
+        (GOOD, {"labels": np.zeros(2)}, "inputs: got a batch with the fields labels"),
+        (part(np.zeros((2, 3))), GOOD, r"inputs: got shape \(2, 3\), expected an array"),
+        (part(np.zeros((2, 3, 2)), [1, 4]), GOOD, "lengths: got 4 in row 1"),
+    ],
+)
+def test_data_that_have_no_mean_and_standard_deviation_are_refused(train, test, message):
+    with pytest.raises(ValueError, match=message):
+        standardize(train, test)
+
+
+def test_nan_in_the_padding_does_not_matter():
+    inputs = np.arange(6.0).reshape(2, 3, 1)
+    inputs[1, 1:] = np.nan
+    for scaled in standardize(part(inputs, [3, 1]), part(inputs, [3, 1])):
+        assert np.isfinite(scaled["inputs"]).all()
+        assert not padding(scaled).any()
+
+
+def test_lists_are_refused():
+    with pytest.raises(TypeError, match="inputs: got list, expected an array"):
+        standardize({"inputs": [[[1.0]]]}, GOOD)
+
+
+def test_lengths_of_float_are_refused():
+    with pytest.raises(TypeError, match="lengths: got float64, expected integers"):
+        standardize(part(np.ones((2, 3, 1)), [1.0, np.nan]), GOOD)
+
+
+def test_the_moments_are_summed_in_float64():
+    """A million frames of 32768 +- 10 in float32, whose sum alone needs 35 bits."""
+    noise = np.random.default_rng(0).normal(size=(1000, 1000, 1))
+    inputs = (32768 + 10 * noise).astype(np.float32)
+    train, _ = standardize(part(inputs), part(inputs[:1]))
+    exact = inputs.astype(np.float64)
+    np.testing.assert_allclose(train["inputs"], (exact - exact.mean()) / exact.std(), rtol=1e-6, atol=1e-6)
+
+
+def test_a_constant_that_float_rounds_becomes_0_exactly():
+    constant = part(np.full((50, 20, 1), 0.1, np.float32))
+    assert not standardize(constant, constant)[0]["inputs"].any()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [("float16", "float32"), ("float64", "float64"), ("uint8", "float32")]
+)
+def test_inputs_of_other_types_are_scaled_in_float(dtype, expected):
+    inputs = np.array([[[100], [200]]], dtype)
+    train, _ = standardize(part(inputs), part(inputs))
+    assert train["inputs"].dtype == expected
+    np.testing.assert_allclose(train["inputs"].ravel(), [-1, 1], rtol=1e-6)
+
+
+def test_noise_needs_a_generator():
+    with pytest.raises(TypeError, match=r"generator: got 0, expected a np.random.Generator"):
+        gaussian_noise(1.0)(GOOD, 0)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dlcore.train import loop
+from dlcore.train.contract import check_model
 from dlcore.train.engine import Engine
-from dlcore.train.experiment import check_model
 from experiments import cifar10
 
 

@@ -110,6 +110,29 @@ def test_evaluation_batches_are_padded_with_masked_rows(masked):
     assert padded["mask"].tolist() == [True, True, not masked, False]
 
 
+@pytest.mark.parametrize("dtype", [bool, np.float32])
+def test_a_mask_of_steps_is_padded_with_masked_rows(dtype):
+    mask = np.ones((10, 3), dtype)
+    padded = _pad_rows({"labels": np.arange(30).reshape(10, 3), "mask": mask}, 4)
+    assert padded["mask"].dtype == dtype
+    np.testing.assert_array_equal(padded["mask"], [[1] * 3] * 10 + [[0] * 3] * 2)
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "message"),
+    [
+        ({}, ValueError, "eval_data: got fields of lengths {}"),
+        ({"inputs": np.zeros((0, 2))}, ValueError, "eval_data: got fields of lengths {'inputs': 0}"),
+        ({"inputs": np.zeros((3, 2)), "labels": np.zeros(2)}, ValueError, "eval_data: got fields of lengths"),
+        ({"inputs": [1, 2]}, TypeError, "eval_data: inputs: got list, expected an array"),
+        ([np.zeros(2)], TypeError, "eval_data: got list, expected a dict"),
+    ],
+)
+def test_evaluation_batches_without_rows_or_with_several_numbers_of_rows_are_refused(batch, error, message):
+    with pytest.raises(error, match=message):
+        _pad_rows(batch, 2)
+
+
 def test_padding_changes_no_metric():
     engine = make_engine()
     batch = {name: field[:7] for name, field in plain_toy.arrays().items()}

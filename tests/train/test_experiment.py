@@ -4,56 +4,20 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import linen as nn
 
 import dlcore as dl
 from dlcore.train import loop
+from dlcore.train.contract import check_model
 from dlcore.train.engine import Engine
-from dlcore.train.experiment import check_model, resolve_config
+from dlcore.train.experiment import resolve_config
 from dlcore.train.metrics import Average
 from tests.helpers import plain_toy
+from tests.helpers.paths import ROOT
 
 TOY = plain_toy.experiment(plain_toy.Config())
-
-
-def test_an_unknown_best_metric_is_refused():
-    check_model(TOY)
-    with pytest.raises(ValueError, match="best: got 'f1', expected one of the metrics: loss"):
-        check_model(dataclasses.replace(TOY, best="f1"))
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        ({"eval_data": []}, ValueError, "eval_data: got no batch"),
-        ({"eval_data": iter([{}])}, TypeError, "eval_data: got an iterator, which can be iterated only once"),
-        (
-            {"loss": lambda *a, **b: jnp.zeros(())},
-            TypeError,
-            "loss: got .* expected loss, .model_state, metrics",
-        ),
-        (
-            {"loss": lambda *a, **b: (0.0, ({}, {"loss": 0.0}))},
-            TypeError,
-            "each metric a sum that has a value",
-        ),
-    ],
-)
-def test_an_experiment_that_breaks_the_contract_is_refused(change, error, message):
-    with pytest.raises(error, match=message):
-        check_model(dataclasses.replace(TOY, **change))
-
-
-def test_checking_computes_nothing():
-    def never(value):
-        raise AssertionError("computed")
-
-    def loss(*arguments, **named):
-        value, aux = TOY.loss(*arguments, **named)
-        return jax.pure_callback(never, value, value), aux
-
-    check_model(dataclasses.replace(TOY, loss=loss))
 
 
 def test_durations_are_steps_of_the_experiments_own_data():
@@ -64,6 +28,11 @@ def test_durations_are_steps_of_the_experiments_own_data():
     resolved = resolve_config(config, TOY)
     assert (resolved.train.steps, resolved.train.eval_every) == (10, 5)
     silent = dataclasses.replace(TOY, train_data=[TOY.train_data[0]] * 10)
+    config.train = dataclasses.replace(config.train, steps=dl.Duration("80examples"), eval_every=5)
+    assert config.train.batch_size == 8
+    config.train.batch_size = 64  # the rows of the data count, not the setting
+    assert resolve_config(config, silent).train.steps == 10
+    config.train.steps = dl.Duration("2epochs")
     with pytest.raises(ValueError, match=r"--config\.train\.steps: got '2epochs'"):
         resolve_config(config, silent)
 
@@ -130,3 +99,77 @@ def test_a_model_in_plain_jax_trains(tmp_path):
     trained = loop.train(Engine(TOY, config), tmp_path)
     assert trained.evaluation["loss"] < 1e-6
     assert float(jnp.abs(trained.state.params["bias"] - 0.1).max()) < 1e-3
+
+
+@pytest.mark.parametrize("model", [Model, None, "Model", lambda inputs: inputs])
+def test_from_flax_takes_a_module(model):
+    with pytest.raises(TypeError, match=r"model: got .*, expected a linen module, such as Model"):
+        dl.Experiment.from_flax(model, loss=None, train_data=[], eval_data=[])
+
+
+class WithoutTrain(nn.Module):
+    @nn.compact
+    def __call__(self, inputs):
+        return nn.Dense(1)(inputs)
+
+
+class WithoutLengths(nn.Module):
+    @nn.compact
+    def __call__(self, inputs, *, train):
+        return nn.Dense(1)(inputs)
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "message"),
+    [
+        (
+            WithoutTrain(),
+            (),
+            r"WithoutTrain.__call__: got .*\(inputs\), expected a function for .*train=\.\.\.\)",
+        ),
+        (WithoutLengths(), ("lengths",), "WithoutLengths.__call__: got .*too many positional arguments"),
+        (
+            WithoutLengths(),
+            ("resets",),
+            "WithoutLengths.__call__: got .*unexpected keyword argument 'resets'",
+        ),
+    ],
+)
+def test_a_model_that_does_not_take_the_fields_of_the_batch_is_named(model, fields, message):
+    batch = {"inputs": jnp.ones((2, 3)), **{name: jnp.ones(2, int) for name in fields}}
+    experiment = dl.Experiment.from_flax(
+        model, loss=dl.losses.regression, train_data=[batch], eval_data=[batch], best="loss"
+    )
+    with pytest.raises(TypeError, match=message):
+        experiment.init(jax.random.key(0), batch)
+
+
+def test_a_batch_without_inputs_is_named():
+    batch = {"images": jnp.ones((2, 3))}
+    experiment = dl.Experiment.from_flax(
+        WithoutLengths(), loss=dl.losses.regression, train_data=[batch], eval_data=[batch], best="loss"
+    )
+    with pytest.raises(
+        ValueError, match="inputs: got a batch with the fields images, expected one with the field"
+    ):
+        experiment.init(jax.random.key(0), batch)
+
+
+def plain_program_of_the_docs():
+    text = (ROOT / "docs" / "experiment.md").read_text()
+    return next(part for part in text.split("```python\n") if "load_arrays()" in part).split("```")[0]
+
+
+def test_the_batch_size_of_the_plain_program_in_the_docs_is_the_setting():
+    program: dict = {"__name__": "program", "load_arrays": lambda: (plain_rows(40), plain_rows(20))}
+    exec(plain_program_of_the_docs(), program)
+    config = dl.Config()
+    config.train.batch_size, config.train.eval_batch_size = 7, 9
+    experiment = program["experiment"](config)
+    check_model(experiment)
+    assert experiment.train_data[0]["inputs"].shape == (7, 3)
+    assert next(iter(experiment.eval_data))["inputs"].shape == (9, 3)
+
+
+def plain_rows(count):
+    return {"inputs": np.ones((count, 3), np.float32), "targets": np.ones(count, np.float32)}

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from dlcore.train.losses import classification, regression
@@ -97,3 +98,196 @@ def test_a_mask_hides_nan():
     loss, measured = classify(jnp.asarray(logits), {"labels": labels, "mask": np.array([True, False])})
     assert float(loss) == pytest.approx(np.log(1 + np.exp(-2)), rel=1e-6)
     assert float(measured["accuracy"].value()) == 1
+
+
+def test_steps_after_the_end_of_a_row_do_not_count_in_a_regression():
+    batch = {"targets": [[1, 1, 9], [1, 9, 9]], "lengths": [2, 1]}
+    loss, measured = regression([[1, 1, 0], [1, 0, 0]], batch)
+    assert float(loss) == 0
+    assert float(measured["loss"].weight) == 3
+
+
+def test_steps_after_the_end_of_a_row_do_not_count_in_a_classification():
+    """Equals the loss of the valid labels in a flat batch."""
+    generator = np.random.default_rng(0)
+    logits, labels = generator.normal(size=(3, 4, 5)).astype(np.float32), generator.integers(0, 5, (3, 4))
+    lengths = np.array([4, 0, 2])
+    valid = np.arange(4) < lengths[:, None]
+    expected, expected_metrics = classification(logits[valid], {"labels": labels[valid]})
+    padded = np.where(valid[..., None], logits, np.nan)
+    batch = {"inputs": np.ones((3, 4, 2)), "labels": np.where(valid, labels, -7), "lengths": lengths}
+    loss, measured = classify(padded, batch)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-6)
+    for name, metric in expected_metrics.items():
+        np.testing.assert_allclose(measured[name], metric, rtol=1e-6)
+    gradient = jax.grad(lambda logits: classification(logits, batch)[0])(padded)
+    assert np.isfinite(gradient).all()
+    assert not gradient[~valid].any()
+
+
+def test_float_masks_are_weights():
+    """Errors 1 and 9 with the weights .5 and 2: (.5 + 18) / 2.5."""
+    batch = {"targets": jnp.array([1.0, 3.0]), "mask": jnp.array([0.5, 2.0])}
+    loss, measured = regression(jnp.zeros(2), batch)
+    assert float(loss) == pytest.approx(7.4)
+    assert float(measured["loss"].weight) == 2.5
+    logits, labels = jnp.array([[0.0, 1.0], [2.0, 0.0]]), jnp.array([0, 1])
+    costs = [
+        float(classification(logits[row : row + 1], {"labels": labels[row : row + 1]})[0]) for row in (0, 1)
+    ]
+    loss, measured = classification(logits, {"labels": labels, "mask": batch["mask"]})
+    assert float(loss) == pytest.approx((0.5 * costs[0] + 2 * costs[1]) / 2.5, rel=1e-6)
+    assert float(measured["accuracy"].value()) == 0
+
+
+def test_a_class_that_is_ruled_out_adds_nothing_to_the_loss():
+    value, gradient = jax.value_and_grad(lambda x: classification(x, {"labels": jnp.array([1])})[0])(
+        jnp.array([[0.0, 1.0, -jnp.inf]])
+    )
+    assert float(value) == pytest.approx(np.log(1 + np.exp(-1)), rel=1e-6)  # .3133
+    expected = 1 / (1 + np.e)
+    np.testing.assert_allclose(gradient, [[expected, -expected, 0]], rtol=1e-6)
+
+
+def test_label_smoothing_spreads_over_the_classes_that_are_not_ruled_out():
+    logits, batch = jnp.array([[0.0, 1.0, -jnp.inf]]), {"labels": jnp.array([1])}
+    smooth = lambda logits: classification(logits, batch, label_smoothing=0.2)[0]
+    two_classes = lambda logits: optax.softmax_cross_entropy(logits, jnp.array([[0.1, 0.9]])).mean()
+    value, gradient = jax.value_and_grad(smooth)(logits)
+    expected, expected_gradient = jax.value_and_grad(two_classes)(logits[:, :2])
+    assert float(value) == pytest.approx(float(expected), rel=1e-6)
+    np.testing.assert_allclose(gradient, np.pad(expected_gradient, ((0, 0), (0, 1))), rtol=1e-6)
+
+
+def test_a_label_that_is_ruled_out_has_an_infinite_loss():
+    loss, _ = classification(jnp.array([[0.0, -jnp.inf]]), {"labels": jnp.array([1])})
+    assert float(loss) == np.inf
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_masked_rows_of_nan_have_the_gradient_0(smoothing):
+    mask = jnp.array([True, False])
+    logits = jnp.array([[2.0, 0.0], [jnp.nan, jnp.nan]])
+    batch = {"labels": jnp.array([0, 0]), "mask": mask}
+    gradient = jax.grad(lambda x: classification(x, batch, label_smoothing=smoothing)[0])(logits)
+    alone = {"labels": jnp.array([0])}
+    expected = jax.grad(lambda x: classification(x, alone, label_smoothing=smoothing)[0])(logits[:1])
+    np.testing.assert_allclose(gradient, [*expected, [0, 0]], rtol=1e-6)
+    outputs = jnp.array([[2.0], [jnp.nan]])
+    gradient = jax.grad(lambda y: regression(y, {"targets": jnp.ones((2, 1)), "mask": mask})[0])(outputs)
+    np.testing.assert_array_equal(gradient, [[2], [0]])
+
+
+INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "uint32")
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("transform", [lambda function: function, jax.jit])
+def test_labels_of_every_integer_type_give_the_same_loss(dtype, transform):
+    """256 classes do not fit into uint8, though every label does."""
+    labels = np.array([0, 100, 127] if dtype == "int8" else [0, 200, 255])
+    logits = np.random.default_rng(0).normal(size=(3, 256)).astype(np.float32)
+    expected, expected_metrics = classification(logits, {"labels": labels})
+    loss, measured = transform(classification)(logits, {"labels": labels.astype(dtype)})
+    assert float(loss) == pytest.approx(float(expected), rel=1e-6)
+    np.testing.assert_allclose(measured["accuracy"], expected_metrics["accuracy"])
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_lengths_of_every_integer_type_give_the_same_loss(dtype):
+    targets = np.arange(600.0).reshape(2, 300)
+    batch = {"targets": targets, "lengths": np.array([100, 127])}
+    expected, _ = regression(np.zeros((2, 300)), batch)
+    loss, _ = regress(np.zeros((2, 300)), {**batch, "lengths": batch["lengths"].astype(dtype)})
+    assert float(loss) == float(expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_weights_in_half_precision_are_summed_in_float32(dtype):
+    loss, measured = regression(jnp.ones(3000), {"targets": jnp.zeros(3000), "mask": jnp.ones(3000, dtype)})
+    assert (float(loss), float(measured["loss"].weight)) == (1, 3000)
+
+
+BAD_CALLS = {
+    "no labels": (
+        lambda: classification(jnp.ones((2, 3)), {"inputs": 1}),
+        ValueError,
+        "labels: got a batch with",
+    ),
+    "no targets": (lambda: regression(jnp.ones(2), {}), ValueError, r"targets: got a batch with .*\(none\)"),
+    "no batch": (lambda: regression(jnp.ones(2), None), TypeError, "batch: got NoneType, expected a dict"),
+    "float labels": (
+        lambda: classification(jnp.ones((2, 3)), {"labels": jnp.ones(2)}),
+        TypeError,
+        "labels: got float32, expected integers",
+    ),
+    "masked labels": (
+        lambda: classification(jnp.ones((2, 3)), {"labels": np.ma.array([1, 2])}),
+        TypeError,
+        "labels: got a masked array",
+    ),
+    "no logits": (
+        lambda: classification(None, {"labels": jnp.ones(2, int)}),
+        TypeError,
+        "logits: got None, expected an array",
+    ),
+    "text": (
+        lambda: regression("ab", {"targets": jnp.ones(2)}),
+        TypeError,
+        "outputs: got 'ab', expected an array",
+    ),
+    "ragged": (lambda: regression([[1], [1, 2]], {"targets": jnp.ones(2)}), TypeError, "outputs: got list"),
+    "complex": (
+        lambda: regression(jnp.ones(2) + 1j, {"targets": jnp.ones(2)}),
+        TypeError,
+        "outputs: got complex64, expected real",
+    ),
+    "a scalar": (lambda: regression(1.0, {"targets": 1.0}), ValueError, r"outputs: got \(\)"),
+    "no class": (
+        lambda: classification(jnp.ones((2, 0)), {"labels": jnp.ones(2, int)}),
+        ValueError,
+        "logits: got",
+    ),
+    "smoothing 2": (
+        lambda: classification(jnp.ones((2, 3)), {"labels": jnp.ones(2, int)}, label_smoothing=2),
+        ValueError,
+        "label_smoothing: got 2.0, expected a number in .0, 1.",
+    ),
+    "smoothing text": (
+        lambda: classification(jnp.ones((2, 3)), {"labels": jnp.ones(2, int)}, label_smoothing="0.1"),
+        TypeError,
+        "label_smoothing: got '0.1'",
+    ),
+    "mask -1": (
+        lambda: regression(jnp.ones(2), {"targets": jnp.ones(2), "mask": jnp.array([1, -1])}),
+        ValueError,
+        "mask: got -1",
+    ),
+    "mask (1,)": (
+        lambda: regression(jnp.ones(2), {"targets": jnp.ones(2), "mask": jnp.array([True])}),
+        ValueError,
+        r"mask: got shape \(1,\) for values of shape \(2,\)",
+    ),
+    "float lengths": (
+        lambda: regression(jnp.ones((2, 3)), {"targets": jnp.ones((2, 3)), "lengths": jnp.array([1.0, 2.0])}),
+        TypeError,
+        "lengths: got float32, expected integers",
+    ),
+    "lengths above T": (
+        lambda: regression(jnp.ones((2, 3)), {"targets": jnp.ones((2, 3)), "lengths": [1, 4]}),
+        ValueError,
+        "lengths: got 4 in row 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CALLS)
+def test_bad_arguments_are_refused_by_name(case):
+    call, error, message = BAD_CALLS[case]
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_an_empty_batch_has_the_loss_0():
+    assert float(classification(jnp.ones((0, 3)), {"labels": jnp.ones(0, int)})[0]) == 0
+    assert float(regression(jnp.ones(0), {"targets": jnp.ones(0)})[0]) == 0

@@ -10,9 +10,11 @@ import pytest
 from dlcore.train.config import TrainConfig
 from dlcore.train.engine import Engine
 from dlcore.train.evaluation import read_sums
+from dlcore.train.metrics import Average
 from dlcore.train.state import NONE_BAD
 from dlcore.train.step import (
     accumulate_gradients,
+    add_sums,
     make_eval_step,
     make_gradient,
     make_train_step,
@@ -82,6 +84,42 @@ def test_metrics_of_steps_add_up():
         state = step(state, batch)
     assert float(state.metrics["loss"].weight) == count
     assert read_sums(state.metrics)["loss"] == pytest.approx(total / count, rel=1e-5)
+
+
+def test_single_labels_count_after_2_to_the_24():
+    """A float32 sum alone stays at 2^24 = 16777216 if ones are added to it."""
+    add = jax.jit(add_sums)
+    sums, remainders = {"accuracy": Average(jnp.float32(2**24), jnp.float32(2**24))}, jnp.zeros(2)
+    one = {"accuracy": Average(jnp.float32(1), jnp.float32(1))}
+    for _ in range(1000):
+        sums, remainders = add(sums, remainders, one)
+    assert float(sums["accuracy"].weight) == float(sums["accuracy"].total) == 2**24 + 1000
+
+
+def test_sums_of_any_shape_and_type_are_added_as_in_float64():
+    generator = np.random.default_rng(0)
+    addends = generator.uniform(0, 1, (2000, 5)).astype(np.float32)
+    addends[0] += 2**20
+    sums, remainders = (
+        {"a": jnp.zeros((2, 2)), "b": jnp.zeros((), jnp.int32), "c": jnp.zeros(())},
+        jnp.zeros(5),
+    )
+
+    def add(carry, row):
+        addend = {"a": row[:4].reshape(2, 2), "b": jnp.int32(3), "c": row[4]}
+        return add_sums(*carry, addend), None
+
+    (sums, _), _ = jax.jit(lambda: jax.lax.scan(add, (sums, remainders), addends))()
+    expected = np.float64(addends).sum(axis=0)
+    np.testing.assert_allclose(np.append(np.ravel(sums["a"]), sums["c"]), expected, rtol=2**-23)
+    assert int(sums["b"]) == 6000
+
+
+def test_an_infinite_sum_stays_infinite():
+    sums, remainders = {"a": jnp.zeros(())}, jnp.zeros(1)
+    for addend in (jnp.inf, 1.0, 2.0):
+        sums, remainders = add_sums(sums, remainders, {"a": jnp.float32(addend)})
+    assert float(sums["a"]) == jnp.inf
 
 
 def test_dropout_differs_from_step_to_step_and_the_average_follows_the_parameters():

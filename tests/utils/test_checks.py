@@ -105,3 +105,9 @@ def test_messages_show_short_values_whole_and_long_ones_by_their_type():
     assert shown("no") == "'no'"
     assert shown(list(range(100))) == "list"
     assert shown(np.ones((2, 3), np.int8)) == "an array of int8 with shape (2, 3)"
+
+
+def test_an_integer_has_a_largest_value_if_one_is_given():
+    assert check_integer("step", 5, 0, 5) == 5
+    with pytest.raises(ValueError, match="step: got 6, expected an integer from 0 to 5"):
+        check_integer("step", 6, 0, 5)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from dlcore.utils.trees import named_leaves
@@ -21,6 +22,9 @@ STATE = "default"  # Orbax's name for the only item in a checkpoint, which is th
 
 RENAMED_PATHS = {"metrics/regulariser": "metrics/regularizer"}
 """Old path of a part of the state -> its path now; checkpoints of version 0.1 have the old ones."""
+
+ADDED_PATHS = {"remainders"}
+"""Paths of parts of the state that older checkpoints do not have; such a part begins with zeros."""
 
 
 def stored_shape(leaf: Any) -> tuple[int, ...]:
@@ -126,9 +130,18 @@ def _restore_checked(folder: Path, stored: Any, target: Tree) -> Tree:
     """Reads all leaves of ``stored`` into the structure of ``target``; the two must have the same leaves."""
     wanted, there = named_leaves(target), named_leaves(stored)
     stored_paths = {_current_path(path, wanted): path for path in there}
-    _check_same(folder, {path: there[old] for path, old in stored_paths.items()}, wanted)
-    values = restore_leaves(folder, stored, {stored_paths[path]: leaf for path, leaf in wanted.items()})
-    return jax.tree.unflatten(jax.tree.structure(target), [values[stored_paths[path]] for path in wanted])
+    added = {path: wanted[path] for path in wanted if path in ADDED_PATHS - stored_paths.keys()}
+    old = {path: leaf for path, leaf in wanted.items() if path not in added}
+    _check_same(folder, {path: there[stored] for path, stored in stored_paths.items()}, old)
+    values = restore_leaves(folder, stored, {stored_paths[path]: leaf for path, leaf in old.items()})
+    values |= {path: _zeros(leaf) for path, leaf in added.items()}
+    return jax.tree.unflatten(
+        jax.tree.structure(target), [values[stored_paths.get(path, path)] for path in wanted]
+    )
+
+
+def _zeros(leaf: Any) -> jax.Array:
+    return jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding)
 
 
 def _current_path(stored_path: str, wanted: Iterable[str]) -> str:

@@ -1,7 +1,8 @@
 """Diagnosis of NaN and Inf: finds the first bad leaf, the first bad operation and its layer, and keeps the evidence."""
 
 import re
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -81,7 +82,7 @@ def find_origin(engine: Engine, state: TrainState, batch: Any) -> str:
         batch: the step's batch, on the host.
     """
     before = {"params": state.params, "model_state": state.model_state, "batch": batch}
-    leaf = _first_bad_leaf(before)
+    leaf = first_bad_leaf(before)
     if leaf:
         return f"{leaf} before the step"
     gradient = make_gradient(engine.experiment.loss, engine.config.train)
@@ -90,14 +91,14 @@ def find_origin(engine: Engine, state: TrainState, batch: Any) -> str:
     values = jax.tree.leaves((state.params, state.model_state, batch, rng))
     operation = first_bad_operation(program, values)
     grads, loss, _, _ = gradient(state.params, state.model_state, batch, rng)
-    leaf = _first_bad_leaf({"loss": loss, "gradient": grads})
+    leaf = first_bad_leaf({"loss": loss, "gradient": grads})
     if leaf:
         return leaf + (f", first made by {operation}" if operation else "")
     return "the gradient's or the update's global norm overflows, though every gradient is finite"
 
 
-def _first_bad_leaf(tree: Any) -> str | None:
-    """A text about the first leaf with NaN or Inf; None if all leaves are finite."""
+def first_bad_leaf(tree: Any) -> str | None:
+    """A text about the first leaf of a tree of arrays that has NaN or Inf; None if all leaves are finite."""
     for name, leaf in named_leaves(tree).items():
         if not jnp.issubdtype(leaf.dtype, jnp.inexact):
             continue
@@ -174,5 +175,13 @@ def _write_evidence(folder: Path, state: TrainState, batch: Any, reason: str) ->
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save((folder / "state").absolute(), state, force=True)
     if jax.process_index() == 0:
-        np.savez(folder / "batch.npz", **batch)
+        _write_npz(folder / "batch.npz", named_leaves(batch))
         (folder / "reason.txt").write_text(reason + "\n")
+
+
+def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes what ``np.savez`` does, whose arguments' names (``file``) cannot be names of arrays."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)

@@ -12,6 +12,7 @@ from dlcore.train.evaluation import evaluate, read_sums
 from dlcore.train.experiment import Metrics
 from dlcore.train.optimizer import make_schedule
 from dlcore.train.state import TrainState
+from dlcore.train.step import NONFINITE
 from dlcore.train.telemetry.metrics_log import MetricsLog
 from dlcore.train.telemetry.speed import Speed
 from dlcore.utils.progress import Progress
@@ -68,7 +69,10 @@ class Recorder(contextlib.ExitStack):
             return
         step, metrics = self._pending
         self._pending = None
-        values, rates = read_sums(metrics), self.speed.read_rates()
+        metrics, rates = jax.device_get(metrics), self.speed.read_rates()
+        if NONFINITE in metrics and not metrics["gradient_norm"].weight:  # every step of the row was left out
+            metrics = {NONFINITE: metrics[NONFINITE]}
+        values = read_sums(metrics)
         row = {f"train/{name}": value for name, value in values.items()}
         row["train/learning_rate"] = self._learning_rates[step]
         best = self.engine.experiment.best

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import dlcore as dl
 from dlcore.train import loop
 from dlcore.train.engine import Engine
 from dlcore.train.faults.nonfinite import NonFiniteError, find_origin, first_bad_operation
@@ -17,15 +18,16 @@ from tests.helpers.plain_toy import make_engine
 BAD_STEP = 7
 
 
-def with_nan_batch(engine, bad_step):
-    """The same engine with NaN in the batch of one step."""
+def with_nan_batch(engine, bad_step=None, **fields):
+    """The same engine with NaN in the batch of one step, or of all steps, and with more fields in every batch."""
 
     class Data:
         batch_size, examples = 8, 40
 
         def __getitem__(self, step):
-            batch = engine.experiment.train_data[step]
-            return {**batch, "inputs": batch["inputs"] * np.float32(np.nan)} if step == bad_step else batch
+            batch = {**engine.experiment.train_data[step], **fields}
+            nan = bad_step in (None, step)
+            return {**batch, "inputs": batch["inputs"] * np.float32(np.nan)} if nan else batch
 
     return Engine(dataclasses.replace(engine.experiment, train_data=Data()), engine.config)
 
@@ -101,6 +103,37 @@ def test_skip_leaves_the_update_out_and_logs_it(tmp_path):
     rows = read_metrics(tmp_path / "metrics.csv")
     fractions = {step: value for step, name, value in rows if name == "train/nonfinite_fraction"}
     assert fractions == {3: 0, 6: pytest.approx(1 / 3), 9: 0, 12: 0}
+
+
+def test_a_run_whose_every_step_is_skipped_ends_with_an_error(tmp_path):
+    with pytest.raises(
+        NonFiniteError, match=r"step 12: the update of every step was left out, .*learned nothing"
+    ):
+        loop.train(with_nan_batch(make_engine(on_nan="skip")), tmp_path)
+    names = {name for _, name, _ in read_metrics(tmp_path / "metrics.csv") if name.startswith("train/")}
+    assert names == {"train/nonfinite_fraction", "train/learning_rate"}  # no loss of 0
+
+
+def test_a_field_of_any_name_is_in_the_evidence(tmp_path):
+    """The arguments of ``np.savez`` are called ``file`` and ``allow_pickle``."""
+    fields = {"file": np.arange(8), "allow_pickle": np.ones((8, 2), np.float32)}
+    with pytest.raises(NonFiniteError, match=r"step 4: batch/inputs \(8, 5, 2\) has NaN"):
+        loop.train(with_nan_batch(make_engine(on_nan="raise"), 4, **fields), tmp_path)
+    with np.load(tmp_path / "nonfinite" / "step_4" / "batch.npz") as batch:
+        assert set(batch) == {"inputs", "lengths", "targets", *fields}
+        for name, field in fields.items():
+            np.testing.assert_array_equal(batch[name], field)
+
+
+def test_nan_in_the_evaluation_set_ends_the_run_with_an_error(tmp_path):
+    engine = make_engine()
+    arrays = plain_toy.arrays()
+    arrays["inputs"][np.flatnonzero(arrays["lengths"])[0], 0] = np.nan
+    experiment = dataclasses.replace(engine.experiment, eval_data=dl.data.PaddedBatches(arrays, 10))
+    with pytest.raises(
+        NonFiniteError, match="step 6: the evaluation's loss is NaN, first in batch 0 of eval_data: inputs"
+    ):
+        loop.train(Engine(experiment, engine.config), tmp_path)
 
 
 def origin_of(loss):
