@@ -19,11 +19,11 @@ from dlcore.sweep import execute
 from dlcore.sweep.plan import Sweep
 from dlcore.train import distributed
 from dlcore.train.faults.signals import INTERRUPTED
-from dlcore.train.run_folder import CONFIG, check_unused
+from dlcore.train.run_folder import CONFIG, check_folders, check_unused
 from dlcore.utils.files import to_json, write_json
 
 FLAGS = flags.FLAGS
-TABLE = "sweep.csv"
+TABLE, FIGURES = "sweep.csv", "figures"
 BYTES_PER_GIB = 2**30
 
 
@@ -35,6 +35,7 @@ class SweepConfig:
         None,
         "Memory in GiB that a batch of configurations may use; none means half of the free memory.",
         above=0,
+        maximum=2**30,
         may_change=True,
     )
 
@@ -64,8 +65,10 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
     def main(_: list[str]) -> None:
         began = time.monotonic()
         with one_line_errors(config_class(), " (--verbosity=1 shows where)"):
+            distributed.check_devices()
             distributed.enable_compilation_cache()
-            folder = choose_folder(FLAGS.run or None, FLAGS.workdir)
+            folder = choose_folder(FLAGS.run, FLAGS.workdir)
+            check_folders(folder, [FIGURES])
             config = stored_config(config_class(), folder, FLAGS)
             sweep = plan(config)
             folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +79,7 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
             except KeyboardInterrupt:
                 print(f"stopped by Ctrl-C; to go on: --workdir={folder}", file=sys.stderr)
                 sys.exit(INTERRUPTED)
-        for path in save_figures(folder / "figures", sweep.figures(rows)):
+        for path in save_figures(folder / FIGURES, sweep.figures(rows)):
             print(f"figure: {path}", file=sys.stderr)
         seconds = round(time.monotonic() - began, 2)
         print("result:", to_json({"configurations": len(rows), "seconds": seconds, "folder": str(folder)}))
@@ -99,7 +102,8 @@ def stored_config(config: C, folder: Path, values: flags.FlagValues) -> C:
     """
     path, stored = folder / CONFIG, None
     if path.is_file():
-        stored = config = read_config(config, path, "--workdir" if values.workdir else "--run")
+        flag = "--run" if values.workdir is None else "--workdir"
+        stored = config = read_config(config, path, flag, whole=True)
     else:
         check_unused(folder)
     config = with_flags(config, values)

@@ -101,7 +101,7 @@ def find_preset(presets: Mapping[str, C], name: str) -> C:
     Raises:
         ValueError: there is no such preset; the message lists the names, and suggests a similar one if there is one.
     """
-    if name not in presets:
+    if not isinstance(name, str) or name not in presets:
         raise ValueError(
             f"--preset: got {name!r}, expected one of {', '.join(presets) or '(this experiment has none)'}"
             + settings.did_you_mean(name, presets)

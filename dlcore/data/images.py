@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from dlcore.data.batch import Batch, Transform
+from dlcore.utils.files import user_path
 from dlcore.utils.rng import stream_generator
 
 Split: TypeAlias = tuple[Batch, Batch]
@@ -74,7 +75,7 @@ def mnist(folder: str | Path | None) -> Split:
     """
     if folder is None:
         raise FileNotFoundError("folder: got none, expected the folder that holds MNIST's four idx files")
-    folder = Path(folder).expanduser()
+    folder = user_path("folder", folder)
     return _idx_split(folder, "train"), _idx_split(folder, "t10k")
 
 
@@ -96,7 +97,7 @@ def cifar10(folder: str | Path | None) -> Split:
     if folder is None:
         raise FileNotFoundError("folder: got none, expected the folder that holds CIFAR-10's six .bin files")
     names = [f"data_batch_{index}.bin" for index in range(1, 6)]
-    parts = [_read_cifar(Path(folder).expanduser() / name) for name in (*names, "test_batch.bin")]
+    parts = [_read_cifar(user_path("folder", folder) / name) for name in (*names, "test_batch.bin")]
     train = {field: np.concatenate([part[field] for part in parts[:-1]]) for field in parts[0]}
     return train, parts[-1]
 

@@ -126,3 +126,55 @@ def test_ctrl_c_ends_a_sweep_with_130(command, tmp_path, capsys):
         command(measure=interrupt)
     assert stop.value.code == 130
     assert capsys.readouterr().err == f"stopped by Ctrl-C; to go on: --workdir={tmp_path / 'run'}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.memory=1e300"], "expected a number > 0 and <= 1073741824, or none"),
+        (["--config.memory=1e-50"], "expected a number > 0 and <= 1073741824, or none; in float32 it is 0"),
+        (["--config.scales=1e39"], "comma-separated, each a number; in float32 it is inf"),
+        (["--config.scales=1,,2"], "comma-separated, each a number"),
+        (
+            ["--workdir=gs://bucket/sweep"],
+            "--workdir: got 'gs://bucket/sweep', expected a path on this machine",
+        ),
+        (
+            ["--workdir=~nouser/sweep"],
+            "--workdir: got '~nouser/sweep', but the home folder of ~nouser is not known",
+        ),
+        (["--workdir="], "--workdir: got an empty text, expected a path"),
+        (["--run="], "--run: got a --workdir too"),
+    ],
+)
+def test_a_bad_command_line_of_a_sweep_is_one_line(command, tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as stop:
+        command(*arguments)
+    assert stop.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ")
+    assert message in printed.err
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["figures", "."])
+def test_a_file_in_the_place_of_a_folder_is_refused_before_anything_is_measured(
+    command, tmp_path, capsys, name
+):
+    path = tmp_path / "run" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
+    with pytest.raises(SystemExit) as stop:
+        command()
+    assert stop.value.code == 2
+    assert "got a file, expected a folder of the run" in capsys.readouterr().err
+
+
+def test_a_setting_that_the_stored_config_lacks_has_its_default(config_of, tmp_path):
+    (tmp_path / "config.json").write_text('{"scales": [1.0]}')
+    with pytest.raises(ValueError, match=r"--config.inputs: got 3 for .*, whose table was measured with 8"):
+        config_of("--config.inputs=3")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"config\.json holds no settings"):
+        config_of()

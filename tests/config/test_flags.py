@@ -76,3 +76,9 @@ def test_help_shows_type_bounds_and_default():
     shown = " ".join(values.module_help("program").split())
     assert "--config.inner.rate: Rate. (default: '0.1') (a number >= 0)" in shown
     assert "--config.limit: Limit. (default: none) (a number > 0, or none)" in shown
+
+
+@pytest.mark.parametrize("name", [None, 3, ["small"], ""])
+def test_a_bad_name_of_a_preset_is_refused(name):
+    with pytest.raises(ValueError, match=r"^--preset: got .*, expected one of small"):
+        find_preset({"small": Outer()}, name)
