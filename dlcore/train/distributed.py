@@ -78,14 +78,18 @@ def check_devices() -> None:
     """Makes JAX find its devices.
 
     Raises:
-        ValueError: there are none, for instance since ``JAX_PLATFORMS`` or ``JAX_NUM_CPU_DEVICES`` is wrong.
+        ValueError: there are none, for instance since ``JAX_PLATFORMS`` is wrong, or ``JAX_NUM_CPU_DEVICES`` is no
+            number >= 1.
     """
+    count = os.environ.get("JAX_NUM_CPU_DEVICES", "1")
+    if not re.fullmatch("0*[1-9][0-9]*", count):  # JAX takes a negative number as none
+        raise ValueError(f"JAX_NUM_CPU_DEVICES: got {count!r}, expected a number >= 1")
     try:
         jax.devices()
-    except (RuntimeError, ValueError) as error:
-        names = ("JAX_PLATFORMS", "JAX_NUM_CPU_DEVICES", "XLA_FLAGS", "CUDA_VISIBLE_DEVICES")
+    except (RuntimeError, ValueError, AssertionError) as error:
+        names = ("JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES")
         given = ", ".join(f"{name}={os.environ[name]!r}" for name in names if name in os.environ)
-        why = " ".join(str(error).split())
+        why = " ".join(str(error).split()) or "the platform is not there"
         raise ValueError(
             f"JAX finds no devices with {given or 'this environment'}: {why}; JAX_PLATFORMS=cpu uses the CPU"
         ) from error

@@ -5,6 +5,7 @@ only with the settings it began with, so that nothing is overwritten silently.
 """
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from dlcore.utils.files import write_json
 from dlcore.utils.locks import lock_file
 
 CONFIG, RESULT, LOCK = "config.json", "result.json", ".lock"
-FOLDERS = (CHECKPOINTS, "events", "figures")
+FOLDERS = (CHECKPOINTS, "events", "figures", "gradient_flow", "nonfinite", "profile")
 
 
 @contextlib.contextmanager
@@ -75,13 +76,13 @@ def check_folder(run: Run) -> None:
 
 
 def check_folders(folder: Path, names: Iterable[str]) -> None:
-    """Checks that no file is in the place of a run's folder or of one of these folders in it.
+    """Checks that nothing else is in the place of a run's folder or of one of these folders in it.
 
     Raises:
-        NotADirectoryError: there is such a file.
+        NotADirectoryError: there is a file, or a link that leads to no folder.
     """
     for path in (folder, *(folder / name for name in names)):
-        if path.exists() and not path.is_dir():
+        if os.path.lexists(path) and not path.is_dir():
             raise NotADirectoryError(
                 f"{path}: got a file, expected a folder of the run; move it elsewhere, or choose another --run name"
             )

@@ -216,7 +216,7 @@ def test_without_devices_the_environment_is_named(call, tmp_path, monkeypatch):
     ("name", "value", "message"),
     [
         ("JAX_PLATFORMS", "bogus", "JAX finds no devices with JAX_PLATFORMS='bogus'"),
-        ("JAX_NUM_CPU_DEVICES", "0", "JAX finds no devices with"),
+        ("JAX_PLATFORMS", "cuda", "JAX finds no devices with JAX_PLATFORMS='cuda'"),
         ("DLCORE_COORDINATOR", "nowhere", "DLCORE_COORDINATOR: got 'nowhere', expected HOST:PORT"),
         ("DLCORE_COORDINATOR", "localhost:1", "expected the number of processes and the index of this one"),
     ],
@@ -227,6 +227,19 @@ def test_a_wrong_environment_is_refused_with_one_line(name, value, message, tmp_
     assert finished.returncode == 2
     assert finished.stderr.startswith("error: ")
     assert message in finished.stderr
+    assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["JAX_NUM_CPU_DEVICES", "JAX_ENABLE_X64"])
+def test_a_variable_that_jax_cannot_read_ends_an_experiment_with_one_line(name, monkeypatch):
+    monkeypatch.setenv(name, "two")
+    finished = subprocess.run(
+        [sys.executable, "-m", "experiments.digits", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: ")
+    assert name.lower() in finished.stderr.lower()
     assert finished.stderr.count("\n") == 1
 
 

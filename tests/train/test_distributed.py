@@ -259,6 +259,25 @@ def test_a_job_that_cannot_be_joined_is_named(monkeypatch, mode, coordinator, er
         distributed.initialize(mode)
 
 
+@pytest.mark.parametrize("count", ["0", "-1", "-5", "two", "1.5", ""])
+def test_a_number_of_devices_below_1_is_refused(monkeypatch, count):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", count)
+    with pytest.raises(ValueError, match=f"^JAX_NUM_CPU_DEVICES: got '{count}', expected a number >= 1"):
+        distributed.check_devices()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Unable\n to start"), AssertionError()])
+def test_a_platform_without_devices_is_named(monkeypatch, error):
+    def find_none():
+        raise error
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr(jax, "devices", find_none)
+    why = " ".join(str(error).split()) or "the platform is not there"
+    with pytest.raises(ValueError, match=f"^JAX finds no devices with JAX_PLATFORMS='cuda'.*: {why}; JAX_PLATFORMS=cpu"):
+        distributed.check_devices()
+
+
 def test_a_user_without_a_home_folder_has_no_compilation_cache(monkeypatch):
     def no_home():
         raise RuntimeError("Could not determine home directory.")

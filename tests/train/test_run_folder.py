@@ -151,7 +151,21 @@ def test_a_config_with_the_old_names_of_settings_is_read(trained):
         assert json.loads((trained / CONFIG).read_text())["train"]["ema_decay"] is None
 
 
-@pytest.mark.parametrize("place", [".", "checkpoints", "figures", "events"])
+PLACES = [".", "checkpoints", "figures", "events", "profile", "gradient_flow", "nonfinite"]
+
+
+@pytest.mark.parametrize("place", ["checkpoints", "figures"])
+def test_a_link_that_leads_nowhere_in_the_place_of_a_folder_is_refused(tmp_path, place):
+    run = make_run(tmp_path / "run")
+    run.folder.mkdir()
+    for target in (run.folder / place, tmp_path / "nowhere"):
+        (run.folder / place).symlink_to(target)
+        with pytest.raises(NotADirectoryError, match=f"{place}: got a file, expected a folder of the run"):
+            check_folder(run)
+        (run.folder / place).unlink()
+
+
+@pytest.mark.parametrize("place", PLACES)
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path, place):
     run = make_run(tmp_path / "run")
     path = run.folder / place
