@@ -1,7 +1,6 @@
 """The command line of every experiment: reads flags, builds the config and the experiment, and calls a mode."""
 
 import contextlib
-import inspect
 import os
 import signal
 import sys
@@ -15,7 +14,7 @@ import jax
 from absl import app, flags, logging
 
 from dlcore.cli import modes
-from dlcore.cli.command_line import choose_folder, parse_flags
+from dlcore.cli.command_line import check_config_class, choose_folder, parse_flags
 from dlcore.cli.errors import UsageError, describe_failure, one_line_errors, print_error
 from dlcore.config import settings
 from dlcore.config.files import read_config
@@ -27,6 +26,7 @@ from dlcore.train.faults.signals import INTERRUPTED, PREEMPTED, Interrupted
 from dlcore.train.run import Run
 from dlcore.train.run_folder import CONFIG, claim_folder
 from dlcore.train.telemetry.profile import Trace
+from dlcore.utils.checks import check_callable, check_instance, shown
 from dlcore.utils.files import to_json, user_path
 
 C = TypeVar("C", bound=Config)
@@ -55,7 +55,9 @@ def run(
             no instance of ``config_class``.
     """
     presets = presets or {}
-    _check_arguments(config_class, experiment, presets)
+    check_config_class(config_class, Config, "dl.Config")
+    check_callable("experiment", experiment, "experiment(config) -> dl.Experiment")
+    _check_presets(presets, config_class)
     define_run_flags(config_class(), presets, FLAGS)
 
     def main(_: list[str]) -> None:
@@ -71,24 +73,11 @@ def run(
     app.run(main, flags_parser=parse_flags)
 
 
-def _check_arguments(config_class: Any, experiment: Any, presets: Any) -> None:
-    if not (isinstance(config_class, type) and issubclass(config_class, Config)):
-        raise TypeError(f"config_class: got {config_class!r}, expected a class derived from dl.Config")
-    if inspect.get_annotations(config_class) and "__dataclass_fields__" not in vars(config_class):
-        raise TypeError(
-            f"config_class: got {config_class!r}, expected @dataclass above it, which makes its settings"
-        )
-    if not callable(experiment):
-        raise TypeError(
-            f"experiment: got {experiment!r}, expected a function experiment(config) -> dl.Experiment"
-        )
-    if not isinstance(presets, Mapping):
-        raise TypeError(f"presets: got {presets!r}, expected a dict of configs by name")
+def _check_presets(presets: Any, config_class: type) -> None:
+    check_instance("presets", presets, Mapping, "a dict of configs by name")
     for name, preset in presets.items():
-        if not (isinstance(name, str) and isinstance(preset, config_class)):
-            raise TypeError(
-                f"presets: got {name!r}: {preset!r}, expected a {config_class.__name__} by a text"
-            )
+        check_instance("presets", name, str, "names that are text")
+        check_instance(f"presets[{name!r}]", preset, config_class, f"a {config_class.__name__}")
 
 
 def define_run_flags(config: Config, presets: Mapping[str, Config], values: flags.FlagValues) -> None:
@@ -176,8 +165,7 @@ def _check_flags() -> None:
 
 def _build(experiment: Callable[[C], Experiment], config: C) -> Experiment:
     built = experiment(config)
-    if not isinstance(built, Experiment):
-        raise TypeError(f"experiment: got {built!r} returned, expected a dl.Experiment")
+    check_instance("experiment", built, Experiment, "a dl.Experiment that it returns")
     return built
 
 
@@ -228,8 +216,7 @@ def _mode(experiment: Experiment) -> Mode:
             raise ValueError(
                 f"modes: got {name!r}, expected another name; dlcore has the mode {name} already"
             )
-        if not callable(mode):
-            raise TypeError(f"modes: got {mode!r} for {name!r}, expected a function of the run")
+        check_callable(f"modes[{name!r}]", mode, "predict(run)")
     known |= experiment.modes
     if FLAGS.mode not in known:
         raise ValueError(
@@ -261,7 +248,7 @@ def _result_text(result: Any, folder: Path) -> str:
         return to_json({**result, "folder": str(folder)})
     except (TypeError, ValueError) as error:
         raise UsageError(
-            f"--mode: got {result!r} from {FLAGS.mode}, expected a dict for JSON ({error})"
+            f"--mode: got {shown(result)} from {FLAGS.mode}, expected a dict for JSON ({error})"
         ) from error
 
 

@@ -1,10 +1,12 @@
 """What the command lines of experiments and sweeps share: how flags are parsed and which folder a run gets."""
 
+import inspect
 import io
 import re
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -12,6 +14,7 @@ from dlcore.cli.errors import fail
 from dlcore.config.flags import old_flags_given
 from dlcore.config.renamed import RENAMED
 from dlcore.config.settings import did_you_mean
+from dlcore.utils.checks import shown
 from dlcore.utils.files import user_path
 
 
@@ -28,6 +31,8 @@ def parse_flags(arguments: list[str]) -> list[str]:
         A list with the program alone, since every other argument must be a flag.
     """
     values = flags.FLAGS
+    if not isinstance(arguments, list) or not arguments:
+        raise TypeError(f"arguments: got {arguments!r}, expected the program and its arguments")
     if {"--help", "-help", "-h", "-?", "--helpshort", "--helpfull"} & set(arguments):
         _print_help(values.module_help(arguments[0]))
         sys.exit(0)
@@ -63,6 +68,25 @@ def _reworded(message: str, arguments: list[str]) -> str:
         if f"config.{old}" in given and message.startswith(f"flag --config.{new}="):
             message += f"; --config.{old} is now --config.{new}"
     return message
+
+
+def check_config_class(config_class: Any, base: type, name: str) -> None:
+    """Checks that a class of settings is a dataclass that is derived from another one.
+
+    Args:
+        config_class: the class to check.
+        base: the class from which it must be derived.
+        name: what error messages call ``base``.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not (isinstance(config_class, type) and issubclass(config_class, base)):
+        raise TypeError(f"config_class: got {shown(config_class)}, expected a class derived from {name}")
+    if inspect.get_annotations(config_class) and "__dataclass_fields__" not in vars(config_class):
+        raise TypeError(
+            f"config_class: got {config_class}, expected @dataclass above it, which makes its settings"
+        )
 
 
 def choose_folder(run: str | None, workdir: str | None) -> Path:

@@ -74,7 +74,7 @@ def fail(message: str) -> NoReturn:
 
 def print_error(message: str) -> None:
     """Prints an error in one line on stderr."""
-    print("error:", " ".join(message.split()), file=sys.stderr)
+    print("error:", " ".join(str(message).split()), file=sys.stderr)
 
 
 def explain(error: Exception) -> str:

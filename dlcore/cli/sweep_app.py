@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from absl import app, flags
 
-from dlcore.cli.command_line import choose_folder, parse_flags
+from dlcore.cli.command_line import check_config_class, choose_folder, parse_flags
 from dlcore.cli.errors import one_line_errors
 from dlcore.config import settings
 from dlcore.config.files import read_config, to_dict
@@ -20,6 +20,7 @@ from dlcore.sweep.plan import Sweep
 from dlcore.train import distributed
 from dlcore.train.faults.signals import INTERRUPTED
 from dlcore.train.run_folder import CONFIG, check_folders, check_unused
+from dlcore.utils.checks import check_callable, check_instance
 from dlcore.utils.files import to_json, write_json
 
 FLAGS = flags.FLAGS
@@ -54,6 +55,8 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
         config_class: a dataclass derived from `SweepConfig`; each setting is a flag ``--config.PATH``.
         plan: ``plan(config) -> Sweep``.
     """
+    check_config_class(config_class, SweepConfig, "dl.SweepConfig")
+    check_callable("plan", plan, "plan(config) -> dl.sweep.Sweep")
     program = sys.argv[0]
     for name, meaning in (
         ("run", "Name of the run; its folder is runs/SWEEP/NAME. The default is the time of day."),
@@ -71,6 +74,7 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
             check_folders(folder, [FIGURES])
             config = stored_config(config_class(), folder, FLAGS)
             sweep = plan(config)
+            check_instance("plan", sweep, Sweep, "a dl.sweep.Sweep that it returns")
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / CONFIG, to_dict(config))
             memory = None if config.memory is None else config.memory * BYTES_PER_GIB
@@ -100,6 +104,8 @@ def stored_config(config: C, folder: Path, values: flags.FlagValues) -> C:
             tuple is empty or has a value twice; or the table exists, and a setting that is no tuple and may not change
             differs from the stored one.
     """
+    check_instance("folder", folder, Path, "a pathlib.Path")
+    check_instance("values", values, flags.FlagValues, "flags such as absl.flags.FLAGS")
     path, stored = folder / CONFIG, None
     if path.is_file():
         flag = "--run" if values.workdir is None else "--workdir"

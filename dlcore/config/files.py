@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from absl import logging
 
 from dlcore.config.renamed import RENAMED
-from dlcore.config.settings import did_you_mean, leaves, replace
+from dlcore.config.settings import check_config, did_you_mean, leaves, replace
 
 C = TypeVar("C")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A nested dict of the config's values by name, which JSON can store; tuples stay tuples."""
+    check_config(config)
     return dataclasses.asdict(config)
 
 
@@ -103,6 +104,8 @@ def read_config(config: C, path: Path, flag: str, *, whole: bool = False) -> C:
         ValueError: the file is not a JSON object with settings, names unknown settings or one twice, or has values of
             another type or out of bounds.
     """
+    if not isinstance(path, Path):
+        raise TypeError(f"path: got {path!r}, expected a pathlib.Path")
     if not path.is_file():
         raise FileNotFoundError(f"{flag}: no file {path}; expected the config.json of a run")
     try:

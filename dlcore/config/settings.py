@@ -160,10 +160,9 @@ def leaves(config: Any, prefix: str = "") -> Iterator[Leaf]:
     Raises:
         TypeError: the config, or a group of settings in it, is no instance of a dataclass.
     """
-    if not _is_config(config):
-        raise TypeError(
-            f"{prefix.removesuffix('.') or 'config'}: got {config!r}, expected a dataclass of settings"
-        )
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix: got {prefix!r}, expected text")
+    check_config(config, prefix.removesuffix(".") or "config")
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, path = getattr(config, field.name), prefix + field.name
@@ -173,9 +172,14 @@ def leaves(config: Any, prefix: str = "") -> Iterator[Leaf]:
             yield Leaf(path, hints[field.name], value, **field.metadata.get("setting", {}))
 
 
-def _is_config(config: Any) -> bool:
-    """True for an instance of a dataclass, False for anything else, also for the class itself."""
-    return dataclasses.is_dataclass(config) and not isinstance(config, type)
+def check_config(config: Any, name: str = "config") -> None:
+    """Checks that the config is an instance of a dataclass.
+
+    Raises:
+        TypeError: it is anything else, also the class itself; ``name`` is what the message calls it.
+    """
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        raise TypeError(f"{name}: got {config!r}, expected a dataclass of settings")
 
 
 def check(config: Any) -> None:
@@ -231,5 +235,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("evaluat", ["train", "evaluate"])
     "; did you mean 'evaluate'?"
     """
-    similar = difflib.get_close_matches(str(name), list(known), n=1)
+    if not isinstance(known, Iterable):
+        raise TypeError(f"known: got {known!r}, expected names")
+    similar = difflib.get_close_matches(str(name), list(map(str, known)), n=1)
     return f"; did you mean {similar[0]!r}?" if similar else ""

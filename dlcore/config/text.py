@@ -102,7 +102,13 @@ def fits(value: Any, hint: Any, bounds: Mapping[str, float]) -> bool:
         hint: a type hint.
         bounds: bounds by their sign, such as ``{">=": 0, "<": 1}``; they hold for each number of a tuple.
     """
+    _check_bounds(bounds)
     return any(_fits_option(value, option, bounds) for option in _options(hint))
+
+
+def _check_bounds(bounds: Any) -> None:
+    if not isinstance(bounds, Mapping) or not bounds.keys() <= _COMPARE.keys():
+        raise TypeError(f"bounds: got {bounds!r}, expected numbers by {' '.join(_COMPARE)}")
 
 
 def _fits_option(value: Any, option: Any, bounds: Mapping[str, float]) -> bool:
@@ -148,6 +154,7 @@ def float32_note(value: Any, bounds: Mapping[str, float]) -> str:
     >>> float32_note(1e-50, {">": 0})
     '; in float32 it is 0'
     """
+    _check_bounds(bounds)
     for number in value if isinstance(value, tuple) else (value,):
         finite = isinstance(number, int) or (isinstance(number, float) and math.isfinite(number))
         if finite and _keeps(number, bounds) and not _keeps_in_float32(number, bounds):

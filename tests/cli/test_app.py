@@ -247,7 +247,10 @@ def bad_experiments():
     """Experiments that break the contract of the command line, with the error."""
     yield {"modes": {"train": greet}}, "modes: got 'train', expected another name"
     yield {"modes": {"evaluate": greet}}, "modes: got 'evaluate', expected another name"
-    yield {"modes": {"greet": "hello"}}, "modes: got 'hello' for 'greet', expected a function of the run"
+    yield (
+        {"modes": {"greet": "hello"}},
+        "modes['greet']: got 'hello', expected a function such as predict(run)",
+    )
     for returned in (None, 3, [1], {"loss": np.float32(1)}, {"loss": [float("nan")]}, {3: set()}):
         yield (
             {"modes": {"greet": lambda run, returned=returned: returned}},
@@ -268,7 +271,7 @@ def test_a_bad_mode_of_an_experiment_is_refused_with_one_line(fields, message, m
 def test_what_is_no_experiment_is_refused_with_one_line(built, monkeypatch, capsys, tmp_path):
     call = CommandLine(monkeypatch, capsys, plain_toy.Config, lambda config: built, {})
     finished = call(f"--workdir={tmp_path / 'run'}")
-    assert_refused(finished, "returned, expected a dl.Experiment")
+    assert_refused(finished, "expected a dl.Experiment that it returns")
 
 
 class Undecorated(plain_toy.Config):
@@ -290,9 +293,12 @@ class Undecorated(plain_toy.Config):
         ((plain_toy.Config, experiment, ["small"]), "presets: got .*, expected a dict of configs by name"),
         (
             (plain_toy.Config, experiment, {"small": {}}),
-            "presets: got 'small': {}, expected a Config by a text",
+            r"presets\['small'\]: got {}, expected a Config",
         ),
-        ((plain_toy.Config, experiment, {3: plain_toy.Config()}), "presets: got 3: "),
+        (
+            (plain_toy.Config, experiment, {3: plain_toy.Config()}),
+            "presets: got 3, expected names that are text",
+        ),
     ],
 )
 def test_a_bad_call_of_run_names_the_argument(arguments, message):

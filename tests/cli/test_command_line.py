@@ -10,8 +10,9 @@ import pytest
 from absl import flags
 
 import dlcore as dl
-from dlcore.cli.command_line import choose_folder, parse_flags
+from dlcore.cli.command_line import check_config_class, choose_folder, parse_flags
 from dlcore.config.flags import define_flags, with_flags
+from tests.helpers.bad_arguments import unclear_errors
 
 
 @pytest.fixture
@@ -139,3 +140,15 @@ def test_help_is_shown_on_a_terminal_that_lacks_letters(parse, monkeypatch):
     assert stop.value.code == 0
     sys.stdout.flush()
     assert written.getvalue().startswith(b"conv \\u2192 ReLU")
+
+
+def test_a_bad_argument_is_named():
+    assert not unclear_errors(choose_folder, {"run": "first", "workdir": None})
+    assert not unclear_errors(choose_folder, {"run": None, "workdir": "folder"})
+    assert not unclear_errors(
+        lambda config_class: check_config_class(config_class, dl.Config, "dl.Config"),
+        {"config_class": dl.Config},
+    )
+    for arguments in (None, [], "program", 3):
+        with pytest.raises(TypeError, match=r"^arguments: got .*, expected the program and its arguments"):
+            parse_flags(arguments)

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import sys
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import pytest
 from absl import app as absl_app
@@ -15,6 +14,8 @@ import dlcore as dl
 from dlcore.cli import sweep_app
 from dlcore.cli.sweep_app import SweepConfig, run_sweep, stored_config
 from dlcore.config.flags import define_flags
+from dlcore.sweep.plan import Sweep
+from tests.helpers.bad_arguments import unclear_errors
 
 
 @dataclass
@@ -82,7 +83,7 @@ def command(monkeypatch, tmp_path):
         return [{"scale": scale} for scale in sweep.groups]
 
     def plan(config):
-        return SimpleNamespace(groups=config.scales, figures=lambda rows: {"rows": Figure()})
+        return Sweep(config.scales, (), (), lambda rows: {"rows": Figure()})
 
     def run(*arguments, measure=measure):
         values = flags.FlagValues()
@@ -178,3 +179,20 @@ def test_a_setting_that_the_stored_config_lacks_has_its_default(config_of, tmp_p
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"config\.json holds no settings"):
         config_of()
+
+
+def test_a_bad_argument_is_named(tmp_path):
+    values = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    define_flags(Config(), "program", values)
+    values(["program"])
+    assert not unclear_errors(
+        stored_config, {"config": Config(), "folder": tmp_path / "none", "values": values}
+    )
+    for config_class in (None, Config(), dl.Config, "x"):
+        with pytest.raises(
+            TypeError, match=r"^config_class: got .*, expected a class derived from dl.SweepConfig"
+        ):
+            run_sweep(config_class, lambda config: None)
+    with pytest.raises(TypeError, match=r"^plan: got 3, expected a function such as plan\(config\)"):
+        run_sweep(Config, 3)

@@ -16,6 +16,7 @@ from dlcore.config.files import from_dict, to_dict
 from dlcore.config.flags import define_flags, with_flags
 from dlcore.config.settings import setting
 from dlcore.config.text import to_text
+from tests.helpers.bad_arguments import unclear_errors
 
 
 @dataclass
@@ -268,3 +269,16 @@ def test_a_bad_conversion_names_the_argument(duration, known, error, message):
 def test_integers_of_numpy_are_steps():
     assert to_steps(np.int32(5), steps=None, batch_size=None, examples=None) == 5
     assert to_steps(Duration("5epochs"), steps=None, batch_size=np.int32(5), examples=np.int64(10)) == 10
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (Duration, {"text": "5epochs"}),
+        (to_steps, {"duration": "5epochs", "steps": 10, "batch_size": 5, "examples": 10}),
+        (to_steps, {"duration": "5%", "steps": 10, "batch_size": 5, "examples": 10}),
+        (resolve_durations, {"config": Config(), "batch_size": 5, "examples": 10}),
+    ],
+)
+def test_a_bad_argument_is_named(function, arguments):
+    assert not unclear_errors(function, arguments)

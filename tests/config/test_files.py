@@ -3,12 +3,14 @@
 import json
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from dlcore.config.files import from_dict, read_config, to_dict
 from dlcore.config.settings import setting
+from tests.helpers.bad_arguments import unclear_errors
 from tests.helpers.capitals import Capitals
 
 
@@ -142,3 +144,18 @@ def test_missing_settings_are_told_if_a_file_should_be_whole(tmp_path, caplog):
     assert [record.getMessage() for record in caplog.records] == [
         f"{path}: lacks settings; taken are count=3"
     ]
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (to_dict, {"config": Outer()}),
+        (from_dict, {"config": Outer(), "values": {}, "source": "file"}),
+        (
+            lambda config, path: read_config(config, path, "--run"),
+            {"config": Outer(), "path": Path("nowhere")},
+        ),
+    ],
+)
+def test_a_bad_argument_is_named(function, arguments):
+    assert not unclear_errors(function, arguments)

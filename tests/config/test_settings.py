@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from dlcore.config.settings import Leaf, check, did_you_mean, leaves, replace, setting
+from dlcore.config.settings import Leaf, check, check_config, did_you_mean, leaves, replace, setting
+from tests.helpers.bad_arguments import unclear_errors
 from tests.helpers.capitals import Capitals
 
 
@@ -197,3 +198,19 @@ def test_a_number_that_float32_does_not_hold_is_refused_with_its_value_there():
         check(Outer(limit=1e-50))
     with pytest.raises(ValueError, match=r"^expected a number > 0 and <= 9, or none; in float32 it is 0$"):
         LEAVES["limit"].read("1e-50")
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (setting, {"default": 1, "help": "Size.", "minimum": 0, "below": 3}),
+        (leaves, {"config": Outer(), "prefix": ""}),
+        (check, {"config": Outer()}),
+        (check_config, {"config": Outer()}),
+        (replace, {"config": Outer(), "values": {}}),
+        (did_you_mean, {"name": "a", "known": ["ab"]}),
+        (LEAVES["limit"].checked, {"value": 1}),
+    ],
+)
+def test_a_bad_argument_is_named(function, arguments):
+    assert not unclear_errors(function, arguments)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dlcore.config.text import cast_text, describe_type, fits, float32_note, read_text, to_text
+from tests.helpers.bad_arguments import unclear_errors
 from tests.helpers.capitals import Capitals
 
 SIZES = tuple[int, ...]
@@ -175,3 +176,18 @@ def test_plain_text_becomes_the_first_type_that_accepts_it():
 )
 def test_a_type_is_described_in_words(hint, words):
     assert describe_type(hint, ">= 1") == words
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (read_text, {"text": "8", "hint": int}),
+        (to_text, {"value": 3}),
+        (cast_text, {"value": 3, "hint": int}),
+        (fits, {"value": 3, "hint": int, "bounds": {}}),
+        (float32_note, {"value": 3.0, "bounds": {}}),
+        (describe_type, {"hint": int, "bounds": ""}),
+    ],
+)
+def test_a_bad_argument_is_named(function, arguments):
+    assert not unclear_errors(function, arguments)

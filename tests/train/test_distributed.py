@@ -274,7 +274,9 @@ def test_a_platform_without_devices_is_named(monkeypatch, error):
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     monkeypatch.setattr(jax, "devices", find_none)
     why = " ".join(str(error).split()) or "the platform is not there"
-    with pytest.raises(ValueError, match=f"^JAX finds no devices with JAX_PLATFORMS='cuda'.*: {why}; JAX_PLATFORMS=cpu"):
+    with pytest.raises(
+        ValueError, match=f"^JAX finds no devices with JAX_PLATFORMS='cuda'.*: {why}; JAX_PLATFORMS=cpu"
+    ):
         distributed.check_devices()
 
 
