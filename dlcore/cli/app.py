@@ -14,8 +14,8 @@ import jax
 from absl import app, flags, logging
 
 from dlcore.cli import modes
-from dlcore.cli.command_line import choose_folder, parse_flags
-from dlcore.cli.errors import describe_failure, one_line_errors, print_error
+from dlcore.cli.command_line import check_config_class, choose_folder, parse_flags
+from dlcore.cli.errors import UsageError, describe_failure, one_line_errors, print_error
 from dlcore.config import settings
 from dlcore.config.files import read_config
 from dlcore.config.flags import define_flags, find_preset, with_flags
@@ -26,7 +26,9 @@ from dlcore.train.experiment import Experiment, Mode
 from dlcore.train.faults.signals import INTERRUPTED, PREEMPTED, Interrupted
 from dlcore.train.run import Run
 from dlcore.train.run_folder import CONFIG, claim_folder
-from dlcore.utils.files import to_json
+from dlcore.train.telemetry.profile import Trace
+from dlcore.utils.checks import check_callable, check_instance, shown
+from dlcore.utils.files import to_json, user_path
 
 C = TypeVar("C", bound=Config)
 FLAGS = flags.FLAGS
@@ -48,8 +50,15 @@ def run(
         config_class: a dataclass, usually derived from `Config`; each setting is a flag ``--config.PATH``.
         experiment: ``experiment(config) -> Experiment``.
         presets: whole configs by name, for ``--preset=NAME``; flags override their settings.
+
+    Raises:
+        TypeError: ``config_class`` is no dataclass derived from `Config`, ``experiment`` is no function, or a preset is
+            no instance of ``config_class``.
     """
     presets = presets or {}
+    check_config_class(config_class, Config, "dl.Config")
+    check_callable("experiment", experiment, "experiment(config) -> dl.Experiment")
+    _check_presets(presets, config_class)
     define_run_flags(config_class(), presets, FLAGS)
 
     def main(_: list[str]) -> None:
@@ -63,6 +72,13 @@ def run(
             _exit(INTERRUPTED)
 
     app.run(main, flags_parser=parse_flags)
+
+
+def _check_presets(presets: Any, config_class: type) -> None:
+    check_instance("presets", presets, Mapping, "a dict of configs by name")
+    for name, preset in presets.items():
+        check_instance("presets", name, str, "names that are text")
+        check_instance(f"presets[{name!r}]", preset, config_class, f"a {config_class.__name__}")
 
 
 def define_run_flags(config: Config, presets: Mapping[str, Config], values: flags.FlagValues) -> None:
@@ -114,26 +130,48 @@ def run_mode(config_class: type[C], experiment: Callable[[C], Experiment], prese
     signal.signal(signal.SIGUSR1, _stop_at_once)
     with contextlib.ExitStack() as stack:
         with one_line_errors(config_class()):
+            _check_flags()
             distributed.initialize(FLAGS.distributed)
+            distributed.check_devices()
             distributed.enable_compilation_cache()
             folder = _folder()
             config = _config(config_class(), presets, folder)
             settings.check(config)
             distributed.check_same_settings(_shared_settings(config, folder))
-            built = modes.with_monitor(experiment(config), config)
+            built = modes.with_monitor(_build(experiment, config), config)
             mode, this_run = _mode(built), Run(built, config, folder, FLAGS.checkpoint, FLAGS.profile)
             with one_line_errors(config, " (--verbosity=1 shows where)"):
                 check_model(built)
                 _ = this_run.engine.abstract_state  # checks mesh, sharding rules and batch size
+            Trace(folder, FLAGS.profile, int(this_run.engine.config.train.steps))  # checks the steps
             if FLAGS.mode == "train":
                 stack.enter_context(claim_folder(this_run))
         result = _call(mode, this_run)
     if jax.process_index() == 0:
-        print("result:", to_json({**result, "folder": str(folder)}))
+        print("result:", result)
+
+
+def _check_flags() -> None:
+    """Raises ValueError if a flag has no effect in this mode, or two say the same."""
+    if FLAGS.profile is not None and FLAGS.mode in ("evaluate", "gradient_flow"):
+        raise ValueError(f"--profile: got {FLAGS.profile!r} with --mode={FLAGS.mode}, expected --mode=train")
+    if FLAGS["checkpoint"].present and FLAGS.mode == "train":
+        raise ValueError(
+            f"--checkpoint: got {FLAGS.checkpoint!r} with --mode=train, which goes on from the newest checkpoint; "
+            "expected another mode"
+        )
+    if FLAGS.preset is not None and FLAGS.from_config is not None:
+        raise ValueError("--preset: got a --from_config too, expected one of them")
+
+
+def _build(experiment: Callable[[C], Experiment], config: C) -> Experiment:
+    built = experiment(config)
+    check_instance("experiment", built, Experiment, "a dl.Experiment that it returns")
+    return built
 
 
 def _folder() -> Path:
-    if FLAGS.run is None and not FLAGS.workdir:
+    if FLAGS.run is None and FLAGS.workdir is None:
         if FLAGS.mode != "train":
             raise ValueError(
                 f"--run: got none, expected the name of the run to {FLAGS.mode} (or its --workdir)"
@@ -145,14 +183,13 @@ def _folder() -> Path:
 
 def _config(config: C, presets: Mapping[str, C], folder: Path) -> C:
     """The config of a file, of a preset, of the folder's run, or the default, changed by the flags that were given."""
-    if FLAGS.preset and FLAGS.from_config:
-        raise ValueError("--preset: got a --from_config too, expected one of them")
-    if FLAGS.from_config:
-        config = read_config(config, Path(FLAGS.from_config), "--from_config")
-    elif FLAGS.preset:
+    if FLAGS.from_config is not None:
+        config = read_config(config, user_path("--from_config", FLAGS.from_config), "--from_config")
+    elif FLAGS.preset is not None:
         config = find_preset(presets, FLAGS.preset)
     elif (folder / CONFIG).is_file():
-        config = read_config(config, folder / CONFIG, "--workdir" if FLAGS.workdir else "--run")
+        flag = "--run" if FLAGS.workdir is None else "--workdir"
+        config = read_config(config, folder / CONFIG, flag, whole=True)
     return with_flags(config, FLAGS)
 
 
@@ -175,6 +212,12 @@ def _mode(experiment: Experiment) -> Mode:
         "evaluate": modes.evaluate,
         "gradient_flow": modes.gradient_flow,
     }
+    for name, mode in experiment.modes.items():
+        if name in known:
+            raise ValueError(
+                f"modes: got {name!r}, expected another name; dlcore has the mode {name} already"
+            )
+        check_callable(f"modes[{name!r}]", mode, "predict(run)")
     known |= experiment.modes
     if FLAGS.mode not in known:
         raise ValueError(
@@ -184,10 +227,10 @@ def _mode(experiment: Experiment) -> Mode:
     return known[FLAGS.mode]
 
 
-def _call(mode: Mode, this_run: Run) -> Mapping[str, Any]:
-    """Calls a mode and returns its result; ends the process if the mode was stopped or failed."""
+def _call(mode: Mode, this_run: Run) -> str:
+    """Calls a mode and returns its result as JSON; ends the process if the mode was stopped or failed."""
     try:
-        return mode(this_run)
+        return _result_text(mode(this_run), this_run.folder)
     except Interrupted as stop:
         print(f"{stop}; to go on: --workdir={this_run.folder}", file=sys.stderr)
         _exit(stop.exit_code)
@@ -199,6 +242,15 @@ def _call(mode: Mode, this_run: Run) -> Mapping[str, Any]:
             logging.debug("traceback of the error below", exc_info=True)
             print_error(line)
         _exit(exit_code)
+
+
+def _result_text(result: Any, folder: Path) -> str:
+    try:
+        return to_json({**result, "folder": str(folder)})
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"--mode: got {shown(result)} from {FLAGS.mode}, expected a dict for JSON ({error})"
+        ) from error
 
 
 def _exit(code: int) -> NoReturn:

@@ -1,9 +1,12 @@
 """What the command lines of experiments and sweeps share: how flags are parsed and which folder a run gets."""
 
+import inspect
+import io
 import re
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -11,6 +14,8 @@ from dlcore.cli.errors import fail
 from dlcore.config.flags import old_flags_given
 from dlcore.config.renamed import RENAMED
 from dlcore.config.settings import did_you_mean
+from dlcore.utils.checks import shown
+from dlcore.utils.files import user_path
 
 
 def parse_flags(arguments: list[str]) -> list[str]:
@@ -26,8 +31,10 @@ def parse_flags(arguments: list[str]) -> list[str]:
         A list with the program alone, since every other argument must be a flag.
     """
     values = flags.FLAGS
-    if {"--help", "-help", "-h", "--helpshort"} & set(arguments):
-        print(sys.modules["__main__"].__doc__ or "", values.module_help(arguments[0]), sep="\n")
+    if not isinstance(arguments, list) or not arguments:
+        raise TypeError(f"arguments: got {arguments!r}, expected the program and its arguments")
+    if {"--help", "-help", "-h", "-?", "--helpshort", "--helpfull"} & set(arguments):
+        _print_help(values.module_help(arguments[0]))
         sys.exit(0)
     try:
         # absl's default level, INFO, makes libraries print much; warnings are enough unless the user asks for more.
@@ -37,11 +44,49 @@ def parse_flags(arguments: list[str]) -> list[str]:
     except flags.UnrecognizedFlagError as error:
         known = set(values) - {f"config.{old}" for old in RENAMED}
         fail(f"--{error.flagname}: no such flag, see --help{did_you_mean(error.flagname, known)}")
-    except flags.Error as error:
-        fail(str(error))
+    except UnicodeDecodeError as error:
+        fail(f"--flagfile: {error}; expected a text file with one --name=value a line")
+    except (flags.Error, ValueError) as error:  # absl's own flags raise ValueError
+        fail(_reworded(str(error), arguments))
     for old, new in old_flags_given(values):
         print(f"note: {old} is now {new}", file=sys.stderr)
     return rest
+
+
+def _print_help(text: str) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # help has letters that not every terminal knows
+    print(sys.modules["__main__"].__doc__ or "", text, sep="\n")
+
+
+def _reworded(message: str, arguments: list[str]) -> str:
+    """absl's message about a flag in dlcore's words, with the new name of a flag that was given by its old one."""
+    message = re.sub(r"\('Non-boolean argument to boolean flag', .*\)", "expected true or false", message)
+    message = re.sub(r"^ERROR:: Unable to open flagfile: \[Errno \d+\] ", "--flagfile: ", message)
+    given = {argument.lstrip("-").split("=")[0] for argument in arguments}
+    for old, new in RENAMED.items():
+        if f"config.{old}" in given and message.startswith(f"flag --config.{new}="):
+            message += f"; --config.{old} is now --config.{new}"
+    return message
+
+
+def check_config_class(config_class: Any, base: type, name: str) -> None:
+    """Checks that a class of settings is a dataclass that is derived from another one.
+
+    Args:
+        config_class: the class to check.
+        base: the class from which it must be derived.
+        name: what error messages call ``base``.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not (isinstance(config_class, type) and issubclass(config_class, base)):
+        raise TypeError(f"config_class: got {shown(config_class)}, expected a class derived from {name}")
+    if inspect.get_annotations(config_class) and "__dataclass_fields__" not in vars(config_class):
+        raise TypeError(
+            f"config_class: got {config_class}, expected @dataclass above it, which makes its settings"
+        )
 
 
 def choose_folder(run: str | None, workdir: str | None) -> Path:
@@ -52,15 +97,17 @@ def choose_folder(run: str | None, workdir: str | None) -> Path:
         workdir: the folder itself, in place of a name.
 
     Raises:
-        ValueError: both are given; or the name is empty, begins with ``.`` or ``-``, or has other characters than
-            letters, digits and ``. _ -``.
+        TypeError: the folder is no path.
+        ValueError: both are given; the name is empty, begins with ``.`` or ``-``, or has other characters than
+            letters, digits and ``. _ -``; or the folder is empty, a URL, no UTF-8, or in the home folder of an unknown
+            user.
     """
-    if run and workdir:
+    if run is not None and workdir is not None:
         raise ValueError("--run: got a --workdir too, expected one of them; --workdir is the folder itself")
-    if workdir:
-        return Path(workdir).expanduser()
+    if workdir is not None:
+        return user_path("--workdir", workdir)
     name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") if run is None else run
-    if not re.fullmatch(r"\w[\w.-]*", name):
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
         raise ValueError(f"--run: got {run!r}, expected letters, digits and . _ -; a path is --workdir")
     spec = sys.modules["__main__"].__spec__
     return Path("runs") / (spec.name if spec else Path(sys.argv[0]).stem).split(".")[-1] / name

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -33,14 +34,15 @@ def usage_errors(config: Any, hint: str = "") -> Iterator[None]:
         hint: text that is added to messages that name no flag.
 
     Raises:
-        UsageError: the block raised ValueError (including UsageError), TypeError, OSError or ImportError.
+        UsageError: the block raised ValueError (including UsageError), TypeError, OSError, ImportError, MemoryError or
+            OverflowError.
     """
     try:
         yield
     except UsageError:
         raise
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        raise UsageError(name_flag(error, config) or f"{error}{hint}") from error
+    except (ValueError, TypeError, OSError, ImportError, MemoryError, OverflowError) as error:
+        raise UsageError(name_flag(error, config) or f"{explain(error)}{hint}") from error
 
 
 @contextlib.contextmanager
@@ -72,7 +74,26 @@ def fail(message: str) -> NoReturn:
 
 def print_error(message: str) -> None:
     """Prints an error in one line on stderr."""
-    print("error:", " ".join(message.split()), file=sys.stderr)
+    print("error:", " ".join(str(message).split()), file=sys.stderr)
+
+
+def explain(error: Exception) -> str:
+    """The text of an error for people; it names the file of a system's error and says what can be done.
+
+    >>> explain(PermissionError(13, "Permission denied", "/root/run"))
+    '/root/run: Permission denied; allow it to this user, or choose another place'
+    """
+    if isinstance(error, MemoryError):
+        return f"the memory is full ({str(error) or 'no more'}); smaller sizes need less, such as a smaller batch_size"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        advice = {
+            errno.EACCES: "allow it to this user, or choose another place",
+            errno.EPERM: "allow it to this user, or choose another place",
+            errno.EROFS: "choose another place",
+            errno.ENAMETOOLONG: "choose a shorter name",
+        }.get(error.errno or 0, "choose another place, or mend this one")
+        return f"{os.fsdecode(error.filename)}: {error.strerror}; {advice}"
+    return str(error)
 
 
 def name_flag(error: Exception, config: Any) -> str | None:
@@ -113,6 +134,10 @@ def describe_failure(error: Exception, run: "Run") -> tuple[str | None, int]:
     mistake = str(error) if isinstance(error, UsageError) else name_flag(error, run.config)
     if mistake:
         return mistake, BAD_USAGE
+    if isinstance(error, MemoryError):
+        return explain(error), FAILED
+    if str(error).startswith("RESOURCE_EXHAUSTED"):  # XLA's word for a device whose memory is full
+        return explain(MemoryError(str(error).splitlines()[0])), FAILED
     if isinstance(error, CheckpointError):
         return str(error), FAILED
     if isinstance(error, NonFiniteError) and run.config.train.on_nan != "raise":

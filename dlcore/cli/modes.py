@@ -16,9 +16,11 @@ from dlcore.cli.errors import usage_errors
 from dlcore.plots.canvas import save_figures
 from dlcore.plots.training import learning_curves
 from dlcore.train.checkpoints.folder import CHECKPOINTS, newest_whole
+from dlcore.train.config import Config
 from dlcore.train.experiment import Experiment
 from dlcore.train.run import Run
 from dlcore.train.run_folder import CONFIG, RESULT, check_folder, claim_folder
+from dlcore.utils.checks import check_instance
 from dlcore.utils.files import write_json
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def train(run: Run) -> Mapping[str, Any]:
     """
     from dlcore.train import loop
 
+    _check_run(run)
     finished = finished_result(run)
     if finished is not None:
         _print("finished already; a larger --config.train.steps trains it on")
@@ -74,6 +77,7 @@ def evaluate(run: Run) -> Mapping[str, Any]:
     from dlcore.train import loop
     from dlcore.train.evaluation import evaluate
 
+    _check_run(run)
     with usage_errors(run.config):
         state = loop.restore_model(run)
     return {**evaluate(run.engine, state), "steps": int(state.step)}
@@ -99,6 +103,7 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
     from dlcore.gradflow.report import page
     from dlcore.train.telemetry.metrics_log import read_metrics
 
+    _check_run(run)
     flows = _measure_states(run)
     state = "all" if len(flows) > 1 else next(iter(flows)).replace(" ", "_")
     folder = run.folder / "gradient_flow" / state
@@ -148,6 +153,7 @@ def probe_loss(experiment: Experiment) -> Callable[[Any, Any], jax.Array]:
     Returns:
         A function ``loss(params, model_state) -> scalar``.
     """
+    check_instance("experiment", experiment, Experiment, "a dl.Experiment")
     batch = {name: field[:PROBE_ROWS] for name, field in experiment.train_data[0].items()}
 
     def loss(params: Any, model_state: Any) -> jax.Array:
@@ -164,6 +170,8 @@ def with_monitor(experiment: Experiment, config: Any) -> Experiment:
         config: its config, in which ``train.monitor_every`` asks for a monitor; if that is None, the experiment is
             returned.
     """
+    check_instance("experiment", experiment, Experiment, "a dl.Experiment")
+    check_instance("config", config, Config, "a dl.Config")
     if config.train.monitor_every is None or experiment.monitor is not None:
         return experiment
     from dlcore.gradflow.models.monitor import make_monitor
@@ -176,6 +184,7 @@ def finished_result(run: Run) -> Mapping[str, Any] | None:
 
     A run is finished if its result and its newest whole checkpoint are of the config's last step.
     """
+    _check_run(run)
     try:
         result = json.loads((run.folder / RESULT).read_text())
         last = result["steps"]
@@ -198,6 +207,11 @@ def _figures(run: Run, params: Any, model_state: Any) -> dict[str, "Figure"]:
     if run.experiment.figures:
         figures.update(run.experiment.figures(params, model_state))
     return figures
+
+
+def _check_run(run: Any) -> None:
+    """Checks that a mode got a `Run`; raises TypeError if not."""
+    check_instance("run", run, Run, "a dlcore.train.run.Run")
 
 
 def _print(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from absl import app, flags
 
-from dlcore.cli.command_line import choose_folder, parse_flags
+from dlcore.cli.command_line import check_config_class, choose_folder, parse_flags
 from dlcore.cli.errors import one_line_errors
 from dlcore.config import settings
 from dlcore.config.files import read_config, to_dict
@@ -19,11 +19,12 @@ from dlcore.sweep import execute
 from dlcore.sweep.plan import Sweep
 from dlcore.train import distributed
 from dlcore.train.faults.signals import INTERRUPTED
-from dlcore.train.run_folder import CONFIG, check_unused
+from dlcore.train.run_folder import CONFIG, check_folders, check_unused
+from dlcore.utils.checks import check_callable, check_instance
 from dlcore.utils.files import to_json, write_json
 
 FLAGS = flags.FLAGS
-TABLE = "sweep.csv"
+TABLE, FIGURES = "sweep.csv", "figures"
 BYTES_PER_GIB = 2**30
 
 
@@ -35,6 +36,7 @@ class SweepConfig:
         None,
         "Memory in GiB that a batch of configurations may use; none means half of the free memory.",
         above=0,
+        maximum=2**30,
         may_change=True,
     )
 
@@ -53,6 +55,8 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
         config_class: a dataclass derived from `SweepConfig`; each setting is a flag ``--config.PATH``.
         plan: ``plan(config) -> Sweep``.
     """
+    check_config_class(config_class, SweepConfig, "dl.SweepConfig")
+    check_callable("plan", plan, "plan(config) -> dl.sweep.Sweep")
     program = sys.argv[0]
     for name, meaning in (
         ("run", "Name of the run; its folder is runs/SWEEP/NAME. The default is the time of day."),
@@ -64,10 +68,13 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
     def main(_: list[str]) -> None:
         began = time.monotonic()
         with one_line_errors(config_class(), " (--verbosity=1 shows where)"):
+            distributed.check_devices()
             distributed.enable_compilation_cache()
-            folder = choose_folder(FLAGS.run or None, FLAGS.workdir)
+            folder = choose_folder(FLAGS.run, FLAGS.workdir)
+            check_folders(folder, [FIGURES])
             config = stored_config(config_class(), folder, FLAGS)
             sweep = plan(config)
+            check_instance("plan", sweep, Sweep, "a dl.sweep.Sweep that it returns")
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / CONFIG, to_dict(config))
             memory = None if config.memory is None else config.memory * BYTES_PER_GIB
@@ -76,7 +83,7 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
             except KeyboardInterrupt:
                 print(f"stopped by Ctrl-C; to go on: --workdir={folder}", file=sys.stderr)
                 sys.exit(INTERRUPTED)
-        for path in save_figures(folder / "figures", sweep.figures(rows)):
+        for path in save_figures(folder / FIGURES, sweep.figures(rows)):
             print(f"figure: {path}", file=sys.stderr)
         seconds = round(time.monotonic() - began, 2)
         print("result:", to_json({"configurations": len(rows), "seconds": seconds, "folder": str(folder)}))
@@ -97,9 +104,12 @@ def stored_config(config: C, folder: Path, values: flags.FlagValues) -> C:
             tuple is empty or has a value twice; or the table exists, and a setting that is no tuple and may not change
             differs from the stored one.
     """
+    check_instance("folder", folder, Path, "a pathlib.Path")
+    check_instance("values", values, flags.FlagValues, "flags such as absl.flags.FLAGS")
     path, stored = folder / CONFIG, None
     if path.is_file():
-        stored = config = read_config(config, path, "--workdir" if values.workdir else "--run")
+        flag = "--run" if values.workdir is None else "--workdir"
+        stored = config = read_config(config, path, flag, whole=True)
     else:
         check_unused(folder)
     config = with_flags(config, values)

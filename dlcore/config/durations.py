@@ -5,6 +5,7 @@ the batch size and the number of training examples are known, so that all later 
 """
 
 import math
+import operator
 import re
 from decimal import Decimal
 from fractions import Fraction
@@ -14,7 +15,9 @@ from dlcore.config import settings
 
 C = TypeVar("C")
 
-_FORM = re.compile(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]{1,2})?)\s*(steps?|epochs?|examples?|%|)")
+_DIGITS = "[0-9]{1,99}"
+_NUMBER = rf"(?:{_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})(?:e[+-]?[0-9]{{1,2}})?"
+_FORM = re.compile(rf"({_NUMBER})\s*(steps?|epochs?|examples?|%|)")
 _RUN_LENGTH = "train.steps"  # the setting that percentages refer to
 
 
@@ -29,6 +32,7 @@ class Duration(str):
         unit: "steps", "epochs", "examples" or "%".
 
     Raises:
+        TypeError: the argument is no text.
         ValueError: the text has another form or unit, the number is not positive, steps or examples are not a whole
             number, or the percentage is more than 100.
 
@@ -46,6 +50,8 @@ class Duration(str):
     unit: str
 
     def __new__(cls, text: str) -> "Duration":
+        if not isinstance(text, str):
+            raise TypeError(f"duration: got {text!r}, expected text like 5epochs or 10%")
         form = _FORM.fullmatch(text.strip().lower())
         if not form:
             raise ValueError(
@@ -94,7 +100,8 @@ def to_steps(
         name: the name that error messages begin with.
 
     Raises:
-        ValueError: the unit needs a quantity that is not known, or the text is no `Duration`.
+        TypeError: the duration is neither text nor an integer, or a quantity is no integer.
+        ValueError: the unit needs a quantity that is not known or less than 1, or the text is no `Duration`.
 
     >>> to_steps(Duration("0.1epochs"), steps=None, batch_size=10, examples=1000)
     10
@@ -103,31 +110,41 @@ def to_steps(
         ...
     ValueError: duration: got '5epochs', expected steps or examples; train_data does not say how many `examples` it has
     """
-    number, unit = _number_and_unit(duration)
+    number, unit = _number_and_unit(duration, name)
     got = f"{name}: got {duration!r}, expected"
     if unit == "steps":
         return int(number)
     if unit == "%":
-        length = _known(steps, f"{got} steps, epochs or examples; % is of the run's length, not of itself")
+        length = _known(
+            "steps", steps, f"{got} steps, epochs or examples; % is of the run's length, not of itself"
+        )
         return max(1, math.floor(Fraction(number * length, 100) + Fraction(1, 2)))
-    batch_size = _known(batch_size, f"{got} steps; the batch size is not known")
+    batch_size = _known("batch_size", batch_size, f"{got} steps; the batch size is not known")
     if unit == "epochs":
         why = "train_data does not say how many `examples` it has"
-        number *= _known(examples, f"{got} steps or examples; {why}")
+        number *= _known("examples", examples, f"{got} steps or examples; {why}")
     return math.ceil(Fraction(number, batch_size))
 
 
-def _number_and_unit(duration: int | Duration) -> tuple[int | Fraction, str]:
-    if isinstance(duration, int):
-        return duration, "steps"
-    duration = Duration(duration)  # a config made in Python may hold plain text
-    return duration.number, duration.unit
+def _number_and_unit(duration: int | Duration, name: str) -> tuple[int | Fraction, str]:
+    if isinstance(duration, str):
+        duration = Duration(duration)  # a config made in Python may hold plain text
+        return duration.number, duration.unit
+    return _integer(name, duration, "a number of steps or a Duration"), "steps"
 
 
-def _known(quantity: int | None, message: str) -> int:
+def _known(name: str, quantity: int | None, message: str) -> int:
     if quantity is None:
         raise ValueError(message)
+    if _integer(name, quantity, "an integer >= 1") < 1:
+        raise ValueError(f"{name}: got {quantity}, expected an integer >= 1")
     return quantity
+
+
+def _integer(name: str, value: Any, expected: str) -> int:
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+        raise TypeError(f"{name}: got {value!r}, expected {expected}")
+    return operator.index(value)
 
 
 def resolve_durations(config: C, *, batch_size: int | None, examples: int | None) -> C:

@@ -45,6 +45,9 @@ def define_flags(config: Any, module: str, values: flags.FlagValues) -> None:
         module: the name of the program under which ``--help`` lists the flags.
         values: the place where the flags are defined, usually ``absl.flags.FLAGS``.
     """
+    _check_values(values)
+    if not isinstance(module, str):
+        raise TypeError(f"module: got {module!r}, expected the name of a program")
     for leaf in settings.leaves(config):
         name = leaf.flag.removeprefix("--")
         meaning = leaf.help if leaf.value is not None else f"{leaf.help}\n(default: none)"
@@ -71,6 +74,7 @@ def old_flags_given(values: flags.FlagValues) -> Iterator[tuple[str, str]]:
     Args:
         values: the parsed flags.
     """
+    _check_values(values)
     for old, new in RENAMED.items():
         if f"config.{old}" in values and values[f"config.{old}"].present:
             yield f"--config.{old}", f"--config.{new}"
@@ -83,12 +87,18 @@ def with_flags(config: C, values: flags.FlagValues) -> C:
         config: a nested dataclass of settings.
         values: the parsed flags, which `define_flags` defined for such a config.
     """
+    _check_values(values)
     found = {}
     for leaf in settings.leaves(config):
         flag = values[leaf.flag.removeprefix("--")]
         if flag.present:
             found[leaf.path] = flag.value
     return settings.replace(config, found)
+
+
+def _check_values(values: Any) -> None:
+    if not isinstance(values, flags.FlagValues):
+        raise TypeError(f"values: got {values!r}, expected flags such as absl.flags.FLAGS")
 
 
 def find_preset(presets: Mapping[str, C], name: str) -> C:
@@ -101,7 +111,9 @@ def find_preset(presets: Mapping[str, C], name: str) -> C:
     Raises:
         ValueError: there is no such preset; the message lists the names, and suggests a similar one if there is one.
     """
-    if name not in presets:
+    if not isinstance(presets, Mapping):
+        raise TypeError(f"presets: got {presets!r}, expected a dict of configs by name")
+    if not isinstance(name, str) or name not in presets:
         raise ValueError(
             f"--preset: got {name!r}, expected one of {', '.join(presets) or '(this experiment has none)'}"
             + settings.did_you_mean(name, presets)

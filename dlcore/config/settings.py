@@ -14,7 +14,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from dlcore.config.text import cast_text, describe_type, fits, read_text, to_text
+from dlcore.config.text import cast_text, describe_type, fits, float32_note, read_text, to_text
 
 C = TypeVar("C")
 
@@ -49,6 +49,9 @@ def setting(
     Returns:
         A ``dataclasses.field``.
 
+    Raises:
+        TypeError: the default is mutable, the help is no text, or a bound is no number.
+
     >>> @dataclasses.dataclass
     ... class Example:
     ...     rate: float = setting(0.1, "Step size.", above=0)
@@ -57,6 +60,13 @@ def setting(
         ...
     ValueError: --config.rate: got -1.0, expected a number > 0
     """
+    if type(default).__hash__ is None:
+        raise TypeError(f"default: got {default!r}, expected a number, text, None or a tuple")
+    if not isinstance(help, str):
+        raise TypeError(f"help: got {help!r}, expected text")
+    for name, bound in (("minimum", minimum), ("maximum", maximum), ("above", above), ("below", below)):
+        if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int | float)):
+            raise TypeError(f"{name}: got {bound!r}, expected a number or None")
     bounds = {">=": minimum, ">": above, "<=": maximum, "<": below}
     bounds = {sign: bound for sign, bound in bounds.items() if bound is not None}
     declared = {"help": help, "bounds": bounds, "may_grow": may_grow, "may_change": may_change}
@@ -75,6 +85,9 @@ class Leaf:
         bounds: the bounds by their sign, such as ``{">=": 1}``.
         may_grow: as in `setting`.
         may_change: as in `setting`.
+
+    Raises:
+        TypeError: a setting cannot have this type.
     """
 
     path: str
@@ -84,6 +97,12 @@ class Leaf:
     bounds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     may_grow: bool = False
     may_change: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            describe_type(self.hint)
+        except TypeError as error:
+            raise TypeError(f"{self.flag}: {error}") from None
 
     @property
     def flag(self) -> str:
@@ -108,9 +127,10 @@ class Leaf:
             ValueError: the text cannot be read as the setting's type, or the value is out of bounds.
         """
         try:
-            return self.checked(read_text(text, self.hint))
+            value = read_text(text, self.hint)
         except ValueError:
             raise ValueError(f"expected {self.expected}") from None  # absl adds the flag and the text
+        return self._fitting(value)
 
     def checked(self, value: Any) -> Any:
         """The value itself if it fits; else plain text, also in a tuple, as the subclass of ``str`` that accepts it.
@@ -118,9 +138,15 @@ class Leaf:
         Raises:
             ValueError: the value has another type or is out of bounds.
         """
+        try:
+            return self._fitting(value)
+        except ValueError as error:
+            raise ValueError(f"{self.flag}: got {value!r}, {error}") from None
+
+    def _fitting(self, value: Any) -> Any:
         fitting = value if fits(value, self.hint, self.bounds) else cast_text(value, self.hint)
         if not fits(fitting, self.hint, self.bounds):
-            raise ValueError(f"{self.flag}: got {value!r}, expected {self.expected}")
+            raise ValueError(f"expected {self.expected}{float32_note(value, self.bounds)}")
         return fitting
 
 
@@ -130,14 +156,30 @@ def leaves(config: Any, prefix: str = "") -> Iterator[Leaf]:
     Args:
         config: a nested dataclass of settings.
         prefix: the text that each path begins with, such as ``"train."``.
+
+    Raises:
+        TypeError: the config, or a group of settings in it, is no instance of a dataclass.
     """
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix: got {prefix!r}, expected text")
+    check_config(config, prefix.removesuffix(".") or "config")
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, path = getattr(config, field.name), prefix + field.name
-        if dataclasses.is_dataclass(value):
+        if dataclasses.is_dataclass(value) or dataclasses.is_dataclass(hints[field.name]):
             yield from leaves(value, path + ".")
         else:
             yield Leaf(path, hints[field.name], value, **field.metadata.get("setting", {}))
+
+
+def check_config(config: Any, name: str = "config") -> None:
+    """Checks that the config is an instance of a dataclass.
+
+    Raises:
+        TypeError: it is anything else, also the class itself; ``name`` is what the message calls it.
+    """
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        raise TypeError(f"{name}: got {config!r}, expected a dataclass of settings")
 
 
 def check(config: Any) -> None:
@@ -157,6 +199,9 @@ def replace(config: C, values: Mapping[str, Any]) -> C:
         config: a nested dataclass of settings.
         values: the new values by path.
 
+    Raises:
+        ValueError: the config has no setting or group at a path.
+
     >>> @dataclasses.dataclass
     ... class Inner:
     ...     rate: float = 0.1
@@ -166,7 +211,14 @@ def replace(config: C, values: Mapping[str, Any]) -> C:
     >>> replace(Outer(), {"inner.rate": 0.5})
     Outer(inner=Inner(rate=0.5))
     """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"values: got {values!r}, expected values by path")
+    known = [leaf.path for leaf in leaves(config)]
     for path, value in values.items():
+        if not any(f"{other}.".startswith(f"{path}.") for other in known):
+            raise ValueError(
+                f"values: got {path!r}, expected the path of a setting{did_you_mean(path, known)}"
+            )
         config = _replace_one(config, path.split("."), value)
     return config
 
@@ -183,5 +235,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("evaluat", ["train", "evaluate"])
     "; did you mean 'evaluate'?"
     """
-    similar = difflib.get_close_matches(name, list(known), n=1)
+    if not isinstance(known, Iterable):
+        raise TypeError(f"known: got {known!r}, expected names")
+    similar = difflib.get_close_matches(str(name), list(map(str, known)), n=1)
     return f"; did you mean {similar[0]!r}?" if similar else ""

@@ -5,6 +5,7 @@ union of these. The members of a union are called options here.
 """
 
 import contextlib
+import ctypes
 import math
 import operator
 import types
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 _COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _NAMES = {int: "an integer", float: "a number", bool: "true or false", type(None): "none"}
+_SMALLEST = 2.0**-126  # the smallest normal number of float32; devices take smaller ones as 0
 
 
 def to_text(value: Any) -> str:
@@ -37,11 +39,14 @@ def read_text(text: str, hint: Any) -> Any:
         hint: a type hint.
 
     Raises:
+        TypeError: ``text`` is no text, or the hint is of another kind.
         ValueError: no option can read the text.
 
     >>> read_text("8,16", tuple[int, ...]), read_text("1e3", int | str), read_text("none", str | None)
     ((8, 16), 1000, None)
     """
+    if not isinstance(text, str):
+        raise TypeError(f"text: got {text!r}, expected text")
     for option in sorted(_options(hint), key=lambda option: (option is not type(None), _is_text(option))):
         try:
             return _read_option(text.strip(), option)
@@ -56,7 +61,8 @@ def _read_option(text: str, option: Any) -> Any:
     if typing.get_origin(option) is Literal:
         return {str(choice): choice for choice in typing.get_args(option)}[text]
     if typing.get_origin(option) is tuple:
-        return tuple(read_text(part, typing.get_args(option)[0]) for part in text.split(",") if part.strip())
+        parts = text.removesuffix(",").split(",") if text else []
+        return tuple(read_text(part, typing.get_args(option)[0]) for part in parts)
     if option is bool:
         return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
     if option is int and not text.lstrip("+-").isdigit():
@@ -88,28 +94,72 @@ def cast_text(value: Any, hint: Any) -> Any:
 def fits(value: Any, hint: Any, bounds: Mapping[str, float]) -> bool:
     """True if the value has a type of the hint and, if it is a number, is finite and keeps the bounds.
 
-    An integer fits ``float``; a bool fits neither ``int`` nor ``float``.
+    An integer fits ``float``; a bool fits neither ``int`` nor ``float``. A number that fits ``float`` keeps the bounds
+    also in float32, with which devices compute, and is not rounded to 0 there.
 
     Args:
         value: the value.
         hint: a type hint.
         bounds: bounds by their sign, such as ``{">=": 0, "<": 1}``; they hold for each number of a tuple.
     """
+    _check_bounds(bounds)
     return any(_fits_option(value, option, bounds) for option in _options(hint))
+
+
+def _check_bounds(bounds: Any) -> None:
+    if not isinstance(bounds, Mapping) or not bounds.keys() <= _COMPARE.keys():
+        raise TypeError(f"bounds: got {bounds!r}, expected numbers by {' '.join(_COMPARE)}")
 
 
 def _fits_option(value: Any, option: Any, bounds: Mapping[str, float]) -> bool:
     if option is type(None):
         return value is None
     if typing.get_origin(option) is Literal:
-        return value in typing.get_args(option)
+        return any(type(value) is type(choice) and value == choice for choice in typing.get_args(option))
     if typing.get_origin(option) is tuple:
         return isinstance(value, tuple) and all(fits(v, typing.get_args(option)[0], bounds) for v in value)
     if option is bool or _is_text(option):
         return isinstance(value, option)
     if isinstance(value, bool) or not isinstance(value, (int, float) if option is float else int):
         return False
-    return math.isfinite(value) and all(_COMPARE[sign](value, bound) for sign, bound in bounds.items())
+    return _keeps(value, bounds) and (option is int or _keeps_in_float32(value, bounds))
+
+
+def _keeps(value: float, bounds: Mapping[str, float]) -> bool:
+    return all(_COMPARE[sign](value, bound) for sign, bound in bounds.items())
+
+
+def _keeps_in_float32(value: float, bounds: Mapping[str, float]) -> bool:
+    held = _in_float32(value)
+    kept = _keeps(held, {sign: _in_float32(bound) for sign, bound in bounds.items()})
+    return math.isfinite(held) and kept and (held == 0) == (value == 0)
+
+
+def _in_float32(value: float) -> float:
+    """The number as devices hold it: infinite if it is too large for float32, 0 if it is too small."""
+    try:
+        held = ctypes.c_float(value).value
+    except OverflowError:  # an integer that is too large for any float
+        return math.copysign(math.inf, value > 0 or -1)
+    return 0.0 if abs(held) < _SMALLEST else held
+
+
+def float32_note(value: Any, bounds: Mapping[str, float]) -> str:
+    """The end of an error message about a number that keeps its bounds, but not in float32; "" for any other value.
+
+    Args:
+        value: a number, or a tuple of numbers.
+        bounds: as in `fits`.
+
+    >>> float32_note(1e-50, {">": 0})
+    '; in float32 it is 0'
+    """
+    _check_bounds(bounds)
+    for number in value if isinstance(value, tuple) else (value,):
+        finite = isinstance(number, int) or (isinstance(number, float) and math.isfinite(number))
+        if finite and _keeps(number, bounds) and not _keeps_in_float32(number, bounds):
+            return f"; in float32 it is {_in_float32(number):g}"
+    return ""
 
 
 def describe_type(hint: Any, bounds: str = "") -> str:
@@ -136,8 +186,17 @@ def describe_type(hint: Any, bounds: str = "") -> str:
 
 
 def _options(hint: Any) -> tuple[Any, ...]:
-    """The members of a union, or the hint itself."""
-    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    """The members of a union, or the hint itself; TypeError if settings cannot have this type."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    options = typing.get_args(hint) if union else (type(None) if hint is None else hint,)
+    for option in options:
+        sequence = typing.get_origin(option) is tuple and typing.get_args(option)[1:] == (...,)
+        named = any(option is kind for kind in _NAMES)
+        if not (named or sequence or _is_text(option) or typing.get_origin(option) is Literal):
+            raise TypeError(
+                f"hint: got {option}, expected int, float, bool, str, Literal, tuple[X, ...], None, or a union of these"
+            )
+    return options
 
 
 def _is_text(option: Any) -> bool:

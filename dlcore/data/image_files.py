@@ -4,12 +4,13 @@ import gzip
 import importlib.util
 import io
 import math
-import os
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
+
+from dlcore.utils.files import user_path
 
 
 def data_folder(folder: str | Path | None, contents: str) -> Path:
@@ -22,12 +23,11 @@ def data_folder(folder: str | Path | None, contents: str) -> Path:
     Raises:
         FileNotFoundError: the folder is None.
         TypeError: it is not a path.
+        ValueError: it is no path on this machine.
     """
     if folder is None:
         raise FileNotFoundError(f"folder: got none, expected the folder that holds {contents}")
-    if not isinstance(folder, str | os.PathLike):
-        raise TypeError(f"folder: got {folder!r}, expected the path of the folder that holds {contents}")
-    return Path(os.path.expanduser(folder))
+    return user_path("folder", folder)
 
 
 def read_table(name: str, package: str, file: Path, shape: tuple[int, int]) -> np.ndarray:

@@ -12,16 +12,25 @@ from dlcore.config.settings import setting
 from dlcore.train.mesh import MeshConfig
 from dlcore.train.optimizer import OptimizerConfig
 
+MAX_COUNT = 2**31 - 1  # steps and rows are 32-bit integers on the devices
+MAX_SECONDS = 10**9  # the system's timers take no more than some billions
+
 
 @dataclass
 class TrainConfig:
     """How long a run trains, how each step is computed, and how often the run logs and evaluates."""
 
     steps: int | Duration = setting(
-        1000, "Number of parameter updates in the whole run.", minimum=1, may_grow=True
+        1000,
+        "Number of parameter updates in the whole run.",
+        minimum=1,
+        maximum=MAX_COUNT,
+        may_grow=True,
     )
-    batch_size: int = setting(64, "Number of examples in a training batch.", minimum=1)
-    eval_batch_size: int = setting(500, "Number of examples in an evaluation batch.", minimum=1)
+    batch_size: int = setting(64, "Number of examples in a training batch.", minimum=1, maximum=MAX_COUNT)
+    eval_batch_size: int = setting(
+        500, "Number of examples in an evaluation batch.", minimum=1, maximum=MAX_COUNT
+    )
     log_every: int | Duration = setting(50, "Steps between two rows of training metrics.", minimum=1)
     eval_every: int | Duration = setting(
         200, "Steps between two evaluations on the whole evaluation set.", minimum=1
@@ -57,13 +66,16 @@ class TrainConfig:
         "else the update is left out. raise: as stop, but at once, which waits for every step.",
     )
     prefetch: int = setting(
-        2, "Number of calls whose batches are made ahead of time.", minimum=1, may_change=True
+        2, "Number of calls whose batches are made ahead of time.", minimum=1, maximum=1000, may_change=True
     )
-    prefetch_workers: int = setting(1, "Number of threads that make batches.", minimum=1, may_change=True)
+    prefetch_workers: int = setting(
+        1, "Number of threads that make batches.", minimum=1, maximum=1000, may_change=True
+    )
     hang_timeout: float = setting(
         600,
         "Seconds that a call may take, without compilation, before the run ends because it hangs.",
-        above=0,
+        minimum=0.001,
+        maximum=MAX_SECONDS,
         may_change=True,
     )
 
@@ -78,6 +90,7 @@ class CheckpointConfig:
         25,
         "Seconds that the run has after SIGTERM to save its state; then it ends with the newest checkpoint.",
         above=0,
+        maximum=MAX_SECONDS,
         may_change=True,
     )
 
@@ -90,7 +103,7 @@ class Config:
         0,
         "Seed of initialization, data order, augmentation and dropout.",
         minimum=0,
-        maximum=2**31 - 1,
+        maximum=MAX_COUNT,
     )
     init_from: str | None = setting(
         None,

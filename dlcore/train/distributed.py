@@ -31,7 +31,8 @@ def initialize(mode: str) -> None:
             several tasks; else ``off``.
 
     Raises:
-        ValueError: the mode is unknown, or the variables do not describe a job.
+        ValueError: the mode is unknown, the variables do not describe a job, there is no job, or JAX cannot join it,
+            for instance since the coordinator's port is in use.
     """
     if mode not in ("auto", "on", "off"):
         raise ValueError(f"--distributed: got {mode!r}, expected auto, on or off")
@@ -42,7 +43,8 @@ def initialize(mode: str) -> None:
     if coordinator is not None:
         count, process = _read_variables(coordinator)
     others = f"all {count} processes at {coordinator}" if coordinator else "the job's other processes"
-    with _limited_wait(f"{'' if process is None else f'process {process}: '}waiting for {others}"):
+    waiting = f"{'' if process is None else f'process {process}: '}waiting for {others}"
+    with _limited_wait(waiting), _join_errors(mode, coordinator):
         jax.distributed.initialize(
             coordinator,
             count,
@@ -52,6 +54,45 @@ def initialize(mode: str) -> None:
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
+
+
+@contextlib.contextmanager
+def _join_errors(mode: str, coordinator: str | None) -> Iterator[None]:
+    """Raises ValueError in place of the error with which JAX does not join a job."""
+    try:
+        yield
+    except (ValueError, RuntimeError, KeyError, OSError) as error:
+        why = " ".join(str(error).split())
+        if coordinator is not None:
+            raise ValueError(
+                f"{COORDINATOR}: got {coordinator}, but JAX cannot join the job ({why}); expected a host that this "
+                "process reaches, and a port that nothing else uses"
+            ) from error
+        raise ValueError(
+            f"--distributed: got {mode}, but JAX finds no job to join ({why}); start processes with srun or mpirun, "
+            f"or set {COORDINATOR}, {NUM_PROCESSES} and {PROCESS_ID}; --distributed=off trains alone"
+        ) from error
+
+
+def check_devices() -> None:
+    """Makes JAX find its devices.
+
+    Raises:
+        ValueError: there are none, for instance since ``JAX_PLATFORMS`` is wrong, or ``JAX_NUM_CPU_DEVICES`` is no
+            number >= 1.
+    """
+    count = os.environ.get("JAX_NUM_CPU_DEVICES", "1")
+    if not re.fullmatch("0*[1-9][0-9]*", count):  # JAX takes a negative number as none
+        raise ValueError(f"JAX_NUM_CPU_DEVICES: got {count!r}, expected a number >= 1")
+    try:
+        jax.devices()
+    except (RuntimeError, ValueError, AssertionError) as error:
+        names = ("JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES")
+        given = ", ".join(f"{name}={os.environ[name]!r}" for name in names if name in os.environ)
+        why = " ".join(str(error).split()) or "the platform is not there"
+        raise ValueError(
+            f"JAX finds no devices with {given or 'this environment'}: {why}; JAX_PLATFORMS=cpu uses the CPU"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -116,7 +157,7 @@ def _gather_texts(text: str) -> list[str]:
 def _is_in_job() -> bool:
     """True if the environment says that this process is one of several."""
     sizes = (os.environ.get(name, "1") for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
-    return COORDINATOR in os.environ or any(size.isdigit() and int(size) > 1 for size in sizes)
+    return COORDINATOR in os.environ or any(size.isdecimal() and int(size) > 1 for size in sizes)
 
 
 def _read_variables(coordinator: str) -> tuple[int, int]:
@@ -127,7 +168,7 @@ def _read_variables(coordinator: str) -> tuple[int, int]:
             f"{COORDINATOR}: got {coordinator!r}, expected HOST:PORT of process 0, such as node1:1234"
         )
     texts = {name: os.environ.get(name, "") for name in (NUM_PROCESSES, PROCESS_ID)}
-    if all(re.fullmatch("[0-9]+", value) for value in texts.values()):
+    if all(re.fullmatch("[0-9]{1,9}", value) for value in texts.values()):
         count, process = map(int, texts.values())
         if process < count:
             return count, process
@@ -138,8 +179,13 @@ def _read_variables(coordinator: str) -> tuple[int, int]:
 
 
 def enable_compilation_cache() -> None:
-    """Keeps compiled programs in ``dlcore/jax`` in the user's cache folder, unless JAX has a cache folder already."""
-    if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+    """Keeps compiled programs in ``dlcore/jax`` in the user's cache folder, unless JAX has a cache folder already.
+
+    A user without a home folder, as in some containers, has no such folder.
+    """
+    if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+        return
+    with contextlib.suppress(RuntimeError):
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(caches / "dlcore" / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -67,6 +67,10 @@ class Engine:
 
     def __init__(self, experiment: Experiment, config: Config):
         config = resolve_config(config, experiment)
+        if config.init_map and config.init_from is None:
+            raise ValueError(
+                f"init_map: got {config.init_map} without init_from, expected the run whose parameters it renames too"
+            )
         self.experiment, self.config = experiment, config
         self.mesh = make_mesh(config.mesh)
         self.optimizer = make_optimizer(config.optimizer, int(config.train.steps))

@@ -5,7 +5,8 @@ only with the settings it began with, so that nothing is overwritten silently.
 """
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from dlcore.utils.files import write_json
 from dlcore.utils.locks import lock_file
 
 CONFIG, RESULT, LOCK = "config.json", "result.json", ".lock"
-FOLDERS = (CHECKPOINTS, "events", "figures")
+FOLDERS = (CHECKPOINTS, "events", "figures", "gradient_flow", "nonfinite", "profile")
 
 
 @contextlib.contextmanager
@@ -32,9 +33,10 @@ def claim_folder(run: Run) -> Iterator[None]:
     The lock ends with the block. In a job of several processes, the first one holds the lock for all of them.
 
     Raises:
-        ValueError: the folder holds checkpoints of a run with other settings (`config.settings.setting` says which may
-            differ; with a schedule other than "constant", the number of steps may not), a damaged ``config.json`` or
-            ``metrics.csv``, or files but no ``config.json``.
+        ValueError: the folder holds checkpoints of a run with other settings, a damaged ``config.json`` or
+            ``metrics.csv``, or files but no ``config.json``. `config.settings.setting` says which settings may differ;
+            with a schedule other than "constant", the number of steps may not. Durations are compared in steps, and a
+            setting that ``config.json`` lacks has its default.
         NotADirectoryError: a file is in the place of the folder or of a folder in it.
         BlockingIOError: another process trains in the folder.
     """
@@ -63,18 +65,27 @@ def check_folder(run: Run) -> None:
         ValueError, NotADirectoryError: as in `claim_folder`.
     """
     path = run.folder / CONFIG
-    for folder in (run.folder, *(run.folder / name for name in FOLDERS)):
-        if folder.exists() and not folder.is_dir():
-            raise NotADirectoryError(
-                f"{folder}: got a file, expected a folder of the run; move it elsewhere, or choose another --run name"
-            )
+    check_folders(run.folder, FOLDERS)
     if path.is_file():
-        stored = read_config(run.config, path, "config.json")
+        stored = read_config(type(run.config)(), path, "config.json", whole=True)
         if saved_steps(run.folder / CHECKPOINTS):  # without a checkpoint, other settings lose nothing
             _check_same_settings(run, stored)
         read_metrics(run.folder / "metrics.csv")
     else:
         check_unused(run.folder)
+
+
+def check_folders(folder: Path, names: Iterable[str]) -> None:
+    """Checks that nothing else is in the place of a run's folder or of one of these folders in it.
+
+    Raises:
+        NotADirectoryError: there is a file, or a link that leads to no folder.
+    """
+    for path in (folder, *(folder / name for name in names)):
+        if os.path.lexists(path) and not path.is_dir():
+            raise NotADirectoryError(
+                f"{path}: got a file, expected a folder of the run; move it elsewhere, or choose another --run name"
+            )
 
 
 def check_unused(folder: Path) -> None:
@@ -89,24 +100,37 @@ def check_unused(folder: Path) -> None:
 
 def _check_same_settings(run: Run, stored: Any) -> None:
     """Raises ValueError unless the run may continue what was trained with the ``stored`` config."""
-    before, now = (settings.leaves(resolve_config(config, run.experiment)) for config in (stored, run.config))
     shown = zip(settings.leaves(stored), settings.leaves(run.config), strict=True)
+    before, now = (resolve_config(config, run.experiment) for config in (stored, run.config))
+    in_steps = zip(settings.leaves(before), settings.leaves(now), strict=True)
     other = [
-        f"{new.flag}={new.text} (was {old.text})"
-        for (old, new), old_steps, new_steps in zip(shown, before, now, strict=True)
-        if new.value != old.value and not _may_differ(old_steps, new_steps)
+        _difference(new, old, now_in_steps, before_in_steps)
+        for (old, new), (before_in_steps, now_in_steps) in zip(shown, in_steps, strict=True)
+        if not _may_differ(before_in_steps, now_in_steps)
     ]
     if other:
         raise ValueError(
             f"{run.folder}: holds a run with other settings: {', '.join(other)}; "
             "choose another --run name, or leave these flags out to continue it"
         )
-    if run.config.optimizer.schedule != "constant" and stored.train.steps != run.config.train.steps:
+    if run.config.optimizer.schedule != "constant" and before.train.steps != now.train.steps:
         raise ValueError(
             f"--config.train.steps: got {run.config.train.steps} (was {stored.train.steps}) with a "
             f"{run.config.optimizer.schedule} schedule, in which the number of steps determines the learning rate of "
             "each step; choose another --run name"
         )
+
+
+def _difference(
+    new: settings.Leaf, old: settings.Leaf, new_in_steps: settings.Leaf, old_in_steps: settings.Leaf
+) -> str:
+    """What a setting is and was; in steps if it is the same duration of a run of another length."""
+    if new.value == old.value:
+        return (
+            f"{new.flag}={new.text} is {new_in_steps.text} steps (was {old_in_steps.text}; "
+            f"{new.flag}={old_in_steps.text} keeps them)"
+        )
+    return f"{new.flag}={new.text} (was {old.text})"
 
 
 def _may_differ(old: settings.Leaf, new: settings.Leaf) -> bool:

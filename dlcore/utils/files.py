@@ -4,11 +4,49 @@ import contextlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 PARTIAL = ".partial"
+
+
+def user_path(name: str, text: str | os.PathLike[str]) -> Path:
+    """The path that a user wrote, in which ``~`` and ``~USER`` stand for a home folder.
+
+    Args:
+        name: what error messages call the path.
+        text: the path.
+
+    Raises:
+        TypeError: ``text`` is no path.
+        ValueError: it is empty, a URL such as ``gs://bucket/run``, or no UTF-8; or it begins with the home folder of an
+            unknown user.
+
+    >>> user_path("--workdir", "runs/a")
+    PosixPath('runs/a')
+    """
+    if not isinstance(text, str | os.PathLike):
+        raise TypeError(f"{name}: got {text!r}, expected a path")
+    path = os.fspath(text)
+    if not path:
+        raise ValueError(f"{name}: got an empty text, expected a path")
+    if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", path):
+        raise ValueError(
+            f"{name}: got {path!r}, expected a path on this machine; a bucket can be mounted, for instance with gcsfuse"
+        )
+    if re.search(
+        "[\0\ud800-\udfff]", path
+    ):  # what is left of bytes that are no UTF-8, and what no path can have
+        raise ValueError(f"{name}: got {path!r}, expected a path in UTF-8")
+    expanded = os.path.expanduser(path)
+    if path.startswith("~") and expanded == path:
+        raise ValueError(
+            f"{name}: got {path!r}, but the home folder of {path.split('/')[0]} is not known; expected a whole path, "
+            "or ./ before the ~ of a name"
+        )
+    return Path(expanded)
 
 
 @contextlib.contextmanager

@@ -16,12 +16,13 @@ import jax
 import numpy as np
 import pytest
 
-from dlcore.cli import modes
+from dlcore.cli import app, modes
 from dlcore.train import loop
 from dlcore.train.checkpoints.manager import CheckpointError
 from dlcore.train.faults.signals import Interrupted
 from dlcore.train.run import Run
 from tests.helpers import plain_toy, toy
+from tests.helpers.bad_command_lines import ARGUMENTS, CONFIGS, write_files
 from tests.helpers.checkpoints import read_files
 from tests.helpers.command_line import CommandLine, read_result
 from tests.helpers.paths import ROOT
@@ -163,6 +164,147 @@ BAD = {
     ("--run=a/b",): "--run: got a --workdir too",
     ("train",): "train: no such argument",
 }
+
+
+def assert_refused(finished, message):
+    errors = [line for line in finished.stderr.splitlines() if line.startswith("error: ")]
+    assert finished.exit_code == 2
+    assert len(errors) == 1, finished.stderr
+    assert message in errors[0]
+    assert "Traceback" not in finished.stderr
+    assert finished.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=[ascii(" ".join(case))[:60] for case in ARGUMENTS])
+def test_a_bad_command_line_is_refused_with_one_line(arguments, call, tmp_path):
+    write_files(tmp_path / "files")
+    folder = str(tmp_path / "files")
+    given = [argument.replace("FOLDER", folder) for argument in arguments]
+    has_place = any(argument.startswith("--workdir") for argument in given)
+    finished = call(*([] if has_place else [f"--workdir={tmp_path / 'run'}"]), *given)
+    assert_refused(finished, ARGUMENTS[arguments].replace("FOLDER", folder))
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert (tmp_path / "files" / "other.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("content", CONFIGS, ids=[ascii(content)[:60] for content in CONFIGS])
+@pytest.mark.parametrize("way", ["from_config", "workdir"])
+def test_a_bad_config_file_is_refused_with_one_line(content, way, call, tmp_path):
+    path = tmp_path / "bad" / "config.json"
+    path.parent.mkdir()
+    path.write_text(content, encoding="utf-8")
+    chosen = [f"--workdir={path.parent}"]
+    if way == "from_config":
+        chosen = [f"--workdir={tmp_path / 'run'}", f"--from_config={path}"]
+    assert_refused(call(*chosen), CONFIGS[content])
+    assert path.read_text(encoding="utf-8") == content or "init_from" in content
+
+
+def test_without_devices_the_environment_is_named(call, tmp_path, monkeypatch):
+    def find_none():
+        raise RuntimeError("Unable to initialize backend 'bogus':\n unknown")
+
+    monkeypatch.setenv("JAX_PLATFORMS", "bogus")
+    monkeypatch.setattr(jax, "devices", find_none)
+    finished = call(f"--workdir={tmp_path / 'run'}")
+    assert_refused(finished, "JAX finds no devices with JAX_PLATFORMS='bogus'")
+    assert "Unable to initialize backend 'bogus': unknown; JAX_PLATFORMS=cpu uses the CPU" in finished.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("JAX_PLATFORMS", "bogus", "JAX finds no devices with JAX_PLATFORMS='bogus'"),
+        ("JAX_PLATFORMS", "cuda", "JAX finds no devices with JAX_PLATFORMS='cuda'"),
+        ("DLCORE_COORDINATOR", "nowhere", "DLCORE_COORDINATOR: got 'nowhere', expected HOST:PORT"),
+        ("DLCORE_COORDINATOR", "localhost:1", "expected the number of processes and the index of this one"),
+    ],
+)
+def test_a_wrong_environment_is_refused_with_one_line(name, value, message, tmp_path, monkeypatch):
+    monkeypatch.setenv(name, value)
+    finished = run_process("plain_toy", f"--workdir={tmp_path / 'run'}")
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: ")
+    assert message in finished.stderr
+    assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["JAX_NUM_CPU_DEVICES", "JAX_ENABLE_X64"])
+def test_a_variable_that_jax_cannot_read_ends_an_experiment_with_one_line(name, monkeypatch):
+    monkeypatch.setenv(name, "two")
+    finished = subprocess.run(
+        [sys.executable, "-m", "experiments.digits", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: ")
+    assert name.lower() in finished.stderr.lower()
+    assert finished.stderr.count("\n") == 1
+
+
+def bad_experiments():
+    """Experiments that break the contract of the command line, with the error."""
+    yield {"modes": {"train": greet}}, "modes: got 'train', expected another name"
+    yield {"modes": {"evaluate": greet}}, "modes: got 'evaluate', expected another name"
+    yield (
+        {"modes": {"greet": "hello"}},
+        "modes['greet']: got 'hello', expected a function such as predict(run)",
+    )
+    for returned in (None, 3, [1], {"loss": np.float32(1)}, {"loss": [float("nan")]}, {3: set()}):
+        yield (
+            {"modes": {"greet": lambda run, returned=returned: returned}},
+            "from greet, expected a dict for JSON",
+        )
+
+
+@pytest.mark.parametrize(("fields", "message"), bad_experiments(), ids=str)
+def test_a_bad_mode_of_an_experiment_is_refused_with_one_line(fields, message, monkeypatch, capsys, tmp_path):
+    def build(config):
+        return dataclasses.replace(plain_toy.experiment(config), **fields)
+
+    call = CommandLine(monkeypatch, capsys, plain_toy.Config, build, {})
+    assert_refused(call(f"--workdir={tmp_path / 'run'}", "--mode=greet"), message)
+
+
+@pytest.mark.parametrize("built", [None, 3, plain_toy.Config()])
+def test_what_is_no_experiment_is_refused_with_one_line(built, monkeypatch, capsys, tmp_path):
+    call = CommandLine(monkeypatch, capsys, plain_toy.Config, lambda config: built, {})
+    finished = call(f"--workdir={tmp_path / 'run'}")
+    assert_refused(finished, "expected a dl.Experiment that it returns")
+
+
+class Undecorated(plain_toy.Config):
+    extra: int = 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((None, experiment, None), "config_class: got None, expected a class derived from dl.Config"),
+        ((plain_toy.Config(), experiment, None), "config_class: got Config"),
+        (
+            (dict, experiment, None),
+            "config_class: got <class 'dict'>, expected a class derived from dl.Config",
+        ),
+        ((Undecorated, experiment, None), "config_class: got .*Undecorated.*, expected @dataclass above it"),
+        ((plain_toy.Config, None, None), "experiment: got None, expected a function"),
+        ((plain_toy.Config, "x", None), "experiment: got 'x', expected a function"),
+        ((plain_toy.Config, experiment, ["small"]), "presets: got .*, expected a dict of configs by name"),
+        (
+            (plain_toy.Config, experiment, {"small": {}}),
+            r"presets\['small'\]: got {}, expected a Config",
+        ),
+        (
+            (plain_toy.Config, experiment, {3: plain_toy.Config()}),
+            "presets: got 3, expected names that are text",
+        ),
+    ],
+)
+def test_a_bad_call_of_run_names_the_argument(arguments, message):
+    config_class, build, presets = arguments
+    with pytest.raises(TypeError, match=f"^{message}"):
+        app.run(config_class, build, presets=presets)
 
 
 @pytest.mark.parametrize("arguments", BAD, ids=" ".join)

@@ -1,5 +1,6 @@
 """Flags are parsed with one line for a mistake, and a run's name gives its folder."""
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 from absl import flags
 
 import dlcore as dl
-from dlcore.cli.command_line import choose_folder, parse_flags
+from dlcore.cli.command_line import check_config_class, choose_folder, parse_flags
 from dlcore.config.flags import define_flags, with_flags
+from tests.helpers.bad_arguments import unclear_errors
 
 
 @pytest.fixture
@@ -50,7 +52,12 @@ def test_an_old_flag_is_understood_and_its_new_name_is_told(parse, capsys):
         ("train", "train: no such argument; flags are --name=value, see --help"),
         ("--config.seed=-1", "flag --config.seed=-1: expected an integer >= 0"),
         ("--config.sed=1", "--config.sed: no such flag, see --help; did you mean 'config.seed'?"),
-        ("--config.train.patience=0", "expected a number > 0"),
+        (
+            "--config.train.patience=0",
+            "expected a number >= 0.001 and <= 1000000000; --config.train.patience is now --config.train.hang_timeout",
+        ),
+        ("--config.train.remat=maybe", "flag --config.train.remat=maybe: expected true or false"),
+        ("--noconfig.train.remat=true", "--noconfig.train.remat=true does not take an argument"),
     ],
 )
 def test_a_mistake_ends_with_2_and_one_line(parse, capsys, argument, message):
@@ -63,7 +70,7 @@ def test_a_mistake_ends_with_2_and_one_line(parse, capsys, argument, message):
     assert shown.count("\n") == 1
 
 
-@pytest.mark.parametrize("argument", ["--help", "-help", "-h", "--helpshort"])
+@pytest.mark.parametrize("argument", ["--help", "-help", "-h", "-?", "--helpshort", "--helpfull"])
 def test_help_ends_with_0_and_does_not_list_old_flags(parse, capsys, argument):
     with pytest.raises(SystemExit) as stop:
         parse(argument)
@@ -97,3 +104,51 @@ def test_a_name_that_is_a_path_is_refused(name):
 def test_a_name_and_a_folder_are_refused():
     with pytest.raises(ValueError, match="--run: got a --workdir too, expected one of them"):
         choose_folder("first", "folder")
+
+
+@pytest.mark.parametrize(
+    ("run", "workdir", "error", "message"),
+    [
+        ("first", "", ValueError, "--run: got a --workdir too"),
+        ("", "folder", ValueError, "--run: got a --workdir too"),
+        (None, "", ValueError, "--workdir: got an empty text, expected a path"),
+        (
+            None,
+            "gs://bucket/run",
+            ValueError,
+            "--workdir: got 'gs://bucket/run', expected a path on this machine",
+        ),
+        (None, "~nouser/run", ValueError, "--workdir: got '~nouser/run', but the home folder"),
+        (None, "\udcff", ValueError, "--workdir: got .*, expected a path in UTF-8"),
+        (None, 3, TypeError, "--workdir: got 3, expected a path"),
+        (3, None, ValueError, "--run: got 3, expected letters"),
+        (["a"], None, ValueError, r"--run: got \['a'\], expected letters"),
+        ("\udcff", None, ValueError, "--run: got .*, expected letters"),
+    ],
+)
+def test_a_folder_that_cannot_be_meant_is_refused(run, workdir, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        choose_folder(run, workdir)
+
+
+def test_help_is_shown_on_a_terminal_that_lacks_letters(parse, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__doc__="conv → ReLU"))
+    with pytest.raises(SystemExit) as stop:
+        parse("--help")
+    assert stop.value.code == 0
+    sys.stdout.flush()
+    assert written.getvalue().startswith(b"conv \\u2192 ReLU")
+
+
+def test_a_bad_argument_is_named():
+    assert not unclear_errors(choose_folder, {"run": "first", "workdir": None})
+    assert not unclear_errors(choose_folder, {"run": None, "workdir": "folder"})
+    assert not unclear_errors(
+        lambda config_class: check_config_class(config_class, dl.Config, "dl.Config"),
+        {"config_class": dl.Config},
+    )
+    for arguments in (None, [], "program", 3):
+        with pytest.raises(TypeError, match=r"^arguments: got .*, expected the program and its arguments"):
+            parse_flags(arguments)

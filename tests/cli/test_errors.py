@@ -10,6 +10,7 @@ import dlcore as dl
 from dlcore.cli.errors import (
     UsageError,
     describe_failure,
+    explain,
     fail,
     name_flag,
     one_line_errors,
@@ -46,11 +47,36 @@ def test_an_argument_is_named_by_its_flag(message, named):
     assert name_flag(ValueError(message), Outer()) == named
 
 
-@pytest.mark.parametrize("kind", [ValueError, TypeError, FileNotFoundError, ImportError])
+@pytest.mark.parametrize("kind", [ValueError, TypeError, FileNotFoundError, ImportError, OverflowError])
 def test_an_error_becomes_a_usage_error_with_its_cause(kind):
     with pytest.raises(UsageError, match=r"^--config\.inner\.rate: got -1$") as raised, usage_errors(Outer()):
         raise kind("rate: got -1")
     assert isinstance(raised.value.__cause__, kind)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/root/run"),
+            "/root/run: Permission denied; allow it to this user, or choose another place",
+        ),
+        (OSError(errno.EROFS, "Read-only", b"/run"), "/run: Read-only; choose another place"),
+        (OSError(errno.ENAMETOOLONG, "Too long", "x"), "x: Too long; choose a shorter name"),
+        (
+            OSError(errno.EIO, "Input/output error", "x"),
+            "x: Input/output error; choose another place, or mend this one",
+        ),
+        (FileNotFoundError("--run: no file x"), "--run: no file x"),
+        (
+            MemoryError(),
+            "the memory is full (no more); smaller sizes need less, such as a smaller batch_size",
+        ),
+        (ValueError("kernel: got 4"), "kernel: got 4"),
+    ],
+)
+def test_an_error_is_explained_to_people(error, text):
+    assert explain(error) == text
 
 
 def test_the_hint_is_added_once_to_an_error_without_a_flag():
@@ -60,6 +86,14 @@ def test_the_hint_is_added_once_to_an_error_without_a_flag():
         usage_errors(Outer(), " (and more)"),
     ):
         raise ValueError("kernel: got 4")
+
+
+def test_a_full_memory_becomes_a_usage_error():
+    with (
+        pytest.raises(UsageError, match=r"^the memory is full \(4 TiB\); smaller sizes"),
+        usage_errors(Outer()),
+    ):
+        raise MemoryError("4 TiB")
 
 
 def test_other_errors_pass():
@@ -90,6 +124,17 @@ FULL = "the disk is full ([Errno 28] No space left); every checkpoint in run is 
         (CheckpointError(errno.ENOSPC, "step 4 was not saved"), "step 4 was not saved", 1),
         (OSError(errno.ENOSPC, "No space left"), FULL, 1),
         (OSError(errno.EPERM, "not permitted"), None, 1),
+        (
+            MemoryError("4 TiB"),
+            "the memory is full (4 TiB); smaller sizes need less, such as a smaller batch_size",
+            1,
+        ),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 4 bytes.\nLargest:"),
+            "the memory is full (RESOURCE_EXHAUSTED: Out of memory allocating 4 bytes.); smaller sizes need less, such "
+            "as a smaller batch_size",
+            1,
+        ),
         (NonFiniteError(7, "loss has NaN"), "step 7: loss has NaN", 1),
     ],
 )

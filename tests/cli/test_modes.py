@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -16,6 +17,7 @@ from dlcore.gradflow.report import page
 from dlcore.train.checkpoints.checksums import NAME
 from dlcore.train.run import Run
 from tests.helpers import plain_toy
+from tests.helpers.bad_arguments import unclear_errors
 from tests.helpers.checkpoints import fake_checkpoint, read_files
 
 
@@ -177,3 +179,21 @@ def test_an_experiment_gets_a_monitor_only_if_the_config_asks_and_it_has_none():
     assert modes.with_monitor(experiment, config).monitor is not None
     own = dataclasses.replace(experiment, monitor=lambda params, model_state: {})
     assert modes.with_monitor(own, config) is own
+
+
+RUN = make_run(Path("nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (modes.train, {"run": RUN}),
+        (modes.evaluate, {"run": RUN}),
+        (modes.gradient_flow, {"run": RUN}),
+        (modes.finished_result, {"run": RUN}),
+        (modes.probe_loss, {"experiment": RUN.experiment}),
+        (modes.with_monitor, {"experiment": RUN.experiment, "config": RUN.config}),
+    ],
+)
+def test_a_bad_argument_is_named(function, arguments):
+    assert not unclear_errors(function, arguments)

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import sys
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import pytest
 from absl import app as absl_app
@@ -15,6 +14,8 @@ import dlcore as dl
 from dlcore.cli import sweep_app
 from dlcore.cli.sweep_app import SweepConfig, run_sweep, stored_config
 from dlcore.config.flags import define_flags
+from dlcore.sweep.plan import Sweep
+from tests.helpers.bad_arguments import unclear_errors
 
 
 @dataclass
@@ -82,7 +83,7 @@ def command(monkeypatch, tmp_path):
         return [{"scale": scale} for scale in sweep.groups]
 
     def plan(config):
-        return SimpleNamespace(groups=config.scales, figures=lambda rows: {"rows": Figure()})
+        return Sweep(config.scales, (), (), lambda rows: {"rows": Figure()})
 
     def run(*arguments, measure=measure):
         values = flags.FlagValues()
@@ -126,3 +127,72 @@ def test_ctrl_c_ends_a_sweep_with_130(command, tmp_path, capsys):
         command(measure=interrupt)
     assert stop.value.code == 130
     assert capsys.readouterr().err == f"stopped by Ctrl-C; to go on: --workdir={tmp_path / 'run'}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.memory=1e300"], "expected a number > 0 and <= 1073741824, or none"),
+        (["--config.memory=1e-50"], "expected a number > 0 and <= 1073741824, or none; in float32 it is 0"),
+        (["--config.scales=1e39"], "comma-separated, each a number; in float32 it is inf"),
+        (["--config.scales=1,,2"], "comma-separated, each a number"),
+        (
+            ["--workdir=gs://bucket/sweep"],
+            "--workdir: got 'gs://bucket/sweep', expected a path on this machine",
+        ),
+        (
+            ["--workdir=~nouser/sweep"],
+            "--workdir: got '~nouser/sweep', but the home folder of ~nouser is not known",
+        ),
+        (["--workdir="], "--workdir: got an empty text, expected a path"),
+        (["--run="], "--run: got a --workdir too"),
+    ],
+)
+def test_a_bad_command_line_of_a_sweep_is_one_line(command, tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as stop:
+        command(*arguments)
+    assert stop.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ")
+    assert message in printed.err
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["figures", "."])
+def test_a_file_in_the_place_of_a_folder_is_refused_before_anything_is_measured(
+    command, tmp_path, capsys, name
+):
+    path = tmp_path / "run" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
+    with pytest.raises(SystemExit) as stop:
+        command()
+    assert stop.value.code == 2
+    assert "got a file, expected a folder of the run" in capsys.readouterr().err
+
+
+def test_a_setting_that_the_stored_config_lacks_has_its_default(config_of, tmp_path):
+    (tmp_path / "config.json").write_text('{"scales": [1.0]}')
+    with pytest.raises(ValueError, match=r"--config.inputs: got 3 for .*, whose table was measured with 8"):
+        config_of("--config.inputs=3")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"config\.json holds no settings"):
+        config_of()
+
+
+def test_a_bad_argument_is_named(tmp_path):
+    values = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    define_flags(Config(), "program", values)
+    values(["program"])
+    assert not unclear_errors(
+        stored_config, {"config": Config(), "folder": tmp_path / "none", "values": values}
+    )
+    for config_class in (None, Config(), dl.Config, "x"):
+        with pytest.raises(
+            TypeError, match=r"^config_class: got .*, expected a class derived from dl.SweepConfig"
+        ):
+            run_sweep(config_class, lambda config: None)
+    with pytest.raises(TypeError, match=r"^plan: got 3, expected a function such as plan\(config\)"):
+        run_sweep(Config, 3)

@@ -6,6 +6,7 @@ import pickle
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from absl import flags as absl_flags
 
@@ -15,6 +16,7 @@ from dlcore.config.files import from_dict, to_dict
 from dlcore.config.flags import define_flags, with_flags
 from dlcore.config.settings import setting
 from dlcore.config.text import to_text
+from tests.helpers.bad_arguments import unclear_errors
 
 
 @dataclass
@@ -229,3 +231,54 @@ def test_flags_accept_durations_and_help_shows_it():
     assert "an integer >= 1, or a duration like 5epochs, 1000examples or 10%" in values.get_help()
     with pytest.raises(absl_flags.Error, match="expected an integer >= 1, or a duration like"):
         values(["program", "--config.train.steps=5parsecs"])
+
+
+@pytest.mark.parametrize("text", [None, 5, 1.5, ["5epochs"], b"5epochs"])
+def test_a_duration_is_made_of_text(text):
+    with pytest.raises(TypeError, match=r"^duration: got .*, expected text like 5epochs or 10%"):
+        Duration(text)
+
+
+def test_a_number_of_thousands_of_digits_is_no_duration():
+    for text in ("9" * 5000, "9" * 5000 + "epochs", "0." + "1" * 5000 + "%"):
+        with pytest.raises(ValueError, match=r"^duration: got '.*', expected a number and steps, epochs, "):
+            Duration(text)
+
+
+@pytest.mark.parametrize(
+    ("duration", "known", "error", "message"),
+    [
+        (None, {}, TypeError, "duration: got None, expected a number of steps or a Duration"),
+        (1.5, {}, TypeError, "duration: got 1.5, expected a number of steps or a Duration"),
+        (True, {}, TypeError, "duration: got True, expected a number of steps or a Duration"),
+        ([5], {}, TypeError, r"duration: got \[5\], expected a number of steps or a Duration"),
+        ("5parsecs", {}, ValueError, "duration: got '5parsecs', expected a number and steps"),
+        ("5epochs", {"examples": 0}, ValueError, "examples: got 0, expected an integer >= 1"),
+        ("5epochs", {"examples": "100"}, TypeError, "examples: got '100', expected an integer >= 1"),
+        ("5epochs", {"batch_size": 0}, ValueError, "batch_size: got 0, expected an integer >= 1"),
+        ("5epochs", {"batch_size": 2.5}, TypeError, "batch_size: got 2.5, expected an integer >= 1"),
+        ("5%", {"steps": 0}, ValueError, "steps: got 0, expected an integer >= 1"),
+        ("5%", {"steps": 1.5}, TypeError, "steps: got 1.5, expected an integer >= 1"),
+    ],
+)
+def test_a_bad_conversion_names_the_argument(duration, known, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        to_steps(duration, **{"steps": 10, "batch_size": 10, "examples": 10} | known)
+
+
+def test_integers_of_numpy_are_steps():
+    assert to_steps(np.int32(5), steps=None, batch_size=None, examples=None) == 5
+    assert to_steps(Duration("5epochs"), steps=None, batch_size=np.int32(5), examples=np.int64(10)) == 10
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (Duration, {"text": "5epochs"}),
+        (to_steps, {"duration": "5epochs", "steps": 10, "batch_size": 5, "examples": 10}),
+        (to_steps, {"duration": "5%", "steps": 10, "batch_size": 5, "examples": 10}),
+        (resolve_durations, {"config": Config(), "batch_size": 5, "examples": 10}),
+    ],
+)
+def test_a_bad_argument_is_named(function, arguments):
+    assert not unclear_errors(function, arguments)

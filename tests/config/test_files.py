@@ -3,12 +3,14 @@
 import json
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from dlcore.config.files import from_dict, read_config, to_dict
 from dlcore.config.settings import setting
+from tests.helpers.bad_arguments import unclear_errors
 from tests.helpers.capitals import Capitals
 
 
@@ -95,3 +97,65 @@ def test_a_missing_file_is_named(tmp_path):
         FileNotFoundError, match=r"^--run: no file .*config.json; expected the config.json of a run"
     ):
         read_config(Outer(), tmp_path / "config.json", "--run")
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ({"steps": {}}, ValueError, "file: --config.steps: got {}, expected an integer"),
+        ({"inner.rate": 0.2}, ValueError, "file: got the name 'inner.rate', expected"),
+        (
+            {"inner": {"folder": {}}},
+            ValueError,
+            "file: --config.inner.folder: got {}, expected text, or none",
+        ),
+        ({"iner": {"rate": 0.2}}, ValueError, "file: no setting 'iner'"),
+        ({3: 4}, ValueError, "file: no setting '3'; the file may be of another experiment"),
+        (None, TypeError, "values: got None, expected a dict of settings"),
+        ([("steps", 3)], TypeError, r"values: got \[.*\], expected a dict of settings"),
+        ("steps", TypeError, "values: got 'steps', expected a dict of settings"),
+    ],
+)
+def test_nothing_is_taken_in_silence(values, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        from_dict(Outer(), values, "file")
+
+
+def test_a_group_without_values_changes_nothing():
+    assert from_dict(Outer(), {"inner": {}}, "file") == Outer()
+
+
+@pytest.mark.parametrize("config", [None, Outer, {"steps": 3}])
+def test_what_is_no_config_is_refused(config):
+    with pytest.raises(TypeError, match=r"^config: got .*, expected a dataclass of settings"):
+        from_dict(config, {}, "file")
+
+
+def test_missing_settings_are_told_if_a_file_should_be_whole(tmp_path, caplog):
+    path = tmp_path / "config.json"
+    path.write_text(
+        json.dumps({name: value for name, value in to_dict(Outer(steps=4)).items() if name != "count"})
+    )
+    with caplog.at_level("WARNING", logger="absl"):
+        assert read_config(Outer(), path, "--run") == Outer(steps=4)
+        assert not caplog.records
+        for _ in range(2):  # it is told once
+            assert read_config(Outer(), path, "--run", whole=True) == Outer(steps=4)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: lacks settings; taken are count=3"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (to_dict, {"config": Outer()}),
+        (from_dict, {"config": Outer(), "values": {}, "source": "file"}),
+        (
+            lambda config, path: read_config(config, path, "--run"),
+            {"config": Outer(), "path": Path("nowhere")},
+        ),
+    ],
+)
+def test_a_bad_argument_is_named(function, arguments):
+    assert not unclear_errors(function, arguments)

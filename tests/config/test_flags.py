@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import pytest
 from absl import flags as absl_flags
 
-from dlcore.config.flags import define_flags, find_preset, with_flags
+from dlcore.config.flags import define_flags, find_preset, old_flags_given, with_flags
 from dlcore.config.settings import setting
+from tests.helpers.bad_arguments import unclear_errors
 
 
 @dataclass
@@ -76,3 +77,27 @@ def test_help_shows_type_bounds_and_default():
     shown = " ".join(values.module_help("program").split())
     assert "--config.inner.rate: Rate. (default: '0.1') (a number >= 0)" in shown
     assert "--config.limit: Limit. (default: none) (a number > 0, or none)" in shown
+
+
+@pytest.mark.parametrize("name", [None, 3, ["small"], ""])
+def test_a_bad_name_of_a_preset_is_refused(name):
+    with pytest.raises(ValueError, match=r"^--preset: got .*, expected one of small"):
+        find_preset({"small": Outer()}, name)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (with_flags, {"config": Outer(), "values": absl_flags.FlagValues()}),
+        (old_flags_given, {"values": absl_flags.FlagValues()}),
+        (find_preset, {"presets": {"small": Outer()}, "name": "small"}),
+        (
+            lambda config, module: define_flags(config, module, absl_flags.FlagValues()),
+            {"config": Outer(), "module": "program"},
+        ),
+        (lambda values: define_flags(Outer(), "program", values), {"values": absl_flags.FlagValues()}),
+    ],
+)
+def test_a_bad_argument_is_named(function, arguments):
+    define_flags(Outer(), "program", arguments.get("values", absl_flags.FlagValues()))
+    assert not unclear_errors(function, arguments)

@@ -31,7 +31,7 @@ class SweepConfig:
 
 
 def test_a_file_with_old_names_sets_the_new_settings(caplog):
-    files._tell_new_name.cache_clear()  # it speaks once in a process
+    files._warn_once.cache_clear()  # it speaks once in a process
     with caplog.at_level("WARNING", logger="absl"):
         assert from_dict(Config(), STORED, "run/config.json") == READ
     assert [record.getMessage() for record in caplog.records] == [

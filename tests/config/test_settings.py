@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import pytest
 
-from dlcore.config.settings import Leaf, check, did_you_mean, leaves, replace, setting
+from dlcore.config.settings import Leaf, check, check_config, did_you_mean, leaves, replace, setting
+from tests.helpers.bad_arguments import unclear_errors
 from tests.helpers.capitals import Capitals
 
 
@@ -115,3 +117,100 @@ def test_replace_leaves_the_original_alone():
 def test_a_similar_name_is_suggested():
     assert did_you_mean("inner.rat", LEAVES) == "; did you mean 'inner.rate'?"
     assert did_you_mean("xyz", LEAVES) == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([8, 16], "Sizes."), r"default: got \[8, 16\], expected a number, text, None or a tuple"),
+        (({}, "Sizes."), "default: got {}, expected"),
+        ((np.zeros(2), "Sizes."), "default: got array"),
+        ((3, None), "help: got None, expected text"),
+        ((3, 3), "help: got 3, expected text"),
+    ],
+)
+def test_a_bad_declaration_names_the_argument(arguments, message):
+    with pytest.raises(TypeError, match=f"^{message}"):
+        setting(*arguments)
+
+
+@pytest.mark.parametrize("bound", ["1", [1], True, np.zeros(1)])
+@pytest.mark.parametrize("name", ["minimum", "maximum", "above", "below"])
+def test_a_bound_that_is_no_number_is_refused(name, bound):
+    with pytest.raises(TypeError, match=f"^{name}: got .*, expected a number or None"):
+        setting(1, "Size.", **{name: bound})
+
+
+@dataclass
+class Unsupported:
+    sizes: list[int] | None = setting(None, "Sizes.")
+
+
+def test_a_type_that_a_setting_cannot_have_is_named_with_its_flag():
+    with pytest.raises(TypeError, match=r"^--config\.sizes: hint: got list\[int\], expected int, float"):
+        check(Unsupported())
+
+
+@pytest.mark.parametrize("config", [None, 3, "x", {"steps": 3}, [Outer()], Outer])
+@pytest.mark.parametrize(
+    "call", [check, lambda config: list(leaves(config)), lambda config: replace(config, {})]
+)
+def test_what_is_no_config_is_refused(config, call):
+    with pytest.raises(TypeError, match=r"^config: got .*, expected a dataclass of settings"):
+        call(config)
+
+
+def test_a_group_that_is_no_group_is_refused():
+    for group in (None, {"rate": 0.1}, Inner):
+        with pytest.raises(TypeError, match=r"^inner: got .*, expected a dataclass of settings"):
+            check(Outer(inner=group))
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        (
+            {"stepz": 1},
+            ValueError,
+            "values: got 'stepz', expected the path of a setting; did you mean 'steps'",
+        ),
+        ({"steps.x": 1}, ValueError, "values: got 'steps.x', expected the path of a setting"),
+        ({"inner.": 1}, ValueError, "values: got 'inner.', expected the path of a setting"),
+        ({"": 1}, ValueError, "values: got '', expected the path of a setting"),
+        ({None: 1}, ValueError, "values: got None, expected the path of a setting"),
+        (None, TypeError, "values: got None, expected values by path"),
+        ([("steps", 1)], TypeError, r"values: got \[.*\], expected values by path"),
+    ],
+)
+def test_a_bad_replacement_names_the_argument(values, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        replace(Outer(), values)
+
+
+def test_a_group_can_be_replaced():
+    assert replace(Outer(), {"inner": Inner(rate=0.5)}) == Outer(inner=Inner(rate=0.5))
+
+
+def test_a_number_that_float32_does_not_hold_is_refused_with_its_value_there():
+    with pytest.raises(
+        ValueError, match=r"^--config.limit: got 1e-50, expected .* or none; in float32 it is 0$"
+    ):
+        check(Outer(limit=1e-50))
+    with pytest.raises(ValueError, match=r"^expected a number > 0 and <= 9, or none; in float32 it is 0$"):
+        LEAVES["limit"].read("1e-50")
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (setting, {"default": 1, "help": "Size.", "minimum": 0, "below": 3}),
+        (leaves, {"config": Outer(), "prefix": ""}),
+        (check, {"config": Outer()}),
+        (check_config, {"config": Outer()}),
+        (replace, {"config": Outer(), "values": {}}),
+        (did_you_mean, {"name": "a", "known": ["ab"]}),
+        (LEAVES["limit"].checked, {"value": 1}),
+    ],
+)
+def test_a_bad_argument_is_named(function, arguments):
+    assert not unclear_errors(function, arguments)

@@ -1,5 +1,6 @@
 """Calls an experiment's command line in the test's own process, with flags of its own."""
 
+import copy
 import json
 import signal
 import sys
@@ -58,6 +59,8 @@ class CommandLine:
         config_class, experiment, presets = self._arguments
         values = flags.FlagValues()
         flags.DEFINE_integer("verbosity", 0, "", flag_values=values)
+        for name in ("stderrthreshold", "logtostderr", "logger_levels"):
+            values[name] = copy.deepcopy(flags.FLAGS[name])
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
         with self._monkeypatch.context() as patch:
             patch.setattr(flags, "FLAGS", values)

@@ -139,3 +139,10 @@ def test_no_experiment_is_a_usage_line(checkout):
     finished = checkout.run("local")
     assert finished.returncode == 2
     assert finished.stderr.startswith("error: no experiment given; usage: launch/local experiments.digits")
+
+
+@pytest.mark.parametrize("port", ["", "x", "-1"])
+def test_a_port_that_is_no_number_is_refused(checkout, port):
+    finished = checkout.run("docs", f"--port={port}")
+    assert finished.returncode == 2
+    assert finished.stderr == f"error: --port={port}: expected a number\n"

@@ -220,6 +220,79 @@ def test_a_process_joins_if_the_mode_or_the_environment_asks_for_it(monkeypatch,
     assert called == [(None, None, None)] * joins
 
 
+@pytest.mark.parametrize(
+    ("mode", "coordinator", "error", "message"),
+    [
+        (
+            "on",
+            None,
+            ValueError("coordinator_address should be defined."),
+            r"--distributed: got on, but JAX finds no job to join \(coordinator_address should be defined.\); start "
+            "processes with srun or mpirun, or set DLCORE_COORDINATOR, ",
+        ),
+        (
+            "on",
+            None,
+            KeyError("SLURM_STEP_NODELIST"),
+            r"--distributed: got on, .* \('SLURM_STEP_NODELIST'\); start",
+        ),
+        (
+            "auto",
+            "localhost:1234",
+            RuntimeError("UNKNOWN: Failed to add\nport"),
+            r"DLCORE_COORDINATOR: got localhost:1234, but JAX cannot join the job \(UNKNOWN: Failed to add port\); "
+            "expected a host that this process reaches, and a port that nothing else uses",
+        ),
+    ],
+)
+def test_a_job_that_cannot_be_joined_is_named(monkeypatch, mode, coordinator, error, message):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(jax.distributed, "initialize", fail)
+    monkeypatch.delenv(distributed.COORDINATOR, raising=False)
+    if coordinator:
+        monkeypatch.setenv(distributed.COORDINATOR, coordinator)
+        monkeypatch.setenv(distributed.NUM_PROCESSES, "2")
+        monkeypatch.setenv(distributed.PROCESS_ID, "0")
+    with pytest.raises(ValueError, match=f"^{message}"):
+        distributed.initialize(mode)
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "-5", "two", "1.5", ""])
+def test_a_number_of_devices_below_1_is_refused(monkeypatch, count):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", count)
+    with pytest.raises(ValueError, match=f"^JAX_NUM_CPU_DEVICES: got '{count}', expected a number >= 1"):
+        distributed.check_devices()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Unable\n to start"), AssertionError()])
+def test_a_platform_without_devices_is_named(monkeypatch, error):
+    def find_none():
+        raise error
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr(jax, "devices", find_none)
+    why = " ".join(str(error).split()) or "the platform is not there"
+    with pytest.raises(
+        ValueError, match=f"^JAX finds no devices with JAX_PLATFORMS='cuda'.*: {why}; JAX_PLATFORMS=cpu"
+    ):
+        distributed.check_devices()
+
+
+def test_a_user_without_a_home_folder_has_no_compilation_cache(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    updated = {}
+    monkeypatch.setattr(jax.config, "update", updated.__setitem__)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(type(jax.config), "jax_compilation_cache_dir", None, raising=False)
+    monkeypatch.setattr(distributed.Path, "home", no_home)
+    distributed.enable_compilation_cache()
+    assert updated == {}
+
+
 def test_a_process_alone_has_the_same_settings_as_itself():
     distributed.check_same_settings({"--config.seed": "0"})
 

@@ -30,6 +30,9 @@ def test_settings_that_do_not_fit_each_other_are_refused():
     config.optimizer.warmup_steps = 13
     with pytest.raises(ValueError, match="warmup_steps: got 13"):
         Engine(plain_toy.experiment(config), config)
+    config = plain_toy.Config(init_map=("a=b",))
+    with pytest.raises(ValueError, match=r"init_map: got \('a=b',\) without init_from, expected the run"):
+        Engine(plain_toy.experiment(config), config)
 
 
 def test_a_program_is_compiled_once_for_each_batch_shape_and_step_count(monkeypatch):

@@ -72,6 +72,53 @@ def test_a_run_with_other_settings_is_refused(trained, values, message):
         check_folder(make_run(trained, values))
 
 
+def test_a_missing_setting_counts_as_its_default(trained, caplog):
+    values = json.loads((trained / CONFIG).read_text())
+    del values["seed"]
+    (trained / CONFIG).write_text(json.dumps(values))
+    with caplog.at_level("WARNING", logger="absl"):
+        check_folder(make_run(trained))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{trained / CONFIG}: lacks settings; taken are seed=0"
+    ]
+    with pytest.raises(ValueError, match=r"other settings: --config.seed=5 \(was 0\)"):
+        check_folder(make_run(trained, {"seed": 5}))
+
+
+def test_an_empty_config_is_refused(trained):
+    (trained / CONFIG).write_text("{}")
+    with pytest.raises(
+        ValueError, match=r"config\.json holds no settings; expected the config\.json of a run"
+    ):
+        check_folder(make_run(trained))
+
+
+def folder_of(path, values):
+    """A folder of a run with these settings and a checkpoint."""
+    with claim_folder(make_run(path, values)):
+        (path / "checkpoints" / "6").mkdir(parents=True)
+    return path
+
+
+@pytest.mark.parametrize("name", ["optimizer.warmup_steps", "train.eval_every", "checkpoint.every"])
+def test_percent_of_a_longer_run_are_another_setting(tmp_path, name):
+    """A warm-up of 50% of 1000 steps and then of 2000 is another run than one of 2000 steps at once."""
+    before = {"train.steps": 1000, name: dl.Duration("50%")}
+    folder = folder_of(tmp_path / "run", before)
+    check_folder(make_run(folder, before))
+    with pytest.raises(
+        ValueError, match=rf"--config.{name}=50% is 1000 steps \(was 500; --config.{name}=500 keeps them\)"
+    ):
+        check_folder(make_run(folder, {**before, "train.steps": 2000}))
+    check_folder(make_run(folder, {"train.steps": 2000, name: 500}))
+
+
+@pytest.mark.parametrize("steps", ["600steps", "120epochs", "4800examples"])
+def test_the_same_length_in_another_unit_is_no_other_schedule(tmp_path, steps):
+    folder = folder_of(tmp_path / "run", {"train.steps": 600, "optimizer.schedule": "cosine"})
+    check_folder(make_run(folder, {"train.steps": dl.Duration(steps), "optimizer.schedule": "cosine"}))
+
+
 def test_more_steps_are_refused_if_the_schedule_depends_on_them(tmp_path):
     values = {"optimizer.schedule": "cosine"}
     with claim_folder(make_run(tmp_path, values)):
@@ -104,7 +151,21 @@ def test_a_config_with_the_old_names_of_settings_is_read(trained):
         assert json.loads((trained / CONFIG).read_text())["train"]["ema_decay"] is None
 
 
-@pytest.mark.parametrize("place", [".", "checkpoints", "figures", "events"])
+PLACES = [".", "checkpoints", "figures", "events", "profile", "gradient_flow", "nonfinite"]
+
+
+@pytest.mark.parametrize("place", ["checkpoints", "figures"])
+def test_a_link_that_leads_nowhere_in_the_place_of_a_folder_is_refused(tmp_path, place):
+    run = make_run(tmp_path / "run")
+    run.folder.mkdir()
+    for target in (run.folder / place, tmp_path / "nowhere"):
+        (run.folder / place).symlink_to(target)
+        with pytest.raises(NotADirectoryError, match=f"{place}: got a file, expected a folder of the run"):
+            check_folder(run)
+        (run.folder / place).unlink()
+
+
+@pytest.mark.parametrize("place", PLACES)
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path, place):
     run = make_run(tmp_path / "run")
     path = run.folder / place

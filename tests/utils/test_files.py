@@ -1,10 +1,11 @@
 """Files that a reader finds whole or not at all."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from dlcore.utils.files import PARTIAL, atomic_write, to_json, write_json
+from dlcore.utils.files import PARTIAL, atomic_write, to_json, user_path, write_json
 
 
 def test_a_file_takes_its_name_only_after_all_is_written(tmp_path):
@@ -51,3 +52,41 @@ def test_numbers_that_are_not_finite_become_null(tmp_path):
 def test_nested_numbers_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json({"losses": [float("nan")]})
+
+
+def test_a_users_path_may_begin_with_a_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert user_path("folder", "~/runs/a") == Path("/home/me/runs/a")
+    assert user_path("folder", "~") == Path("/home/me")
+    assert user_path("folder", "./~nouser/a") == Path("~nouser/a")
+    for plain in ("runs/a:b/c", "a b", "Ünï", "c:d", "/"):
+        assert user_path("folder", plain) == user_path("folder", Path(plain)) == Path(plain)
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        ("", ValueError, "an empty text, expected a path"),
+        (
+            "~nouser/a",
+            ValueError,
+            "'~nouser/a', but the home folder of ~nouser is not known; expected a whole path",
+        ),
+        (
+            "gs://bucket/a",
+            ValueError,
+            "'gs://bucket/a', expected a path on this machine; a bucket can be mounted",
+        ),
+        (Path("gs://bucket/a"), ValueError, "'gs:/bucket/a', expected a path on this machine"),
+        ("file:///a", ValueError, "'file:///a', expected a path on this machine"),
+        ("a\0b", ValueError, r"'a\\x00b', expected a path in UTF-8"),
+        ("a\udcff", ValueError, r"'a\\udcff', expected a path in UTF-8"),
+        (None, TypeError, "None, expected a path"),
+        (3, TypeError, "3, expected a path"),
+        (["a"], TypeError, r"\['a'\], expected a path"),
+        (b"a", TypeError, "b'a', expected a path"),
+    ],
+)
+def test_a_users_path_that_names_no_place_is_refused(path, error, message):
+    with pytest.raises(error, match=f"^folder: got {message}"):
+        user_path("folder", path)

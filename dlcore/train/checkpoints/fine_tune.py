@@ -10,6 +10,7 @@ from dlcore.train.checkpoints.checksums import find_damage
 from dlcore.train.checkpoints.folder import CHECKPOINTS, newest_whole, saved_steps
 from dlcore.train.checkpoints.restore import STATE, Shapes, restore_leaves, stored_shape, stored_tree
 from dlcore.train.experiment import ModelState, Params
+from dlcore.utils.files import user_path
 from dlcore.utils.trees import named_leaves
 
 PARTS = ("params", "model_state")
@@ -70,9 +71,7 @@ def initialize_from(
         ValueError: there is no whole checkpoint, no leaf agrees, an entry of the map has another form or no effect, or
             two leaves of the checkpoint would fill the same leaf.
     """
-    if not str(path):
-        raise ValueError("init_from: got an empty text, expected a run's folder, or none")
-    folder = checkpoint_folder(Path(path).expanduser())
+    folder = checkpoint_folder(user_path("init_from", path))
     tree = stored_tree(folder)
     stored = {part: tree[part] for part in PARTS if part in tree}
     model = {"params": params, "model_state": model_state}

@@ -21,7 +21,7 @@ class Trace:
 
     def __init__(self, folder: Path, steps: str | None, end: int):
         self._folder, self._on = folder / "profile", False
-        self._first, self._last = _parse(steps) if steps else (0, 0)
+        self._first, self._last = (0, 0) if steps is None else _parse(steps)
         if self._first > end:
             raise ValueError(f"--profile: got {steps!r}, expected steps of the run, which has {end}")
 

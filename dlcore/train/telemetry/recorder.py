@@ -41,8 +41,9 @@ class Recorder(contextlib.ExitStack):
                 Progress("training", "step", int(engine.config.train.steps), start)
             )
         self.speed = Speed()
-        self._learning_rates = _learning_rates(engine)
-        self._pending: tuple[int, Metrics] | None = None
+        config = engine.config
+        self._learning_rate = jax.jit(make_schedule(config.optimizer, int(config.train.steps)))
+        self._pending: tuple[int, Metrics, jax.Array] | None = None
 
     def count_call(self, steps: int, counts: tuple[int, int], flops: float) -> None:
         """Counts a call of the devices for the rates and the progress; for the arguments see `Speed.add_call`."""
@@ -60,21 +61,23 @@ class Recorder(contextlib.ExitStack):
         Returns:
             A copy of the state in which all sums of metrics are 0.
         """
-        self._pending = step, state.metrics
+        with jax.transfer_guard("allow"):
+            learning_rate = self._learning_rate(np.int32(step - 1))  # of the update that leads to this step
+        self._pending = step, state.metrics, learning_rate
         return self.engine.with_zero_metrics(state)
 
     def write_row(self) -> None:
         """Writes the row of the metrics that `take_metrics` kept, if any; waits until the devices computed them."""
         if self._pending is None:
             return
-        step, metrics = self._pending
+        step, metrics, learning_rate = self._pending
         self._pending = None
         metrics, rates = jax.device_get(metrics), self.speed.read_rates()
         if NONFINITE in metrics and not metrics["gradient_norm"].weight:  # every step of the row was left out
             metrics = {NONFINITE: metrics[NONFINITE]}
         values = read_sums(metrics)
         row = {f"train/{name}": value for name, value in values.items()}
-        row["train/learning_rate"] = self._learning_rates[step]
+        row["train/learning_rate"] = jax.device_get(learning_rate).item()
         best = self.engine.experiment.best
         shown = next(name for name in ("loss", best, *values) if name in values)
         self._record(
@@ -119,12 +122,3 @@ class Recorder(contextlib.ExitStack):
         if self._log and self._progress:
             self._log.write(step, row, clock)
             self._progress.report({name: f"{value:.4g}" for name, value in shown.items()}, step)
-
-
-def _learning_rates(engine: Engine) -> dict[int, float]:
-    """The learning rate of the update that leads to each logged step, computed for all steps at once."""
-    config = engine.config
-    last, every = int(config.train.steps), int(config.train.log_every)
-    steps = np.unique([*range(every, last + 1, every), last])
-    schedule = jax.jit(jax.vmap(make_schedule(config.optimizer, last)))
-    return dict(zip(steps.tolist(), jax.device_get(schedule(steps - 1)).tolist(), strict=True))
