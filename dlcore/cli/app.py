@@ -1,19 +1,16 @@
 """The command line of every experiment: reads flags, builds the config and the experiment, and calls a mode."""
 
 import contextlib
-import os
-import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import jax
 from absl import app, flags, logging
 
-from dlcore.cli import modes
+from dlcore.cli import modes, process
 from dlcore.cli.command_line import check_config_class, choose_folder, parse_flags
 from dlcore.cli.errors import UsageError, describe_failure, one_line_errors, print_error
 from dlcore.config import settings
@@ -23,18 +20,16 @@ from dlcore.train import distributed
 from dlcore.train.config import Config
 from dlcore.train.contract import check_model
 from dlcore.train.experiment import Experiment, Mode
-from dlcore.train.faults.signals import INTERRUPTED, PREEMPTED, Interrupted
+from dlcore.train.faults.signals import INTERRUPTED, Interrupted
 from dlcore.train.run import Run
 from dlcore.train.run_folder import CONFIG, claim_folder
 from dlcore.train.telemetry.profile import Trace
 from dlcore.utils.checks import check_callable, check_instance, shown
 from dlcore.utils.files import to_json, user_path
+from dlcore.utils.streams import flush, open_missing, say
 
 C = TypeVar("C", bound=Config)
 FLAGS = flags.FLAGS
-
-# The end of a job's first process ends the others; this gives them time to print their own errors.
-LEADER_SECONDS = 2
 
 
 def run(
@@ -43,8 +38,9 @@ def run(
     """Runs an experiment from its command line, and ends the process; the last line of stdout is ``result: {JSON}``.
 
     Exit codes: 0 if all is done; 2 for a mistake in flags, config or data: one line on stderr names it, and nothing is
-    overwritten; 1 if something else failed; 130 after Ctrl-C; 75 after SIGTERM or SIGUSR1. If the first such signal
-    arrives during training, the state is saved after the present call, and the same ``--run`` continues from there.
+    overwritten; 1 if something else failed; 130 after Ctrl-C; 75 after SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU or SIGHUP.
+    If the first such signal arrives during training, the state is saved after the present call, and the same ``--run``
+    continues from there.
 
     Args:
         config_class: a dataclass, usually derived from `Config`; each setting is a flag ``--config.PATH``.
@@ -55,23 +51,22 @@ def run(
         TypeError: ``config_class`` is no dataclass derived from `Config`, ``experiment`` is no function, or a preset is
             no instance of ``config_class``.
     """
+    open_missing()
     presets = presets or {}
     check_config_class(config_class, Config, "dl.Config")
     check_callable("experiment", experiment, "experiment(config) -> dl.Experiment")
     _check_presets(presets, config_class)
-    define_run_flags(config_class(), presets, FLAGS)
 
     def main(_: list[str]) -> None:
-        try:
-            run_mode(config_class, experiment, presets)
-        except KeyboardInterrupt:  # outside of the training loop, which raises `Interrupted` after a call
-            print(
-                "stopped by Ctrl-C at once; what is saved stays, and the same command goes on",
-                file=sys.stderr,
-            )
-            _exit(INTERRUPTED)
+        run_mode(config_class, experiment, presets)
+        flush(sys.stderr)
 
-    app.run(main, flags_parser=parse_flags)
+    try:
+        define_run_flags(config_class(), presets, FLAGS)
+        app.run(main, flags_parser=parse_flags)
+    except KeyboardInterrupt:  # outside of the training loop, which raises `Interrupted` after a call
+        say("stopped by Ctrl-C at once; what is saved stays, and the same command goes on")
+        process.end(INTERRUPTED)
 
 
 def _check_presets(presets: Any, config_class: type) -> None:
@@ -126,11 +121,10 @@ def run_mode(config_class: type[C], experiment: Callable[[C], Experiment], prese
     """
     if FLAGS.verbosity < 0:  # Orbax also logs at length what it raises, which one line will say
         logging.get_absl_logger().addFilter(lambda record: "/orbax/" not in record.pathname)
-    signal.signal(signal.SIGTERM, _stop_at_once)
-    signal.signal(signal.SIGUSR1, _stop_at_once)
     with contextlib.ExitStack() as stack:
         with one_line_errors(config_class()):
             _check_flags()
+            process.prepare()
             distributed.initialize(FLAGS.distributed)
             distributed.check_devices()
             distributed.enable_compilation_cache()
@@ -148,7 +142,7 @@ def run_mode(config_class: type[C], experiment: Callable[[C], Experiment], prese
                 stack.enter_context(claim_folder(this_run))
         result = _call(mode, this_run)
     if jax.process_index() == 0:
-        print("result:", result)
+        process.print_result(result)
 
 
 def _check_flags() -> None:
@@ -232,8 +226,8 @@ def _call(mode: Mode, this_run: Run) -> str:
     try:
         return _result_text(mode(this_run), this_run.folder)
     except Interrupted as stop:
-        print(f"{stop}; to go on: --workdir={this_run.folder}", file=sys.stderr)
-        _exit(stop.exit_code)
+        say(f"{stop}; to go on: --workdir={this_run.folder}")
+        process.end(stop.exit_code)
     except Exception as error:
         line, exit_code = describe_failure(error, this_run)
         if line is None:
@@ -241,7 +235,7 @@ def _call(mode: Mode, this_run: Run) -> str:
         else:
             logging.debug("traceback of the error below", exc_info=True)
             print_error(line)
-        _exit(exit_code)
+        process.end(exit_code)
 
 
 def _result_text(result: Any, folder: Path) -> str:
@@ -251,25 +245,3 @@ def _result_text(result: Any, folder: Path) -> str:
         raise UsageError(
             f"--mode: got {shown(result)} from {FLAGS.mode}, expected a dict for JSON ({error})"
         ) from error
-
-
-def _exit(code: int) -> NoReturn:
-    """Ends the process at once.
-
-    After a failed write, threads of the checkpointing remain and would keep the process alive for ever. The other
-    processes of a job would wait for this one when they exit.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if jax.process_count() > 1 and jax.process_index() == 0:
-        time.sleep(LEADER_SECONDS)
-    os._exit(code)
-
-
-def _stop_at_once(number: int, _: object) -> None:
-    """Handles a signal before and after the training loop, when there is nothing to save.
-
-    It does not raise, since an exception could get lost in one of JAX's callbacks.
-    """
-    os.write(sys.stderr.fileno(), f"stopped by {signal.Signals(number).name}\n".encode())
-    os._exit(PREEMPTED)

@@ -16,6 +16,7 @@ from dlcore.config.renamed import RENAMED
 from dlcore.config.settings import did_you_mean
 from dlcore.utils.checks import shown
 from dlcore.utils.files import user_path
+from dlcore.utils.streams import say
 
 
 def parse_flags(arguments: list[str]) -> list[str]:
@@ -49,7 +50,7 @@ def parse_flags(arguments: list[str]) -> list[str]:
     except (flags.Error, ValueError) as error:  # absl's own flags raise ValueError
         fail(_reworded(str(error), arguments))
     for old, new in old_flags_given(values):
-        print(f"note: {old} is now {new}", file=sys.stderr)
+        say(f"note: {old} is now {new}")
     return rest
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from absl import logging
 
 from dlcore.config import settings
+from dlcore.utils.streams import say
 
 if TYPE_CHECKING:
     from dlcore.train.run import Run
@@ -74,7 +75,7 @@ def fail(message: str) -> NoReturn:
 
 def print_error(message: str) -> None:
     """Prints an error in one line on stderr."""
-    print("error:", " ".join(str(message).split()), file=sys.stderr)
+    say(f"error: {' '.join(str(message).split())}")
 
 
 def explain(error: Exception) -> str:
@@ -128,7 +129,7 @@ def describe_failure(error: Exception, run: "Run") -> tuple[str | None, int]:
         The line to print and the exit code. The line is None if the traceback is to be shown instead: for an
         unexpected error, and for `NonFiniteError` if ``train.on_nan`` is ``raise``.
     """
-    from dlcore.train.checkpoints.manager import CheckpointError  # late, since it imports Orbax
+    from dlcore.train.checkpoints.disk import CheckpointError
     from dlcore.train.faults.nonfinite import NonFiniteError
 
     mistake = str(error) if isinstance(error, UsageError) else name_flag(error, run.config)

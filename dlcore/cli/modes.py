@@ -6,11 +6,11 @@ What imports Orbax (``dlcore.train.loop``) is imported when a mode is called, so
 import contextlib
 import dataclasses
 import json
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
+from absl import logging
 
 from dlcore.cli.errors import usage_errors
 from dlcore.plots.canvas import save_figures
@@ -22,6 +22,7 @@ from dlcore.train.run import Run
 from dlcore.train.run_folder import CONFIG, RESULT, check_folder, claim_folder
 from dlcore.utils.checks import check_instance
 from dlcore.utils.files import write_json
+from dlcore.utils.streams import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,8 +60,7 @@ def train(run: Run) -> Mapping[str, Any]:
     }
     params, model_state = loop.model_on_host(run.engine, trained.state)
     if jax.process_index() == 0:
-        for path in save_figures(run.folder / "figures", _figures(run, params, model_state)):
-            _print(f"figure: {path}")
+        _draw(run, params, model_state)
         write_json(run.folder / RESULT, result)  # last, since a run with a result counts as finished
     return result
 
@@ -194,8 +194,19 @@ def finished_result(run: Run) -> Mapping[str, Any] | None:
     return result if last == run.engine.config.train.steps == whole else None
 
 
-def _figures(run: Run, params: Any, model_state: Any) -> dict[str, "Figure"]:
-    """The figures of a trained run: its metrics over the steps, and the experiment's own."""
+def _draw(run: Run, params: Any, model_state: Any) -> None:
+    """Draws the figures of a trained run; a failure is printed, and costs neither the other figures nor the result."""
+    for figures in (_training_figures, _own_figures):
+        try:
+            for path in save_figures(run.folder / "figures", figures(run, params, model_state)):
+                _print(f"figure: {path}")
+        except Exception as error:
+            logging.debug("traceback of the error below", exc_info=True)
+            _print(f"figures: got {type(error).__name__}: {error}; the run is finished without them")
+
+
+def _training_figures(run: Run, _: Any, __: Any) -> Mapping[str, "Figure"]:
+    """The figures that every run has, of its metrics over the steps."""
     from dlcore.train.telemetry.metrics_log import read_metrics
 
     rows = read_metrics(run.folder / "metrics.csv")
@@ -204,9 +215,12 @@ def _figures(run: Run, params: Any, model_state: Any) -> dict[str, "Figure"]:
         from dlcore.gradflow.report.training_figures import plot_lags_in_training
 
         figures["gradient_by_lag"] = plot_lags_in_training(rows)
-    if run.experiment.figures:
-        figures.update(run.experiment.figures(params, model_state))
     return figures
+
+
+def _own_figures(run: Run, params: Any, model_state: Any) -> Mapping[str, "Figure"]:
+    """The figures that the experiment draws."""
+    return run.experiment.figures(params, model_state) if run.experiment.figures else {}
 
 
 def _check_run(run: Any) -> None:
@@ -217,4 +231,4 @@ def _check_run(run: Any) -> None:
 def _print(text: str) -> None:
     """Prints a line on stderr; only the first process of a job does."""
     if jax.process_index() == 0:
-        print(text, file=sys.stderr)
+        say(text)

@@ -11,6 +11,7 @@ from absl import app, flags
 
 from dlcore.cli.command_line import check_config_class, choose_folder, parse_flags
 from dlcore.cli.errors import one_line_errors
+from dlcore.cli.process import print_result
 from dlcore.config import settings
 from dlcore.config.files import read_config, to_dict
 from dlcore.config.flags import define_flags, with_flags
@@ -19,9 +20,10 @@ from dlcore.sweep import execute
 from dlcore.sweep.plan import Sweep
 from dlcore.train import distributed
 from dlcore.train.faults.signals import INTERRUPTED
-from dlcore.train.run_folder import CONFIG, check_folders, check_unused
+from dlcore.train.run_folder import CONFIG, check_kinds, check_unused
 from dlcore.utils.checks import check_callable, check_instance
 from dlcore.utils.files import to_json, write_json
+from dlcore.utils.streams import open_missing, say
 
 FLAGS = flags.FLAGS
 TABLE, FIGURES = "sweep.csv", "figures"
@@ -55,6 +57,7 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
         config_class: a dataclass derived from `SweepConfig`; each setting is a flag ``--config.PATH``.
         plan: ``plan(config) -> Sweep``.
     """
+    open_missing()
     check_config_class(config_class, SweepConfig, "dl.SweepConfig")
     check_callable("plan", plan, "plan(config) -> dl.sweep.Sweep")
     program = sys.argv[0]
@@ -71,7 +74,7 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
             distributed.check_devices()
             distributed.enable_compilation_cache()
             folder = choose_folder(FLAGS.run, FLAGS.workdir)
-            check_folders(folder, [FIGURES])
+            check_kinds(folder)
             config = stored_config(config_class(), folder, FLAGS)
             sweep = plan(config)
             check_instance("plan", sweep, Sweep, "a dl.sweep.Sweep that it returns")
@@ -81,12 +84,12 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
             try:
                 rows = execute.run(sweep, folder / TABLE, memory)
             except KeyboardInterrupt:
-                print(f"stopped by Ctrl-C; to go on: --workdir={folder}", file=sys.stderr)
+                say(f"stopped by Ctrl-C; to go on: --workdir={folder}")
                 sys.exit(INTERRUPTED)
         for path in save_figures(folder / FIGURES, sweep.figures(rows)):
-            print(f"figure: {path}", file=sys.stderr)
+            say(f"figure: {path}")
         seconds = round(time.monotonic() - began, 2)
-        print("result:", to_json({"configurations": len(rows), "seconds": seconds, "folder": str(folder)}))
+        print_result(to_json({"configurations": len(rows), "seconds": seconds, "folder": str(folder)}))
 
     app.run(main, flags_parser=parse_flags)
 

@@ -25,6 +25,9 @@ import numpy as np
 
 from dlcore.utils.checks import check_integer
 
+STREAMS = "carry"
+"""The collection of a model's variables that holds where the stream of each row is: it belongs to the data."""
+
 Batch: TypeAlias = dict[str, np.ndarray]
 """The fields of a batch by name."""
 

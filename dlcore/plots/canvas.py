@@ -3,6 +3,7 @@
 Every function of a figure imports matplotlib when it is called, so that ``import dlcore`` stays fast.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ def label_log_axis(axis: "Axis") -> None:
 
 
 def save_figures(folder: Path, figures: Mapping[str, "Figure"]) -> Iterator[Path]:
-    """Saves each figure as ``NAME.png``.
+    """Saves each figure as ``NAME.png``, whole or not at all; a link with this name is replaced, not followed.
 
     Args:
         folder: the folder of the files; it is made if it is missing.
@@ -65,5 +66,9 @@ def save_figures(folder: Path, figures: Mapping[str, "Figure"]) -> Iterator[Path
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         path = folder / f"{name}.png"
-        figure.savefig(path)
+        partial = path.with_name(f"{path.name}.partial")
+        partial.unlink(missing_ok=True)  # of a killed process
+        with partial.open("xb") as file:
+            figure.savefig(file, format="png")
+        os.replace(partial, path)
         yield path

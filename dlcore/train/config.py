@@ -114,6 +114,11 @@ class Config:
         "For init_from: old=new replaces the beginning of a parameter's path there by that here; old= skips those "
         "parameters.",
     )
+    init_weights: Literal["evaluated", "trained"] = setting(
+        "evaluated",
+        "For init_from, if that run kept a moving average of its parameters. evaluated: the average, which its "
+        "evaluations used. trained: the parameters themselves.",
+    )
     train: TrainConfig = field(default_factory=TrainConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

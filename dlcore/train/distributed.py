@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+
+from dlcore.utils.streams import say
 
 COORDINATOR, NUM_PROCESSES, PROCESS_ID = "DLCORE_COORDINATOR", "DLCORE_NUM_PROCESSES", "DLCORE_PROCESS_ID"
 HEARTBEAT_SECONDS, SHUTDOWN_SECONDS = 30, 10
@@ -100,16 +101,14 @@ def _limited_wait(waiting: str) -> Iterator[None]:
     """Prints the text ``waiting`` if the block takes long, and ends the process if it takes too long."""
 
     def give_up() -> None:
-        print(
+        say(
             f"error: {waiting}: some are missing after {GIVE_UP_SECONDS} s; start all of them, and check whether one "
-            "of them failed",
-            file=sys.stderr,
-            flush=True,
+            "of them failed"
         )
         os._exit(FAILED)
 
     timers = (
-        threading.Timer(ANNOUNCE_SECONDS, lambda: print(waiting, file=sys.stderr, flush=True)),
+        threading.Timer(ANNOUNCE_SECONDS, lambda: say(waiting)),
         threading.Timer(GIVE_UP_SECONDS, give_up),
     )
     for timer in timers:

@@ -3,8 +3,10 @@
 The engine also places data: every array that a program gets or returns has the sharding that the mesh asks for.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -59,6 +61,8 @@ class Engine:
         config: the config, in which every duration is a number of steps.
         mesh: the ``jax.sharding.Mesh`` of the devices.
         optimizer: the optax chain.
+        while_compiling: makes a context manager for each compilation from a text that says what is compiled; the loop
+            sets it, to say so and to stop its clocks.
 
     Raises:
         ValueError: the data does not tell what a duration needs; or settings, mesh, batch size and micro-batches do
@@ -79,6 +83,8 @@ class Engine:
         self._rows = process_rows(self.mesh, self._batch_size)
         self._check_micro_batches()
         self._programs: dict[Any, Program] = {}
+        self._compiled: set[Hashable] = set()
+        self.while_compiling: Callable[[str], AbstractContextManager[Any]] = nullcontext
 
     def _check_micro_batches(self) -> None:
         parts, shards = self.config.train.micro_batches, self.mesh.shape[DATA]
@@ -123,7 +129,8 @@ class Engine:
 
     def initial_state(self) -> TrainState:
         """The `TrainState` at step 0; one compiled program makes it directly on its devices."""
-        return jax.jit(self._make_initial_state, out_shardings=self._shardings)(self.batch(range(1)))
+        with self.while_compiling("compiling the initial state"):
+            return jax.jit(self._make_initial_state, out_shardings=self._shardings)(self.batch(range(1)))
 
     @property
     def host_batches_per_step(self) -> int:
@@ -179,9 +186,10 @@ class Engine:
             batch: the batch of the steps on the devices, see `batch`.
             step_count: the number of steps.
         """
-        key = step_count, *((name, field.shape, field.dtype) for name, field in batch.items())
+        key = step_count, _shapes(batch)
         if key not in self._programs:
-            self._programs[key] = self._compile(batch, step_count)
+            with self.while_compiling("compiling the training"):
+                self._programs[key] = self._compile(batch, step_count)
         return self._programs[key]
 
     @property
@@ -224,7 +232,17 @@ class Engine:
     def eval_metrics(self, state: TrainState) -> Iterator[Metrics]:
         """Yields the metrics of each evaluation batch: sums by name, which the devices compute in the background."""
         for batch in self.experiment.eval_data:
-            yield self._eval_step(state.evaluated_params, state.model_state, self._place_eval_batch(batch))
+            placed = self._place_eval_batch(batch)
+            with self._first_call(_shapes(placed), "compiling the evaluation"):
+                metrics = self._eval_step(state.evaluated_params, state.model_state, placed)
+            yield metrics
+
+    @contextlib.contextmanager
+    def _first_call(self, key: Hashable, what: str) -> Iterator[None]:
+        """A context manager for calls of a program that is compiled in the first call with each key."""
+        with nullcontext() if key in self._compiled else self.while_compiling(what):
+            yield
+        self._compiled.add(key)
 
     def _place_eval_batch(self, batch: Batch) -> Batch:
         """The evaluation batch on its devices, padded to a multiple of the data axis."""
@@ -247,6 +265,11 @@ class Engine:
         All processes of a job must call it.
         """
         return jax.jit(lambda tree: tree, out_shardings=self._replicated)(tree)
+
+
+def _shapes(batch: Batch) -> tuple[Any, ...]:
+    """The fields' names, shapes and types, which determine the program that a batch needs."""
+    return tuple((name, field.shape, field.dtype) for name, field in batch.items())
 
 
 def _pad_rows(batch: Batch, multiple: int) -> Batch:

@@ -5,7 +5,7 @@ The loop also restores states of a run for the modes that only read.
 
 import contextlib
 import dataclasses
-import sys
+import functools
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +28,7 @@ from dlcore.train.run import Run
 from dlcore.train.state import TrainState
 from dlcore.train.telemetry.profile import Trace
 from dlcore.train.telemetry.recorder import Recorder
+from dlcore.utils.streams import say
 
 INITIAL = "initial"
 
@@ -49,7 +50,8 @@ class Trained(NamedTuple):
 def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
     """Trains to ``config.train.steps``, from the newest whole checkpoint in ``folder`` if there is one.
 
-    Writes ``metrics.csv``, TensorBoard events and ``checkpoints/`` into the folder.
+    Writes ``metrics.csv``, TensorBoard events and ``checkpoints/`` into the folder. A checkpoint is saved every
+    ``checkpoint.every`` steps, after the last step, and after every evaluation that is better than all before.
 
     Args:
         engine: the engine of an experiment that `contract.check_model` accepts.
@@ -61,25 +63,27 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
         checkpoint, which was chosen on the evaluation set.
 
     Raises:
-        Interrupted: Ctrl-C, SIGTERM or SIGUSR1 stopped the run; its state is saved, unless no step was done yet.
+        Interrupted: Ctrl-C or a signal of `signals.PREEMPTING` stopped the run; its state is saved, unless no step was
+            done yet.
         NonFiniteError: a loss, gradient or update was not finite, and ``train.on_nan`` is ``stop`` or ``raise``; or the
             update of every step of the run was left out; or an evaluation is NaN, see `evaluation.evaluate`.
-        CheckpointError: a checkpoint could not be written, for instance on a full disk.
+        CheckpointError: a checkpoint could not be written, for instance on a full disk; as LostFolderError: the folder
+            was deleted, moved or replaced during training.
         ValueError: ``profile`` has another form or starts after the last step; or the checkpoint, or that of
             ``init_from``, does not fit the model.
     """
-    began, config = time.monotonic(), engine.config
-    last = int(config.train.steps)
+    began, config, last = time.monotonic(), engine.config, int(engine.config.train.steps)
     trace = Trace(folder, profile, last)
     with contextlib.ExitStack() as stack:
         stop_signals = stack.enter_context(StopSignals(config.checkpoint.grace))
         watchdog = stack.enter_context(Watchdog(config.train.hang_timeout))
         checkpoints = stack.enter_context(open_checkpoints(engine, folder))
+        engine.while_compiling = functools.partial(_compiling, watchdog)
         state = restore_or_initialize(engine, checkpoints)
         start = int(state.step)
         if signal_number := stop_signals.signal_at(start):
             raise Interrupted(start, signal_number)
-        recorder = stack.enter_context(Recorder(engine, folder, start, watchdog.reset))
+        recorder = stack.enter_context(Recorder(engine, folder, start, watchdog))
         stack.enter_context(contextlib.closing(trace))
         all_inputs = stack.enter_context(contextlib.closing(prefetch_calls(engine, start)))
         stack.enter_context(jax.transfer_guard("disallow"))
@@ -93,14 +97,14 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
             recorder.write_row()  # the row of the call before, while the devices work on this call
             pending.add(bad_step, state)
             trace.after_call(step, bad_step)
-            watchdog.reset()
+            recorder.end_call()
 
             signal_number = stop_signals.signal_at(step) if step < last else 0
             due = due_after(step, config)
             if any(due) or signal_number:
                 pending.wait(state)
             state, evaluation = _record(due, recorder, step, state)
-            if due.checkpoint or signal_number:
+            if due.checkpoint or signal_number or checkpoints.is_best(evaluation):
                 _save(checkpoints, recorder, step, state, evaluation)
             if signal_number:
                 raise Interrupted(step, signal_number)
@@ -131,16 +135,26 @@ def restore_or_initialize(engine: Engine, checkpoints: Checkpoints) -> TrainStat
     """
     newest = checkpoints.set_aside_damaged()
     if newest is not None:
-        return checkpoints.restore(engine.abstract_state, newest)
+        state = checkpoints.restore(engine.abstract_state, newest)
+        _say(f"going on from step {newest}")
+        return state
     state, config = engine.initial_state(), engine.config
     if config.init_from is None:
         return state
     params, model_state, report = initialize_from(
-        state.params, state.model_state, config.init_from, config.init_map
+        state.params, state.model_state, config.init_from, config.init_map, config.init_weights
     )
-    print(report.text(), file=sys.stderr)
+    _say(report.text())
     average = None if state.average is None else jax.tree.map(lambda leaf: leaf.copy(), params)
     return state.replace(params=params, model_state=model_state, average=average)  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _compiling(watchdog: Watchdog, what: str) -> Iterator[None]:
+    """What a `Recorder` does while something is compiled, for the time before there is one."""
+    _say(what)
+    with watchdog.paused():
+        yield
 
 
 def next_inputs(all_inputs: Iterator[CallInputs], recorder: Recorder) -> CallInputs | None:
@@ -184,8 +198,15 @@ def _save(
 ) -> None:
     """Saves a checkpoint; the rows up to its step are written first, since a resumed run does not log them again."""
     recorder.write_row()
+    recorder.guard.check_all()  # Orbax would make a folder that is gone again
     with recorder.speed.paused():
         checkpoints.save(step, state, evaluation)
+
+
+def _say(text: str) -> None:
+    """Prints a line on stderr; only the first process of a job does."""
+    if jax.process_index() == 0:
+        say(text)
 
 
 def restore(run: Run) -> TrainState:

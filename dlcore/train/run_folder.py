@@ -5,8 +5,7 @@ only with the settings it began with, so that nothing is overwritten silently.
 """
 
 import contextlib
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,16 @@ from jax.experimental import multihost_utils
 
 from dlcore.config import settings
 from dlcore.config.files import read_config, to_dict
-from dlcore.train.checkpoints.folder import CHECKPOINTS, saved_steps
+from dlcore.train.checkpoints.folder import CHECKPOINTS, DAMAGED, saved_steps
 from dlcore.train.experiment import resolve_config
 from dlcore.train.run import Run
-from dlcore.train.telemetry.metrics_log import read_metrics
+from dlcore.train.telemetry.metrics_log import TABLE, read_metrics
 from dlcore.utils.files import write_json
-from dlcore.utils.locks import lock_file
+from dlcore.utils.locks import lock_file, open_lock
 
 CONFIG, RESULT, LOCK = "config.json", "result.json", ".lock"
-FOLDERS = (CHECKPOINTS, "events", "figures", "gradient_flow", "nonfinite", "profile")
+FOLDERS = (CHECKPOINTS, DAMAGED, "events", "figures", "gradient_flow", "nonfinite", "profile")
+FILES = (CONFIG, RESULT, LOCK, TABLE)
 
 
 @contextlib.contextmanager
@@ -34,10 +34,11 @@ def claim_folder(run: Run) -> Iterator[None]:
 
     Raises:
         ValueError: the folder holds checkpoints of a run with other settings, a damaged ``config.json`` or
-            ``metrics.csv``, or files but no ``config.json``. `config.settings.setting` says which settings may differ;
-            with a schedule other than "constant", the number of steps may not. Durations are compared in steps, and a
-            setting that ``config.json`` lacks has its default.
+            ``metrics.csv``, files but no ``config.json``, or a link as its lock. `config.settings.setting` says which
+            settings may differ; with a schedule other than "constant", the number of steps may not. Durations are
+            compared in steps, and a setting that ``config.json`` lacks has its default.
         NotADirectoryError: a file is in the place of the folder or of a folder in it.
+        IsADirectoryError: a folder is in the place of a file in it.
         BlockingIOError: another process trains in the folder.
     """
     if jax.process_index() > 0:
@@ -46,12 +47,13 @@ def claim_folder(run: Run) -> Iterator[None]:
         return
     check_folder(run)
     run.folder.mkdir(parents=True, exist_ok=True)
-    with (run.folder / LOCK).open("w") as lock:
+    with open_lock(run.folder / LOCK) as lock:
         lock_file(
             lock,
             f"{run.folder}: another process trains in this folder; wait until it ends, stop it, or choose another "
             "--run name",
         )
+        check_folder(run)  # another process may have trained here since the check above
         write_json(run.folder / CONFIG, to_dict(run.config))
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices(str(run.folder))
@@ -62,30 +64,35 @@ def check_folder(run: Run) -> None:
     """Checks that the run can start or continue in its folder; changes nothing, and does not look at the lock.
 
     Raises:
-        ValueError, NotADirectoryError: as in `claim_folder`.
+        ValueError, NotADirectoryError, IsADirectoryError: as in `claim_folder`.
     """
     path = run.folder / CONFIG
-    check_folders(run.folder, FOLDERS)
+    check_kinds(run.folder)
     if path.is_file():
         stored = read_config(type(run.config)(), path, "config.json", whole=True)
         if saved_steps(run.folder / CHECKPOINTS):  # without a checkpoint, other settings lose nothing
             _check_same_settings(run, stored)
-        read_metrics(run.folder / "metrics.csv")
+        read_metrics(run.folder / TABLE)
     else:
         check_unused(run.folder)
 
 
-def check_folders(folder: Path, names: Iterable[str]) -> None:
-    """Checks that nothing else is in the place of a run's folder or of one of these folders in it.
+def check_kinds(folder: Path) -> None:
+    """Checks that no file is in the place of a folder of a run, and no folder in the place of a file.
+
+    Args:
+        folder: the run's folder, which need not exist.
 
     Raises:
-        NotADirectoryError: there is a file, or a link that leads to no folder.
+        NotADirectoryError, IsADirectoryError: as in `claim_folder`.
     """
-    for path in (folder, *(folder / name for name in names)):
-        if os.path.lexists(path) and not path.is_dir():
-            raise NotADirectoryError(
-                f"{path}: got a file, expected a folder of the run; move it elsewhere, or choose another --run name"
-            )
+    mend = "move it elsewhere, or choose another --run name"
+    for path in (folder, *(folder / name for name in FOLDERS)):
+        if (path.exists() or path.is_symlink()) and not path.is_dir():
+            raise NotADirectoryError(f"{path}: got a file, expected a folder of the run; {mend}")
+    for path in (folder / name for name in FILES):
+        if path.is_dir():
+            raise IsADirectoryError(f"{path}: got a folder, expected a file of the run; {mend}")
 
 
 def check_unused(folder: Path) -> None:

@@ -54,10 +54,11 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
     """A context manager that opens a text file for writing, which takes its name only after all of it is on the disk.
 
     If the process is killed before, or the body of the context raises, an earlier file of that name stays as it was;
-    the new text is in a file whose name ends with `PARTIAL`.
+    the new text is in a file whose name ends with `PARTIAL`. Links with these names are replaced, not followed.
     """
     partial = path.with_name(path.name + PARTIAL)
-    with partial.open("w", newline="") as file:
+    partial.unlink(missing_ok=True)  # of a killed process
+    with partial.open("x", newline="") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())

@@ -1,18 +1,22 @@
 """Shows a person how far long work has come and how long it still takes."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich import progress as rich_progress
 from rich.console import Console
 
+from dlcore.utils.streams import say
+
 
 class Progress:
     """A context manager that shows a rich bar on a terminal, and plain lines elsewhere.
 
-    Both go to stderr and include the estimated time left.
+    Both go to stderr and include the estimated time left. The work does not depend on them: what stderr does not take
+    is lost.
 
     Args:
         label: the work, such as "training".
@@ -33,16 +37,34 @@ class Progress:
             rich_progress.TimeRemainingColumn(),
             rich_progress.TextColumn("left"),
             console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
+            disable=sys.stderr is None or not sys.stderr.isatty(),
         )
-        self._task = self._bar.add_task(label, total=total, completed=done, shown="compiling")
+        self._task = self._bar.add_task(label, total=total, completed=done, shown="")
 
     def __enter__(self) -> "Progress":
-        self._bar.start()
+        with contextlib.suppress(OSError):
+            self._bar.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._bar.stop()
+        with contextlib.suppress(OSError):  # the terminal is gone
+            self._bar.stop()
+
+    @contextlib.contextmanager
+    def paused(self, reason: str) -> Iterator[None]:
+        """A context manager that shows a text, such as "compiling"; its time does not count for the time left.
+
+        Args:
+            reason: what happens in the block.
+        """
+        began = time.monotonic()
+        self._bar.update(self._task, shown=reason)
+        if self._bar.disable:
+            say(reason)
+        yield
+        self._bar.update(self._task, shown=_join(self._shown))
+        if self._began is not None:
+            self._began += time.monotonic() - began
 
     def advance(self, count: int = 1) -> None:
         """Counts ``count`` more units as done. The first call starts the clock for the estimate of the time left."""
@@ -64,8 +86,7 @@ class Progress:
             done = self._done if done is None else done
             elapsed = time.monotonic() - self._began if self._began else 0.0
             left = elapsed * (self._total - done) / max(done - self._first, 1)
-            line = f"{self._unit} {done}/{self._total}  {_join(values)}  {left:.0f} s left"
-            print(line, file=sys.stderr, flush=True)
+            say(f"{self._unit} {done}/{self._total}  {_join(values)}  {left:.0f} s left")
 
 
 def _join(values: Mapping[str, str]) -> str:

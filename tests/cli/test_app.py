@@ -18,7 +18,7 @@ import pytest
 
 from dlcore.cli import app, modes
 from dlcore.train import loop
-from dlcore.train.checkpoints.manager import CheckpointError
+from dlcore.train.checkpoints.disk import CheckpointError
 from dlcore.train.faults.signals import Interrupted
 from dlcore.train.run import Run
 from tests.helpers import plain_toy, toy

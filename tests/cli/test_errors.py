@@ -16,7 +16,7 @@ from dlcore.cli.errors import (
     one_line_errors,
     usage_errors,
 )
-from dlcore.train.checkpoints.manager import CheckpointError
+from dlcore.train.checkpoints.disk import CheckpointError
 from dlcore.train.faults.nonfinite import NonFiniteError
 from dlcore.train.run import Run
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,6 +47,38 @@ def test_training_writes_figures_and_the_result(trained):
     assert json.loads((run.folder / "result.json").read_text()) == result
     figures = {path.name for path in (run.folder / "figures").iterdir()}
     assert figures == {"learning_curves.png", "weights.png"}
+
+
+@pytest.mark.parametrize(
+    "failure", ["a function that raises", "a folder in its place", "a link in its place"]
+)
+def test_a_figure_that_cannot_be_drawn_costs_nothing_else(trained, tmp_path, capsys, failure):
+    def figures(params, model_state):
+        if failure == "a function that raises":
+            raise ZeroDivisionError("division by zero")
+        return {"weights": Figure()}
+
+    shutil.copytree(trained[0].folder, tmp_path / "run")
+    run = make_run(tmp_path / "run", figures=figures)
+    (run.folder / "result.json").unlink()
+    place, victim = run.folder / "figures" / "weights.png", tmp_path / "victim"
+    place.unlink()
+    victim.write_text("precious")
+    if failure == "a folder in its place":
+        place.mkdir()
+    if failure == "a link in its place":
+        place.symlink_to(victim)
+    assert modes.train(run)["loss"] == trained[1]["loss"]
+    assert json.loads((run.folder / "result.json").read_text())["steps"] == 12
+    errors = capsys.readouterr().err
+    assert f"figure: {run.folder}/figures/learning_curves.png\n" in errors
+    told = {
+        "a function that raises": "figures: got ZeroDivisionError: division by zero; the run is finished without them",
+        "a folder in its place": "figures: got IsADirectoryError: ",
+        "a link in its place": f"figure: {place}\n",
+    }
+    assert told[failure] in errors
+    assert victim.read_text() == "precious"
 
 
 def test_a_finished_run_returns_its_result_and_writes_nothing(trained, capsys):

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 from absl import flags
 
-from dlcore.cli import app
+from dlcore.cli import app, process
 from dlcore.cli.command_line import parse_flags
+from dlcore.train.faults.signals import PREEMPTING
 
 
 class Finished(NamedTuple):
@@ -61,11 +62,11 @@ class CommandLine:
         flags.DEFINE_integer("verbosity", 0, "", flag_values=values)
         for name in ("stderrthreshold", "logtostderr", "logger_levels"):
             values[name] = copy.deepcopy(flags.FLAGS[name])
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        handlers = {number: signal.getsignal(number) for number in PREEMPTING}
         with self._monkeypatch.context() as patch:
             patch.setattr(flags, "FLAGS", values)
             patch.setattr(app, "FLAGS", values)
-            patch.setattr(app, "_exit", sys.exit)
+            patch.setattr(process, "end", sys.exit)
             patch.setattr(sys, "argv", ["program", *arguments])
             try:
                 app.define_run_flags(config_class(), presets, values)

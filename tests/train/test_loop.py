@@ -5,23 +5,26 @@ import dataclasses
 import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from dlcore.train import loop
 from dlcore.train.checkpoints import manager
 from dlcore.train.checkpoints.checksums import find_damage
+from dlcore.train.checkpoints.disk import CheckpointError
 from dlcore.train.checkpoints.folder import saved_steps
-from dlcore.train.checkpoints.manager import CheckpointError
 from dlcore.train.engine import Engine
 from dlcore.train.evaluation import evaluate
 from dlcore.train.run import Run
+from dlcore.train.telemetry import recorder
 from dlcore.train.telemetry.metrics_log import read_metrics
 from tests.helpers.bits import assert_same_bits
 from tests.helpers.paths import ROOT
@@ -125,6 +128,65 @@ def test_the_result_is_of_the_last_state_and_the_best_checkpoint_stays(tmp_path)
     state = loop.restore_model(run)
     assert int(state.step) == best
     assert evaluate(engine, state)["loss"] == pytest.approx(scores[best], rel=1e-6)
+
+
+SCORES = {30: 0.5, 60: 0.1, 90: 0.3, 120: 0.2}
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Evaluations give the losses of `SCORES`."""
+    evaluated = lambda engine, state, on_batch: {"loss": SCORES[int(jax.device_get(state.step))]}
+    monkeypatch.setattr(recorder, "evaluate", evaluated)
+
+
+@pytest.mark.usefixtures("scored")
+@pytest.mark.parametrize(
+    "stop", [None, 70, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (50, 95))]
+)
+def test_the_best_evaluation_has_a_checkpoint_and_best_means_it(tmp_path, stop):
+    """Also if it is between two checkpoints, and if the run was stopped before or after it."""
+    engine = make_engine(steps=120, eval_every=30, log_every=60, steps_per_call=5)
+    engine.config.checkpoint.every, engine.config.checkpoint.keep = 40, 1
+    if stop is not None:
+        with pytest.raises(loop.Interrupted):
+            train(tmp_path, interrupting(engine, stop, signal.SIGTERM))
+    train(tmp_path, engine)
+    assert saved_steps(tmp_path / "checkpoints") == [60, 120]
+    run = Run(engine.experiment, engine.config, tmp_path, "best")
+    assert int(loop.restore_model(run).step) == 60
+
+
+@pytest.mark.usefixtures("scored")
+def test_only_a_better_evaluation_than_all_before_is_saved(tmp_path, monkeypatch):
+    saved, save = [], manager.Checkpoints.save
+    monkeypatch.setattr(
+        manager.Checkpoints, "save", lambda self, step, *rest: saved.append(step) or save(self, step, *rest)
+    )
+    engine = make_engine(steps=120, eval_every=30, log_every=60, steps_per_call=5)
+    engine.config.checkpoint.every = 40
+    with pytest.raises(loop.Interrupted) as stopped:
+        train(tmp_path, interrupting(engine, 77, signal.SIGTERM))
+    train(tmp_path, engine)
+    assert saved == list(dict.fromkeys([30, 40, 60, stopped.value.step, 80, 120]))
+
+
+def test_a_run_that_goes_on_says_from_where_and_what_it_compiles(tmp_path, capsys):
+    train(tmp_path, steps=6)
+    first = capsys.readouterr().err.splitlines()
+    assert first[:2] == ["compiling the initial state", "compiling the training"]
+    assert first.index("compiling the evaluation") > 2
+    train(tmp_path)
+    assert capsys.readouterr().err.splitlines()[:2] == ["going on from step 6", "compiling the training"]
+
+
+def test_a_copy_of_a_checkpoint_with_the_name_of_a_later_step_is_refused(tmp_path):
+    """The run would train on from step 6, and none of its checkpoints would be saved."""
+    train(tmp_path, steps=6)
+    shutil.copytree(tmp_path / "checkpoints" / "6", tmp_path / "checkpoints" / "9")
+    with pytest.raises(ValueError, match=r"checkpoints/9: got the state of step 6, expected that of step 9"):
+        train(tmp_path)
+    assert saved_steps(tmp_path / "checkpoints") == [6, 9]
 
 
 def test_states_are_restored_by_the_names_of_their_checkpoints(whole):

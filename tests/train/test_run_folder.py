@@ -7,6 +7,7 @@ import pytest
 
 import dlcore as dl
 from dlcore.config import settings
+from dlcore.train import run_folder
 from dlcore.train.run import Run
 from dlcore.train.run_folder import CONFIG, LOCK, check_folder, check_unused, claim_folder
 from dlcore.utils.locks import lock_file
@@ -151,7 +152,59 @@ def test_a_config_with_the_old_names_of_settings_is_read(trained):
         assert json.loads((trained / CONFIG).read_text())["train"]["ema_decay"] is None
 
 
-PLACES = [".", "checkpoints", "figures", "events", "profile", "gradient_flow", "nonfinite"]
+def test_a_process_that_waited_for_the_lock_checks_the_folder_again(tmp_path, monkeypatch):
+    """Another process began and ended a run between its check and its lock."""
+    run, lock, locked = make_run(tmp_path / "run"), run_folder.lock_file, []
+
+    def lock_late(file, busy):
+        if not locked:
+            locked.append(file)
+            with claim_folder(make_run(run.folder, {"seed": 1})):
+                (run.folder / "checkpoints" / "6").mkdir(parents=True)
+        lock(file, busy)
+
+    monkeypatch.setattr(run_folder, "lock_file", lock_late)
+    with pytest.raises(ValueError, match=r"other settings: --config\.seed=0 \(was 1\)"), claim_folder(run):
+        pass
+    assert json.loads((run.folder / CONFIG).read_text())["seed"] == 1
+
+
+def test_a_link_in_the_place_of_the_lock_is_refused_and_its_target_stays(tmp_path):
+    run, victim = make_run(tmp_path / "run"), tmp_path / "victim"
+    victim.write_text("precious")
+    run.folder.mkdir()
+    (run.folder / LOCK).symlink_to(victim)
+    with (
+        pytest.raises(ValueError, match=r"\.lock: got a link, expected a file of its own"),
+        claim_folder(run),
+    ):
+        pass
+    assert victim.read_text() == "precious"
+    assert not (run.folder / CONFIG).exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "config.json.partial"])
+def test_no_link_is_followed(trained, tmp_path, name):
+    victim = tmp_path / "victim"
+    victim.write_text((trained / CONFIG).read_text())
+    before = victim.read_bytes()
+    (trained / name).unlink(missing_ok=True)
+    (trained / name).symlink_to(victim)
+    with claim_folder(make_run(trained, {"train.steps": 24})):
+        assert json.loads((trained / CONFIG).read_text())["train"]["steps"] == 24
+    assert victim.read_bytes() == before
+
+
+@pytest.mark.parametrize("place", ["result.json", "metrics.csv", "config.json"])
+def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path, place):
+    (tmp_path / place).mkdir()
+    with pytest.raises(
+        IsADirectoryError, match=f"{tmp_path / place}: got a folder, expected a file of the run"
+    ):
+        check_folder(make_run(tmp_path))
+
+
+PLACES = [".", *run_folder.FOLDERS]
 
 
 @pytest.mark.parametrize("place", ["checkpoints", "figures"])

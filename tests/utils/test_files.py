@@ -54,6 +54,24 @@ def test_nested_numbers_that_are_not_finite_are_refused():
         to_json({"losses": [float("nan")]})
 
 
+def test_links_are_replaced_and_not_followed(tmp_path):
+    victim, path = tmp_path / "victim", tmp_path / "config.json"
+    victim.write_text("precious")
+    for link in (path, tmp_path / f"config.json{PARTIAL}"):
+        link.symlink_to(victim)
+        write_json(path, {"seed": 1})
+        assert not path.is_symlink()
+        assert json.loads(path.read_text()) == {"seed": 1}
+        assert victim.read_text() == "precious"
+    assert sorted(tmp_path.iterdir()) == [path, victim]
+
+
+def test_what_a_killed_process_left_is_written_over(tmp_path):
+    (tmp_path / f"config.json{PARTIAL}").write_text("{ half a")
+    write_json(tmp_path / "config.json", {})
+    assert list(tmp_path.iterdir()) == [tmp_path / "config.json"]
+
+
 def test_a_users_path_may_begin_with_a_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert user_path("folder", "~/runs/a") == Path("/home/me/runs/a")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dlcore.utils.locks import lock_file
+from dlcore.utils.locks import lock_file, open_lock
 
 
 def test_a_locked_file_is_busy_for_everyone_else_until_it_is_closed(tmp_path):
@@ -29,3 +29,28 @@ def test_the_lock_ends_with_the_process_that_holds_it(tmp_path):
     os.waitpid(child, 0)
     with path.open("w") as file:
         lock_file(file, "never raised")
+
+
+def test_opening_a_lock_changes_nothing_in_its_file(tmp_path):
+    path = tmp_path / "lock"
+    with open_lock(path) as file:
+        lock_file(file, "never raised")
+    assert path.read_bytes() == b""
+    path.write_text("what somebody wrote")
+    with open_lock(path) as file:
+        lock_file(file, "never raised")
+    assert path.read_text() == "what somebody wrote"
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_is_no_lock(tmp_path, exists):
+    victim = tmp_path / "victim"
+    if exists:
+        victim.write_text("precious")
+    (tmp_path / "lock").symlink_to(victim)
+    with pytest.raises(
+        ValueError, match=f"{tmp_path}/lock: got a link, expected a file of its own; delete the link"
+    ):
+        open_lock(tmp_path / "lock")
+    assert victim.exists() == exists
+    assert not exists or victim.read_text() == "precious"

@@ -38,3 +38,46 @@ def test_on_a_terminal_nothing_but_the_bar_is_written(capsys, monkeypatch):
         bar.advance()
         bar.report({"loss": "0.25"})
     assert "step 1/10" not in capsys.readouterr().err
+
+
+def test_a_pause_is_said_and_does_not_count_for_the_time_left(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with Progress("training", "step", total=10) as bar:
+        with bar.paused("compiling the training"):
+            now[0] += 50
+        bar.advance(2)
+        with bar.paused("compiling the evaluation"):
+            now[0] += 30
+        now[0] += 8
+        bar.report({"loss": "0.25"})
+    assert capsys.readouterr().err.splitlines() == [
+        "compiling the training",
+        "compiling the evaluation",
+        "step 2/10  loss 0.25  32 s left",
+    ]
+
+
+def test_a_terminal_that_is_gone_stops_nothing(monkeypatch):
+    class Gone:
+        encoding = "utf-8"
+
+        def isatty(self):
+            return True
+
+        def write(self, text):
+            raise OSError(5, "Input/output error")
+
+        flush = fileno = lambda self: self.write("")
+
+    monkeypatch.setattr(progress.sys, "stderr", Gone())
+    with Progress("training", "step", 10) as bar:
+        bar.advance()
+        bar.report({"loss": "0.25"})
+
+
+def test_without_stderr_nothing_is_shown(monkeypatch, capsys):
+    monkeypatch.setattr(progress.sys, "stderr", None)
+    with Progress("training", "step", 10) as bar, bar.paused("compiling"):
+        bar.report({"loss": "0.25"})
+    assert capsys.readouterr().out == ""

@@ -5,12 +5,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from dlcore.data.batch import STREAMS
 from dlcore.layers.recurrent.carry import Carry
 from dlcore.layers.recurrent.deep import DeepRecurrent
 from dlcore.layers.recurrent.layer import Recurrent
 from dlcore.ops.arrays import expand_to_rank
-
-COLLECTION = "carry"
 
 
 class Stateful(nn.Module):
@@ -78,8 +77,8 @@ class Stateful(nn.Module):
             TypeError: resets are not booleans; or as in the layer.
         """
         initial = self.layer.initialize_carry(inputs.shape)
-        state = self.variable(COLLECTION, "state", lambda: initial)
-        continues = self.is_mutable_collection(COLLECTION) and not self.is_initializing()
+        state = self.variable(STREAMS, "state", lambda: initial)
+        continues = self.is_mutable_collection(STREAMS) and not self.is_initializing()
         before = lax.stop_gradient(state.value) if continues else initial
         if resets is not None:
             before = self._reset(resets, initial, before, inputs.shape)

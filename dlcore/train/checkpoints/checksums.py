@@ -73,7 +73,7 @@ def _read(path: Path) -> dict[str, list[int]]:
         ValueError: the file holds something else; it can be damaged like any other.
     """
     checksums = json.loads(path.read_text())
-    if not isinstance(checksums, dict) or not all(_is_checksum(value) for value in checksums.values()):
+    if not isinstance(checksums, dict) or not checksums or not all(map(_is_checksum, checksums.values())):
         raise ValueError(f"{path}: got something else than checksums")
     return checksums
 

@@ -3,9 +3,11 @@
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import jax
 
+from dlcore.data.batch import STREAMS
 from dlcore.train.checkpoints.checksums import find_damage
 from dlcore.train.checkpoints.folder import CHECKPOINTS, newest_whole, saved_steps
 from dlcore.train.checkpoints.restore import STATE, Shapes, restore_leaves, stored_shape, stored_tree
@@ -13,7 +15,9 @@ from dlcore.train.experiment import ModelState, Params
 from dlcore.utils.files import user_path
 from dlcore.utils.trees import named_leaves
 
-PARTS = ("params", "model_state")
+PARAMS, MODEL_STATE, AVERAGE = "params", "model_state", "average"  # fields of a checkpoint's state
+# Where the streams of the other run are says nothing about the data of this one; an entry of the map can ask for it.
+LEFT_OUT = (f"{MODEL_STATE}/{STREAMS}", "")
 LISTED = 5  # paths that a list names; of the others it gives the count
 
 
@@ -24,10 +28,12 @@ class FineTuneReport:
     Attributes:
         checkpoint: the checkpoint's folder.
         loaded: leaves of this model that have the checkpoint's values now.
-        skipped: leaves of the checkpoint that are not in this model, or that the map leaves out.
-        missing: leaves of this model that are not in the checkpoint; they keep their initial values.
+        skipped: leaves of the checkpoint that are not in this model, or that are left out.
+        missing: leaves of this model that are not in the checkpoint, or that are left out; they keep their initial
+            values.
         mismatched: path, shape in this model and shape in the checkpoint of each leaf whose shapes differ; it keeps
             its initial values.
+        averaged: True if the parameters are the checkpoint's moving average.
     """
 
     checkpoint: Path
@@ -35,22 +41,28 @@ class FineTuneReport:
     skipped: tuple[str, ...]
     missing: tuple[str, ...]
     mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    averaged: bool = False
 
     def text(self) -> str:
         """The report as a text of a few lines for people."""
         shapes = tuple(f"{path} ({here} here, {there} there)" for path, here, there in self.mismatched)
         lists = {
             "loaded": self.loaded,
-            "only in the checkpoint": self.skipped,
-            "not in the checkpoint, as initialized": self.missing,
+            "left in the checkpoint": self.skipped,
+            "not filled, as initialized": self.missing,
             "of another shape, as initialized": shapes,
         }
         lines = [f"  {len(paths)} {what}: {_abbreviate(paths)}" for what, paths in lists.items() if paths]
-        return "\n".join([f"initialized from {self.checkpoint}:", *lines])
+        average = ", the moving average" if self.averaged else ""
+        return "\n".join([f"initialized from {self.checkpoint}{average}:", *lines])
 
 
 def initialize_from(
-    params: Params, model_state: ModelState, path: Path | str, mapping: Sequence[str] = ()
+    params: Params,
+    model_state: ModelState,
+    path: Path | str,
+    mapping: Sequence[str] = (),
+    weights: Literal["evaluated", "trained"] = "evaluated",
 ) -> tuple[Params, ModelState, FineTuneReport]:
     """Fills parameters and model state with the values of a checkpoint wherever path and shape agree.
 
@@ -62,7 +74,10 @@ def initialize_from(
             whole one is used.
         mapping: entries ``old/path=new/path``, for instance ``params/encoder=params/backbone``. Leaves of the
             checkpoint at or below the old path fill leaves of this model at or below the new path; if nothing follows
-            ``=``, they are left out. If several entries fit a path, the first one counts.
+            ``=``, they are left out. If several entries fit a path, the first one counts. The states of streams (see
+            `layers.recurrent.stateful`) are left out if no entry fits them.
+        weights: which parameters of a checkpoint that holds two sets of them: ``evaluated`` are the moving average,
+            ``trained`` are those that the optimizer changes. Both have the paths ``params/...``.
 
     Returns:
         The filled parameters, the filled model state, and a report of what was filled.
@@ -72,12 +87,13 @@ def initialize_from(
             two leaves of the checkpoint would fill the same leaf.
     """
     folder = checkpoint_folder(user_path("init_from", path))
-    tree = stored_tree(folder)
-    stored = {part: tree[part] for part in PARTS if part in tree}
-    model = {"params": params, "model_state": model_state}
+    stored, paths = _stored_parts(folder, weights)
+    model = {PARAMS: params, MODEL_STATE: model_state}
     leaves = named_leaves(model)
     here = {name: stored_shape(leaf) for name, leaf in leaves.items()}
-    there = {name: stored_shape(leaf) for name, leaf in named_leaves(stored).items()}
+    there = {
+        name: stored_shape(leaf) for name, leaf in zip(paths, named_leaves(stored).values(), strict=True)
+    }
     sources = _sources(there, here, mapping)
     fitting = {new: old for new, old in sources.items() if here.get(new) == there[old]}
     if not fitting:
@@ -85,10 +101,23 @@ def initialize_from(
             f"init_from: got {folder} with {_abbreviate(there)}, expected some of this model's {_abbreviate(here)} in "
             "the same shape; init_map=old/path=new/path says what has another name"
         )
-    values = restore_leaves(folder, stored, {old: leaves[new] for new, old in fitting.items()})
-    filled = [values[fitting[name]] if name in fitting else leaf for name, leaf in leaves.items()]
+    values = restore_leaves(folder, stored, {paths[old]: leaves[new] for new, old in fitting.items()})
+    filled = [values[paths[fitting[name]]] if name in fitting else leaf for name, leaf in leaves.items()]
     result = jax.tree.unflatten(jax.tree.structure(model), filled)
-    return result["params"], result["model_state"], _report(folder, here, there, sources)
+    report = dataclasses.replace(_report(folder, here, there, sources), averaged=AVERAGE in stored)
+    return result[PARAMS], result[MODEL_STATE], report
+
+
+def _stored_parts(folder: Path, weights: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The parts of a checkpoint's `stored_tree` to read, and the stored path of each leaf by its path in a model."""
+    tree = stored_tree(folder)
+    averaged = weights == "evaluated" and bool(named_leaves(tree.get(AVERAGE)))
+    source = AVERAGE if averaged else PARAMS
+    stored = {part: tree[part] for part in (source, MODEL_STATE) if part in tree}
+    return stored, {
+        (PARAMS + path.removeprefix(source) if _is_below(path, source) else path): path
+        for path in named_leaves(stored)
+    }
 
 
 def _report(folder: Path, here: Shapes, there: Shapes, sources: Mapping[str, str]) -> FineTuneReport:
@@ -137,10 +166,11 @@ def _sources(there: Iterable[str], here: Iterable[str], mapping: Sequence[str]) 
     {'params/c/kernel': 'params/a/kernel', 'params/b/bias': 'params/b/bias'}
     """
     pairs = [_parse_entry(entry) for entry in mapping]
+    rules = [*pairs, LEFT_OUT]
     sources: dict[str, str] = {}
     effective = set()
     for old in there:
-        pair = next((pair for pair in pairs if _is_below(old, pair[0])), None)
+        pair = next((pair for pair in rules if _is_below(old, pair[0])), None)
         new = old if pair is None else pair[1] and pair[1] + old.removeprefix(pair[0])
         if pair is not None and (not new or new in here):
             effective.add(pair)

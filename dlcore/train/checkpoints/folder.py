@@ -5,12 +5,12 @@ Code that only reads skips a damaged checkpoint; the run that goes on sets it as
 
 import itertools
 import re
-import sys
 from pathlib import Path
 
 import jax
 
 from dlcore.train.checkpoints.checksums import find_damage
+from dlcore.utils.streams import say
 
 CHECKPOINTS, DAMAGED = "checkpoints", "damaged_checkpoints"  # folders in a run's folder
 
@@ -75,4 +75,4 @@ def _free_path(folder: Path, name: str) -> Path:
 
 def _print(text: str) -> None:
     if jax.process_index() == 0:
-        print(text, file=sys.stderr)
+        say(text)

@@ -7,8 +7,6 @@ never deleted: a run that goes on sets it aside, and a mode that only reads skip
 import contextlib
 import errno
 import functools
-import json
-import math
 import os
 import re
 import shutil
@@ -22,26 +20,19 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from dlcore.train.checkpoints.checksums import find_damage, write_checksums
+from dlcore.train.checkpoints.checksums import write_checksums
+from dlcore.train.checkpoints.disk import CheckpointError, LostFolderError, disk_error
 from dlcore.train.checkpoints.folder import newest_whole, saved_steps, set_aside_damaged
+from dlcore.train.checkpoints.ranking import Ranking, check_whole
 from dlcore.train.checkpoints.restore import restore_fields, restore_state
 from dlcore.train.config import CheckpointConfig
+from dlcore.utils.trees import named_leaves
 
 Tree = TypeVar("Tree")
 
 # Orbax moves surplus checkpoints here by one rename: a checkpoint is whole or gone, whenever the process is killed.
-DISCARDED = "discarded"
+DISCARDED = ".surplus"
 UNFINISHED = ".orbax-checkpoint-tmp"  # the end of a checkpoint's name while Orbax writes it
-
-# The errors of a disk that takes no more; Orbax passes some of them on only as text.
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
-
-
-class CheckpointError(OSError):
-    """A checkpoint could not be written; ``errno`` says why, and the message says which checkpoint is left."""
-
-    def __str__(self) -> str:
-        return self.strerror or ""
 
 
 class Checkpoints:
@@ -56,15 +47,18 @@ class Checkpoints:
 
     def __init__(self, folder: Path, config: CheckpointConfig, best: str, lower_is_better: bool = False):
         self.folder, self._config = folder.absolute(), config
-        self._best_metric, self._lower_is_better = best, lower_is_better
+        self._ranking = Ranking(best, lower_is_better)
         self._writing: int | None = None
+        self._best_rank: float | None = None
 
     @functools.cached_property
     def _manager(self) -> ocp.CheckpointManager:
         """Orbax's manager. It is made only when something is written, since it fails if it finds damage."""
-        keep = AnyPreservationPolicy([LatestN(self._config.keep), BestN(get_metric_fn=self._rank, n=1)])
+        keep = AnyPreservationPolicy(
+            [LatestN(self._config.keep), BestN(get_metric_fn=self._ranking.rank, n=1)]
+        )
         options = ocp.CheckpointManagerOptions(
-            best_fn=self._rank,
+            best_fn=self._ranking.rank,
             preservation_policy=keep,
             create=False,
             todelete_subdir=DISCARDED,
@@ -80,11 +74,20 @@ class Checkpoints:
         """Orbax calls this in one process, after all is written and before the folder gets its name."""
         write_checksums(self.folder / f"{self._writing}{UNFINISHED}")
 
-    def _rank(self, metrics: Mapping[str, float]) -> float:
-        value = metrics.get(self._best_metric, math.nan)  # missing if it was saved between two evaluations
-        if math.isnan(value):
-            return -math.inf
-        return -value if self._lower_is_better else value
+    def is_best(self, metrics: Mapping[str, float] | None) -> bool:
+        """True if an evaluation is better than those of all checkpoints, also of those of earlier processes.
+
+        The best checkpoint always stays, so no evaluation that was saved was better.
+
+        Args:
+            metrics: the evaluation; None, and one whose best metric is NaN, is never the best.
+
+        Raises:
+            ValueError: a checkpoint's metrics are damaged.
+        """
+        if self._best_rank is None:
+            self._best_rank = self._ranking.best_rank(self.folder)
+        return self._ranking.rank(metrics or {}) > self._best_rank
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -92,8 +95,9 @@ class Checkpoints:
     def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
         try:
             self.close()
-        except CheckpointError:
-            if not isinstance(error, CheckpointError):  # that one said the same already
+        except Exception as failure:
+            same = isinstance(failure, CheckpointError) and isinstance(error, CheckpointError)
+            if not same and not isinstance(error, LostFolderError):  # else `error` says it already
                 raise
 
     def close(self) -> None:
@@ -142,6 +146,7 @@ class Checkpoints:
         if jax.process_count() > 1:
             told = multihost_utils.broadcast_one_to_all(np.int32(-1 if newest is None else newest))
             newest = None if told < 0 else int(told)
+        self._best_rank = self._ranking.best_rank(self.folder)
         if self._has_manager:
             self._manager.reload()
         return newest
@@ -152,26 +157,39 @@ class Checkpoints:
         On return, the state may be donated to the next step.
 
         Args:
-            step: the training step; nothing is written if there is a checkpoint of this or a later step. If the newest
-                one is of this step, `save` returns at once.
+            step: the training step; if this object saved it before, `save` returns at once.
             state: a tree of arrays.
             metrics: the evaluation at this step, which ranks the checkpoints; None if there was none.
 
         Raises:
-            CheckpointError: the disk failed in the previous write or at the start of this one.
+            CheckpointError: the disk failed in the previous write or at the start of this one, or there is a
+                checkpoint of this or a later step, which somebody else put there.
         """
-        if step == self.newest:
+        if step == self._writing:
             return
         with self._disk_errors_named():
             self._manager.wait_until_finished()
         self._delete_discarded()
         self._writing = step
+        best = self.is_best(metrics)
         with self._disk_errors_named():
-            self._manager.save(step, args=ocp.args.StandardSave(state), metrics=dict(metrics or {}))
+            saved = self._manager.save(step, args=ocp.args.StandardSave(state), metrics=dict(metrics or {}))
+        if not saved:
+            raise CheckpointError(
+                0,
+                f"step {step} was not saved: {self.folder} has a checkpoint of step {self.newest}, which this run did "
+                "not write; move it elsewhere and start again",
+            )
+        if best:
+            self._best_rank = self._ranking.rank(metrics or {})
 
     def _delete_discarded(self) -> None:
+        """Deletes the surplus checkpoints, and nothing else that somebody put beside them."""
         if jax.process_index() == 0:
-            shutil.rmtree(self.folder / DISCARDED, ignore_errors=True)
+            for step in saved_steps(self.folder / DISCARDED):
+                shutil.rmtree(self.folder / DISCARDED / str(step), ignore_errors=True)
+            with contextlib.suppress(OSError):
+                (self.folder / DISCARDED).rmdir()
 
     @contextlib.contextmanager
     def _disk_errors_named(self) -> Iterator[None]:
@@ -179,7 +197,7 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            error_code = _disk_error(error)
+            error_code = disk_error(error)
             if error_code is None:
                 raise
             raise CheckpointError(error_code, self._failure(error_code)) from error
@@ -221,31 +239,13 @@ class Checkpoints:
             listed = f"steps {', '.join(map(str, saved))}{damaged}" if saved else "no checkpoint; train first"
             raise FileNotFoundError(f"--checkpoint: got {which}, but {self.folder} has {listed}")
         if which != "newest":
-            self._check_whole(found)
+            check_whole(self.folder / str(found))
         return found
 
     def _find(self, which: str) -> int | None:
         if which == "newest":
             return newest_whole(self.folder)
-        return self._best() if which == "best" else int(which)
-
-    def _best(self) -> int | None:
-        metrics = {step: self._metrics(step) for step in saved_steps(self.folder)}
-        values = {step: found.get(self._best_metric, math.nan) for step, found in metrics.items()}
-        evaluated = [step for step, value in values.items() if not math.isnan(value)]
-        return max(evaluated, key=lambda step: (self._rank(metrics[step]), step), default=None)
-
-    def _metrics(self, step: int) -> dict[str, float]:
-        try:
-            return json.loads((self.folder / str(step) / "metrics" / "metrics").read_text())
-        except (OSError, ValueError):
-            self._check_whole(step)
-            raise
-
-    def _check_whole(self, step: int) -> None:
-        damage = find_damage(self.folder / str(step))
-        if damage is not None:
-            raise ValueError(f"{self.folder / str(step)}: damaged ({damage}); choose another --checkpoint")
+        return self._ranking.best_step(self.folder) if which == "best" else int(which)
 
     def restore(self, target: Tree, step: int) -> Tree:
         """Reads the whole state of a step, with the types, shapes and placement of ``target``: see `restore_state`.
@@ -255,9 +255,9 @@ class Checkpoints:
             step: the step of the checkpoint.
 
         Raises:
-            ValueError: as in `restore_state`.
+            ValueError: as in `restore_state`, or the state is of another step.
         """
-        return restore_state(self.folder / str(step), target)
+        return self._checked_step(restore_state(self.folder / str(step), target), step)
 
     def restore_fields(self, target: Tree, step: int) -> Tree:
         """Reads the fields of a step's state that ``target`` has, for instance all but the optimizer's.
@@ -268,18 +268,16 @@ class Checkpoints:
             step: the step of the checkpoint.
 
         Raises:
-            ValueError: as in `restore_state`.
+            ValueError: as in `restore_state`, or the state is of another step.
         """
-        return restore_fields(self.folder / str(step), target)
+        return self._checked_step(restore_fields(self.folder / str(step), target), step)
 
-
-def _disk_error(error: BaseException | None) -> int | None:
-    """The number of the disk's error that caused an exception, found by type or by text; None for another cause."""
-    while error is not None:
-        for error_code in DISK_ERRORS:
-            if os.strerror(error_code) in str(error):
-                return error_code
-        if isinstance(error, OSError) and error.errno is not None:
-            return error.errno
-        error = error.__cause__ or error.__context__
-    return None
+    def _checked_step(self, restored: Tree, step: int) -> Tree:
+        """The restored state; ValueError if it is of another step than its folder's name says, as in a copy."""
+        found = named_leaves(restored).get("step", step)
+        if found != step:
+            raise ValueError(
+                f"{self.folder / str(step)}: got the state of step {found}, expected that of step {step}; move this "
+                "folder elsewhere, or give it the name of its step"
+            )
+        return restored

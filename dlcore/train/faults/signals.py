@@ -1,17 +1,26 @@
-"""Signals that stop a run: Ctrl-C, and SIGTERM or SIGUSR1, with which a cluster announces that it takes the machine."""
+"""Signals that stop a run: Ctrl-C, and `PREEMPTING`, which announce that the machine, time or terminal is taken."""
 
 import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
 from types import FrameType
 
 import jax
 from jax.experimental import multihost_utils
 
+from dlcore.utils.streams import say
+
 INTERRUPTED, PREEMPTED = 130, 75
+
+# Clusters announce the end of a job by the first three, the system the end of CPU time and of the terminal.
+PREEMPTING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
+
+
+def caught_signals() -> set[signal.Signals]:
+    """`PREEMPTING` without the signals that this process ignores, as it ignores SIGHUP under ``nohup``."""
+    return {number for number in PREEMPTING if signal.getsignal(number) is not signal.SIG_IGN}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -23,7 +32,7 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes:
         step: the number of steps in the saved state.
-        exit_code: 130 after Ctrl-C; 75, "start me again", after SIGTERM and SIGUSR1.
+        exit_code: 130 after Ctrl-C; 75, "start me again", after a signal of `PREEMPTING`.
     """
 
     def __init__(self, step: int, signal_number: int):
@@ -37,26 +46,27 @@ class StopSignals(contextlib.ExitStack):
     """Catches the signals that stop a run, so that the run can save its state between two calls; a context manager.
 
     A Ctrl-C after another signal raises KeyboardInterrupt at once. If the run has not left the block ``grace`` seconds
-    after SIGTERM or SIGUSR1, for instance because of a long compilation or write, the process ends with the exit code
-    75, and the newest checkpoint is what is saved. In a job of several processes,
-    JAX's preemption service handles SIGTERM and makes all processes stop after the same step.
+    after a signal of `PREEMPTING`, for instance because of a long compilation or write, the process ends with the exit
+    code 75, and the newest checkpoint is what is saved. A signal that the process ignores, as SIGHUP under ``nohup``,
+    stays ignored. In a job of several processes, JAX's preemption service handles SIGTERM and makes all processes stop
+    after the same step.
 
     Python lets only the main thread handle signals: in another thread nothing is caught.
 
     Args:
-        grace: seconds that the run has after SIGTERM or SIGUSR1 to save its state and leave the block.
+        grace: seconds that the run has after a signal of `PREEMPTING` to save its state and leave the block.
     """
 
     def __init__(self, grace: float):
         super().__init__()
-        self._grace, self._caught, self._ended = grace, 0, threading.Event()
+        self._grace, self._caught, self._ended = min(grace, threading.TIMEOUT_MAX), 0, threading.Event()
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is not threading.main_thread():
             return self
-        caught = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
+        caught = caught_signals() | {signal.SIGINT}
         if jax.process_count() > 1:
-            caught.remove(signal.SIGTERM)
+            caught.discard(signal.SIGTERM)
         for signal_number in caught:
             self.callback(signal.signal, signal_number, signal.getsignal(signal_number))
             signal.signal(signal_number, self._handle)
@@ -87,15 +97,13 @@ class StopSignals(contextlib.ExitStack):
         self.callback(self._ended.set)
 
     def _end_in_time(self, reader: socket.socket) -> None:
-        """Ends the process ``grace`` seconds after SIGTERM or SIGUSR1, unless the block is left before."""
+        """Ends the process ``grace`` seconds after a signal of `PREEMPTING`, unless the block is left before."""
         while not self._ended.is_set():
             signal_number = reader.recv(1)[0]
-            if signal_number in (signal.SIGTERM, signal.SIGUSR1) and not self._ended.wait(self._grace):
-                print(
+            if signal_number in PREEMPTING and not self._ended.wait(self._grace):
+                say(
                     f"stopped by {signal.Signals(signal_number).name}: not at the end of a call after "
-                    f"{self._grace:.0f} s; the newest checkpoint is what is saved",
-                    file=sys.stderr,
-                    flush=True,
+                    f"{self._grace:.0f} s; the newest checkpoint is what is saved"
                 )
                 os._exit(PREEMPTED)
 

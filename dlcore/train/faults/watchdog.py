@@ -1,59 +1,66 @@
 """A watchdog that ends a run that hangs, for instance in a collective whose other process is lost."""
 
+import contextlib
 import faulthandler
-import sys
+import os
 import threading
-import time
+from collections.abc import Iterator
 from typing import Any
 
-STDERR = 2
+from dlcore.utils.streams import say
+
+STDERR, FAILED = 2, 1
 
 
 class Watchdog:
     """Ends the process with the tracebacks of all threads if `reset` is not called in time; a context manager.
 
-    The timer is a thread in C, which also works while the main thread is stuck in a collective or the file system.
+    A thread counts the time. It runs while the main thread waits for a collective or the file system. It counts its
+    own short waits, so the time in which the process was suspended does not count.
 
     Args:
-        hang_timeout: seconds without a call of `reset` after which the process ends. It may end up to a second, or a
-            tenth of ``hang_timeout`` if that is less, sooner: see `reset`.
+        hang_timeout: seconds without a call of `reset` after which the process ends. It may end a second, or a tenth
+            of ``hang_timeout`` if that is less, sooner or later.
     """
 
     def __init__(self, hang_timeout: float):
-        self._timeout, self._last_reset, self._left = hang_timeout, 0.0, threading.Event()
-        self._margin = min(1.0, hang_timeout / 10)
+        self._timeout, self._wait = hang_timeout, min(1.0, hang_timeout / 10)
+        self._waited, self._pauses, self._left = 0.0, 0, threading.Event()
 
     def __enter__(self) -> "Watchdog":
-        self._last_reset = 0.0
-        self._left.clear()
+        self._left = threading.Event()
         self.reset()
-        threading.Thread(target=self._explain, name="watchdog", daemon=True).start()
+        threading.Thread(target=self._watch, args=(self._left,), name="watchdog", daemon=True).start()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        faulthandler.cancel_dump_traceback_later()
         self._left.set()
 
     def reset(self) -> None:
-        """Starts the timer again; cheap, so it may be called after every call of the devices.
+        """Begins to count anew; cheap, so it may be called after every call of the devices."""
+        self._waited = 0.0
 
-        It does nothing if the timer was started less than a second (or a tenth of ``hang_timeout``) ago.
-        """
-        now = time.monotonic()
-        if now - self._last_reset > self._margin:  # starting the timer starts a thread: not for every call
-            faulthandler.dump_traceback_later(self._timeout, exit=True, file=STDERR)
-            self._last_reset = now
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """A context manager in which no time counts, for instance for a compilation; it resets the watchdog."""
+        self._pauses += 1
+        try:
+            yield
+        finally:
+            self.reset()
+            self._pauses -= 1
 
-    def _explain(self) -> None:
-        """Prints the reason directly before the tracebacks."""
-        waited = 0.0
-        while not self._left.wait(self._timeout - self._margin - waited):
-            waited = time.monotonic() - self._last_reset
-            if waited >= self._timeout - self._margin:
-                print(
-                    f"error: no call has ended for {self._timeout:g} s (--config.train.hang_timeout): the run hangs, "
-                    "and ends with these tracebacks",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                return
+    def _watch(self, left: threading.Event) -> None:
+        while not left.wait(self._wait):
+            self._waited += 0 if self._pauses else self._wait
+            if self._waited >= self._timeout:
+                self._end()
+
+    def _end(self) -> None:
+        say(
+            f"error: no call has ended for {self._timeout:g} s (--config.train.hang_timeout): the run hangs, and ends "
+            "with these tracebacks"
+        )
+        with contextlib.suppress(OSError):
+            faulthandler.dump_traceback(STDERR)
+        os._exit(FAILED)

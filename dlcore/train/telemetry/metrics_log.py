@@ -1,13 +1,16 @@
 """A run's metrics as a table, ``metrics.csv``, and as TensorBoard events."""
 
 import csv
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dlcore.utils.files import atomic_write
+from dlcore.utils.streams import say
 
+TABLE = "metrics.csv"
 COLUMNS = ["step", "name", "value"]
 
 
@@ -21,11 +24,15 @@ class MetricsLog:
     Args:
         folder: the run's folder.
         step: the step from which the run goes on. Rows of later steps are dropped, since they will be written again.
+        every: the number of steps between two rows by the beginning of their names, for instance ``{"train/": 50}``.
+            A line on stderr says which earlier rows are missing. None: any may be missing.
     """
 
-    def __init__(self, folder: Path, step: int):
-        self._path = folder / "metrics.csv"
+    def __init__(self, folder: Path, step: int, every: Mapping[str, int] | None = None):
+        self._path = folder / TABLE
         rows = [row for row in read_metrics(self._path) if row[0] <= step]
+        for gap in _gaps(rows, step, every or {}):
+            say(f"{self._path}: {gap} are missing; the table goes on without them")
         with atomic_write(self._path) as file:
             csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
         self._file = self._path.open("a", newline="")
@@ -109,10 +116,28 @@ def read_metrics(path: Path) -> list[tuple[int, str, float]]:
         raise ValueError(f"{path}: got a folder, expected the table of the run's metrics; move it elsewhere")
     try:
         text = path.read_text()
-        rows = list(csv.reader(text.splitlines()))[1:]
+        header, *rows = csv.reader(text.splitlines()) if text else [COLUMNS]
         whole = rows if text.endswith("\n") else rows[:-1]
+        if header != COLUMNS:
+            raise ValueError(f"the first is {','.join(header)[:80]!r}")
+        if any("\0" in name for _, name, _ in whole):
+            raise ValueError("a name contains NUL")
         return [(int(step), name, float(value)) for step, name, value in whole]
     except (ValueError, csv.Error) as error:
         raise ValueError(
             f"{path}: got a row that is no step,name,value ({error}); mend the file, or move it elsewhere"
         ) from None
+
+
+def _gaps(rows: Sequence[tuple[int, str, float]], step: int, every: Mapping[str, int]) -> Iterator[str]:
+    """Yields a text about the first rows of each kind that are missing up to a step.
+
+    >>> list(_gaps([(50, "train/loss", 1.0), (200, "train/loss", 0.5)], 200, {"train/": 50}))
+    ['rows train/... of steps 51 to 199']
+    """
+    for name, steps in every.items():
+        there = sorted({row for row, found, _ in rows if found.startswith(name)})
+        for before, after in itertools.pairwise([0, *there, (step // steps + 1) * steps]):
+            if after - before > steps:
+                yield f"rows {name}... of steps {before + 1} to {min(after - 1, step)}"
+                break

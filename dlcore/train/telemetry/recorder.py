@@ -1,7 +1,7 @@
 """Writes a run's rows: into the log for later, and into the progress report for now."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -10,10 +10,13 @@ import numpy as np
 from dlcore.train.engine import Engine
 from dlcore.train.evaluation import evaluate, read_sums
 from dlcore.train.experiment import Metrics
+from dlcore.train.faults.lost_folder import FolderGuard
+from dlcore.train.faults.watchdog import Watchdog
 from dlcore.train.optimizer import make_schedule
+from dlcore.train.run_folder import LOCK
 from dlcore.train.state import TrainState
 from dlcore.train.step import NONFINITE
-from dlcore.train.telemetry.metrics_log import MetricsLog
+from dlcore.train.telemetry.metrics_log import TABLE, MetricsLog
 from dlcore.train.telemetry.speed import Speed
 from dlcore.utils.progress import Progress
 
@@ -28,28 +31,53 @@ class Recorder(contextlib.ExitStack):
         engine: the run's engine.
         folder: the run's folder.
         start: the step from which the run goes on.
-        on_batch: called after every batch of an evaluation, which tells a watchdog that the run is alive.
+        watchdog: is reset after every batch of an evaluation, and paused while something is compiled.
+
+    Attributes:
+        guard: watches ``metrics.csv`` and the folder's lock.
+        speed: the rates of training.
     """
 
-    def __init__(self, engine: Engine, folder: Path, start: int, on_batch: Callable[[], None]):
+    def __init__(self, engine: Engine, folder: Path, start: int, watchdog: Watchdog):
         super().__init__()
-        self.engine, self.on_batch = engine, on_batch
+        self.engine, self._watchdog = engine, watchdog
         self._log = self._progress = None
         if jax.process_index() == 0:
-            self._log = self.enter_context(MetricsLog(folder, start))
+            train = engine.config.train
+            every = {"train/": int(train.log_every), "eval/": int(train.eval_every)}
+            self._log = self.enter_context(MetricsLog(folder, start, every))
             self._progress = self.enter_context(
                 Progress("training", "step", int(engine.config.train.steps), start)
             )
+        self.guard = self.enter_context(FolderGuard(folder / TABLE, folder / LOCK))
         self.speed = Speed()
+        engine.while_compiling = self.compiling
+        self.callback(setattr, engine, "while_compiling", contextlib.nullcontext)
         config = engine.config
         self._learning_rate = jax.jit(make_schedule(config.optimizer, int(config.train.steps)))
         self._pending: tuple[int, Metrics, jax.Array] | None = None
+
+    @contextlib.contextmanager
+    def compiling(self, what: str) -> Iterator[None]:
+        """A context manager that says what is compiled; its time counts neither as training nor for the time left."""
+        progress = self._progress.paused(what) if self._progress else contextlib.nullcontext()
+        with self._watchdog.paused(), progress:
+            yield
 
     def count_call(self, steps: int, counts: tuple[int, int], flops: float) -> None:
         """Counts a call of the devices for the rates and the progress; for the arguments see `Speed.add_call`."""
         self.speed.add_call(steps, counts, flops)
         if self._progress:
             self._progress.advance(steps)
+
+    def end_call(self) -> None:
+        """Resets the watchdog, and looks whether the folder is still there; the loop calls this after every call.
+
+        Raises:
+            LostFolderError: it is not, and nobody would find what the run writes.
+        """
+        self._watchdog.reset()
+        self.guard.check()
 
     def take_metrics(self, step: int, state: TrainState) -> TrainState:
         """Keeps the training metrics since the last row for `write_row`.
@@ -97,7 +125,7 @@ class Recorder(contextlib.ExitStack):
         if monitor is None or self.engine.config.train.monitor_every is None:
             return
         self.write_row()
-        with self.speed.paused(), jax.transfer_guard("allow"):
+        with self.speed.paused(), self._watchdog.paused(), jax.transfer_guard("allow"):
             values = monitor(*self.engine.replicate((state.params, state.model_state)))
             if self._log:
                 self._log.write(step, {f"flow/{name}": value for name, value in values.items()})
@@ -106,7 +134,7 @@ class Recorder(contextlib.ExitStack):
         """Evaluates the state on the whole evaluation set and logs the result; returns the metrics by name."""
         self.write_row()
         with self.speed.paused():
-            values = evaluate(self.engine, state, self.on_batch)
+            values = evaluate(self.engine, state, self._watchdog.reset)
             best = self.engine.experiment.best
             row = {f"eval/{name}": value for name, value in values.items()}
             self._record(step, row, {f"eval {best}": values[best]})

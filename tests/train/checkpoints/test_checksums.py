@@ -48,7 +48,7 @@ def test_only_the_time_may_differ(folder):
     path.write_text(whole)
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", '{"a": 1}', '{"a": [1, "b"]}', "{", "\x00\x00"])
+@pytest.mark.parametrize("text", ["", "{}", "[1, 2]", '{"a": 1}', '{"a": [1, "b"]}', "{", "\x00\x00"])
 def test_a_damaged_file_of_checksums_is_found(tmp_path, text):
     (tmp_path / NAME).write_text(text)
     assert find_damage(tmp_path) == "checksums.json cannot be read"

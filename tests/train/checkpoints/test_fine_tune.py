@@ -38,6 +38,18 @@ def saved_run(tmp_path_factory):
     return run
 
 
+@pytest.fixture(name="averaged", scope="module")
+def saved_run_with_an_average(tmp_path_factory):
+    """A run whose parameters are 2 and whose moving average is 0.5; its stream is at 7."""
+    run = tmp_path_factory.mktemp("averaged")
+    with Checkpoints(run / "checkpoints", CheckpointConfig(), "score") as checkpoints:
+        params, model_state = make_model(2.0)
+        state = {**model_state, "carry": {"state": jnp.full((2, 4), 7.0)}}
+        average = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.5), params)
+        checkpoints.save(2, TrainState(jnp.int32(2), params, state, (), {}, average, jnp.int32(-1)), None)
+    return run
+
+
 def values(tree):
     return {float(value) for leaf in jax.tree.leaves(tree) for value in np.ravel(leaf)}
 
@@ -89,7 +101,7 @@ def test_a_layer_that_the_checkpoint_does_not_have_is_reported(run):
     params, _, report = initialize_from(*make_model(0.0, extra=True), run)
     assert values(params["extra"]) == {0}
     assert report.missing == ("params/extra/kernel",)
-    assert "1 not in the checkpoint, as initialized: params/extra/kernel" in report.text()
+    assert "1 not filled, as initialized: params/extra/kernel" in report.text()
 
 
 def test_a_layer_that_the_model_does_not_have_is_reported(run):
@@ -97,7 +109,7 @@ def test_a_layer_that_the_model_does_not_have_is_reported(run):
     del params["head"]
     _, _, report = initialize_from(params, model_state, run)
     assert report.skipped == ("params/head/0",)
-    assert "1 only in the checkpoint: params/head/0" in report.text()
+    assert "1 left in the checkpoint: params/head/0" in report.text()
 
 
 def test_the_map_leaves_a_layer_out(run):
@@ -146,3 +158,38 @@ def test_a_damaged_checkpoint_is_not_used(run, tmp_path):
     (tmp_path / "run/checkpoints/1/checksums.json").unlink()
     with pytest.raises(ValueError, match="whose checkpoints are all damaged"):
         initialize_from(*make_model(0.0), tmp_path / "run")
+
+
+def test_what_was_evaluated_is_loaded_unless_the_trained_parameters_are_asked_for(run, averaged):
+    loaded, _, report = initialize_from(*make_model(0.0), averaged)
+    assert values(loaded) == {0.5}
+    assert report.text().startswith(
+        f"initialized from {averaged}/checkpoints/2, the moving average:\n  4 loaded: "
+    )
+    assert set(report.loaded) == {KERNEL, BIAS, "params/head/0", MEAN}
+    trained, _, report = initialize_from(*make_model(0.0), averaged, weights="trained")
+    assert values(trained) == {2}
+    assert not report.averaged
+    without, _, _ = initialize_from(*make_model(0.0), run, weights="evaluated")
+    assert values(without) == {2}
+
+
+def test_the_map_renames_a_layer_of_the_moving_average(averaged):
+    loaded, _, _ = initialize_from(
+        *make_model(0.0, name="encoder"), averaged, ["params/dense=params/encoder"]
+    )
+    assert values(loaded) == {0.5}
+
+
+def test_the_state_of_another_stream_is_loaded_only_if_the_map_asks_for_it(averaged):
+    params, model_state = make_model(0.0)
+    model_state["carry"] = {"state": jnp.zeros((2, 4))}
+    _, loaded, report = initialize_from(params, model_state, averaged)
+    assert values(loaded["carry"]) == {0}
+    assert values(loaded["batch_stats"]) == {2}
+    assert report.skipped == report.missing == ("model_state/carry/state",)
+    _, loaded, report = initialize_from(
+        params, model_state, averaged, ["model_state/carry=model_state/carry"]
+    )
+    assert values(loaded["carry"]) == {7}
+    assert report.skipped == report.missing == ()

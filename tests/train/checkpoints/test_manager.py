@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from dlcore.train.checkpoints import manager
+from dlcore.train.checkpoints.disk import CheckpointError, LostFolderError
 from dlcore.train.checkpoints.folder import DAMAGED, saved_steps
-from dlcore.train.checkpoints.manager import DISCARDED, CheckpointError, Checkpoints
+from dlcore.train.checkpoints.manager import DISCARDED, Checkpoints
 from dlcore.train.config import CheckpointConfig
 from dlcore.train.state import TrainState
 from tests.helpers import checkpoints as damage
@@ -54,15 +55,15 @@ def test_a_state_may_be_donated_at_once(tmp_path):
     advance = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
     with open_run(tmp_path) as checkpoints:
         state = state_of(0.0)
-        for step in range(3):
+        for step in (0, 5, 10):
             checkpoints.save(step, state, None)
             for _ in range(5):
                 state = advance(state)
     with open_run(tmp_path) as checkpoints:
-        for step in range(3):
+        for step in (0, 5, 10):
             restored = checkpoints.restore(state_of(0.0), step)
-            assert (np.asarray(restored.params["kernel"]) == 5 * step).all()
-            assert (np.asarray(restored.opt_state[0]) == 5 * step + 1).all()
+            assert (np.asarray(restored.params["kernel"]) == step).all()
+            assert (np.asarray(restored.opt_state[0]) == step + 1).all()
 
 
 @pytest.mark.parametrize("lower_is_better", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -75,6 +76,63 @@ def test_the_newest_and_the_best_are_kept(tmp_path, lower_is_better):
         assert saved_steps(checkpoints.folder) == [best, 3, 4]
         assert checkpoints.find_step("best") == best
         assert checkpoints.find_step("newest") == checkpoints.newest == 4
+
+
+def test_an_evaluation_is_the_best_if_it_is_better_than_all_before_also_of_other_processes(tmp_path):
+    with open_run(tmp_path, 1) as checkpoints:
+        assert checkpoints.is_best({"score": 0.1})
+        assert not checkpoints.is_best({"score": float("nan")})
+        checkpoints.save(1, small_state(1), {"score": 0.5})
+        assert not checkpoints.is_best({"score": 0.5})
+        checkpoints.save(2, small_state(2), {"score": 0.4})
+        checkpoints.save(3, small_state(3), None)
+    with open_run(tmp_path, 1) as checkpoints:
+        assert checkpoints.set_aside_damaged() == 3
+        assert saved_steps(checkpoints.folder) == [1, 3]
+        assert not checkpoints.is_best({"score": 0.45})
+        assert checkpoints.is_best({"score": 0.6})
+        damage.flip_bit(tmp_path / "checkpoints" / "1")
+        checkpoints.set_aside_damaged()
+        assert checkpoints.is_best({"score": 0.1})
+
+
+def test_a_checkpoint_that_is_not_written_is_an_error(run):
+    """A copy of the newest one has a later step's name, or comes while the run trains."""
+    shutil.copytree(run / "checkpoints" / "3", run / "checkpoints" / "9")
+    with (
+        open_run(run) as checkpoints,
+        pytest.raises(
+            CheckpointError, match=r"step 4 was not saved: .* has a checkpoint of step 9, which this run"
+        ),
+    ):
+        checkpoints.save(4, small_state(4), None)
+    assert saved_steps(run / "checkpoints") == [1, 2, 3, 9]
+
+
+def test_a_state_of_another_step_than_its_name_says_is_refused(run):
+    (run / "checkpoints" / "3").rename(run / "checkpoints" / "4")
+    with open_run(run) as checkpoints:
+        for restore in (checkpoints.restore, checkpoints.restore_fields):
+            with pytest.raises(
+                ValueError, match=r"/4: got the state of step 3, expected that of step 4; move this"
+            ):
+                restore(small_state(0), 4)
+        assert np.all(
+            checkpoints.restore_fields({"params": small_state(0)["params"]}, 2)["params"]["kernel"] == 2
+        )
+
+
+def test_files_of_somebody_else_are_not_deleted(run):
+    notes = [run / "checkpoints" / name / "notes.txt" for name in ("discarded", "discarded/7", DISCARDED)]
+    for path in notes:
+        path.parent.mkdir()
+        path.write_text("precious")
+    with open_run(run, keep=1) as checkpoints:
+        for step in (4, 5):
+            checkpoints.save(step, small_state(step), None)
+        checkpoints.set_aside_damaged()
+    assert [path.read_text() for path in notes] == ["precious"] * 3
+    assert saved_steps(run / "checkpoints") == [3, 5]
 
 
 def test_nan_is_never_the_best(tmp_path):
@@ -159,7 +217,8 @@ def test_the_run_goes_on_from_the_checkpoint_before_a_damaged_one(run, harm, cap
         assert lines[0].startswith(f"{folder}: damaged (")
         assert lines[0].endswith(f"); moved to {aside}; the run goes on from step 2")
         assert np.all(checkpoints.restore(small_state(0), 2)["params"]["kernel"] == 2)
-        checkpoints.save(3, small_state(30), None)  # as the run that goes on does
+        again = {**small_state(3), "params": small_state(30)["params"]}
+        checkpoints.save(3, again, None)  # as the run that goes on does
     assert read_files(aside) == before
     with open_run(run) as checkpoints:
         assert checkpoints.set_aside_damaged() == 3
@@ -266,6 +325,18 @@ def test_a_full_disk_at_the_last_write_is_named_on_closing(run, monkeypatch):
     checkpoints.save(4, small_state(4), None)
     with pytest.raises(CheckpointError, match="the disk is full"):
         checkpoints.close()
+
+
+def test_a_folder_that_is_gone_is_the_only_error(run, monkeypatch):
+    def lose_folder():
+        with open_run(run) as checkpoints:
+            checkpoints.save(4, small_state(4), None)
+            raise LostFolderError(0, "deleted")
+
+    for failure in (OSError(errno.ENOENT, "injected"), ValueError("NOT_FOUND")):
+        fail_to_write(monkeypatch, failure)
+        with pytest.raises(LostFolderError, match=r"^deleted$"):
+            lose_folder()
 
 
 def test_another_error_does_not_hide_a_full_disk(run, monkeypatch):

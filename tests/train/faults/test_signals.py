@@ -8,15 +8,22 @@ import threading
 
 import pytest
 
-from dlcore.train.faults.signals import Interrupted, StopSignals
+from dlcore.train.faults.signals import PREEMPTING, Interrupted, StopSignals, caught_signals
 from tests.helpers.paths import ROOT
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, *PREEMPTING)
 
 
 @pytest.mark.parametrize(
     ("signal_number", "name", "exit_code"),
-    [(signal.SIGINT, "Ctrl-C", 130), (signal.SIGTERM, "SIGTERM", 75), (signal.SIGUSR1, "SIGUSR1", 75)],
+    [
+        (signal.SIGINT, "Ctrl-C", 130),
+        (signal.SIGTERM, "SIGTERM", 75),
+        (signal.SIGUSR1, "SIGUSR1", 75),
+        (signal.SIGUSR2, "SIGUSR2", 75),
+        (signal.SIGXCPU, "SIGXCPU", 75),
+        (signal.SIGHUP, "SIGHUP", 75),
+    ],
 )
 def test_an_interrupted_run_names_its_signal_step_and_exit_code(signal_number, name, exit_code):
     error = Interrupted(7, signal_number)
@@ -34,6 +41,25 @@ def test_a_signal_is_kept_until_the_loop_asks_for_it(signal_number):
         assert stop_signals.signal_at(3) == stop_signals.signal_at(4) == signal_number
     assert [signal.getsignal(each) for each in SIGNALS] == before
     assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_a_signal_that_the_process_ignores_stays_ignored():
+    """As SIGHUP under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert caught_signals() == {*PREEMPTING} - {signal.SIGHUP}
+        with StopSignals(grace=60) as stop_signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop_signals.signal_at(3) == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_any_grace_can_be_kept():
+    with StopSignals(grace=1e300) as stop_signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop_signals.signal_at(3) == signal.SIGTERM
 
 
 def test_the_first_signal_counts_and_a_second_ctrl_c_stops_at_once():
@@ -78,3 +104,14 @@ def test_the_process_ends_in_time_if_the_main_thread_handles_no_signal():
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 75
         assert "stopped by SIGTERM: not at the end of a call after 0 s" in process.stderr.read()
+
+
+def test_the_process_ends_in_time_also_if_nobody_reads_its_stderr():
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.stderr.close()
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(20) == 75

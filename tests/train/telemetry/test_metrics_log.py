@@ -45,6 +45,60 @@ def test_a_damaged_row_is_named(tmp_path):
             read_metrics(path)
 
 
+WHOLE = "step,name,value\n" + "".join(f"{step},train/loss,0.5\n" for step in range(5, 45, 5))
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        WHOLE[len(WHOLE) // 2 :],
+        WHOLE[WHOLE.index("20,") :],
+        "\0" * 40 + WHOLE[40:],
+        WHOLE.replace("15,train/loss", "15,train/l\0\0\0"),
+        WHOLE.replace("step,name", "step,label"),
+        WHOLE.replace("0.5", "\0.5", 1),
+    ],
+    ids=["cut", "no header", "NULs at first", "NULs in a name", "another table", "NUL in a value"],
+)
+def test_a_table_without_its_first_part_or_with_nuls_is_named_and_stays(tmp_path, damaged):
+    path = tmp_path / "metrics.csv"
+    path.write_text(damaged)
+    for read in (lambda: read_metrics(path), lambda: MetricsLog(tmp_path, 40)):
+        with pytest.raises(
+            ValueError, match=r"metrics\.csv: got a row that is no step,name,value .*mend the file"
+        ):
+            read()
+    assert path.read_text() == damaged
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        (WHOLE, None),
+        (WHOLE.replace("20,train/loss,0.5\n", ""), "of steps 16 to 24"),
+        ("step,name,value\n" + WHOLE[WHOLE.index("20,") :], "of steps 1 to 19"),
+        (WHOLE[: WHOLE.index("35,")], "of steps 31 to 40"),
+        ("step,name,value\n", "of steps 1 to 40"),
+        ("", "of steps 1 to 40"),
+        (None, "of steps 1 to 40"),
+    ],
+)
+def test_missing_rows_are_said(tmp_path, capsys, text, missing):
+    path = tmp_path / "metrics.csv"
+    if text is not None:
+        path.write_text(text)
+    with MetricsLog(tmp_path, 40, {"train/": 5}):
+        pass
+    line = f"{path}: rows train/... {missing} are missing; the table goes on without them\n"
+    assert capsys.readouterr().err == ("" if missing is None else line)
+
+
+def test_a_new_run_misses_no_rows(tmp_path, capsys):
+    with MetricsLog(tmp_path, 0, {"train/": 5, "eval/": 20}):
+        pass
+    assert capsys.readouterr().err == ""
+
+
 @pytest.fixture
 def small_files():
     """Files of this process cannot grow over 20 kB, as on a full disk."""

@@ -11,6 +11,7 @@ import pytest
 
 from dlcore.train import loop
 from dlcore.train.engine import Engine
+from dlcore.train.faults.watchdog import Watchdog
 from dlcore.train.metrics import Average
 from dlcore.train.telemetry import recorder as recorder_module
 from dlcore.train.telemetry.metrics_log import MetricsLog, read_metrics
@@ -57,7 +58,7 @@ def rows_in(folder):
 
 
 def test_a_training_row_is_written_one_call_late(engine, clocks, tmp_path, capsys):
-    with Recorder(engine, tmp_path, 0, lambda: None) as recorder:
+    with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
         recorder.count_call(3, (24, 100), 1e6)
         state = recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24)))
         assert float(state.metrics["loss"].weight) == 0
@@ -76,7 +77,7 @@ def test_a_training_row_is_written_one_call_late(engine, clocks, tmp_path, capsy
 
 def test_an_evaluation_is_written_after_the_training_row_before_it(engine, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recorder_module, "evaluate", lambda engine, state, on_batch: {"accuracy": 0.5})
-    with Recorder(engine, tmp_path, 0, lambda: None) as recorder:
+    with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
         state = recorder.take_metrics(6, SimpleNamespace(metrics=sums(0.5, 8)))
         assert recorder.record_evaluation(6, state) == {"accuracy": 0.5}
     assert [row[:2] for row in rows_in(tmp_path)] == [
@@ -90,7 +91,7 @@ def test_an_evaluation_is_written_after_the_training_row_before_it(engine, tmp_p
 def test_the_monitor_is_asked_only_if_the_config_wants_it(engine, tmp_path):
     engine.experiment.monitor = lambda params, model_state: {"total": params + model_state}
     state = SimpleNamespace(params=1.0, model_state=0.5)
-    with Recorder(engine, tmp_path, 0, lambda: None) as recorder:
+    with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
         recorder.record_monitor(6, state)
         assert rows_in(tmp_path) == []
         engine.config.train.monitor_every = 6
@@ -100,11 +101,23 @@ def test_the_monitor_is_asked_only_if_the_config_wants_it(engine, tmp_path):
 
 def test_only_the_first_process_writes_and_prints(engine, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jax, "process_index", lambda: 1)
-    with Recorder(engine, tmp_path, 0, lambda: None) as recorder:
+    with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
         recorder.count_call(3, (24, 100), 1e6)
         recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24)))
         recorder.write_row()
     assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().err == ""
+
+
+def test_a_compilation_is_said_stops_the_watchdog_and_counts_for_no_estimate(engine, tmp_path, capsys):
+    watchdog = Watchdog(60)
+    with Recorder(engine, tmp_path, 0, watchdog):
+        with engine.while_compiling("compiling the training"):
+            assert watchdog._pauses == 1
+        assert watchdog._pauses == 0
+    assert capsys.readouterr().err == "compiling the training\n"
+    with engine.while_compiling("after the run"):
+        assert watchdog._pauses == 0
     assert capsys.readouterr().err == ""
 
 

@@ -1,0 +1,30 @@
+"""Failures of the disk under a run: a checkpoint that was not written, a folder that is gone."""
+
+import errno
+import os
+
+# The errors of a disk that takes no more; Orbax passes some of them on only as text.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
+
+
+class CheckpointError(OSError):
+    """A checkpoint was not written; ``errno`` says why if it was the disk, and the message says what is left."""
+
+    def __str__(self) -> str:
+        return self.strerror or ""
+
+
+class LostFolderError(CheckpointError):
+    """The run's folder is not where it was, so nobody would find what the run writes."""
+
+
+def disk_error(error: BaseException | None) -> int | None:
+    """The number of the disk's error that caused an exception, found by type or by text; None for another cause."""
+    while error is not None:
+        for error_code in DISK_ERRORS:
+            if os.strerror(error_code) in str(error):
+                return error_code
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return None

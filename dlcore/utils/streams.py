@@ -1,0 +1,59 @@
+"""The standard streams of a process, which may be closed, broken or full: work goes on without them."""
+
+import contextlib
+import os
+import sys
+from typing import TextIO
+
+
+def say(text: str) -> None:
+    """Prints a line on stderr. If stderr takes no text, for instance as a closed pipe, the line is lost.
+
+    Args:
+        text: the line, without the end of the line.
+    """
+    if sys.stderr is not None:  # `print` would take None as stdout
+        with contextlib.suppress(OSError, ValueError):
+            print(text, file=sys.stderr)
+        flush(sys.stderr)
+
+
+def flush(stream: TextIO) -> None:
+    """Writes what a stream holds, or drops it if the stream takes no text, so that no later write fails because of it.
+
+    Text that stays in a standard stream would change the exit code of the process.
+
+    Args:
+        stream: a stream.
+    """
+    try:
+        stream.flush()
+    except (
+        OSError,
+        ValueError,
+    ):  # of a closed pipe, a full disk, a terminal that is gone; of a closed stream
+        with contextlib.suppress(OSError, ValueError):
+            _drop(stream)
+
+
+def _drop(stream: TextIO) -> None:
+    """Lets the stream write into nothing for once."""
+    number = stream.fileno()
+    kept, nothing = os.dup(number), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, number)
+    stream.flush()
+    os.dup2(kept, number)
+    os.close(kept)
+    os.close(nothing)
+
+
+def open_missing() -> None:
+    """Opens every standard stream that the process was started without; it takes all text and keeps none.
+
+    Without it, the next file that the process opens would get the number of the stream, and libraries would write
+    their messages into that file.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The system gives the smallest free number, which is that of the stream.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
