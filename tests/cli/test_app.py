@@ -258,7 +258,7 @@ def bad_experiments():
         )
 
 
-@pytest.mark.parametrize(("fields", "message"), bad_experiments(), ids=str)
+@pytest.mark.parametrize(("fields", "message"), [*bad_experiments()])
 def test_a_bad_mode_of_an_experiment_is_refused_with_one_line(fields, message, monkeypatch, capsys, tmp_path):
     def build(config):
         return dataclasses.replace(plain_toy.experiment(config), **fields)
