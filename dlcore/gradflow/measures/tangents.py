@@ -11,7 +11,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from dlcore.gradflow.measures.recurrence import Recurrence, Tree, masked_step, step_count, trajectory
+from dlcore.gradflow.measures.recurrence import (
+    Recurrence,
+    Tree,
+    check_recurrence,
+    masked_step,
+    step_count,
+    trajectory,
+)
 from dlcore.ops.arrays import at_least_float32
 
 
@@ -92,8 +99,9 @@ def align_ends(recurrence: Recurrence) -> tuple[Tree, Tree]:
 
     Raises:
         ValueError: as in `check_recurrence`.
-        TypeError: lengths are not integers.
+        TypeError: as in `check_recurrence`.
     """
+    recurrence = check_recurrence(recurrence)
     states, inputs = trajectory(recurrence), recurrence.inputs
     if recurrence.lengths is None:
         return states, inputs
