@@ -67,3 +67,16 @@ def test_two_processes_cannot_write_one_table(tmp_path):
         table(tmp_path / "table.csv")
     with table(tmp_path / "table.csv"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((None, ("cell",), ("rate",)), "path: got None, expected the path of a CSV file"),
+        (("table.csv", "cell", ("rate",)), "settings: got 'cell', expected a sequence of column names"),
+        (("table.csv", ("cell",), (1,)), "measures: got .*, expected a sequence of column names"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        Table(*arguments)
