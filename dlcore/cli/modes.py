@@ -132,7 +132,7 @@ def _measure_states(run: Run) -> tuple[dict[str, list["Flow"]], list[str]]:
             check_folder(run)
         else:
             stack.enter_context(claim_folder(run))
-        flows = {}
+        flows: dict[str, list[Flow]] = {}
         for name, state in loop.named_states(run):
             _print(f"measuring {name}")
             model = loop.model_on_host(run.engine, state)

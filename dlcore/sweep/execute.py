@@ -84,14 +84,10 @@ def batch_size(configurations: int, devices: int, bytes_each: int, memory: float
     >>> batch_size(64, 1, 10**6, 40e6), batch_size(64, 8, 10**6, 40e6), batch_size(3, 2, 10**6, 1e3)
     (32, 32, 2)
     """
-    configurations, devices = (
-        check_integer("configurations", configurations),
-        check_integer("devices", devices),
-    )
-    bytes_each, memory = (
-        check_number("bytes_each", bytes_each, "(0, inf)"),
-        check_number("memory", memory, "[0, inf]"),
-    )
+    check_integer("configurations", configurations)
+    check_integer("devices", devices)
+    check_number("bytes_each", bytes_each, "(0, inf)")
+    check_number("memory", memory, "[0, inf]")
     fitting = int(min(max(memory / (bytes_each * devices), 1), configurations))  # on each device
     each = -(-configurations // devices)
     batches = -(-each // fitting)

@@ -113,6 +113,8 @@ def descend(
         TypeError: updates is not an integer, or learning_rate or clip_norm not a number; or as in `loss`.
     """
     unit, updates = _checked_unit(unit), check_integer("updates", updates, 0)
+    if updates >= 2**31 - 1:
+        raise ValueError(f"updates: got {updates}, expected fewer than 2^31 - 1")
     start, learning_rate = _checked_point("start", start), check_number("learning_rate", learning_rate)
     if clip_norm is not None:
         clip_norm = check_number("clip_norm", clip_norm, "(0, inf)")

@@ -8,11 +8,13 @@ inputs: the mean of all its forget gates gives 0.8 steps and its slowest unit 1.
 `lyapunov.largest_exponent` measures exponent_1, and `log_products` the gain after few steps.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.errors import FlaxError
 
 from dlcore.gradflow.measures.recurrence import Tree
 from dlcore.ops.arrays import at_least_float32, check_array, check_floats, expand_to_rank
@@ -59,10 +61,10 @@ def gate_statistics(
         A dict: a `Gate` by each gate's name.
 
     Raises:
-        ValueError: the cell has no gates, inputs have fewer axes than time and rows, the states have not T + 1 entries,
-            or lengths do not fit.
-        TypeError: the cell is no flax cell, inputs are not an array of floating point numbers, or lengths are not
-            integers.
+        ValueError: the cell has no gates, the params or states are those of another cell, inputs have fewer axes than
+            time and rows, the states have not T + 1 entries, or lengths do not fit.
+        TypeError: the cell is no flax cell, params no dict, inputs are not an array of floating point numbers, or
+            lengths are not integers.
 
     >>> import functools
     >>> import dlcore as dl
@@ -77,6 +79,12 @@ def gate_statistics(
     check_instance("cell", cell, nn.RNNCellBase, "a cell of dlcore such as dl.LSTMCell(features=64)")
     inputs = check_floats("inputs", inputs, 2, "[T, B, ..., F]")
     steps, batch = inputs.shape[:2]
+    check_instance("params", params, Mapping, "the cell's parameters, without the level params")
+    carry = jax.eval_shape(lambda: cell.initialize_carry(jax.random.key(0), inputs.shape[1:]))
+    if jax.tree.structure(states) != jax.tree.structure(carry):
+        raise ValueError(
+            f"states: got {shown(states)}, expected the cell's carry {jax.tree.structure(carry)}"
+        )
     for leaf in jax.tree.leaves(states):
         check_array("states", leaf, 2, "[T + 1, B, ...]")
         if leaf.shape[:2] != (steps + 1, batch):
@@ -90,7 +98,10 @@ def gate_statistics(
     before = jax.tree.map(lambda leaf: leaf[:-1], states)
     values: Any = {}
     if hasattr(cell, "gate_values"):
-        values = cell.apply({"params": params}, before, inputs, method="gate_values")
+        try:
+            values = cell.apply({"params": params}, before, inputs, method="gate_values")
+        except FlaxError as error:
+            raise ValueError(f"params: got those of another cell than {cell}, {error}") from error
     if not values:
         raise ValueError(
             f"cell: got {type(cell).__name__}, expected a cell of dlcore with gates, such as LSTMCell"

@@ -75,7 +75,7 @@ def lyapunov_spectrum(
     )
     exponents = _checked_exponents(exponents, flatten_state(initial).shape[1])
     skipped = lengths // 4 if warm_up is None else jnp.full_like(lengths, _checked_warm_up(warm_up, steps))
-    every = check_integer("every", every)
+    every = min(check_integer("every", every), max(steps, 1))
     orthonormalize = _normalize if exponents == 1 else _orthonormalize
 
     def body(

@@ -124,6 +124,8 @@ def first_nonfinite(states: Tree) -> jax.Array:
     states = jax.tree.map(lambda leaf: check_floats("states", leaf, 2, "[T + 1, B, ...]"), states)
     if not jax.tree.leaves(states):
         raise ValueError("states: got a tree without arrays, expected those of trajectory(recurrence)")
+    if not len(jax.tree.leaves(states)[0]):
+        raise ValueError("states: got no time step, expected [T + 1, B, ...], the initial state first")
     broken = ~jax.vmap(lambda state: jnp.isfinite(flatten_state(state)).all(axis=-1))(states)
     return jnp.where(broken.any(axis=0), jnp.argmax(broken, axis=0), -1)
 

@@ -18,8 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dlcore.ops.arrays import at_least_float32, check_dtypes, check_floats, check_integers, expand_to_rank
-from dlcore.utils.checks import check_instance, check_integer
+from dlcore.ops.arrays import (
+    at_least_float32,
+    check_array,
+    check_dtypes,
+    check_floats,
+    check_integers,
+    expand_to_rank,
+)
+from dlcore.utils.checks import check_instance, check_integer, shown
 
 Tree: TypeAlias = Any
 
@@ -130,6 +137,12 @@ def to_common_exponent(numbers: WideRange, valid: jax.Array | None = None) -> Wi
         A `WideRange` with values ``[*rows, B, ...]`` and exponents ``[*rows]``.
     """
     check_instance("numbers", numbers, WideRange, WIDE_RANGE)
+    if valid is not None:
+        check_array("valid", valid, 1, "[B]", "booleans")
+        if valid.dtype != bool or valid.shape != numbers.exponent.shape[-1:]:
+            raise ValueError(
+                f"valid: got {shown(valid)}, expected booleans [B] = {numbers.exponent.shape[-1:]}"
+            )
     counted = numbers.exponent if valid is None else jnp.where(valid, numbers.exponent, LOWEST)
     exponent = counted.max(axis=-1, initial=LOWEST)
     shift = jnp.minimum(numbers.exponent - exponent[..., None], 0)
@@ -170,7 +183,10 @@ def joint_log_norm(logs: Sequence[jax.Array] | jax.Array) -> jax.Array:
         ValueError: there is no part.
         TypeError: a part is not an array of floating point numbers.
     """
-    check_instance("logs", logs, (jax.Array, np.ndarray, Sequence), "an array or a sequence of arrays")
+    if isinstance(logs, jax.Array | np.ndarray):
+        check_floats("logs", logs, 1, "[parts, ...]")
+    else:
+        check_instance("logs", logs, Sequence, "an array or a sequence of arrays")
     parts = [check_floats("logs", part) for part in logs]
     if not parts:
         raise ValueError("logs: got no part, expected at least one")
@@ -186,7 +202,8 @@ def power_of_two(exponent: jax.Array, dtype: Any) -> jax.Array:
     [0.0, 1.1754943508222875e-38, 1.0, 8.0]
     """
     check_dtypes(dtype, dtype)
-    exponent, info = check_integers("exponent", exponent), jnp.finfo(dtype)
+    dtype, exponent = jnp.dtype(dtype), check_integers("exponent", exponent)
+    info = jnp.finfo(dtype)
     # The biased exponent 0 belongs to the number 0.
     biased = jnp.clip(exponent + info.maxexp - 1, 0, 2 * info.maxexp - 2)
     bits = biased.astype(f"int{info.bits}") << info.nmant

@@ -28,7 +28,7 @@ from dlcore.gradflow.measures.tangents import flatten_state, pull_cotangents
 from dlcore.gradflow.models.find_recurrences import ModelRecurrence, find_recurrences
 from dlcore.ops.lengths import valid_steps
 from dlcore.train.metrics import Average
-from dlcore.utils.checks import check_callable, check_integer, check_number
+from dlcore.utils.checks import check_callable, check_instance, check_integer, check_number
 
 Loss: TypeAlias = Callable[..., tuple[jax.Array, Any]]
 Term: TypeAlias = Callable[[ModelRecurrence], jax.Array]
@@ -89,7 +89,11 @@ def omega(found: ModelRecurrence) -> jax.Array:
 
     Returns:
         A scalar array.
+
+    Raises:
+        TypeError: it is no `ModelRecurrence`.
     """
+    check_instance("found", found, ModelRecurrence, "a ModelRecurrence from find_recurrences")
     recurrence = found.recurrence
     states = trajectory(recurrence)
     signal = backward_signal(recurrence, states, state_cotangents(found.loss, states)).values

@@ -30,8 +30,8 @@ def palette_color(index: int) -> str:
     return PALETTE[index % len(PALETTE)]
 
 
-def to_array(name: str, values: ArrayLike, layout: str = "[N]") -> np.ndarray:
-    """Converts numbers to a float64 array with as many axes as the layout has.
+def to_array(name: str, values: Any, layout: str = "[N]") -> np.ndarray:
+    """Converts numbers to a float64 array with as many axes as the layout has; none for an empty layout.
 
     Raises:
         ValueError: the array has another number of axes; ``name`` is what the message calls it.
@@ -41,7 +41,7 @@ def to_array(name: str, values: ArrayLike, layout: str = "[N]") -> np.ndarray:
         array = np.asarray(values, float)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: got {shown(values)}, expected numbers {layout}") from None
-    if array.ndim != layout.count(",") + 1:
+    if array.ndim != (layout.count(",") + 1 if layout else 0):
         raise ValueError(f"{name}: got shape {array.shape}, expected {layout}")
     return array
 
@@ -144,7 +144,7 @@ def finish_axes(axes: "Axes") -> None:
     """Adds the grid, and the legend if anything has a label."""
     axes.grid(alpha=0.25)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(framealpha=0.8, edgecolor="none", fontsize=9)
 
 
 def _draw_crosses(axes: "Axes", x: np.ndarray, height: float, color: str, label: str) -> None:

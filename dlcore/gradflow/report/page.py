@@ -17,9 +17,9 @@ from dlcore.gradflow.measures.gates import KEEPING
 from dlcore.gradflow.models.flow import Flow
 from dlcore.gradflow.report.state_figures import plot_gates, plot_spectra
 from dlcore.gradflow.report.time_figures import plot_decay, plot_double_sum, plot_signal
-from dlcore.gradflow.report.training_figures import plot_clipping
+from dlcore.gradflow.report.training_figures import check_metrics, plot_clipping
 from dlcore.gradflow.report.words import COLUMNS, INTRODUCTION, caption, clipping_in_words, verdict
-from dlcore.utils.checks import check_instance
+from dlcore.utils.checks import check_instance, check_number, shown
 from dlcore.utils.files import atomic_write
 
 if TYPE_CHECKING:
@@ -67,12 +67,16 @@ def write_report(
         A list of the paths of all written files.
 
     Raises:
-        ValueError: there is no state in flows.
-        TypeError: flows is not a dict.
+        ValueError: there is no state in flows, or clip_norm is not above 0.
+        TypeError: flows is not a dict of lists of `Flow`, metrics not a sequence of triples, unmeasured no list of
+            texts, folder no path, or clip_norm no number.
     """
-    check_instance("flows", flows, Mapping, "a dict of lists of Flow by the state of training")
-    if not flows:
-        raise ValueError("flows: got no state of training, expected at least one")
+    check_instance("folder", folder, (str, Path), "the path of a folder")
+    _check_flows(flows)
+    metrics = check_metrics("metrics", metrics)
+    clip_norm = None if clip_norm is None else check_number("clip_norm", clip_norm, "(0, inf)")
+    if not isinstance(unmeasured, list | tuple) or not all(isinstance(text, str) for text in unmeasured):
+        raise TypeError(f"unmeasured: got {shown(unmeasured)}, expected a list of texts")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "summary.csv", folder / "curves.csv", folder / PAGE]
@@ -88,6 +92,16 @@ def write_report(
     with atomic_write(folder / PAGE) as file:
         file.write(_page(run, last, sentences, unmeasured, flows, images))
     return paths
+
+
+def _check_flows(flows: Flows) -> None:
+    check_instance("flows", flows, Mapping, "a dict of lists of Flow by the state of training")
+    if not flows:
+        raise ValueError("flows: got no state of training, expected at least one")
+    for state, measured in flows.items():
+        check_instance(f"flows[{state!r}]", measured, (list, tuple), "a list of Flow")
+        for flow in measured:
+            check_instance(f"flows[{state!r}]", flow, Flow, "a list of Flow")
 
 
 def _figures(

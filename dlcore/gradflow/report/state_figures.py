@@ -16,11 +16,15 @@ from dlcore.gradflow.report.drawing import (
     to_arrays,
 )
 from dlcore.plots.canvas import new_figure
-from dlcore.utils.checks import check_choice, check_instance, shown
+from dlcore.utils.checks import check_choice, check_instance, check_integer, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+SMALLEST = (
+    0.01  # nats a step; the axis of exponents reaches so far at least, as smaller ones are mostly rounding
+)
 
 
 def plot_spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | None = None) -> "Figure":
@@ -36,15 +40,20 @@ def plot_spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | 
         ValueError: an entry of exponents has another number of axes than 1.
         TypeError: exponents is no dict of numbers, or sizes no dict.
     """
-    check_instance("sizes", sizes or {}, Mapping, "a dict of integers by name")
+    sizes = {} if sizes is None else sizes
+    check_instance("sizes", sizes, Mapping, "a dict of integers by name")
+    for name, size in sizes.items():
+        check_integer(f"sizes[{name!r}]", size)
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
     for index, (name, values) in enumerate(to_arrays("exponents", exponents, "[k]").items()):
         ordered = -np.sort(-values)
-        places = (np.arange(len(ordered)) + 0.5) / (sizes or {}).get(name, len(ordered))
+        places = (np.arange(len(ordered)) + 0.5) / sizes.get(name, len(ordered))
         label = f"{name}: largest {ordered[0]:+.3g}" if len(ordered) else name
         draw_line(axes, places, ordered, palette_color(index), label, LOST_DIRECTION)
     axes.axhline(0, color="black", linewidth=0.8)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -SMALLEST), max(high, SMALLEST))
     axes.set(xlabel="place in the spectrum, i / n", ylabel="exponent, nats a step", xlim=(0, 1))
     axes.set_title("Lyapunov exponents")
     finish_axes(axes)
@@ -70,6 +79,8 @@ def plot_gates(statistics: Mapping[str, Any], keeping: str, half_life: float) ->
         TypeError: statistics is no dict of `Gate`, or half_life not a number.
     """
     check_instance("statistics", statistics, Mapping, "a dict of Gate by the gate's name")
+    if not statistics:
+        raise ValueError("statistics: got no gate, expected at least one")
     check_choice("keeping", keeping, tuple(statistics))
     for name, gate in statistics.items():
         check_instance(f"statistics[{name!r}]", gate, Gate, "a Gate of gate_statistics")

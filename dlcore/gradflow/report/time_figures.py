@@ -23,7 +23,7 @@ from dlcore.gradflow.report.drawing import (
     to_log10,
 )
 from dlcore.plots.canvas import new_figure
-from dlcore.utils.checks import check_bool, check_integer
+from dlcore.utils.checks import check_bool, check_instance, check_integer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,9 +58,10 @@ def plot_decay(
 
     Raises:
         ValueError: a curve has another number of axes than 1.
-        TypeError: curves is no dict of numbers, or fit not a boolean.
+        TypeError: curves or rates is no dict of numbers, or fit not a boolean.
     """
     check_bool("fit", fit)
+    check_instance("rates", {} if rates is None else rates, Mapping, "a dict of numbers by name")
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
     for index, (name, logs) in enumerate(to_arrays("curves", curves, "[lags]").items()):
@@ -69,10 +70,12 @@ def plot_decay(
         if not fit:
             draw_line(axes, lags, values, color, name)
             continue
-        slope = _fitted_slope(logs) if rates is None or name not in rates else float(rates[name])
-        draw_line(
-            axes, lags, values, color, f"{name}: {_rate_in_words(slope, int(halved_at(jnp.asarray(logs))))}"
+        slope = (
+            _fitted_slope(logs)
+            if rates is None or name not in rates
+            else float(to_array(f"rates[{name!r}]", rates[name], ""))
         )
+        draw_line(axes, lags, values, color, f"{name}: {_rate_in_words(slope, logs)}")
         _draw_fit(axes, lags, values, slope / np.log(10), color)
     axes.set(xlabel="lag in steps", ylabel=ylabel, title=title)
     shade_beyond_float32(axes)
@@ -182,9 +185,12 @@ def _fitted_slope(logs: np.ndarray) -> float:
     return float(np.polyfit(np.flatnonzero(finite), logs[finite], 1)[0]) if finite.sum() > 1 else np.nan
 
 
-def _rate_in_words(rate: float, halved: int) -> str:
+def _rate_in_words(rate: float, logs: np.ndarray) -> str:
+    """The rate and its half-life, and the lag at which the norms ``[lags]`` are halved."""
     if np.isnan(rate):
         return "no rate"
-    decay = f"gain half-life {np.log(2) / -rate:.3g}" if rate < 0 else "no decay"
+    half_life, halved = np.log(2) / -rate if rate < 0 else np.inf, int(halved_at(jnp.asarray(logs)))
+    decay = f"gain half-life {half_life:.3g}" if rate < 0 else "no decay"
+    beyond = " (beyond the last lag)" if len(logs) <= half_life < np.inf else ""
     crossing = f", halved at lag {halved}" if halved >= 0 else ""
-    return f"{rate:+.3g} nats a step, {decay}{crossing}"
+    return f"{rate:+.3g} nats a step, {decay}{beyond}{crossing}"

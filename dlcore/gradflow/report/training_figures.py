@@ -87,7 +87,7 @@ def plot_lags_in_training(rows: Sequence[tuple[int, str, float]]) -> "Figure":
         TypeError: rows is not a sequence of triples.
     """
     found: dict[str, dict[int, list[tuple[int, float]]]] = {}
-    for step, name, value in _triples(rows):
+    for step, name, value in check_metrics("rows", rows):
         if matched := re.fullmatch(r"flow/(.*)/log10_lag_(\d+)", name):
             found.setdefault(matched[1], {}).setdefault(int(matched[2]), []).append((step, value))
     figure = new_figure(max(6.4, 5.2 * len(found)), 4.4)
@@ -147,14 +147,20 @@ def plot_cliff(
     return figure
 
 
-def _triples(rows: Any) -> list[tuple[int, str, float]]:
+def check_metrics(name: str, rows: Any) -> list[tuple[int, str, float]]:
+    """Checks that rows are triples (step, name, value), as ``read_metrics`` returns them, and returns their list.
+
+    Raises:
+        TypeError: they are something else; ``name`` is what the message calls them.
+    """
     try:
-        triples = [(step, name, value) for step, name, value in rows]
+        triples = [(step, metric, value) for step, metric, value in rows]
+        known = all(isinstance(metric, str) for _, metric, _ in triples)
     except (TypeError, ValueError):
-        triples = [(0, None, 0)]
-    if not all(isinstance(name, str) for _, name, _ in triples):
+        known = False
+    if not known:
         raise TypeError(
-            f"rows: got {shown(rows)}, expected triples (step, name, value), as read_metrics returns"
+            f"{name}: got {shown(rows)}, expected triples (step, name, value), as of read_metrics"
         )
     return triples
 
@@ -162,6 +168,9 @@ def _triples(rows: Any) -> list[tuple[int, str, float]]:
 def _check_cliff(
     x: np.ndarray, y: np.ndarray, surfaces: Mapping[str, np.ndarray], paths: Mapping[str, np.ndarray]
 ) -> None:
+    for name, places in (("weights", x), ("biases", y)):
+        if not np.isfinite(places).all():
+            raise ValueError(f"{name}: got places that are not finite, expected finite ones")
     for name, surface in surfaces.items():
         if surface.shape != (len(x), len(y)) or not surface.size:
             raise ValueError(f"{name}: got shape {surface.shape} for {len(x)} weights and {len(y)} biases")

@@ -126,9 +126,10 @@ def _pace(flow: Flow) -> str:
     if not _is_level(flow, flow.rate):
         change = "shrink" if flow.rate < 0 else "grow"
         return f"gradients {change} by a factor of 10 every {math.log(10) / abs(flow.rate):.3g} steps"
-    if flow.gain_halved_at >= 0:
-        return "gradients change, but neither shrink nor grow on average over the lags"
-    return f"gradients keep their size over {_steps(_lags(flow))}"
+    largest = math.exp(np.abs(flow.log_gain[np.isfinite(flow.log_gain)]).max())
+    if largest < 2:
+        return f"gradients keep their size within a factor of {largest:.3g} over {_steps(_lags(flow))}"
+    return f"gradients change, but neither shrink nor grow steadily over {_steps(_lags(flow))}"
 
 
 def _gain(flow: Flow) -> str:

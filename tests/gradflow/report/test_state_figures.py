@@ -18,6 +18,11 @@ def test_exponents_are_in_order(drawn):
     assert legend(axes) == ["gru: largest +0.5", "-inf: a direction that is lost"]
 
 
+def test_rounding_errors_do_not_fill_the_axis():
+    axes = plot_spectra({"identity": [5e-8, 1e-8, -3e-9]}).axes[0]
+    assert axes.get_ylim() == (-0.01, 0.01)
+
+
 def test_a_part_of_the_spectrum_has_its_place_in_the_whole():
     axes = plot_spectra({"gru": [0.5, -0.25]}, sizes={"gru": 4}).axes[0]
     np.testing.assert_allclose(axes.lines[0].get_xdata(), [0.125, 0.375])

@@ -39,6 +39,11 @@ def test_a_rate_that_was_fitted_otherwise_is_drawn_through_the_curves_middle():
     assert dashed.mean() == pytest.approx(curve.mean())
 
 
+def test_a_half_life_beyond_the_last_lag_says_so():
+    axes = plot_decay({"identity": -1.67e-5 * np.arange(401)}).axes[0]
+    assert legend(axes) == ["identity: -1.67e-05 nats a step, gain half-life 4.15e+04 (beyond the last lag)"]
+
+
 def test_without_a_fit_there_are_no_rates():
     axes = plot_decay({"tanh": -np.arange(9.0)}, "by lag", "log10 of the norm", fit=False).axes[0]
     assert legend(axes) == ["tanh"]
