@@ -81,10 +81,9 @@ def gate_statistics(
     steps, batch = inputs.shape[:2]
     check_instance("params", params, Mapping, "the cell's parameters, without the level params")
     carry = jax.eval_shape(lambda: cell.initialize_carry(jax.random.key(0), inputs.shape[1:]))
-    if jax.tree.structure(states) != jax.tree.structure(carry):
-        raise ValueError(
-            f"states: got {shown(states)}, expected the cell's carry {jax.tree.structure(carry)}"
-        )
+    structures = [str(jax.tree.structure(tree)) for tree in (states, carry)]
+    if structures[0] != structures[1]:
+        raise ValueError(f"states: got {structures[0]}, expected the cell's carry, {structures[1]}")
     for leaf in jax.tree.leaves(states):
         check_array("states", leaf, 2, "[T + 1, B, ...]")
         if leaf.shape[:2] != (steps + 1, batch):

@@ -29,10 +29,16 @@ from jax import lax
 
 from dlcore.gradflow.measures import decompositions, wide_range
 from dlcore.gradflow.measures.recurrence import Recurrence, Tree, at_step, check_recurrence, step_count
-from dlcore.gradflow.measures.tangents import align_ends, flatten_state, pull_cotangents, push_tangents
+from dlcore.gradflow.measures.tangents import (
+    align_ends,
+    flatten_state,
+    pull_cotangents,
+    push_tangents,
+    random_basis,
+)
 from dlcore.gradflow.measures.wide_range import WideRange
 from dlcore.ops.arrays import expand_to_rank
-from dlcore.utils.checks import check_choice, check_integer, check_number, shown
+from dlcore.utils.checks import check_choice, check_integer, check_number
 
 Norm: TypeAlias = Literal["spectral", "frobenius"]
 
@@ -243,33 +249,6 @@ def _pull_from_end(aligned: Recurrence, states: Tree, lag: jax.Array, basis: jax
         return decompositions.qr(jnp.swapaxes(pulled, 1, 2))[0]
 
     return lax.fori_loop(0, lag, body, basis)
-
-
-def random_basis(recurrence: Recurrence, columns: int, key: jax.Array | None = None) -> jax.Array:
-    """Draws random orthonormal columns, independently for each row of the batch.
-
-    Args:
-        recurrence: determines B, n (the numbers in one row's state) and the dtype, which is float32 or wider. It is one that
-            `check_recurrence` returned.
-        columns: the number of columns; if it is above n, n columns are drawn.
-        key: random key; None: ``jax.random.key(0)``.
-
-    Returns:
-        An array ``[B, n, min(columns, n)]``.
-    """
-    like = flatten_state(recurrence.initial_state)
-    key = jax.random.key(0) if key is None else _checked_key(key)
-    shape = (*like.shape, min(columns, like.shape[1]))
-    return decompositions.qr(jax.random.normal(key, shape, like.dtype))[0]
-
-
-def _checked_key(key: Any) -> jax.Array:
-    known = isinstance(key, jax.Array | np.ndarray) and (
-        key.shape == () if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key.dtype == np.uint32
-    )
-    if not known:
-        raise TypeError(f"key: got {shown(key)}, expected a random key such as jax.random.key(0)")
-    return jnp.asarray(key)
 
 
 def _identity(recurrence: Recurrence) -> WideRange:

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from dlcore.gradflow.measures import decompositions, wide_range
-from dlcore.gradflow.measures.jacobians import random_basis
 from dlcore.gradflow.measures.recurrence import (
     Recurrence,
     Tree,
@@ -23,7 +22,7 @@ from dlcore.gradflow.measures.recurrence import (
     step_count,
     valid_rows,
 )
-from dlcore.gradflow.measures.tangents import flatten_state, push_tangents
+from dlcore.gradflow.measures.tangents import flatten_state, push_tangents, random_basis
 from dlcore.utils.checks import check_integer
 
 ROUNDING = 4

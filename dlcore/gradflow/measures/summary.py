@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dlcore.gradflow.measures import jacobians, wide_range
+from dlcore.gradflow.measures import wide_range
 from dlcore.gradflow.measures.backward import pull_back
 from dlcore.gradflow.measures.lags import covering_lag
 from dlcore.gradflow.measures.lyapunov import lyapunov_spectrum
@@ -19,7 +19,7 @@ from dlcore.gradflow.measures.recurrence import (
     step_count,
     trajectory,
 )
-from dlcore.gradflow.measures.tangents import flatten_state, unflatten_state
+from dlcore.gradflow.measures.tangents import flatten_state, random_basis, unflatten_state
 from dlcore.gradflow.measures.wide_range import WideRange
 from dlcore.ops.arrays import at_least_float32, check_floats, expand_to_rank
 from dlcore.utils.checks import check_integer
@@ -220,7 +220,7 @@ def _by_lag(
     both from the same cotangents, because another loop takes longer to compile than to run for many configurations.
     """
     steps, probes = step_count(recurrence), check_integer("probes", probes)
-    basis = jacobians.random_basis(recurrence, probes, key)[0].T
+    basis = random_basis(recurrence, probes, key)[0].T
     finite = jnp.isfinite(jax.vmap(flatten_state)(states)).all(axis=(1, 2))
 
     def body(cotangents: WideRange, t: jax.Array) -> tuple[WideRange, tuple[jax.Array, jax.Array]]:

@@ -6,10 +6,10 @@ import jax.test_util
 import numpy as np
 import pytest
 
-from dlcore.gradflow.measures import jacobians
 from dlcore.gradflow.measures.backward import backward
 from dlcore.gradflow.measures.lyapunov import largest_exponent, lyapunov_spectrum
 from dlcore.gradflow.measures.recurrence import Recurrence, state_cotangents, trajectory
+from dlcore.gradflow.measures.tangents import random_basis
 from tests.helpers import reference, systems
 from tests.helpers.recurrences import CELLS, recurrence, sum_of_last_state
 
@@ -220,7 +220,7 @@ def test_the_warm_up_is_a_quarter_of_each_rows_own_steps():
     state = jnp.asarray(np.random.default_rng(0).normal(size=(5, 4)), jnp.float32)
     padded = padded._replace(initial_state=state, inputs=jnp.zeros((100, 5, 0)), lengths=jnp.asarray(lengths))
     found = jax.jit(lambda: largest_exponent(padded))()
-    basis = jacobians.random_basis(padded, 1)
+    basis = random_basis(padded, 1)
     for row, length in enumerate(lengths[:3]):
         expected = growth_of(padded, row, np.asarray(basis[row, :, 0]), length)[length // 4 :].mean()
         assert found[row] == pytest.approx(expected, abs=1e-4)
