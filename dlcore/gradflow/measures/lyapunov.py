@@ -69,11 +69,8 @@ def lyapunov_spectrum(
     """
     recurrence = check_recurrence(recurrence)
     steps, initial = step_count(recurrence), recurrence.initial_state
-    lengths = (
-        jnp.full(len(flatten_state(initial)), steps) if recurrence.lengths is None else recurrence.lengths
-    )
     exponents = _checked_exponents(exponents, flatten_state(initial).shape[1])
-    skipped = lengths // 4 if warm_up is None else jnp.full_like(lengths, _checked_warm_up(warm_up, steps))
+    skipped, counted = split_steps(recurrence, warm_up)
     every = min(check_integer("every", every), max(steps, 1))
     orthonormalize = _normalize if exponents == 1 else _orthonormalize
 
@@ -95,7 +92,7 @@ def lyapunov_spectrum(
     (_, basis, total), _ = lax.scan(body, start, jnp.arange(steps))
     if every > 1:  # the steps after the last decomposition
         total = total + orthonormalize(basis)[1]
-    counted = (lengths - skipped)[:, None]
+    counted = counted[:, None]
     mean = jnp.where(counted > 0, total / jnp.maximum(counted, 1), jnp.nan)
     return -jnp.sort(-mean, axis=-1)
 
@@ -111,6 +108,19 @@ def largest_exponent(
         An array ``[B]``, in nats a step.
     """
     return lyapunov_spectrum(recurrence, 1, warm_up, key=key)[:, 0]
+
+
+def split_steps(recurrence: Recurrence, warm_up: int | None) -> tuple[jax.Array, jax.Array]:
+    """Returns the number of steps in each row's warm-up, ``[B]``, and the number of valid steps after it, ``[B]``.
+
+    Args:
+        recurrence: one that `check_recurrence` returned.
+        warm_up: as in `lyapunov_spectrum`.
+    """
+    steps, rows = step_count(recurrence), len(jax.tree.leaves(recurrence.initial_state)[0])
+    lengths = jnp.full(rows, steps) if recurrence.lengths is None else recurrence.lengths
+    skipped = lengths // 4 if warm_up is None else jnp.full_like(lengths, _checked_warm_up(warm_up, steps))
+    return skipped, jnp.maximum(lengths - skipped, 0)
 
 
 def _checked_exponents(exponents: int | None, size: int) -> int:

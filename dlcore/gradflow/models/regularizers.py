@@ -16,10 +16,11 @@ import jax.numpy as jnp
 
 from dlcore.gradflow.measures import wide_range
 from dlcore.gradflow.measures.backward import backward_signal
-from dlcore.gradflow.measures.lyapunov import lyapunov_spectrum
+from dlcore.gradflow.measures.lyapunov import lyapunov_spectrum, split_steps
 from dlcore.gradflow.measures.recurrence import (
     Recurrence,
     Tree,
+    check_recurrence,
     check_states,
     state_cotangents,
     trajectory,
@@ -136,8 +137,8 @@ def flossing_penalty(
         key: random key of the first directions, as in `lyapunov_spectrum`.
 
     Returns:
-        A scalar array. Rows whose exponents are NaN, such as rows without a step after the warm-up, do not count; it is
-        0 if no row counts.
+        A scalar array. Rows without a step after the warm-up do not count; it is 0 if no row counts. It is NaN if a row
+        that counts has a state that is not finite.
 
     Raises:
         ValueError: as in `lyapunov_spectrum`.
@@ -147,9 +148,10 @@ def flossing_penalty(
     >>> (flossing_penalty(halving) / jnp.log(2) ** 2).round(3).tolist()
     1.0
     """
+    recurrence = check_recurrence(recurrence)
     squares = lyapunov_spectrum(recurrence, exponents, warm_up, key=key) ** 2
-    known = ~jnp.isnan(squares)
-    return jnp.where(known, squares, 0).sum() / jnp.maximum(known.sum(), 1)
+    counts = split_steps(recurrence, warm_up)[1][:, None] > 0
+    return jnp.where(counts, squares, 0).sum() / jnp.maximum(counts.sum() * squares.shape[1], 1)
 
 
 def omega_terms(recurrence: Recurrence, signal: Tree) -> jax.Array:

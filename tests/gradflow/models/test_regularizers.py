@@ -243,6 +243,16 @@ def test_omega_terms_of_a_constant_signal_do_not_depend_on_its_size(signal, dtyp
         assert slope(system.params) == pytest.approx(-3, rel=1e-5)  # 3 * 2 (w - 1)
 
 
+def test_flossing_of_a_state_that_is_not_finite_is_not_a_number():
+    """A penalty of 0 would say that gradients last."""
+    inputs = jnp.ones((4, 2, 1)).at[1, 0].set(jnp.nan)
+    system = Recurrence(lambda w, s, x: w * s + x, jnp.float32(0.5), jnp.zeros((2, 1)), inputs)
+    assert jnp.isnan(flossing_penalty(system))
+    assert flossing_penalty(system._replace(lengths=jnp.array([1, 4]))) == pytest.approx(
+        np.log(2) ** 2, rel=1e-5
+    )
+
+
 @pytest.mark.parametrize(("steps", "rows"), [(0, 2), (3, 0)])
 def test_terms_of_no_step_and_no_row_are_0(steps, rows):
     system = Recurrence(
