@@ -27,7 +27,8 @@ class Table:
         measures: the other columns.
 
     Raises:
-        ValueError: the file has other columns, or a complete row has another number of texts than columns.
+        ValueError: the path is that of a folder, the file has other columns, or a complete row has another number of
+            texts than columns.
         TypeError: path is no path, or the columns are not sequences of texts.
         BlockingIOError: the table is open elsewhere, in another process or in this one.
     """
@@ -37,6 +38,8 @@ class Table:
         for name, columns in (("settings", settings), ("measures", measures)):
             _check_columns(name, columns)
         path = Path(path)
+        if path.is_dir():
+            raise ValueError(f"path: got the folder {path}, expected the path of a CSV file")
         self._path, self._settings, self._columns = path, tuple(settings), [*settings, *measures]
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+", newline="")

@@ -69,6 +69,11 @@ def test_two_processes_cannot_write_one_table(tmp_path):
         pass
 
 
+def test_a_folder_is_no_table(tmp_path):
+    with pytest.raises(ValueError, match=r"path: got the folder .*, expected the path of a CSV file"):
+        table(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
