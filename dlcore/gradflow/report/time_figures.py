@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MAX_LINES = 8
 MAX_TICKS = 12
+MAX_LABEL = 90  # characters in a line of a legend
 SIGNAL = "log10 |delta_t|"
 
 
@@ -75,7 +76,9 @@ def plot_decay(
             if rates is None or name not in rates
             else float(to_array(f"rates[{name!r}]", rates[name], ""))
         )
-        draw_line(axes, lags, values, color, f"{name}: {_rate_in_words(slope, logs)}")
+        words = _rate_in_words(slope, logs)
+        gap = " " if len(name) + len(words) < MAX_LABEL else "\n"
+        draw_line(axes, lags, values, color, f"{name}:{gap}{words}")
         _draw_fit(axes, lags, values, slope / np.log(10), color)
     axes.set(xlabel="lag in steps", ylabel=ylabel, title=title)
     shade_beyond_float32(axes)

@@ -44,6 +44,13 @@ def test_a_half_life_beyond_the_last_lag_says_so():
     assert legend(axes) == ["identity: -1.67e-05 nats a step, gain half-life 4.15e+04 (beyond the last lag)"]
 
 
+def test_a_long_label_has_two_lines():
+    (label,) = legend(
+        plot_decay({"encoder/IdentityRNNCell_0, 16 rows, 1 at lag 400": -1e-5 * np.arange(401)}).axes[0]
+    )
+    assert label.startswith("encoder/IdentityRNNCell_0, 16 rows, 1 at lag 400:\n-1e-05 nats a step")
+
+
 def test_without_a_fit_there_are_no_rates():
     axes = plot_decay({"tanh": -np.arange(9.0)}, "by lag", "log10 of the norm", fit=False).axes[0]
     assert legend(axes) == ["tanh"]
