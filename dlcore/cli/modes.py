@@ -5,7 +5,9 @@ What imports Orbax (``dlcore.train.loop``) is imported when a mode is called, so
 
 import contextlib
 import dataclasses
+import functools
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -87,9 +89,10 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
     """``--mode=gradient_flow``: measures gradients along every recurrence of the model and writes a report.
 
     ``--checkpoint`` chooses the state: ``initial``, ``newest``, ``best``, a step, or ``all``, which means the initial
-    state and then every checkpoint. The newest state of a run without a checkpoint is the initial one. Gradients are
-    measured on the first `PROBE_ROWS` rows of the first training batch, without dropout. The report is the folder
-    ``gradient_flow/STATE/`` in the run's folder.
+    state and then every checkpoint. The initial state is the one in which training starts, with the parameters of
+    ``init_from``. The newest state of a run without a checkpoint is the initial one. Gradients are measured on the
+    first `PROBE_ROWS` rows of the first training batch, without dropout. The report is the folder
+    ``gradient_flow/STATE/`` in the run's folder. It lists the cells that are not measured, and so does stderr.
 
     Returns:
         A dict: ``report`` is the path of the report's page, and ``states`` is the number of states. For each recurrence
@@ -104,13 +107,13 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
     from dlcore.train.telemetry.metrics_log import read_metrics
 
     _check_run(run)
-    flows = _measure_states(run)
+    flows, unmeasured = _measure_states(run)
     state = "all" if len(flows) > 1 else next(iter(flows)).replace(" ", "_")
     folder = run.folder / "gradient_flow" / state
     if jax.process_index() == 0:
         metrics = read_metrics(run.folder / "metrics.csv")
         clip_norm = run.config.optimizer.clip_norm
-        for path in page.write_report(folder, run.folder.name, flows, metrics, clip_norm):
+        for path in page.write_report(folder, run.folder.name, flows, metrics, clip_norm, unmeasured):
             _print(f"written: {path}")
     last = list(flows.values())[-1]
     return {
@@ -121,27 +124,35 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
     }
 
 
-def _measure_states(run: Run) -> dict[str, list["Flow"]]:
-    """Measures gradient flow at every state that the run names, by the name of the state."""
+def _measure_states(run: Run) -> tuple[dict[str, list["Flow"]], list[str]]:
+    """Measures gradient flow at every state that the run names, by the state's name; lists what is not measured."""
+    from dlcore.gradflow.models.find_recurrences import find_unmeasured
     from dlcore.gradflow.models.flow import measure
     from dlcore.train import loop
 
-    measure_model = measure(probe_loss(run.experiment))
+    loss, unmeasured = probe_loss(run.experiment), []
+    measure_model = measure(loss)
     with usage_errors(run.config), contextlib.ExitStack() as stack:
         if (run.folder / CONFIG).is_file():
             check_folder(run)
         else:
             stack.enter_context(claim_folder(run))
-        flows = {}
+        flows: dict[str, list[Flow]] = {}
         for name, state in loop.named_states(run):
             _print(f"measuring {name}")
-            flows[name] = measure_model(*loop.model_on_host(run.engine, state))
+            model = loop.model_on_host(run.engine, state)
+            if not flows:
+                unmeasured = find_unmeasured(functools.partial(loss, *model))
+            with warnings.catch_warnings(action="ignore"):  # it names these cells, too
+                flows[name] = measure_model(*model)
+        for cell in unmeasured:
+            _print(f"not measured: {cell}")
         if not any(flows.values()):
             raise ValueError(
                 "--mode: got gradient_flow for a model without recurrent layers, expected one with dl.Recurrent, "
                 "dl.Bidirectional or dl.DeepRecurrent"
             )
-    return flows
+    return flows, unmeasured
 
 
 def probe_loss(experiment: Experiment) -> Callable[[Any, Any], jax.Array]:

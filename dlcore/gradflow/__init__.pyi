@@ -23,9 +23,11 @@ from .measures.recurrence import trajectory as trajectory
 from .measures.summary import first_nonfinite as first_nonfinite
 from .measures.summary import fit_rate as fit_rate
 from .measures.summary import half_life as half_life
+from .measures.summary import halved_at as halved_at
 from .measures.summary import summarize as summarize
 from .models.find_recurrences import ModelRecurrence as ModelRecurrence
 from .models.find_recurrences import find_recurrences as find_recurrences
+from .models.find_recurrences import find_unmeasured as find_unmeasured
 from .models.flow import Flow as Flow
 from .models.flow import measure as measure
 from .models.monitor import make_monitor as make_monitor

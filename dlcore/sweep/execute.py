@@ -13,8 +13,9 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from dlcore.config.text import to_text
-from dlcore.sweep.plan import Group, MeasureFunction, Sweep, Tree
+from dlcore.sweep.plan import Group, MeasureFunction, Sweep, Tree, check_sweep
 from dlcore.sweep.table import Row, Table
+from dlcore.utils.checks import check_instance, check_integer, check_number
 from dlcore.utils.progress import Progress
 
 Program: TypeAlias = Callable[[Tree, dict[str, np.ndarray]], Mapping[str, jax.Array]]
@@ -39,12 +40,16 @@ def run(sweep: Sweep, path: Path, memory: float | None = None) -> list[Row]:
         groups.
 
     Raises:
-        ValueError: the file is not a table with these columns.
+        ValueError: the file is not a table with these columns, a group does not measure what the sweep's measures say,
+            memory is below 0, or as in `check_sweep`.
+        TypeError: path is no path, memory no number, or as in `check_sweep`.
         BlockingIOError: the table is open elsewhere, in another process or in this one.
     """
-    memory = free_memory() / 2 if memory is None else memory
+    check_sweep(sweep)
+    check_instance("path", path, (str, Path), "the path of a CSV file")
+    memory = free_memory() / 2 if memory is None else check_number("memory", memory, "[0, inf]")
     wanted = [row for group in sweep.groups for row in group.configurations()]
-    with Table(path, sweep.settings, sweep.measures) as table, contextlib.ExitStack() as stack:
+    with Table(Path(path), sweep.settings, sweep.measures) as table, contextlib.ExitStack() as stack:
         done = sum(row in table for row in wanted)
         progress = stack.enter_context(Progress("sweep", "configuration", len(wanted), done))
         progress.advance(0)  # starts the clock
@@ -54,7 +59,7 @@ def run(sweep: Sweep, path: Path, memory: float | None = None) -> list[Row]:
         for group in sweep.groups:
             if any(row not in table for row in group.configurations()):
                 size = batch_size(len(group.numbers), jax.local_device_count(), group.bytes_each, memory)
-                jobs.append((group, size, threads.submit(_compile, group, size)))
+                jobs.append((group, size, threads.submit(_compile, group, size, sweep.measures)))
         for group, size, program in jobs:
             _measure_missing(group, program.result(), size, table, progress)
         return [table[row] for row in wanted]
@@ -72,10 +77,18 @@ def batch_size(configurations: int, devices: int, bytes_each: int, memory: float
     Returns:
         The number of configurations in each batch, a multiple of ``devices``.
 
+    Raises:
+        ValueError: configurations or devices is below 1, bytes_each is not above 0, or memory is below 0.
+        TypeError: configurations or devices is not an integer, or one of the others not a number.
+
     >>> batch_size(64, 1, 10**6, 40e6), batch_size(64, 8, 10**6, 40e6), batch_size(3, 2, 10**6, 1e3)
     (32, 32, 2)
     """
-    fitting = max(int(memory // (bytes_each * devices)), 1)  # on each device
+    check_integer("configurations", configurations)
+    check_integer("devices", devices)
+    check_number("bytes_each", bytes_each, "(0, inf)")
+    check_number("memory", memory, "[0, inf]")
+    fitting = int(min(max(memory / (bytes_each * devices), 1), configurations))  # on each device
     each = -(-configurations // devices)
     batches = -(-each // fitting)
     return devices * -(-each // batches)
@@ -111,12 +124,26 @@ def _measure_missing(group: Group, program: Program, size: int, table: Table, pr
             progress.report({name: to_text(value) for name, value in labels.items()})
 
 
-def _compile(group: Group, size: int) -> Program:
+def _compile(group: Group, size: int, measures: Sequence[str]) -> Program:
     """The group's program for batches of this size."""
     arguments = _to_arrays(group.shared[0].arrays), _stack(group.numbers[:1], size)
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
+    one = shapes[0], jax.tree.map(lambda array: jax.ShapeDtypeStruct((), array.dtype), shapes[1])
+    _check_measured(jax.eval_shape(group.measure, *one), measures)
     leaves, structure = jax.tree.flatten(shapes)
     return _compile_once(group.measure, tuple(jax.local_devices()), structure, tuple(leaves))
+
+
+def _check_measured(measured: Any, measures: Sequence[str]) -> None:
+    """Checks that a measure's result has a scalar for every measure and no other name."""
+    check_instance("measure", measured, Mapping, "a function that returns a dict of scalars by name")
+    if set(measured) != set(measures):
+        raise ValueError(
+            f"measure: got a result with {sorted(measured)}, expected the measures {sorted(measures)}"
+        )
+    for name, value in measured.items():
+        if getattr(value, "shape", None) != ():
+            raise ValueError(f"measure: got {value} for {name}, expected a scalar array")
 
 
 @functools.lru_cache

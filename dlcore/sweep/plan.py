@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
+import numpy as np
 
 from dlcore.config.text import to_text
 from dlcore.sweep.table import Row
+from dlcore.utils.checks import check_callable, check_instance, check_number, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,3 +85,56 @@ class Sweep(NamedTuple):
     settings: Sequence[str]
     measures: Sequence[str]
     figures: Callable[[list[Row]], Mapping[str, "Figure"]] = lambda rows: {}
+
+
+def check_sweep(sweep: Sweep) -> None:
+    """Checks a sweep before anything is measured.
+
+    Raises:
+        ValueError: two shared inputs of a group have other arrays, or a group has numbers of different names, a column
+            that is not among the settings, or bytes_each that is not above 0.
+        TypeError: a part of the sweep has another type than `Sweep` and `Group` say, a measure that is not hashable
+            included.
+    """
+    check_instance("sweep", sweep, Sweep, "a Sweep(groups, settings, measures)")
+    check_callable("figures", sweep.figures, "lambda rows: {}")
+    for group in sweep.groups:
+        check_instance("groups", group, Group, "a Group(measure, settings, shared, numbers, bytes_each)")
+        check_number("bytes_each", group.bytes_each, "(0, inf)")
+        check_callable("measure", group.measure, "a function arrays, numbers -> {name: scalar}")
+        try:
+            hash(group.measure)
+        except TypeError:
+            raise TypeError(
+                f"measure: got {shown(group.measure)}, which is not hashable; make it a function or a frozen dataclass "
+                "with hashable fields"
+            ) from None
+        _check_numbers(group.numbers)
+        _check_shared(group.shared)
+        for name in {name for row in group.configurations() for name in row} - set(sweep.settings):
+            raise ValueError(
+                f"settings: got {', '.join(sweep.settings)}, expected {name}, too, which a group has"
+            )
+
+
+def _check_numbers(numbers: Sequence[Mapping[str, float]]) -> None:
+    for entry in numbers:
+        check_instance("numbers", entry, Mapping, "a dict of numbers by name for each configuration")
+        if set(entry) != set(numbers[0]):
+            raise ValueError(
+                f"numbers: got {sorted(entry)} and {sorted(numbers[0])}, expected the same names"
+            )
+        for name, value in entry.items():
+            check_number(f"numbers: {name}", value, "[-inf, inf]")
+
+
+def _check_shared(shared: Sequence[SharedInputs]) -> None:
+    shapes = []
+    for entry in shared:
+        check_instance("shared", entry, SharedInputs, "SharedInputs(labels, arrays)")
+        check_instance("labels", entry.labels, Mapping, 'a dict such as {"seed": 0}')
+        shapes.append(jax.tree.map(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), entry.arrays))
+        if shapes[-1] != shapes[0]:
+            raise ValueError(
+                f"shared: got arrays {shapes[0]} and {shapes[-1]}, expected equal shapes and dtypes"
+            )

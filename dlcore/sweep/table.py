@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from dlcore.utils.checks import check_instance, shown
 from dlcore.utils.locks import lock_file
 
 Row: TypeAlias = dict[str, str]
@@ -26,11 +27,19 @@ class Table:
         measures: the other columns.
 
     Raises:
-        ValueError: the file has other columns, or a complete row has another number of texts than columns.
+        ValueError: the path is that of a folder, the file has other columns, or a complete row has another number of
+            texts than columns.
+        TypeError: path is no path, or the columns are not sequences of texts.
         BlockingIOError: the table is open elsewhere, in another process or in this one.
     """
 
     def __init__(self, path: Path, settings: Sequence[str], measures: Sequence[str]):
+        check_instance("path", path, (str, Path), "the path of a CSV file")
+        for name, columns in (("settings", settings), ("measures", measures)):
+            _check_columns(name, columns)
+        path = Path(path)
+        if path.is_dir():
+            raise ValueError(f"path: got the folder {path}, expected the path of a CSV file")
         self._path, self._settings, self._columns = path, tuple(settings), [*settings, *measures]
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+", newline="")
@@ -103,3 +112,9 @@ def _text(value: Any) -> str:
     """An integer in full, a float with six digits."""
     number = np.asarray(value).item()
     return str(number) if isinstance(number, int) else f"{number:.6g}"
+
+
+def _check_columns(name: str, columns: Any) -> None:
+    known = isinstance(columns, Sequence) and not isinstance(columns, str)
+    if not known or not all(isinstance(column, str) for column in columns):
+        raise TypeError(f"{name}: got {shown(columns)}, expected a sequence of column names")

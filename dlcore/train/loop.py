@@ -128,16 +128,25 @@ def _checked(trained: Trained) -> Trained:
 def restore_or_initialize(engine: Engine, checkpoints: Checkpoints) -> TrainState:
     """The `TrainState` from which the run starts: that of the newest whole checkpoint, or else the initial state.
 
-    Damaged checkpoints are set aside. The setting ``init_from`` fills parameters of the initial state.
+    Damaged checkpoints are set aside.
 
     Raises:
         ValueError: the checkpoint, or that of ``init_from``, does not fit the model.
     """
     newest = checkpoints.set_aside_damaged()
-    if newest is not None:
-        state = checkpoints.restore(engine.abstract_state, newest)
-        _say(f"going on from step {newest}")
-        return state
+    if newest is None:
+        return initialize(engine)
+    state = checkpoints.restore(engine.abstract_state, newest)
+    _say(f"going on from step {newest}")
+    return state
+
+
+def initialize(engine: Engine) -> TrainState:
+    """The `TrainState` at step 0, whose parameters the setting ``init_from`` fills from a checkpoint.
+
+    Raises:
+        ValueError: the checkpoint of ``init_from`` does not fit the model.
+    """
     state, config = engine.initial_state(), engine.config
     if config.init_from is None:
         return state
@@ -239,9 +248,9 @@ def restore_model(run: Run) -> TrainState:
 def named_states(run: Run) -> Iterator[tuple[str, TrainState]]:
     """Yields a pair (name, `TrainState`) for each state that the run's ``checkpoint`` means.
 
-    In addition to the values that `restore_model` accepts, ``"initial"`` means the initial state, and ``"all"`` means
-    the initial state and then that of every checkpoint. In a run without a checkpoint, ``"newest"`` means the initial
-    state. The names are ``"initial"`` and ``"step N"``.
+    In addition to the values that `restore_model` accepts, ``"initial"`` means the state in which training starts (see
+    `initialize`), and ``"all"`` means that state and then the one of every checkpoint. In a run without a checkpoint,
+    ``"newest"`` means the initial state. The names are ``"initial"`` and ``"step N"``.
 
     Raises:
         FileNotFoundError, ValueError: as in `restore_model`.
@@ -250,7 +259,7 @@ def named_states(run: Run) -> Iterator[tuple[str, TrainState]]:
     wanted: list[Any] = [INITIAL, *steps] if run.checkpoint == "all" else [run.checkpoint]
     for checkpoint in wanted:
         if checkpoint == INITIAL or (checkpoint == "newest" and not steps):
-            yield INITIAL, run.engine.initial_state()
+            yield INITIAL, initialize(run.engine)
         else:
             state = restore_model(dataclasses.replace(run, checkpoint=checkpoint))
             yield f"step {state.step}", state

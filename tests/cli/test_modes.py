@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from dlcore.cli import modes
 from dlcore.cli.errors import UsageError
-from dlcore.gradflow.models import flow
+from dlcore.gradflow.models import find_recurrences, flow
 from dlcore.gradflow.report import page
 from dlcore.train.checkpoints.checksums import NAME
 from dlcore.train.run import Run
@@ -140,8 +140,9 @@ def measured(monkeypatch):
     def measure(loss):
         return lambda params, model_state: calls.params.append(params) or [lstm]
 
-    def write_report(folder, run, flows, metrics, clip_norm):
+    def write_report(folder, run, flows, metrics, clip_norm, unmeasured):
         calls.reports.append((folder, run, list(flows), clip_norm))
+        calls.unmeasured = unmeasured
         return [folder / page.PAGE]
 
     monkeypatch.setattr(flow, "measure", measure)
@@ -179,6 +180,28 @@ def test_gradient_flow_of_a_new_run_is_that_of_its_initial_state(tmp_path):
     result = modes.gradient_flow(make_run(tmp_path / "run"))
     assert result["report"] == str(tmp_path / "run" / "gradient_flow" / "initial" / "report.html")
     assert (tmp_path / "run" / "config.json").is_file()
+
+
+def test_the_initial_state_of_a_run_that_is_fine_tuned_is_the_one_that_it_starts_from(
+    trained, measured, tmp_path
+):
+    run, _ = trained
+    config = plain_toy.Config(init_from=str(run.folder))
+    tuned = Run(plain_toy.experiment(config), config, tmp_path / "tuned", checkpoint="initial")
+    modes.gradient_flow(tuned)
+    modes.gradient_flow(run)
+    initial, newest = measured.params
+    np.testing.assert_array_equal(initial["weights"], newest["weights"])
+
+
+def test_cells_that_are_not_measured_are_said_and_handed_to_the_report(
+    trained, measured, capsys, monkeypatch
+):
+    cell = "decoder (GRUCell run by AttentionDecoder)"
+    monkeypatch.setattr(find_recurrences, "find_unmeasured", lambda call: [cell])
+    modes.gradient_flow(trained[0])
+    assert measured.unmeasured == [cell]
+    assert f"not measured: {cell}" in capsys.readouterr().err.splitlines()
 
 
 @pytest.mark.usefixtures("measured")

@@ -51,8 +51,8 @@ def compiled(make):
         steps.append(made.step)
         return made[1:]
 
-    params, state, inputs, lengths = arrays()
-    return Recurrence(steps[0], params, state, inputs, lengths)
+    parts = arrays()
+    return Recurrence(steps[0], *parts)
 
 
 def of_cell(cell, inputs, key):
@@ -144,8 +144,8 @@ def measure(function, system, loss, *more):
     """``function(recurrence, states, cotangents, *more)``, compiled as one program."""
 
     @jax.jit
-    def run(params, state, inputs, lengths):
-        again = Recurrence(system.step, params, state, inputs, lengths)
+    def run(*parts):
+        again = Recurrence(system.step, *parts)
         states = trajectory(again)
         return function(again, states, state_cotangents(loss, states), *more)
 

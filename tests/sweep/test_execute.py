@@ -109,3 +109,45 @@ def test_several_devices_share_a_sweep(tmp_path):
     subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=120)
     run(tmp_path / "one.csv", group(scales=(0.5, 1.0, 2.0, 3.0)), group("b", (1.0,)))
     assert (tmp_path / "three.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("measure", "error", "message"),
+    [
+        (
+            lambda seed, numbers: {"value": seed},
+            ValueError,
+            r"measure: got a result with \['value'\], expected the mea",
+        ),
+        (lambda seed, numbers: seed, TypeError, "measure: got .*, expected a function that returns a dict"),
+        (
+            lambda seed, numbers: {"value": seed, "count": seed[None]},
+            ValueError,
+            "measure: got .* for count, expected a scalar array",
+        ),
+    ],
+)
+def test_a_measure_of_other_names_is_refused_before_it_runs(tmp_path, measure, error, message):
+    with pytest.raises(error, match=message):
+        run(tmp_path / "sweep.csv", group()._replace(measure=measure))
+    assert (tmp_path / "sweep.csv").read_text() == "kind,seed,scale,bias,value,count\n"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: execute.batch_size(0, 1, 1, 1), ValueError, "configurations: got 0"),
+        (lambda: execute.batch_size(1, 0, 1, 1), ValueError, "devices: got 0"),
+        (lambda: execute.batch_size(1, 1, 0, 1), ValueError, "bytes_each: got 0"),
+        (lambda: execute.batch_size(1, 1, 1, float("nan")), ValueError, "memory: got nan"),
+        (lambda: run(None, group()), TypeError, "path: got None, expected the path"),
+        (lambda: run("sweep.csv", group(), memory="1G"), TypeError, "memory: got '1G'"),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_endless_memory_is_one_batch():
+    assert execute.batch_size(7, 1, 1, float("inf")) == 7

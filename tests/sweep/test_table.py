@@ -67,3 +67,21 @@ def test_two_processes_cannot_write_one_table(tmp_path):
         table(tmp_path / "table.csv")
     with table(tmp_path / "table.csv"):
         pass
+
+
+def test_a_folder_is_no_table(tmp_path):
+    with pytest.raises(ValueError, match=r"path: got the folder .*, expected the path of a CSV file"):
+        table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((None, ("cell",), ("rate",)), "path: got None, expected the path of a CSV file"),
+        (("table.csv", "cell", ("rate",)), "settings: got 'cell', expected a sequence of column names"),
+        (("table.csv", ("cell",), (1,)), "measures: got .*, expected a sequence of column names"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        Table(*arguments)

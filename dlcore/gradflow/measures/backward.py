@@ -23,6 +23,7 @@ from dlcore.gradflow.measures.recurrence import (
     at_step,
     check_states,
     masked_step,
+    pass_gradient,
     step_count,
     valid_rows,
 )
@@ -60,7 +61,7 @@ def backward(recurrence: Recurrence, states: Tree, cotangents: Tree) -> Backward
 
     Args:
         recurrence: the step and everything it was applied to. A padded step changes nothing: its delta is that of the
-            next step plus d_t, and its g is 0.
+            next step plus d_t, and its g is 0. Where the recurrence is cut, no signal goes back.
         states: arrays ``[T + 1, B, ...]`` from `trajectory`.
         cotangents: d_t from `state_cotangents`, arrays of the same shapes as the states.
 
@@ -69,7 +70,7 @@ def backward(recurrence: Recurrence, states: Tree, cotangents: Tree) -> Backward
 
     Raises:
         ValueError: as in `check_states`.
-        TypeError: lengths are not integers.
+        TypeError: as in `check_states`.
 
     >>> from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
     >>> toy = lambda weight, state, inputs: weight * state + inputs  # lecture: toy example
@@ -80,7 +81,7 @@ def backward(recurrence: Recurrence, states: Tree, cotangents: Tree) -> Backward
     >>> (flow.log_signal[1] / jnp.log(10)).round(2).tolist()  # 0.01^999
     [-1998.0]
     """
-    check_states(recurrence, states, cotangents)
+    recurrence, states, cotangents = check_states(recurrence, states, cotangents)
     params = named_leaves(recurrence.params)
     steps = step_count(recurrence)
 
@@ -118,7 +119,7 @@ def backward_signal(recurrence: Recurrence, states: Tree, cotangents: Tree) -> W
 
     Raises:
         ValueError: as in `check_states`.
-        TypeError: lengths are not integers.
+        TypeError: as in `check_states`.
 
     >>> from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
     >>> halving = Recurrence(lambda w, s, x: w * s + x, jnp.array(0.5), jnp.zeros(1), jnp.ones((2, 1)))
@@ -127,7 +128,7 @@ def backward_signal(recurrence: Recurrence, states: Tree, cotangents: Tree) -> W
     >>> wide_range.to_floats(backward_signal(halving, states, last)).tolist()
     [[0.25], [0.5], [1.0]]
     """
-    check_states(recurrence, states, cotangents)
+    recurrence, states, cotangents = check_states(recurrence, states, cotangents)
     steps = step_count(recurrence)
 
     def body(delta: WideRange, t: jax.Array) -> tuple[WideRange, WideRange]:
@@ -157,9 +158,11 @@ def pull_back(
         ``[*many]``, summed over the rows; and ``J_k^T v``, in the shapes of ``cotangent``.
     """
     valid, inputs = valid_rows(recurrence, t), at_step(recurrence.inputs, t)
-    _, pull = jax.vjp(
-        lambda params, state: masked_step(recurrence, params, state, inputs, valid), recurrence.params, state
-    )
+
+    def step(params: Tree, state: Tree) -> Tree:
+        return masked_step(recurrence, params, pass_gradient(recurrence, state, t), inputs, valid)
+
+    _, pull = jax.vjp(step, recurrence.params, state)
     for _ in range(cotangent.exponent.ndim - 1):
         pull = jax.vmap(pull)
     # The sums over rows need a common exponent, but each row of the state needs its own: hence two pulls. The compiler

@@ -5,17 +5,21 @@ gates alone, ``ln 2 / -mean log f``, is wrong: the derivative through time also 
 each gate sees h. Take an LSTM of 16 units with forget bias 0 and three times the orthogonal recurrent kernel, on random
 inputs: the mean of all its forget gates gives 0.8 steps and its slowest unit 1.4, but the true half-life
 ``ln 2 / -exponent_1`` is 6.4 steps (``launch/test --slow tests/gradflow/measures/test_gates.py -k half_life``).
-`lyapunov.largest_exponent` measures exponent_1.
+`lyapunov.largest_exponent` measures exponent_1, and `log_products` the gain after few steps.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.errors import FlaxError
 
 from dlcore.gradflow.measures.recurrence import Tree
-from dlcore.ops.arrays import at_least_float32, expand_to_rank
+from dlcore.ops.arrays import at_least_float32, check_array, check_floats, expand_to_rank
+from dlcore.ops.lengths import check_lengths, valid_steps
+from dlcore.utils.checks import check_instance
 
 KEEPING = ("forget", "update")
 """The gates that multiply the old state: f of an LSTM, z of the lecture's GRU, ``h = z * h + (1 - z) * g``."""
@@ -57,7 +61,10 @@ def gate_statistics(
         A dict: a `Gate` by each gate's name.
 
     Raises:
-        ValueError: the cell has no gates.
+        ValueError: the cell has no gates, the params or states are those of another cell, inputs have fewer axes than
+            time and rows, the states have not T + 1 entries, or lengths do not fit.
+        TypeError: the cell is no flax cell, params no dict, inputs are not an array of floating point numbers, or
+            lengths are not integers.
 
     >>> import functools
     >>> import dlcore as dl
@@ -69,16 +76,35 @@ def gate_statistics(
     >>> measure(params, states, inputs)["forget"].mean.tolist()
     [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
     """
+    check_instance("cell", cell, nn.RNNCellBase, "a cell of dlcore such as dl.LSTMCell(features=64)")
+    inputs = check_floats("inputs", inputs, 2, "[T, B, ..., F]")
+    steps, batch = inputs.shape[:2]
+    check_instance("params", params, Mapping, "the cell's parameters, without the level params")
+    carry = jax.eval_shape(lambda: cell.initialize_carry(jax.random.key(0), inputs.shape[1:]))
+    structures = [str(jax.tree.structure(tree)) for tree in (states, carry)]
+    if structures[0] != structures[1]:
+        raise ValueError(f"states: got {structures[0]}, expected the cell's carry, {structures[1]}")
+    for leaf in jax.tree.leaves(states):
+        check_array("states", leaf, 2, "[T + 1, B, ...]")
+        if leaf.shape[:2] != (steps + 1, batch):
+            raise ValueError(
+                f"states: got shape {leaf.shape}, expected [T + 1, B, ...] = {(steps + 1, batch)} first"
+            )
+    valid = jnp.ones((steps, batch), bool)
+    if lengths is not None:
+        check_lengths(lengths, (batch, steps))
+        valid = valid_steps(lengths, steps).T
     before = jax.tree.map(lambda leaf: leaf[:-1], states)
     values: Any = {}
     if hasattr(cell, "gate_values"):
-        values = cell.apply({"params": params}, before, inputs, method="gate_values")
+        try:
+            values = cell.apply({"params": params}, before, inputs, method="gate_values")
+        except FlaxError as error:
+            raise ValueError(f"params: got those of another cell than {cell}, {error}") from error
     if not values:
         raise ValueError(
             f"cell: got {type(cell).__name__}, expected a cell of dlcore with gates, such as LSTMCell"
         )
-    steps, batch = jax.tree.leaves(inputs)[0].shape[:2]
-    valid = jnp.ones((steps, batch), bool) if lengths is None else jnp.arange(steps)[:, None] < lengths
     return {name: _statistics(gate, valid) for name, gate in values.items()}
 
 
@@ -89,9 +115,12 @@ def keeping_gate(gates: dict[str, Gate]) -> Gate:
         gates: statistics by the gate's name, from `gate_statistics`.
 
     Raises:
-        StopIteration: there is neither a gate ``"forget"`` nor ``"update"``.
+        ValueError: there is neither a gate ``"forget"`` nor ``"update"``.
     """
-    return next(gates[name] for name in KEEPING if name in gates)
+    for name in KEEPING:
+        if name in gates:
+            return gates[name]
+    raise ValueError(f"gates: got {', '.join(gates) or 'none'}, expected one of {', '.join(KEEPING)}")
 
 
 def _statistics(values: jax.Array, valid: jax.Array) -> Gate:

@@ -9,7 +9,8 @@ hundred steps its norm leaves the range of every float, so products are carried 
 
 Results are natural logarithms; ``-inf`` is a derivative of exactly 0, as of a dead ReLU. The T of a row is its length.
 NaN marks lags that reach beyond the row's first state, and lags that pass a state that is not finite
-(`first_nonfinite` gives its time step).
+(`first_nonfinite` gives its time step). These are derivatives of the states themselves: a recurrence's ``cuts``, where
+training stops the gradient, change none of them.
 
 | | norm | lags | cost of each step, in derivatives of a step |
 | --- | --- | --- | --- |
@@ -23,14 +24,21 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from dlcore.gradflow.measures import decompositions, wide_range
 from dlcore.gradflow.measures.recurrence import Recurrence, Tree, at_step, check_recurrence, step_count
-from dlcore.gradflow.measures.tangents import align_ends, flatten_state, pull_cotangents, push_tangents
+from dlcore.gradflow.measures.tangents import (
+    align_ends,
+    flatten_state,
+    pull_cotangents,
+    push_tangents,
+    random_basis,
+)
 from dlcore.gradflow.measures.wide_range import WideRange
 from dlcore.ops.arrays import expand_to_rank
-from dlcore.utils.checks import check_integer
+from dlcore.utils.checks import check_choice, check_integer, check_number
 
 Norm: TypeAlias = Literal["spectral", "frobenius"]
 
@@ -47,17 +55,17 @@ def log_products(recurrence: Recurrence, norm: Norm = "spectral") -> jax.Array:
 
     Raises:
         ValueError: norm has another value; or as in `check_recurrence`.
-        TypeError: lengths are not integers.
+        TypeError: as in `check_recurrence`.
 
     >>> halving = Recurrence(lambda w, s, x: w * s + x, 0.5, jnp.zeros((1, 1)), jnp.ones((3, 1, 1)))
     >>> log_norms = jax.jit(lambda: log_products(halving)[:, 0] / jnp.log(2))()
     >>> log_norms.round(4).tolist()
     [0.0, -1.0, -2.0, -3.0]
     """
-    if norm not in ("spectral", "frobenius"):
-        raise ValueError(f'norm: got {norm!r}, expected "spectral" or "frobenius"')
+    check_choice("norm", norm, ("spectral", "frobenius"))
     if norm == "spectral":
         return log_singular_values(recurrence)[..., 0]
+    recurrence = check_recurrence(recurrence)
     return _measure_products(recurrence, _identity(recurrence), wide_range.log_norm)
 
 
@@ -75,8 +83,9 @@ def log_singular_values(recurrence: Recurrence) -> jax.Array:
 
     Raises:
         ValueError: as in `check_recurrence`.
-        TypeError: lengths are not integers.
+        TypeError: as in `check_recurrence`.
     """
+    recurrence = check_recurrence(recurrence)
     return _measure_products(recurrence, _identity(recurrence), _log_singular_values)
 
 
@@ -99,8 +108,9 @@ def log_products_by_probes(
 
     Raises:
         ValueError: probes is below 1; or as in `check_recurrence`.
-        TypeError: probes or lengths are not integers.
+        TypeError: probes is not an integer, or the key no random key; or as in `check_recurrence`.
     """
+    recurrence = check_recurrence(recurrence)
     basis = random_basis(recurrence, check_integer("probes", probes), key)
     rows = wide_range.from_floats(jnp.swapaxes(basis, 1, 2), 2)
     log_share = jnp.log(basis.shape[1] / basis.shape[2])
@@ -142,11 +152,17 @@ def log_products_by_subspace(
         enough, it is too small by at most a few times the tolerance.
 
     Raises:
-        ValueError: a lag is outside 0 to T, block is below 1, or rounds is below 0; or as in `check_recurrence`.
-        TypeError: a lag, block or rounds is not an integer, or lengths are not integers.
+        ValueError: a lag is outside 0 to T, block is below 1, or rounds or tolerance is below 0; or as in
+            `check_recurrence`.
+        TypeError: lags is not a sequence, a lag, block or rounds is not an integer, the tolerance is no number, or the
+            key no random key; or as in `check_recurrence`.
     """
+    recurrence = check_recurrence(recurrence)
     steps, rounds = step_count(recurrence), check_integer("rounds", rounds, minimum=0)
-    lags = [check_integer("lags", lag, minimum=0) for lag in lags]
+    tolerance = check_number("tolerance", tolerance, "[0, inf)")
+    lags = [
+        check_integer("lags", lag, 0) for lag in (lags if isinstance(lags, Sequence) else np.atleast_1d(lags))
+    ]
     if lags and max(lags) > steps:
         raise ValueError(f"lags: got {max(lags)}, expected at most the number of steps, {steps}")
     first = random_basis(recurrence, 3 * check_integer("block", block), key)
@@ -235,25 +251,8 @@ def _pull_from_end(aligned: Recurrence, states: Tree, lag: jax.Array, basis: jax
     return lax.fori_loop(0, lag, body, basis)
 
 
-def random_basis(recurrence: Recurrence, columns: int, key: jax.Array | None = None) -> jax.Array:
-    """Draws random orthonormal columns, independently for each row of the batch.
-
-    Args:
-        recurrence: determines B, n (the numbers in one row's state) and the dtype, which is float32 or wider.
-        columns: the number of columns; if it is above n, n columns are drawn.
-        key: random key; None: ``jax.random.key(0)``.
-
-    Returns:
-        An array ``[B, n, min(columns, n)]``.
-    """
-    like = flatten_state(check_recurrence(recurrence))
-    key = jax.random.key(0) if key is None else key
-    shape = (*like.shape, min(columns, like.shape[1]))
-    return decompositions.qr(jax.random.normal(key, shape, like.dtype))[0]
-
-
 def _identity(recurrence: Recurrence) -> WideRange:
-    like = flatten_state(check_recurrence(recurrence))
+    like = flatten_state(recurrence.initial_state)
     return wide_range.from_floats(_identities(len(like), like.shape[1], like.dtype), 1)
 
 

@@ -5,7 +5,8 @@
 (lecture: gradient flow in simple RNNs). G[t, k] is the part of the gradient that the loss at state t sends to the
 parameters as step k uses them. The sum over all terms with t - k = lag is the part that is learned over this distance.
 Its norm against the lag shows vanishing, which the norm of the whole sum hides. Lags do not count padding: a padded
-state is the state after the row's last valid step, so its lags start there.
+state is the state after the row's last valid step, so its lags start there. Where the recurrence is cut, as by
+truncated backpropagation through time, the gradient has no terms that pass the cut.
 """
 
 import functools
@@ -16,17 +17,10 @@ from jax import lax
 
 from dlcore.gradflow.measures import wide_range
 from dlcore.gradflow.measures.backward import pull_back
-from dlcore.gradflow.measures.recurrence import (
-    Recurrence,
-    Tree,
-    at_step,
-    check_states,
-    row_lengths,
-    step_count,
-)
+from dlcore.gradflow.measures.recurrence import Recurrence, Tree, at_step, check_states, step_count
 from dlcore.gradflow.measures.wide_range import WideRange
-from dlcore.ops.arrays import where_rows
-from dlcore.utils.checks import check_integer
+from dlcore.ops.arrays import at_least_float32, check_floats, where_rows
+from dlcore.utils.checks import check_bool, check_integer, check_number
 
 
 def log_gradients(recurrence: Recurrence, states: Tree, cotangents: Tree) -> jax.Array:
@@ -46,7 +40,7 @@ def log_gradients(recurrence: Recurrence, states: Tree, cotangents: Tree) -> jax
 
     Raises:
         ValueError: as in `check_states`.
-        TypeError: lengths are not integers.
+        TypeError: as in `check_states`.
 
     >>> from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
     >>> keep = lambda params, state, inputs: 0.5 * state + params * inputs
@@ -55,7 +49,7 @@ def log_gradients(recurrence: Recurrence, states: Tree, cotangents: Tree) -> jax
     >>> jnp.exp(log_gradients(recurrence, states, state_cotangents(jnp.sum, states))).tolist()
     [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.5, 1.0]]
     """
-    check_states(recurrence, states, cotangents)
+    recurrence, states, cotangents = check_states(recurrence, states, cotangents)
     steps = step_count(recurrence)
     times = jnp.arange(steps + 1)
 
@@ -72,7 +66,9 @@ def log_gradients(recurrence: Recurrence, states: Tree, cotangents: Tree) -> jax
     return jnp.concatenate([jnp.full_like(logs, -jnp.inf, shape=(1, steps + 1)), logs]).T
 
 
-def log_by_lag(recurrence: Recurrence, states: Tree, cotangents: Tree, lags: int) -> jax.Array:
+def log_by_lag(
+    recurrence: Recurrence, states: Tree, cotangents: Tree, lags: int, longer: bool = False
+) -> jax.Array:
     """Computes log |sum_t G[t, t - lag]|, the norm of the gradient by lag, for lag 0 to K = ``lags``.
 
     The norm is taken over all parameters after the sum over the batch. One reverse scan carries a shift register of
@@ -83,13 +79,14 @@ def log_by_lag(recurrence: Recurrence, states: Tree, cotangents: Tree, lags: int
         states: arrays ``[T + 1, B, ...]`` from `trajectory`.
         cotangents: d_t from `state_cotangents`, arrays of the same shapes as the states.
         lags: K, an integer from 0 to T. Lag T has no term, so its entry is -inf.
+        longer: True to append the norm of the sum of all terms with a lag above K.
 
     Returns:
-        An array ``[K + 1]``, lag 0 first.
+        An array ``[K + 1]``, lag 0 first; ``[K + 2]`` with the longer lags.
 
     Raises:
         ValueError: lags is outside 0 to T; or as in `check_states`.
-        TypeError: lags or lengths are not integers.
+        TypeError: lags is not an integer, or longer not a boolean; or as in `check_states`.
 
     >>> from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
     >>> keep = lambda params, state, inputs: 0.5 * state + params * inputs
@@ -103,7 +100,8 @@ def log_by_lag(recurrence: Recurrence, states: Tree, cotangents: Tree, lags: int
     [1.0, 0.5, 0.25, 0.125]
     """
     by_lag = _by_lag(recurrence, states, cotangents, lags)
-    return wide_range.joint_log_norm(list(map(wide_range.log_norm, by_lag)))
+    logs = wide_range.joint_log_norm(list(map(wide_range.log_norm, by_lag)))
+    return logs if check_bool("longer", longer) else logs[:-1]
 
 
 def gradients_by_lag(recurrence: Recurrence, states: Tree, cotangents: Tree, lags: int) -> Tree:
@@ -115,45 +113,66 @@ def gradients_by_lag(recurrence: Recurrence, states: Tree, cotangents: Tree, lag
         A tree like the parameters, of arrays ``[K + 1, ...]``, lag 0 first. With ``lags=T``, the sum over lags is
         dL/dtheta. The numbers are plain floats: 0 or inf outside their range.
     """
-    leaves = list(map(wide_range.to_floats, _by_lag(recurrence, states, cotangents, lags)))
+    by_lag = _by_lag(recurrence, states, cotangents, lags)
+    leaves = [wide_range.to_floats(numbers)[:-1] for numbers in by_lag]
     return jax.tree.unflatten(jax.tree.structure(recurrence.params), leaves)
 
 
 def covering_lag(log_by_lag: jax.Array, share: float = 0.9) -> jax.Array:
-    """The smallest lag up to which the norms add up to this share of the sum of all norms: how far back learning goes.
+    """The smallest lag up to which the norms by lag add up to this share of their sum: how far back learning goes.
+
+    It adds norms, not gradients: terms of different lags that cancel each other in the whole gradient count in full.
 
     Args:
-        log_by_lag: ``[K + 1]`` from `log_by_lag`, with K so large that the terms beyond it are negligible.
+        log_by_lag: ``[K + 1]`` from `log_by_lag`. K + 1 norms are all that it knows: terms with longer lags must be
+            negligible, or be the last entry, as with ``longer=True``. Together such terms count as one norm, which is
+            at most the sum of theirs, so that the covering lag of all lags is not below the result.
         share: share of the sum of all norms, in (0, 1].
 
     Returns:
-        An integer scalar array; 0 if all norms are 0, and K + 1 if a norm is NaN or inf.
+        An integer scalar array; 0 if all norms are 0 or there are none, and the number of entries if a norm is NaN or
+        inf.
 
     Raises:
-        ValueError: share is outside (0, 1].
+        ValueError: share is outside (0, 1], or log_by_lag has another number of axes than 1.
+        TypeError: share is not a number, or log_by_lag not an array of floating point numbers.
 
     >>> int(covering_lag(jnp.log(jnp.array([8.0, 1.0, 1.0, 0.0])), share=0.85))
     1
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"share: got {share}, expected a number in (0, 1]")
-    largest = jnp.max(log_by_lag)
-    covered = jnp.cumsum(jnp.exp(log_by_lag - jnp.where(jnp.isneginf(largest), 0, largest)))
-    return jnp.sum(~(covered >= share * covered[-1]))
+    share = check_number("share", share, "(0, 1]")
+    logs = check_floats("log_by_lag", log_by_lag, 1, "[lags]")
+    if logs.ndim != 1:
+        raise ValueError(f"log_by_lag: got shape {logs.shape}, expected [lags]; use jax.vmap for several")
+    largest = jnp.max(logs, initial=-jnp.inf)
+    norms = jnp.exp(at_least_float32(logs) - jnp.where(jnp.isneginf(largest), 0, largest))
+    covered = jnp.cumsum(norms)
+    return jnp.sum(~(covered >= share * covered[-1:]))
 
 
 def _by_lag(recurrence: Recurrence, states: Tree, cotangents: Tree, lags: int) -> list[WideRange]:
-    """Computes the sums by lag of each parameter, ``[K + 1, ...]`` with exponents ``[K + 1]``."""
-    check_states(recurrence, states, cotangents)
-    steps = step_count(recurrence)
-    if check_integer("lags", lags, 0) > steps:
+    """Computes the sums by lag of each parameter, ``[K + 2, ...]`` with exponents ``[K + 2]``.
+
+    The last entry is the sum over all longer lags.
+    """
+    recurrence, states, cotangents = check_states(recurrence, states, cotangents)
+    steps, lags = step_count(recurrence), check_integer("lags", lags, 0)
+    if lags > steps:
         raise ValueError(f"lags: got {lags}, expected 0 to {steps}, the number of steps")
     cotangents = _at_last_valid_state(recurrence, cotangents)
 
     def shift_in(t: int | jax.Array, register: WideRange) -> WideRange:
-        """Puts d_t in front, at lag 0, and drops the oldest cotangent."""
+        """Puts d_t in front, at lag 0, and adds the cotangent that leaves the register to those of longer lags."""
         new = wide_range.from_floats(at_step(cotangents, t), 1)
-        return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest[:-1]]), new, register)
+        longer = wide_range.add(
+            *(jax.tree.map(lambda leaf, place=place: leaf[place], register) for place in (-2, -1))
+        )
+        return jax.tree.map(
+            lambda first, rest, last: jnp.concatenate([first[None], rest[:-2], last[None]]),
+            new,
+            register,
+            longer,
+        )
 
     def body(
         carry: tuple[WideRange, list[WideRange]], t: jax.Array
@@ -163,7 +182,7 @@ def _by_lag(recurrence: Recurrence, states: Tree, cotangents: Tree, lags: int) -
         return (shift_in(t, register), list(map(wide_range.add_unnormalized, total, shares))), None
 
     def zeros(leaf: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        return jnp.zeros_like(leaf, shape=(lags + 1, *shape))
+        return jnp.zeros_like(leaf, shape=(lags + 2, *shape))
 
     empty = wide_range.from_floats(jax.tree.map(lambda leaf: zeros(leaf, leaf.shape[1:]), cotangents), 2)
     start = [
@@ -174,16 +193,23 @@ def _by_lag(recurrence: Recurrence, states: Tree, cotangents: Tree, lags: int) -
 
 
 def _at_last_valid_state(recurrence: Recurrence, cotangents: Tree) -> Tree:
-    """Adds the cotangents of a row's padded states to that of its last valid state, since all are the same state."""
-    if recurrence.lengths is None:
+    """Adds the cotangents of a row's padded states to that of its last valid state, since all are the same state.
+
+    Those of padded states after a cut are left out, because no gradient passes from there to the valid steps.
+    """
+    lengths, cuts = recurrence.lengths, recurrence.cuts
+    if lengths is None:
         return cotangents
-    lengths = row_lengths(recurrence)
     times = jnp.arange(step_count(recurrence) + 1)[:, None]
     padded, last = times > lengths, times == lengths
+    reaching = padded
+    if cuts is not None:
+        cut_off = jnp.cumsum(cuts & (times[:-1] >= lengths), axis=0) > 0
+        reaching = padded & ~jnp.concatenate([jnp.zeros_like(cut_off, shape=(1, len(lengths))), cut_off])
 
     def moved(leaf: jax.Array) -> jax.Array:
         zeros = jnp.zeros_like(leaf)
-        valid, padding = where_rows(padded, zeros, leaf), where_rows(padded, leaf, zeros)
+        valid, padding = where_rows(padded, zeros, leaf), where_rows(reaching, leaf, zeros)
         return where_rows(last, valid + padding.sum(axis=0), valid)
 
     return jax.tree.map(moved, cotangents)

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from dlcore.gradflow.measures import decompositions
+from dlcore.ops.arrays import at_least_float32, check_floats
+from dlcore.utils.checks import check_number
 
 
 def log_bound(recurrent_kernel: jax.Array, max_slope: float = 1.0) -> jax.Array:
@@ -17,12 +19,18 @@ def log_bound(recurrent_kernel: jax.Array, max_slope: float = 1.0) -> jax.Array:
         max_slope: ``max |phi'|``: 1 for tanh, ReLU and the identity, 1/4 for the sigmoid.
 
     Returns:
-        An array ``[*batch]``, in nats a step; NaN if an entry of U is not finite.
+        An array ``[*batch]``, in nats a step; NaN if an entry of U is not finite, -inf for a kernel of 0.
+
+    Raises:
+        ValueError: U is not square or is empty, or max_slope is below 0.
+        TypeError: U is not an array of floating point numbers, or max_slope not a number.
 
     >>> (log_bound(jnp.diag(jnp.array([2.0, 0.1])), max_slope=0.25) / jnp.log(2)).round(4).tolist()
     -1.0
     """
-    return jnp.log(decompositions.singular_values(recurrent_kernel)[..., 0] * max_slope)
+    max_slope = check_number("max_slope", max_slope, "[0, inf)")
+    kernel = _checked_square("recurrent_kernel", recurrent_kernel)
+    return jnp.log(decompositions.singular_values(kernel)[..., 0]) + jnp.log(max_slope)
 
 
 def departure_from_normality(matrix: jax.Array) -> jax.Array:
@@ -37,10 +45,26 @@ def departure_from_normality(matrix: jax.Array) -> jax.Array:
         matrix: A ``[*batch, n, n]``.
 
     Returns:
-        A real array ``[*batch]``.
+        A real array ``[*batch]``; NaN if an entry of A is not finite.
+
+    Raises:
+        ValueError: A is not square or is empty.
+        TypeError: A is not an array of floating point numbers.
 
     >>> departure_from_normality(jnp.array([[0.5, 3.0], [0.0, 0.5]])).tolist()
     3.0
     """
-    upper = jnp.triu(decompositions.schur(matrix), 1)
-    return jnp.sqrt(jnp.sum(jnp.abs(upper) ** 2, axis=(-2, -1)))
+    matrix = _checked_square("matrix", matrix)
+    largest = jnp.max(jnp.abs(matrix), axis=(-2, -1), keepdims=True)
+    largest = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    upper = jnp.triu(decompositions.schur(matrix / largest), 1)
+    return jnp.sqrt(jnp.sum(jnp.abs(upper) ** 2, axis=(-2, -1))) * largest[..., 0, 0]
+
+
+def _checked_square(name: str, matrix: jax.Array) -> jax.Array:
+    """The matrices ``[*batch, n, n]`` in float32 or wider, which the decompositions need."""
+    matrix = at_least_float32(check_floats(name, matrix, 2, "[*batch, n, n]"))
+    rows, columns = matrix.shape[-2:]
+    if rows != columns or not rows:
+        raise ValueError(f"{name}: got shape {matrix.shape}, expected [*batch, n, n] with n >= 1")
+    return matrix

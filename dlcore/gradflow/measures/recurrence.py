@@ -8,6 +8,7 @@ derivative of h while c is held fixed is a different and much smaller number.
 In code, steps are counted from 0: step ``t`` takes ``states[t]`` to ``states[t + 1]``.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,8 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dlcore.ops.arrays import where_rows
+from dlcore.ops.arrays import check_array, check_floats, check_integers, where_rows
 from dlcore.ops.lengths import check_lengths
+from dlcore.utils.checks import check_callable, check_instance
 
 Tree: TypeAlias = Any
 Step: TypeAlias = Callable[[Tree, Tree, Tree], Tree]
@@ -32,6 +34,9 @@ class Recurrence(NamedTuple):
         initial_state: s_0, the whole carry, any pytree of arrays ``[B, ...]``.
         inputs: x_1 .. x_T, any pytree of arrays ``[T, B, ...]``, time first; ``[T, B, 0]`` if there are no features.
         lengths: ``[B]`` integers, the number of valid steps of each row; None: all steps are valid.
+        cuts: ``[T, B]`` booleans, True where the gradient stops at the state before step t, as at the first step of a
+            window of truncated backpropagation through time; None: it passes all steps. Cuts change gradients, the
+            backward signal and the double sum. They change no state, and no derivative of a state by another one.
     """
 
     step: Step
@@ -39,6 +44,7 @@ class Recurrence(NamedTuple):
     initial_state: Tree
     inputs: Tree
     lengths: jax.Array | None = None
+    cuts: jax.Array | None = None
 
 
 def trajectory(recurrence: Recurrence) -> Tree:
@@ -52,13 +58,14 @@ def trajectory(recurrence: Recurrence) -> Tree:
 
     Raises:
         ValueError: as in `check_recurrence`.
-        TypeError: lengths are not integers.
+        TypeError: as in `check_recurrence`.
 
     >>> double = lambda params, state, inputs: params * state + inputs
     >>> trajectory(Recurrence(double, jnp.array(2.0), jnp.ones(1), jnp.zeros((3, 1)))).tolist()
     [[1.0], [2.0], [4.0], [8.0]]
     """
-    initial = check_recurrence(recurrence)
+    recurrence = check_recurrence(recurrence)
+    initial = recurrence.initial_state
 
     def body(state: Tree, step: tuple[jax.Array, Tree]) -> tuple[Tree, Tree]:
         t, inputs = step
@@ -82,23 +89,30 @@ def state_cotangents(loss: Callable[[Tree], jax.Array], states: Tree) -> Tree:
     Returns:
         ``d_0 .. d_T``: a tree like the states, with arrays of the same shapes.
 
+    Raises:
+        ValueError: the loss returns an array with axes.
+        TypeError: the loss is not a function, it returns something else than an array of floating point numbers, or
+            the states are not arrays of them.
+
     >>> state_cotangents(lambda states: states[-1].sum(), jnp.ones((3, 1))).tolist()
     [[0.0], [0.0], [1.0]]
     """
-    return jax.grad(loss)(states)
+    check_callable("loss", loss, "lambda states: states[-1].sum()")
+
+    def scalar(states: Tree) -> jax.Array:
+        value = check_floats("loss", loss(states))
+        if value.ndim:
+            raise ValueError(
+                f"loss: got a result of shape {value.shape}, expected a scalar; take its sum or mean"
+            )
+        return value
+
+    return jax.grad(scalar)(_arrays("states", states, check_floats))
 
 
 def step_count(recurrence: Recurrence) -> int:
     """Returns T, the number of steps, padding included, as an int."""
     return int(jax.tree.leaves(recurrence.inputs)[0].shape[0])
-
-
-def row_lengths(recurrence: Recurrence) -> jax.Array:
-    """Returns the number of valid steps of each row, ``[B]`` int32 of 0 to T. Errors are those of `check_lengths`."""
-    rows = len(jax.tree.leaves(recurrence.initial_state)[0])
-    if recurrence.lengths is None:
-        return jnp.full(rows, step_count(recurrence), jnp.int32)
-    return check_lengths(recurrence.lengths, (rows, step_count(recurrence)))
 
 
 def valid_rows(recurrence: Recurrence, t: int | jax.Array) -> jax.Array | None:
@@ -142,49 +156,91 @@ def at_step(tree: Tree, t: int | jax.Array) -> Tree:
     return jax.tree.map(entry, tree)
 
 
-def check_recurrence(recurrence: Recurrence) -> Tree:
+def pass_gradient(recurrence: Recurrence, state: Tree, t: int | jax.Array) -> Tree:
+    """Returns the state before step ``t``, arrays ``[B, ...]``, without a gradient in the rows that are cut there."""
+    if recurrence.cuts is None:
+        return state
+    cut = at_step(recurrence.cuts, t)
+    return jax.tree.map(lambda leaf: where_rows(cut, lax.stop_gradient(leaf), leaf), state)
+
+
+def check_recurrence(recurrence: Recurrence) -> Recurrence:
     """Checks that the parts of a recurrence fit together.
 
     Returns:
-        The initial state, arrays ``[B, ...]``, in the dtypes of the state that the step returns.
+        The same recurrence, of JAX arrays: the initial state in the dtypes of the state that the step returns, and the
+        lengths as int32 from 0 to T.
 
     Raises:
-        ValueError: the params, initial_state or inputs hold no array; the shapes of initial_state, inputs and lengths
-            disagree about B or T; a known length is outside 0 to T; or the step returns a state of another structure
-            or other shapes.
-        TypeError: lengths are not an array of integers.
+        ValueError: the params, initial_state or inputs hold no array; the shapes of initial_state, inputs, lengths and
+            cuts disagree about B or T; a known length is outside 0 to T; or the step returns a state of another
+            structure or other shapes.
+        TypeError: a part is not an array or a tree of arrays; params or the state are not floating point numbers,
+            lengths not integers or cuts not booleans; the step is not a function, or the recurrence is no `Recurrence`.
     """
-    for name in ("params", "initial_state", "inputs"):
-        if not jax.tree.leaves(getattr(recurrence, name)):
-            raise ValueError(f"{name}: got a tree without arrays, expected at least one")
-    batch = jax.tree.leaves(recurrence.initial_state)[0].shape[:1]
-    time = jax.tree.leaves(recurrence.inputs)[0].shape[:1]
-    _check_leading("initial_state", recurrence.initial_state, "[B, ...]", batch)
-    _check_leading("inputs", recurrence.inputs, "[T, B, ...]", time + batch)
-    if recurrence.lengths is not None:
-        check_lengths(recurrence.lengths, batch + time)
-    return _initial_in_step_dtype(recurrence)
+    check_instance("recurrence", recurrence, Recurrence, "a Recurrence(step, params, initial_state, inputs)")
+    check_callable("step", recurrence.step, "lambda params, state, inputs: state")
+    numbers = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf) if isinstance(leaf, float) else leaf, recurrence.params
+    )
+    params = _arrays("params", numbers, check_floats)
+    state = _arrays("initial_state", recurrence.initial_state, check_array)
+    inputs = _arrays("inputs", recurrence.inputs, check_array)
+    batch, time = jnp.shape(jax.tree.leaves(state)[0])[:1], jnp.shape(jax.tree.leaves(inputs)[0])[:1]
+    _check_leading("initial_state", state, "[B, ...]", batch)
+    if not any(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(state)):
+        raise ValueError("initial_state: got rows without a number, expected at least one")
+    _check_leading("inputs", inputs, "[T, B, ...]", time + batch)
+    state = _in_step_dtype(recurrence.step, params, state, inputs)
+    return Recurrence(
+        recurrence.step,
+        params,
+        state,
+        inputs,
+        _checked_lengths(recurrence.lengths, batch + time),
+        _checked_cuts(recurrence.cuts, time + batch),
+    )
 
 
-def check_states(recurrence: Recurrence, states: Tree, cotangents: Tree) -> None:
+def check_states(
+    recurrence: Recurrence, states: Tree, cotangents: Tree, name: str = "cotangents"
+) -> tuple[Recurrence, Tree, Tree]:
     """Checks that states and cotangents fit the recurrence.
 
     Args:
         recurrence: the recurrence.
         states: a tree like the initial state, of arrays ``[T + 1, B, ...]``.
         cotangents: a tree like the states, with arrays of the same shapes.
+        name: what error messages call the cotangents.
+
+    Returns:
+        The recurrence as `check_recurrence` returns it, and the states and cotangents in the dtypes of its state.
 
     Raises:
         ValueError: one of the trees has another structure or other shapes; or as in `check_recurrence`.
-        TypeError: lengths are not integers.
+        TypeError: one of the trees holds something else than floating point arrays; or as in `check_recurrence`.
     """
-    expected = jax.tree.map(
-        lambda leaf: (step_count(recurrence) + 1, *leaf.shape), check_recurrence(recurrence)
-    )
-    for name, tree in (("states", states), ("cotangents", cotangents)):
+    recurrence = check_recurrence(recurrence)
+    like, steps = recurrence.initial_state, step_count(recurrence)
+    expected = jax.tree.map(lambda leaf: (steps + 1, *leaf.shape), like)
+    checked = []
+    for which, tree in (("states", states), (name, cotangents)):
+        tree = _arrays(which, tree, check_floats)
         shapes = jax.tree.map(jnp.shape, tree)
         if shapes != expected:
-            raise ValueError(f"{name}: got {shapes}, expected {expected}, as trajectory(recurrence) returns")
+            raise ValueError(f"{which}: got {shapes}, expected {expected}, as trajectory(recurrence) returns")
+        checked.append(jax.tree.map(lambda leaf, state: leaf.astype(state.dtype), tree, like))
+    return recurrence, *checked
+
+
+def _arrays(name: str, tree: Tree, check: Callable[[str, Any], Any]) -> Tree:
+    """The tree with JAX arrays as leaves, each of which passes the check; at least one."""
+    leaves, structure = jax.tree.flatten(tree)
+    if not leaves:
+        raise ValueError(f"{name}: got a tree without arrays, expected at least one")
+    for leaf in leaves:
+        check(name, leaf)
+    return jax.tree.unflatten(structure, list(map(jnp.asarray, leaves)))
 
 
 def _check_leading(name: str, tree: Tree, axes: str, leading: tuple[int, ...]) -> None:
@@ -193,13 +249,34 @@ def _check_leading(name: str, tree: Tree, axes: str, leading: tuple[int, ...]) -
             raise ValueError(f"{name}: got shape {leaf.shape}, expected {axes} that begins with {leading}")
 
 
-def _initial_in_step_dtype(recurrence: Recurrence) -> Tree:
-    state = recurrence.initial_state
-    first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), recurrence.inputs)
-    after = jax.eval_shape(recurrence.step, recurrence.params, state, first)
+def _in_step_dtype(step: Step, params: Tree, state: Tree, inputs: Tree) -> Tree:
+    first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), inputs)
+    after = jax.eval_shape(step, params, state, first)
     shapes, expected = (jax.tree.map(jnp.shape, tree) for tree in (after, state))
     if shapes != expected:
         raise ValueError(
             f"step: got a state {shapes}, expected {expected} as initial_state; return the whole carry"
         )
+    for leaf in jax.tree.leaves(after):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(f"step: got a state of {leaf.dtype}, expected floating point numbers")
     return jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), state, after)
+
+
+def _checked_lengths(lengths: jax.Array | None, shape: tuple[int, ...]) -> jax.Array | None:
+    """Lengths for inputs of the shape ``(B, T)``, as int32 from 0 to T."""
+    if lengths is None:
+        return None
+    check_lengths(lengths, shape)
+    return jnp.clip(check_integers("lengths", lengths), 0, shape[1])
+
+
+def _checked_cuts(cuts: jax.Array | None, shape: tuple[int, ...]) -> jax.Array | None:
+    if cuts is None:
+        return None
+    check_array("cuts", cuts, 2, "[T, B]", "booleans")
+    if cuts.dtype != bool:
+        raise TypeError(f"cuts: got {cuts.dtype}, expected booleans; cuts.astype(bool)")
+    if cuts.shape != shape:
+        raise ValueError(f"cuts: got shape {cuts.shape}, expected [T, B] = {shape}")
+    return jnp.asarray(cuts)

@@ -7,19 +7,23 @@ of a batch do not influence each other, so one ``jax.jvp`` or ``jax.vjp`` of the
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from dlcore.gradflow.measures import decompositions
 from dlcore.gradflow.measures.recurrence import (
     Recurrence,
     Tree,
+    check_recurrence,
     masked_step,
-    row_lengths,
     step_count,
     trajectory,
 )
 from dlcore.ops.arrays import at_least_float32
+from dlcore.utils.checks import shown
 
 
 def flatten_state(state: Tree) -> jax.Array:
@@ -99,14 +103,42 @@ def align_ends(recurrence: Recurrence) -> tuple[Tree, Tree]:
 
     Raises:
         ValueError: as in `check_recurrence`.
-        TypeError: lengths are not integers.
+        TypeError: as in `check_recurrence`.
     """
+    recurrence = check_recurrence(recurrence)
     states, inputs = trajectory(recurrence), recurrence.inputs
     if recurrence.lengths is None:
         return states, inputs
     steps = step_count(recurrence)
-    times = jnp.maximum(jnp.arange(steps + 1)[:, None] - (steps - row_lengths(recurrence)), 0)
+    times = jnp.maximum(jnp.arange(steps + 1)[:, None] - (steps - recurrence.lengths), 0)
     return _take(states, times), _take(inputs, times[:-1])
+
+
+def random_basis(recurrence: Recurrence, columns: int, key: jax.Array | None = None) -> jax.Array:
+    """Draws random orthonormal columns, independently for each row of the batch.
+
+    Args:
+        recurrence: determines B, n (the numbers in one row's state) and the dtype, which is float32 or wider. It is
+            one that `check_recurrence` returned.
+        columns: the number of columns; if it is above n, n columns are drawn.
+        key: random key; None: ``jax.random.key(0)``.
+
+    Returns:
+        An array ``[B, n, min(columns, n)]``.
+    """
+    like = flatten_state(recurrence.initial_state)
+    key = jax.random.key(0) if key is None else _checked_key(key)
+    shape = (*like.shape, min(columns, like.shape[1]))
+    return decompositions.qr(jax.random.normal(key, shape, like.dtype))[0]
+
+
+def _checked_key(key: Any) -> jax.Array:
+    known = isinstance(key, jax.Array | np.ndarray) and (
+        key.shape == () if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key.dtype == np.uint32
+    )
+    if not known:
+        raise TypeError(f"key: got {shown(key)}, expected a random key such as jax.random.key(0)")
+    return jnp.asarray(key)
 
 
 def _flat_step(

@@ -15,14 +15,24 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from dlcore.ops.arrays import at_least_float32, expand_to_rank
+from dlcore.ops.arrays import (
+    at_least_float32,
+    check_array,
+    check_dtypes,
+    check_floats,
+    check_integers,
+    expand_to_rank,
+)
+from dlcore.utils.checks import check_instance, check_integer, shown
 
 Tree: TypeAlias = Any
 
 LOWEST = -(2**30)
 """The exponent of exactly 0: below all others, and far enough from the end of int32 for differences of exponents."""
+WIDE_RANGE = "a WideRange, as from_floats makes it"
 # ln 2 as a sum, in which an integer times the first part is exact.
 LN2_HIGH, LN2_LOW = 355 / 512, -2.1219444005469057e-4
 
@@ -48,9 +58,15 @@ def normalize(values: Tree, exponent: jax.Array) -> WideRange:
         values: floating point arrays ``[*rows, ...]``; inf and NaN stay as they are.
         exponent: ``[*rows]`` integers; their shape defines which axes are rows.
 
+    Raises:
+        ValueError: there is no array, or one does not begin with the axes of the exponent.
+        TypeError: the values are not floating point arrays, or the exponents not an array of integers.
+
     >>> normalize(jnp.array([[3.0, 1.0], [0.0, 0.0]]), jnp.array([10, 10])).values.tolist()
     [[0.75, 0.25], [0.0, 0.0]]
     """
+    exponent = check_integers("exponent", exponent)
+    _check_values(values, exponent.shape)
     # If the values are constants, the compiler would turn the norm's (x 2^n)(x 2^n) into x^2 2^2n, which can be 0 inf.
     values = lax.optimization_barrier(values)
     largest = _largest(values, exponent.ndim)
@@ -66,8 +82,16 @@ def from_floats(values: Tree, rows: int) -> WideRange:
     Args:
         values: floating point arrays ``[*rows, ...]``.
         rows: the number of leading axes that are rows.
+
+    Raises:
+        ValueError: there is no array, one has fewer axes than rows, two differ in them, or rows is below 0.
+        TypeError: the values are not floating point arrays, or rows is not an integer.
     """
-    return normalize(values, jnp.zeros(jax.tree.leaves(values)[0].shape[:rows], jnp.int32))
+    leaves, rows = jax.tree.leaves(values), check_integer("rows", rows, 0)
+    _check_values(values, jnp.shape(leaves[0])[:rows] if leaves else ())
+    if leaves[0].ndim < rows:
+        raise ValueError(f"values: got shape {leaves[0].shape}, expected at least {rows} axes of rows")
+    return normalize(values, jnp.zeros(leaves[0].shape[:rows], jnp.int32))
 
 
 def add(these: WideRange, others: WideRange) -> WideRange:
@@ -92,6 +116,8 @@ def add_unnormalized(total: WideRange, more: WideRange) -> WideRange:
 
     Normalizing once at the end is enough for a sum of many.
     """
+    check_instance("total", total, WideRange, WIDE_RANGE)
+    check_instance("more", more, WideRange, WIDE_RANGE)
     exponent = jnp.maximum(total.exponent, more.exponent)
     parts = [_times_power(part.values, part.exponent - exponent) for part in (total, more)]
     return WideRange(jax.tree.map(jnp.add, *parts), exponent)
@@ -110,14 +136,22 @@ def to_common_exponent(numbers: WideRange, valid: jax.Array | None = None) -> Wi
     Returns:
         A `WideRange` with values ``[*rows, B, ...]`` and exponents ``[*rows]``.
     """
+    check_instance("numbers", numbers, WideRange, WIDE_RANGE)
+    if valid is not None:
+        check_array("valid", valid, 1, "[B]", "booleans")
+        if valid.dtype != bool or valid.shape != numbers.exponent.shape[-1:]:
+            raise ValueError(
+                f"valid: got {shown(valid)}, expected booleans [B] = {numbers.exponent.shape[-1:]}"
+            )
     counted = numbers.exponent if valid is None else jnp.where(valid, numbers.exponent, LOWEST)
-    exponent = counted.max(axis=-1)
+    exponent = counted.max(axis=-1, initial=LOWEST)
     shift = jnp.minimum(numbers.exponent - exponent[..., None], 0)
     return WideRange(_times_power(numbers.values, shift), exponent)
 
 
 def to_floats(numbers: WideRange) -> Tree:
     """Returns the numbers as a tree of plain arrays ``[*rows, ...]``; numbers outside their range become inf or 0."""
+    check_instance("numbers", numbers, WideRange, WIDE_RANGE)
     lowest = max(jnp.finfo(leaf.dtype).minexp for leaf in jax.tree.leaves(numbers.values))
     exponent = jnp.clip(numbers.exponent, 2 * lowest, -2 * lowest)
     half = exponent // 2  # in two factors, as the power may be no float although the product is one
@@ -130,8 +164,9 @@ def log_norm(numbers: WideRange) -> jax.Array:
     >>> log_norm(normalize(jnp.array([[3.0, 4.0], [0.0, 0.0]]), jnp.array([-7000, 0]))).round(2).tolist()
     [-4850.419921875, -inf]
     """
+    check_instance("numbers", numbers, WideRange, WIDE_RANGE)
     squares = [
-        _over_features(jnp.sum, at_least_float32(leaf) ** 2, numbers.exponent.ndim)
+        jnp.sum(at_least_float32(leaf) ** 2, axis=tuple(range(numbers.exponent.ndim, leaf.ndim)))
         for leaf in jax.tree.leaves(numbers.values)
     ]
     exponent = numbers.exponent.astype(squares[0].dtype)
@@ -142,9 +177,20 @@ def joint_log_norm(logs: Sequence[jax.Array] | jax.Array) -> jax.Array:
     """Returns the log norm of several parts together: arrays ``[...]`` of each part's log norm -> ``[...]``.
 
     Args:
-        logs: natural log norms ``[parts, ...]``, an array or a sequence of arrays ``[...]``.
+        logs: natural log norms ``[parts, ...]``, an array or a sequence of at least one array ``[...]``.
+
+    Raises:
+        ValueError: there is no part.
+        TypeError: a part is not an array of floating point numbers.
     """
-    return jax.nn.logsumexp(2 * jnp.stack(logs), axis=0) / 2
+    if isinstance(logs, jax.Array | np.ndarray):
+        check_floats("logs", logs, 1, "[parts, ...]")
+    else:
+        check_instance("logs", logs, Sequence, "an array or a sequence of arrays")
+    parts = [check_floats("logs", part) for part in logs]
+    if not parts:
+        raise ValueError("logs: got no part, expected at least one")
+    return jax.nn.logsumexp(2 * jnp.stack(parts), axis=0) / 2
 
 
 def power_of_two(exponent: jax.Array, dtype: Any) -> jax.Array:
@@ -155,11 +201,22 @@ def power_of_two(exponent: jax.Array, dtype: Any) -> jax.Array:
     >>> power_of_two(jnp.array([-2000, -126, 0, 3]), jnp.float32).tolist()
     [0.0, 1.1754943508222875e-38, 1.0, 8.0]
     """
+    check_dtypes(dtype, dtype)
+    dtype, exponent = jnp.dtype(dtype), check_integers("exponent", exponent)
     info = jnp.finfo(dtype)
     # The biased exponent 0 belongs to the number 0.
     biased = jnp.clip(exponent + info.maxexp - 1, 0, 2 * info.maxexp - 2)
     bits = biased.astype(f"int{info.bits}") << info.nmant
     return lax.bitcast_convert_type(bits, dtype)
+
+
+def _check_values(values: Tree, rows: tuple[int, ...]) -> None:
+    if not jax.tree.leaves(values):
+        raise ValueError("values: got a tree without arrays, expected at least one")
+    for leaf in jax.tree.leaves(values):
+        check_floats("values", leaf)
+        if leaf.shape[: len(rows)] != rows:
+            raise ValueError(f"values: got shape {leaf.shape}, expected one that begins with the rows {rows}")
 
 
 def _times_power(values: Tree, exponent: jax.Array) -> Tree:
@@ -171,12 +228,9 @@ def _times_power(values: Tree, exponent: jax.Array) -> Tree:
 def _largest(values: Tree, rows: int) -> jax.Array:
     """Returns the largest absolute value of each row; NaN if the row has one."""
     first, *others = [
-        _over_features(jnp.max, jnp.abs(at_least_float32(leaf)), rows) for leaf in jax.tree.leaves(values)
+        jnp.max(jnp.abs(at_least_float32(leaf)), axis=tuple(range(rows, leaf.ndim)), initial=0)
+        for leaf in jax.tree.leaves(values)
     ]
     for other in others:
         first = jnp.maximum(first, other)
     return first
-
-
-def _over_features(reduce: Any, leaf: jax.Array, rows: int) -> jax.Array:
-    return reduce(leaf, axis=tuple(range(rows, leaf.ndim)))

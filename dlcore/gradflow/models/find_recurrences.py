@@ -2,24 +2,30 @@
 
 Gradient flow is measured along one cell at a time. This module records what each cell of a model was given, and writes
 the model's loss as a function of that cell's states. The model need not be changed: every recurrent layer of dlcore
-runs its cells through the method ``run_cell``, and `flax.linen.intercept_methods` listens there.
+runs its cells through the method ``run_cell``, to which a `CellListener` listens.
+
+It cannot record a cell that something else runs, such as ``flax.linen.RNN``, `AttentionDecoder` or a loop of the
+model's own, nor a layer under a transformation such as ``nn.remat``. `find_unmeasured` names these cells.
 """
 
 import math
+import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.extend.core import get_opaque_trace_state
 
 from dlcore.gradflow.measures.recurrence import Recurrence, Tree
+from dlcore.gradflow.models.cell_listener import CellCall, CellListener
 from dlcore.layers.recurrent.carry import hidden_of, make_carry
-from dlcore.layers.recurrent.deep import DeepRecurrent
 from dlcore.layers.recurrent.noise import train_option
 from dlcore.ops.arrays import expand_to_rank
+from dlcore.ops.chunked_scan import Loop
 from dlcore.ops.lengths import check_lengths, zero_padding
+from dlcore.utils.checks import check_callable
 
 
 class ModelRecurrence(NamedTuple):
@@ -27,12 +33,16 @@ class ModelRecurrence(NamedTuple):
 
     Attributes:
         name: the cell's path in the model's parameters, such as ``encoder/cell``. The upper layers of a
-            `DeepRecurrent` share a path, so their names contain the layer's index: ``stack/upper/0/layer/cell``.
+            `DeepRecurrent` share a path, so their names contain the layer's index: ``stack/upper/0/layer/cell``. A
+            cell that the model runs again has ``#2`` after its name, then ``#3``.
         cell: the cell, unbound.
         recurrence: the cell's step, parameters, initial state, inputs and lengths. The inputs of a reversed cell are
-            in the order in which the cell reads them: time is always the cell's own.
+            in the order in which the cell reads them: time is always the cell's own. It is cut where the layer's
+            ``truncate`` stops the gradient.
         loss: the model's loss as a function of the cell's states ``[T + 1, B, ...]``, as `state_cotangents` takes it.
         reverse: True if the cell reads the sequence from its end to its beginning.
+        truncate: the layer's ``truncate``, the number of steps in a window; the gradient has no lag that is longer than
+            one step less. None: it has all lags.
     """
 
     name: str
@@ -40,90 +50,75 @@ class ModelRecurrence(NamedTuple):
     recurrence: Recurrence
     loss: Callable[[Tree], jax.Array]
     reverse: bool
+    truncate: int | None = None
 
 
 def find_recurrences(call: Callable[[], jax.Array]) -> list[ModelRecurrence]:
-    """Finds every cell that ``call`` runs over a sequence, in the order in which they run.
+    """Finds every cell that a recurrent layer runs over a sequence in ``call``, in the order in which they run.
 
     The loss of each recurrence contains everything that comes after the cell, such as the layers above it. The
-    parameter gradients of all recurrences are therefore those of the whole model. Put this call and the measures of
-    what it finds under one ``jax.jit``.
+    parameter gradients of all recurrences are therefore those of the whole model; those of a cell that runs several
+    times add up to it. Put this call and the measures of what it finds under one ``jax.jit``.
+
+    A warning names the cells that it cannot measure, see `find_unmeasured`.
 
     Args:
         call: runs the model without dropout and returns a scalar loss. It must run the same model at every call.
 
     Returns:
-        A list of one `ModelRecurrence` for each cell; an empty list if the model has none.
+        A list of one `ModelRecurrence` for each run of a cell; an empty list if there is none.
 
     Raises:
-        ValueError: a recurrent layer runs under ``nn.scan`` or another transformation, where the layers cannot be told
-            apart.
+        TypeError: call is not a function.
     """
+    check_callable("call", call, "lambda: loss(params)")
     found: list[ModelRecurrence] = []
-    outside = get_opaque_trace_state(convention="flax")
+    uses: Counter[str] = Counter()
 
     def record(index: int, name: str, run: Callable[[], Any], arguments: tuple[Any, ...]) -> Any:
-        if get_opaque_trace_state(convention="flax") != outside:
-            raise ValueError(
-                f"call: got the cell {name} under a transformation of the model's own, expected layers that the model "
-                "calls itself; run them in a Python loop, or use DeepRecurrent"
-            )
-        found.append(_model_recurrence(call, index, name, _CellCall(*arguments)))
+        uses[name] += 1
+        again = f"#{uses[name]}" if uses[name] > 1 else ""
+        found.append(_model_recurrence(call, index, name + again, CellCall(*arguments)))
         return run()
 
-    with nn.intercept_methods(_Listener(record)):
-        call()
+    listener = CellListener(record)
+    listener.listen(call)
+    if listener.unmeasured:
+        warnings.warn(f"gradient flow is not measured along {', '.join(listener.unmeasured)}", stacklevel=2)
     return found
 
 
-class _CellCall(NamedTuple):
-    """The arguments of ``run_cell``, in their order."""
+def find_unmeasured(call: Callable[[], jax.Array]) -> list[str]:
+    """Names the cells in ``call`` along which gradient flow is not measured.
 
-    cell: nn.RNNCellBase
-    inputs: jax.Array
-    lengths: jax.Array | None
-    initial_carry: Any
-    loop: Any
-    train: bool | None
-
-
-class _Listener:
-    """A flax interceptor that counts and names the cells in the order in which they run.
+    These are cells that no recurrent layer of dlcore runs, and cells of layers under a transformation such as
+    ``nn.remat``, ``nn.jit``, ``nn.vmap`` or ``nn.scan``. It does not see a recurrence without a flax cell, nor a layer
+    under ``nn.jit`` that JAX has traced before.
 
     Args:
-        handle: is called for each cell as ``handle(index, name, run, arguments)`` in place of ``run()``. It returns the
-            result of the cell.
+        call: as in `find_recurrences`; it is only traced.
+
+    Returns:
+        A list of texts, each with a path in the model's parameters, the cell's class and the reason; an empty list if
+        all cells are measured.
+
+    Raises:
+        TypeError: call is not a function.
     """
+    check_callable("call", call, "lambda: loss(params)")
+    unmeasured: list[str] = []
 
-    def __init__(self, handle: Callable[[int, str, Callable[[], Any], tuple[Any, ...]], Any]):
-        self._handle, self._count, self._prefix = handle, 0, ()
+    def trace() -> jax.Array:
+        listener = CellListener(lambda index, name, run, arguments: run())
+        result = listener.listen(call)
+        unmeasured.extend(listener.unmeasured)
+        return result
 
-    def __call__(self, run: Any, arguments: Any, options: Any, context: Any) -> Any:
-        if context.method_name == "run_upper" and isinstance(context.module, DeepRecurrent):
-            return self._run_upper(context.module, *arguments)
-        if context.method_name != "run_cell":
-            return run(*arguments, **options)
-        index, self._count = self._count, self._count + 1
-        name = "/".join(map(str, (*self._prefix, *arguments[0].path)))
-        return self._handle(index, name, lambda: run(*arguments), arguments)
-
-    def _run_upper(
-        self, stack: DeepRecurrent, outputs: jax.Array, lengths: Any, initial_carry: Any, _: bool
-    ) -> Any:
-        """Runs the upper layers in a Python loop. In the model's own scan they would be one layer."""
-        prefix, carries = self._prefix, []
-        for index, layer in enumerate(stack.upper_layers()):
-            self._prefix = (*prefix, *stack.path, "upper", index)
-            layer_carry = jax.tree.map(lambda leaf, index=index: leaf[index], initial_carry)
-            outputs, carry = layer(outputs, layer_carry, lengths)
-            carries.append(carry)
-        self._prefix = prefix
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *carries), outputs
+    jax.eval_shape(trace)
+    return unmeasured
 
 
-def _model_recurrence(
-    call: Callable[[], jax.Array], index: int, name: str, ran: _CellCall
-) -> ModelRecurrence:
+def _model_recurrence(call: Callable[[], jax.Array], index: int, name: str, ran: CellCall) -> ModelRecurrence:
     """What the ``index``-th cell of ``call`` was given, with its batch dimensions flattened into one."""
     cell, reverse = ran.cell, ran.loop.reverse
     time_axis = ran.inputs.ndim - cell.num_feature_axes - 1
@@ -154,8 +149,27 @@ def _model_recurrence(
 
     inputs = _in_reading_order(flatten_batch(ran.inputs), lengths, reverse)
     initial_state = jax.tree.map(flatten_batch, carry)
-    recurrence = Recurrence(step, variables["params"], initial_state, jnp.swapaxes(inputs, 0, 1), lengths)
-    return ModelRecurrence(name, unbound, recurrence, loss, reverse)
+    cuts = _cuts(ran.loop, lengths, steps, rows)
+    recurrence = Recurrence(
+        step, variables["params"], initial_state, jnp.swapaxes(inputs, 0, 1), lengths, cuts
+    )
+    return ModelRecurrence(name, unbound, recurrence, loss, reverse, ran.loop.truncate)
+
+
+def _cuts(loop: Loop, lengths: jax.Array | None, steps: int, rows: int) -> jax.Array | None:
+    """Where a truncated layer stops the gradient, ``[T, B]`` in the order in which the cell reads; None if nowhere.
+
+    Windows are counted from the start of the sequence also in a reversed layer, which enters each one at its end.
+    """
+    size, times = loop.truncate, jnp.arange(steps)[:, None]
+    if size is None:
+        return None
+    if loop.reverse:
+        places = (steps if lengths is None else lengths) - times  # in the sequence, counted from 1
+        cut = (places % size == 0) & (places > 0) & (places < steps)
+    else:
+        cut = (times % size == 0) & (times > 0)
+    return jnp.broadcast_to(cut, (steps, rows))
 
 
 def _loss_with_result(call: Callable[[], jax.Array], index: int, result: Any) -> jax.Array:
@@ -164,8 +178,7 @@ def _loss_with_result(call: Callable[[], jax.Array], index: int, result: Any) ->
     def replace(running: int, _: str, run: Callable[[], Any], __: tuple[Any, ...]) -> Any:
         return result if running == index else run()
 
-    with nn.intercept_methods(_Listener(replace)):
-        return call()
+    return CellListener(replace).listen(call)
 
 
 def _in_reading_order(rows: jax.Array, lengths: jax.Array | None, reverse: bool) -> jax.Array:

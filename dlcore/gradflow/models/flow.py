@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore.gradflow.measures import jacobians, wide_range
+from dlcore.gradflow.measures import jacobians
 from dlcore.gradflow.measures.backward import backward
 from dlcore.gradflow.measures.gates import Gate, gate_statistics
 from dlcore.gradflow.measures.lags import covering_lag, log_by_lag, log_gradients
@@ -15,15 +15,20 @@ from dlcore.gradflow.measures.lyapunov import lyapunov_spectrum
 from dlcore.gradflow.measures.recurrence import (
     Recurrence,
     Tree,
+    check_recurrence,
     state_cotangents,
     step_count,
     trajectory,
 )
-from dlcore.gradflow.measures.summary import first_nonfinite, fit_rate, half_life
+from dlcore.gradflow.measures.rows import median_over_rows, rate_within_rows, rms_over_rows
+from dlcore.gradflow.measures.summary import first_nonfinite, half_life, halved_at
 from dlcore.gradflow.measures.tangents import flatten_state
 from dlcore.gradflow.models.find_recurrences import ModelRecurrence, find_recurrences
+from dlcore.utils.checks import check_callable
 
-MAX_LAGS = 128  # The gradient by lag costs this many times the derivatives of a step.
+# The gradient by lag costs as many derivatives of a step as there are lags, at every step, and keeps a gradient for
+# each lag. All lags are measured within these limits of steps times lags and of numbers kept, and at least 128.
+FEWEST_LAGS, MAX_STEPS_TIMES_LAGS, MAX_NUMBERS = 128, 2**20, 2**26
 MAX_TRIANGLE_STEPS = 128  # The cost of the double sum grows with the square of the steps.
 MAX_EXPONENTS = 64
 
@@ -38,18 +43,26 @@ class Flow(NamedTuple):
         size: n, the size of the state.
         log_gain: ``[T + 1]``, by lag: log of ``|ds_T / ds_{T-lag}|_F / sqrt(n)``, the root-mean-square factor by which
             a small random change of the state arrives ``lag`` steps later. Rows shorter than the lag do not count.
+        rows: ``[T + 1]``, by lag: the number of rows that are so long and whose states on this way are finite.
         log_signal: ``[T + 1]``, by time step from t = 0: log of ``|delta_t|`` of the loss, root mean square over rows.
         log_gradient: ``[T]``, by time step: log of ``|g_k|``, the share of step k = 1 .. T in the parameters' gradient.
-        log_by_lag: ``[min(129, T)]``, by lag: log of the norm of the gradient that the parameters get over this
-            distance in time.
+        log_by_lag: ``[K + 1]``, by lag from 0 to K: log of the norm of the gradient that the parameters get over this
+            distance in time. K is the longest lag that the gradient has: T - 1, or one less than the layer's
+            ``truncate``. It is less, but at least 128, if the sequence or the model is so large that measuring all lags
+            would take too long.
+        log_longer: log of the norm of the gradient over all lags above K together; -inf if there are none.
         log_triangle: ``[T + 1, T + 1]``, log |G[t, k]|, the terms of the double sum, row t and column k; None if the
             sequence, padding included, has more than 128 steps.
-        exponents: ``[min(64, n)]``, the largest Lyapunov exponents of the batch's first row in nats a step, largest
-            first.
-        rate: least-squares slope of ``log_gain`` over the lags, nats a step.
+        exponents: ``[min(64, n)]``, the largest Lyapunov exponents in nats a step, largest first, each the median over
+            the rows that have a step. In each row the first quarter of its own steps does not count.
+        row_exponents: ``[B]``, the largest exponent of each row; NaN in a row without a step.
+        rate: least-squares slope of the gain's logarithm over the lags, nats a step. Each step from one lag to the next
+            compares the same rows, so that the end of a shorter row changes nothing.
         gain_half_life: ``ln 2 / -rate`` in steps; inf where the gain does not fall.
+        gain_halved_at: the smallest lag at which ``log_gain`` is half of that at lag 0 or less; -1 if there is none.
         half_life: ``ln 2 / -exponents[0]`` in steps; inf where the largest exponent is 0 or more.
-        covering_lag: the smallest lag up to which the norms by lag add up to 90 % of their sum.
+        covering_lag: the smallest lag up to which the norms by lag add up to 90 % of their sum. All lags above K count
+            as one norm, so that it is a lower bound then; K + 1 means a lag above K. -1 if a norm is not finite.
         lost_signal: share of rows whose backward signal at t = 0 is exactly 0.
         first_nonfinite: the first time step at which the state of some row is not finite; -1 if there is none.
         gates: the statistics ``[T, H]`` of each gate by its name, see `gates.Gate`; empty if the cell has no gates.
@@ -58,13 +71,17 @@ class Flow(NamedTuple):
     name: str
     size: int
     log_gain: np.ndarray
+    rows: np.ndarray
     log_signal: np.ndarray
     log_gradient: np.ndarray
     log_by_lag: np.ndarray
+    log_longer: float
     log_triangle: np.ndarray | None
     exponents: np.ndarray
+    row_exponents: np.ndarray
     rate: float
     gain_half_life: float
+    gain_halved_at: int
     half_life: float
     covering_lag: int
     lost_signal: float
@@ -83,19 +100,22 @@ def measure(loss: Callable[..., jax.Array]) -> Callable[..., list[Flow]]:
 
     Returns:
         A function that takes the arguments of ``loss``. It returns a list of one `Flow` for each recurrence, in the
-        order in which the model runs them; an empty list if the model has none.
+        order in which the model runs them; an empty list if the model has none. Cells that it cannot measure are
+        named in a warning, see `find_unmeasured`.
+
+    Raises:
+        TypeError: the loss is not a function.
     """
-    names: list[str] = []
+    check_callable("loss", loss, "lambda params, batch: model_loss(params, batch)")
 
     @jax.jit
-    def measure_arrays(*arguments: Any) -> list[dict[str, Any]]:
+    def measure_arrays(*arguments: Any) -> list[dict[str, dict[str, Any]]]:
         found = find_recurrences(lambda: loss(*arguments))
-        names[:] = [recurrence.name for recurrence in found]
-        return [_measure_recurrence(recurrence) for recurrence in found]
+        return [{recurrence.name: _measure_recurrence(recurrence)} for recurrence in found]
 
     def measure_flows(*arguments: Any) -> list[Flow]:
-        values = jax.device_get(measure_arrays(*arguments))
-        return [_flow(name, value) for name, value in zip(names, values, strict=True)]
+        measured = jax.device_get(measure_arrays(*arguments))
+        return [_flow(name, values) for named in measured for name, values in named.items()]
 
     return measure_flows
 
@@ -107,9 +127,10 @@ def _flow(name: str, values: dict[str, Any]) -> Flow:
     fields: dict[str, Any] = {
         key: array.item() if array.ndim == 0 else array for key, array in values.items()
     }
-    lengths = {"log_gain": steps + 1, "log_signal": steps + 1, "log_gradient": steps, "log_by_lag": steps}
-    for key, length in lengths.items():
+    for key, length in {"log_gain": steps + 1, "rows": steps + 1, "log_signal": steps + 1}.items():
         fields[key] = fields[key][:length]
+    for key in ("log_gradient", "log_by_lag"):
+        fields[key] = fields[key][:steps]
     triangle = fields.pop("log_triangle", None)
     if triangle is not None:
         triangle = triangle[: steps + 1, : steps + 1]
@@ -118,47 +139,66 @@ def _flow(name: str, values: dict[str, Any]) -> Flow:
 
 def _measure_recurrence(found: ModelRecurrence) -> dict[str, Any]:
     """The fields of `Flow` as arrays, and ``steps``, the length of the longest row."""
-    recurrence, steps = found.recurrence, step_count(found.recurrence)
+    recurrence, steps = check_recurrence(found.recurrence), step_count(found.recurrence)
     states = trajectory(recurrence)
     cotangents = state_cotangents(found.loss, states)
     flow = backward(recurrence, states, cotangents)
-    by_lag = log_by_lag(recurrence, states, cotangents, min(MAX_LAGS, steps))
     size = flatten_state(recurrence.initial_state).shape[1]
-    log_gain = _rms_over_rows(jacobians.log_products_by_probes(recurrence)) - jnp.log(size) / 2
-    rate = fit_rate(log_gain)
-    exponents = lyapunov_spectrum(_first_row(recurrence), min(MAX_EXPONENTS, size))[0]
+    gains = jacobians.log_products_by_probes(recurrence) - jnp.log(size) / 2
+    log_gain, rate = rms_over_rows(gains), rate_within_rows(gains)
+    exponents = lyapunov_spectrum(recurrence, min(MAX_EXPONENTS, size))
+    typical = median_over_rows(exponents)
     measured = {
         "size": jnp.array(size),
-        "steps": jnp.array(steps) if recurrence.lengths is None else recurrence.lengths.max(),
+        "steps": _longest(recurrence),
         "log_gain": log_gain,
-        "log_signal": _rms_over_rows(flow.log_signal),
+        "rows": (~jnp.isnan(gains)).sum(axis=1),
+        "log_signal": rms_over_rows(flow.log_signal),
         "log_gradient": flow.log_gradient,
-        "log_by_lag": by_lag,
-        "exponents": exponents,
+        "exponents": typical,
+        "row_exponents": exponents[:, 0],
         "rate": rate,
         "gain_half_life": half_life(rate),
-        "half_life": half_life(exponents[0]),
-        "covering_lag": covering_lag(by_lag),
+        "gain_halved_at": halved_at(log_gain),
+        "half_life": half_life(typical[0]),
         "gates": _gates(found, states),
-        "lost_signal": flow.zeros[0].mean(),
+        "lost_signal": flow.zeros[0].sum() / max(flow.zeros.shape[1], 1),
         "first_nonfinite": _first_of_rows(first_nonfinite(states), steps),
+        **_by_lag(recurrence, states, cotangents, found.truncate),
     }
     if steps <= MAX_TRIANGLE_STEPS:
         measured["log_triangle"] = log_gradients(recurrence, states, cotangents)
     return measured
 
 
-def _first_row(recurrence: Recurrence) -> Recurrence:
-    return recurrence._replace(
-        initial_state=jax.tree.map(lambda leaf: leaf[:1], recurrence.initial_state),
-        inputs=jax.tree.map(lambda leaf: leaf[:, :1], recurrence.inputs),
-        lengths=None if recurrence.lengths is None else recurrence.lengths[:1],
-    )
+def _by_lag(
+    recurrence: Recurrence, states: Tree, cotangents: Tree, truncate: int | None
+) -> dict[str, jax.Array]:
+    """The gradient by lag, and the lag that covers 90 % of its norms."""
+    steps = step_count(recurrence)
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(recurrence.params))
+    affordable = max(FEWEST_LAGS, min(MAX_STEPS_TIMES_LAGS // max(steps, 1), MAX_NUMBERS // max(numbers, 1)))
+    longest = steps if truncate is None else min(steps, truncate - 1)  # the gradient has no longer lags
+    logs = log_by_lag(recurrence, states, cotangents, min(longest, affordable), longer=True)
+    covering = covering_lag(logs)
+    return {
+        "log_by_lag": logs[:-1],
+        "log_longer": logs[-1],
+        "covering_lag": jnp.where(covering < len(logs), covering, -1),
+    }
+
+
+def _longest(recurrence: Recurrence) -> jax.Array:
+    """The length of the longest row."""
+    if recurrence.lengths is None:
+        return jnp.array(step_count(recurrence))
+    return recurrence.lengths.max(initial=0)
 
 
 def _first_of_rows(times: jax.Array, steps: int) -> jax.Array:
     """The smallest time step of all rows ``[B]``, where -1 means that a row has none."""
-    return jnp.where((times >= 0).any(), jnp.where(times >= 0, times, steps + 1).min(), -1)
+    first = jnp.where(times >= 0, times, steps + 1).min(initial=steps + 1)
+    return jnp.where(first <= steps, first, -1)
 
 
 def _gates(found: ModelRecurrence, states: Tree) -> dict[str, Gate]:
@@ -167,10 +207,3 @@ def _gates(found: ModelRecurrence, states: Tree) -> dict[str, Gate]:
         return gate_statistics(found.cell, recurrence.params, states, recurrence.inputs, recurrence.lengths)
     except ValueError:  # the cell has no gates
         return {}
-
-
-def _rms_over_rows(logs: jax.Array) -> jax.Array:
-    """The root mean square over the rows of ``[lags, B]``; NaN marks the lags that a row does not have."""
-    known = ~jnp.isnan(logs)
-    norms = wide_range.joint_log_norm(list(jnp.where(known, logs, -jnp.inf).T))
-    return jnp.where(known.any(axis=1), norms - jnp.log(known.sum(axis=1)) / 2, jnp.nan)

@@ -14,13 +14,22 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from dlcore.gradflow.measures import wide_range
 from dlcore.gradflow.measures.backward import backward_signal
-from dlcore.gradflow.measures.lyapunov import lyapunov_spectrum
-from dlcore.gradflow.measures.recurrence import Recurrence, Tree, state_cotangents, trajectory
+from dlcore.gradflow.measures.lyapunov import lyapunov_spectrum, split_steps
+from dlcore.gradflow.measures.recurrence import (
+    Recurrence,
+    Tree,
+    check_recurrence,
+    check_states,
+    state_cotangents,
+    trajectory,
+)
 from dlcore.gradflow.measures.tangents import flatten_state, pull_cotangents
 from dlcore.gradflow.models.find_recurrences import ModelRecurrence, find_recurrences
 from dlcore.ops.lengths import valid_steps
 from dlcore.train.metrics import Average
+from dlcore.utils.checks import check_callable, check_instance, check_integer, check_number
 
 Loss: TypeAlias = Callable[..., tuple[jax.Array, Any]]
 Term: TypeAlias = Callable[[ModelRecurrence], jax.Array]
@@ -29,6 +38,8 @@ Term: TypeAlias = Callable[[ModelRecurrence], jax.Array]
 
 def regularized(loss: Loss, term: Term, weight: float) -> Loss:
     """Returns a loss that, in training, adds ``weight`` times the sum of ``term`` over the model's recurrences.
+
+    A warning names the cells that have no term, see `find_unmeasured`.
 
     In evaluation it is the given loss alone. In training it also runs the model as in evaluation (``train=False``):
     once to find the recurrences, and again for each one whose loss the term uses, as `omega` does. It adds the metric
@@ -44,9 +55,13 @@ def regularized(loss: Loss, term: Term, weight: float) -> Loss:
         A loss with the same arguments and results.
 
     Raises:
-        ValueError: the returned loss is called in training, and the model runs no cell through a recurrent layer of
-            dlcore, or runs one under a transformation, as in `find_recurrences`.
+        ValueError: the weight is not finite; or the returned loss is called in training, and the model runs no cell
+            that `find_recurrences` finds.
+        TypeError: loss or term is not a function, or the weight not a number.
     """
+    check_callable("loss", loss, "the loss of an Experiment")
+    check_callable("term", term, "dl.gradflow.omega or dl.gradflow.flossing()")
+    weight = check_number("weight", weight)
 
     def with_term(params: Any, model_state: Any, batch: Any, rng: jax.Array, train: bool) -> Any:
         value, (new_state, metrics) = loss(params, model_state, batch, rng, train)
@@ -56,7 +71,7 @@ def regularized(loss: Loss, term: Term, weight: float) -> Loss:
         if not found:
             raise ValueError(
                 "loss: got a model without recurrent layers, expected one with dl.Recurrent, dl.Bidirectional or "
-                "dl.DeepRecurrent, through which its cells run"
+                "dl.DeepRecurrent, through which its cells run, outside of nn.remat, nn.jit, nn.vmap and nn.scan"
             )
         total = sum((term(recurrence) for recurrence in found), start=jnp.zeros(()))
         return value + weight * total, (new_state, {**metrics, "regularizer": Average.of(total[None])})
@@ -75,12 +90,16 @@ def omega(found: ModelRecurrence) -> jax.Array:
 
     Returns:
         A scalar array.
+
+    Raises:
+        TypeError: it is no `ModelRecurrence`.
     """
+    check_instance("found", found, ModelRecurrence, "a ModelRecurrence from find_recurrences")
     recurrence = found.recurrence
     states = trajectory(recurrence)
     signal = backward_signal(recurrence, states, state_cotangents(found.loss, states)).values
     terms, lengths = omega_terms(recurrence, signal), recurrence.lengths
-    return terms.mean() if lengths is None else terms.sum() / jnp.maximum(lengths.sum(), 1)
+    return terms.sum() / jnp.maximum(terms.size if lengths is None else lengths.sum(), 1)
 
 
 def flossing(exponents: int = 1, warm_up: int | None = None) -> Term:
@@ -92,7 +111,13 @@ def flossing(exponents: int = 1, warm_up: int | None = None) -> Term:
 
     Returns:
         The term, ``ModelRecurrence -> scalar``; it measures the ``recurrence`` in it.
+
+    Raises:
+        ValueError: exponents is below 1 or warm_up below 0.
+        TypeError: exponents or warm_up is not an integer.
     """
+    exponents = check_integer("exponents", exponents)
+    warm_up = None if warm_up is None else check_integer("warm_up", warm_up, 0)
     return lambda found: flossing_penalty(found.recurrence, exponents, warm_up)
 
 
@@ -102,8 +127,8 @@ def flossing_penalty(
     """Computes ``1/k sum_i lambda_i^2`` of the k largest Lyapunov exponents, averaged over rows.
 
     The paper applies it for some hundred steps before training and now and then during training (Engelken 2023, arXiv
-    2312.17306). It is differentiable; its gradient stores all T steps of the k directions. If a step maps one of the k
-    directions to exactly 0, as dead ReLUs and a kernel of 0 do, an exponent is -inf and the penalty is not finite.
+    2312.17306). It is differentiable; its gradient stores all T steps of the k directions. If a step loses one of the k
+    directions, as dead ReLUs and a kernel of 0 do, an exponent is -inf and the penalty is not finite.
 
     Args:
         recurrence: the recurrence that shall keep its gradients.
@@ -112,8 +137,8 @@ def flossing_penalty(
         key: random key of the first directions, as in `lyapunov_spectrum`.
 
     Returns:
-        A scalar array. Rows whose exponents are NaN, such as rows without a step after the warm-up, do not count; it is
-        0 if no row counts.
+        A scalar array. Rows without a step after the warm-up do not count; it is 0 if no row counts. It is NaN if a row
+        that counts has a state that is not finite.
 
     Raises:
         ValueError: as in `lyapunov_spectrum`.
@@ -123,9 +148,10 @@ def flossing_penalty(
     >>> (flossing_penalty(halving) / jnp.log(2) ** 2).round(3).tolist()
     1.0
     """
+    recurrence = check_recurrence(recurrence)
     squares = lyapunov_spectrum(recurrence, exponents, warm_up, key=key) ** 2
-    known = ~jnp.isnan(squares)
-    return jnp.where(known, squares, 0).sum() / jnp.maximum(known.sum(), 1)
+    counts = split_steps(recurrence, warm_up)[1][:, None] > 0
+    return jnp.where(counts, squares, 0).sum() / jnp.maximum(counts.sum() * squares.shape[1], 1)
 
 
 def omega_terms(recurrence: Recurrence, signal: Tree) -> jax.Array:
@@ -154,19 +180,20 @@ def omega_terms(recurrence: Recurrence, signal: Tree) -> jax.Array:
         a row.
 
     Raises:
-        ValueError: as in `check_recurrence`.
-        TypeError: lengths are not integers.
+        ValueError: the signal has another structure or other shapes than the states; or as in `check_recurrence`.
+        TypeError: the signal holds something else than floating point arrays; or as in `check_recurrence`.
 
     >>> halving = Recurrence(lambda w, s, x: w * s + x, 0.5, jnp.zeros((1, 1)), jnp.ones((3, 1, 1)))
     >>> omega_terms(halving, jnp.ones((4, 1, 1)))[:, 0].tolist()
     [0.25, 0.25, 0.25]
     """
-    states, signal = jax.lax.stop_gradient((trajectory(recurrence), signal))
+    recurrence, states, signal = check_states(recurrence, trajectory(recurrence), signal, "signal")
+    states, signal = jax.lax.stop_gradient((states, signal))
     states_before = jax.tree.map(lambda array: array[:-1], states)
     signal_after = jax.tree.map(lambda array: array[1:], signal)
 
     def term(state: Tree, inputs: Tree, signal: Tree) -> jax.Array:
-        vectors = flatten_state(signal)[:, None]
+        vectors = wide_range.from_floats(flatten_state(signal)[:, None], 2).values
         return (_norm_ratio(pull_cotangents(recurrence, state, inputs, vectors), vectors)[:, 0] - 1) ** 2
 
     terms = jax.vmap(term)(states_before, recurrence.inputs, signal_after)
@@ -176,11 +203,15 @@ def omega_terms(recurrence: Recurrence, signal: Tree) -> jax.Array:
 
 
 def _norm_ratio(these: jax.Array, others: jax.Array) -> jax.Array:
-    """``|these| / |others|`` along the last axis; 1 where others are 0."""
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(others), axis=-1, keepdims=True))
-    some = largest[..., 0] > 0
-    largest = jnp.where(largest > 0, largest, 1)
-    squares = [jnp.sum((vectors / largest) ** 2, axis=-1) for vectors in (these, others)]
-    lost = squares[0] == 0  # a norm of 0 has no derivative
-    above, below = jnp.sqrt(jnp.where(lost, 1, squares[0])), jnp.sqrt(jnp.where(some, squares[1], 1))
-    return jnp.where(some, jnp.where(lost, 0, above) / below, 1)
+    """``|these| / |others|`` along the last axis; 1 where others are 0.
+
+    Both are brought to numbers about 1 before they are squared, since the square of a small number is 0.
+    """
+    (above, high), (below, low) = (
+        wide_range.from_floats(vectors, vectors.ndim - 1) for vectors in (these, others)
+    )
+    squares, norms = (jnp.sum(vectors**2, axis=-1) for vectors in (above, below))
+    lost, none = squares == 0, norms == 0  # a norm of 0 has no derivative
+    ratio = jnp.sqrt(jnp.where(lost | none, 1, squares / jnp.where(none, 1, norms)))
+    power = wide_range.power_of_two(jnp.where(lost | none, 0, high - low), ratio.dtype)
+    return jnp.where(none, 1, jnp.where(lost, 0, ratio * power))

@@ -4,17 +4,20 @@ Logarithms go in as they are measured, natural, and are drawn as powers of ten. 
 and one that is not finite (NaN, ``inf``) get marks of their own: neither is a small number.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from dlcore.utils.checks import check_instance, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PALETTE = ("#c1440e", "#3b6ea5", "#4c956c", "#8e5ea2", "#b8860b", "#7a8ba3", "#b5446e", "#4a4a4a")
 ZERO_COLOR, LOST_COLOR = "#9a9a9a", "#e00034"  # of numbers that are exactly 0, and that are not finite
-LOST_DIRECTION = "-inf: a derivative of exactly 0"  # what -inf means for a Lyapunov exponent
+LOST_DIRECTION = "-inf: a direction that is lost"  # what -inf means for a Lyapunov exponent
 DECADES = 16  # The colors of a map span this many decades below its largest value.
 FLOAT32 = np.log10([np.finfo(np.float32).tiny, np.finfo(np.float32).max])
 
@@ -27,13 +30,40 @@ def palette_color(index: int) -> str:
     return PALETTE[index % len(PALETTE)]
 
 
-def to_log10(logs: ArrayLike) -> np.ndarray:
-    """Converts natural logarithms to logarithms to the base 10: a float64 array of the same shape.
+def to_array(name: str, values: Any, layout: str = "[N]") -> np.ndarray:
+    """Converts numbers to a float64 array with as many axes as the layout has; none for an empty layout.
 
-    >>> to_log10([0.0, -np.inf]).tolist()
+    Raises:
+        ValueError: the array has another number of axes; ``name`` is what the message calls it.
+        TypeError: the values are not numbers.
+    """
+    try:
+        array = np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: got {shown(values)}, expected numbers {layout}") from None
+    if array.ndim != (layout.count(",") + 1 if layout else 0):
+        raise ValueError(f"{name}: got shape {array.shape}, expected {layout}")
+    return array
+
+
+def to_arrays(name: str, values: Mapping[Any, ArrayLike], layout: str = "[N]") -> dict[Any, np.ndarray]:
+    """Converts a dict of numbers by name to one of float64 arrays, as `to_array` does.
+
+    Raises:
+        ValueError: an array has another number of axes than the layout.
+        TypeError: it is no dict, or holds something else than numbers.
+    """
+    check_instance(name, values, Mapping, f"a dict of arrays {layout} by name")
+    return {key: to_array(f"{name}[{key!r}]", array, layout) for key, array in values.items()}
+
+
+def to_log10(logs: np.ndarray) -> np.ndarray:
+    """Converts natural logarithms to logarithms to the base 10, a float array of the same shape.
+
+    >>> to_log10(np.array([0.0, -np.inf])).tolist()
     [0.0, -inf]
     """
-    return np.asarray(logs, float) / np.log(10)
+    return logs / np.log(10)
 
 
 def draw_line(
@@ -114,7 +144,7 @@ def finish_axes(axes: "Axes") -> None:
     """Adds the grid, and the legend if anything has a label."""
     axes.grid(alpha=0.25)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(framealpha=0.8, edgecolor="none", fontsize=9)
 
 
 def _draw_crosses(axes: "Axes", x: np.ndarray, height: float, color: str, label: str) -> None:

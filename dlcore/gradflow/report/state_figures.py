@@ -6,12 +6,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlcore.gradflow.report.drawing import LOST_DIRECTION, PALETTE, draw_line, finish_axes, palette_color
+from dlcore.gradflow.measures.gates import Gate
+from dlcore.gradflow.report.drawing import (
+    LOST_DIRECTION,
+    PALETTE,
+    draw_line,
+    finish_axes,
+    palette_color,
+    to_arrays,
+)
 from dlcore.plots.canvas import label_log_axis, new_figure
+from dlcore.utils.checks import check_choice, check_instance, check_integer, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+SMALLEST = (
+    0.01  # nats a step; the axis of exponents reaches so far at least, as smaller ones are mostly rounding
+)
 
 
 def plot_spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | None = None) -> "Figure":
@@ -22,15 +35,25 @@ def plot_spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | 
     Args:
         exponents: by name the exponents ``[k]`` in nats a step, from `lyapunov_spectrum`.
         sizes: by name n, the number of all exponents; without it, n is k.
+
+    Raises:
+        ValueError: an entry of exponents has another number of axes than 1.
+        TypeError: exponents is no dict of numbers, or sizes no dict.
     """
+    sizes = {} if sizes is None else sizes
+    check_instance("sizes", sizes, Mapping, "a dict of integers by name")
+    for name, size in sizes.items():
+        check_integer(f"sizes[{name!r}]", size)
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
-    for index, (name, values) in enumerate(exponents.items()):
-        ordered = -np.sort(-np.asarray(values, float))
-        places = (np.arange(len(ordered)) + 0.5) / (sizes or {}).get(name, len(ordered))
+    for index, (name, values) in enumerate(to_arrays("exponents", exponents, "[k]").items()):
+        ordered = -np.sort(-values)
+        places = (np.arange(len(ordered)) + 0.5) / sizes.get(name, len(ordered))
         label = f"{name}: largest {ordered[0]:+.3g}" if len(ordered) else name
         draw_line(axes, places, ordered, palette_color(index), label, LOST_DIRECTION)
     axes.axhline(0, color="black", linewidth=0.8)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -SMALLEST), max(high, SMALLEST))
     axes.set(xlabel="place in the spectrum, i / n", ylabel="exponent, nats a step", xlim=(0, 1))
     axes.set_title("Lyapunov exponents")
     finish_axes(axes)
@@ -48,9 +71,21 @@ def plot_gates(statistics: Mapping[str, Any], keeping: str, half_life: float) ->
     Args:
         statistics: a `Gate` by each gate's name, with arrays ``[T, H]``, from `gate_statistics`.
         keeping: the name of the gate that multiplies the old state: ``"forget"`` in an LSTM, ``"update"`` in a GRU.
-        half_life: the true half-life ``ln 2 / -exponent_1`` in steps; inf if the gradient does not decay, NaN if it is
-            not known.
+        half_life: the true half-life ``ln 2 / -exponent_1`` in steps, that of many steps; inf if the gradient does not
+            decay, NaN if it is not known.
+
+    Raises:
+        ValueError: keeping is no gate of the statistics.
+        TypeError: statistics is no dict of `Gate`, or half_life not a number.
     """
+    check_instance("statistics", statistics, Mapping, "a dict of Gate by the gate's name")
+    if not statistics:
+        raise ValueError("statistics: got no gate, expected at least one")
+    check_choice("keeping", keeping, tuple(statistics))
+    for name, gate in statistics.items():
+        check_instance(f"statistics[{name!r}]", gate, Gate, "a Gate of gate_statistics")
+    if not isinstance(half_life, float | int | np.number):
+        raise TypeError(f"half_life: got {shown(half_life)}, expected a number of steps, inf or NaN")
     rates = _mean_over_time(statistics[keeping].mean_log)
     with np.errstate(divide="ignore"):
         gate_half_lives = np.log(2) / -np.minimum(rates, 0)

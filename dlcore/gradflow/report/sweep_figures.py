@@ -12,9 +12,11 @@ from dlcore.gradflow.report.drawing import (
     draw_line,
     finish_axes,
     palette_color,
+    to_array,
     to_log10,
 )
 from dlcore.plots.canvas import label_log_axis, new_figure
+from dlcore.utils.checks import check_instance, check_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,9 +51,14 @@ def plot_gain_map(grids: Mapping[str, Grid], scale: str = "recurrent scale") -> 
     Args:
         grids: a `Grid` by the cell's name.
         scale: the label of the vertical axis, whose values are the scales.
+
+    Raises:
+        ValueError: the arrays of a grid disagree about S or L, or have none.
+        TypeError: grids is no dict of `Grid`, or one holds something else than numbers.
     """
     from matplotlib.colors import SymLogNorm
 
+    grids = _checked_grids(grids)
     values = {name: to_log10(grid.log_gains) for name, grid in grids.items()}
     limit = max((np.abs(array[np.isfinite(array)]).max(initial=1) for array in values.values()), default=1)
     norm = SymLogNorm(1, vmin=-limit, vmax=limit)
@@ -78,11 +85,16 @@ def plot_exponents(grids: Mapping[str, Grid], scale: str = "recurrent scale") ->
     Args:
         grids: a `Grid` by the cell's name.
         scale: the label of the horizontal axis, whose values are the scales.
+
+    Raises:
+        ValueError: as in `plot_gain_map`.
+        TypeError: as in `plot_gain_map`.
     """
+    grids = _checked_grids(grids)
     figure = new_figure(7, 4.8)
     axes = figure.subplots()
     for index, (name, grid) in enumerate(grids.items()):
-        scales, values = np.asarray(grid.scales, float), np.asarray(grid.exponents, float)
+        scales, values = grid.scales, grid.exponents
         color = palette_color(index)
         others = np.where(np.isfinite(values), values, np.nan)[:, 1:]
         axes.plot(scales, others, color=color, linewidth=0.5, alpha=0.6)
@@ -110,11 +122,17 @@ def plot_success(
         chance: what guessing reaches, drawn as a horizontal line; None: no line.
         name: the label of what training reached.
         reach: how the reach of gradients was measured, such as "half-life" or "gain half-life".
+
+    Raises:
+        ValueError: the arrays of a pair have different lengths or another number of axes than 1.
+        TypeError: measured is no dict of pairs of numbers, or chance not a number.
     """
+    check_instance("measured", measured, Mapping, "a dict of pairs of arrays by the cell's name")
+    chance = None if chance is None else check_number("chance", chance)
     figure = new_figure(7, 4.8)
     axes = figure.subplots()
-    for index, (cell, (ratios, reached)) in enumerate(measured.items()):
-        ratios, reached = np.asarray(ratios, float), np.asarray(reached, float)
+    for index, (cell, pair) in enumerate(measured.items()):
+        ratios, reached = to_array(f"measured[{cell!r}]", pair, "[2, m]")
         _draw_success(axes, cell, ratios, reached, palette_color(index))
     axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
     if chance is not None:
@@ -124,6 +142,31 @@ def plot_success(
     axes.set_title("Does the gradient reach as far as the task?")
     finish_axes(axes)
     return figure
+
+
+def _checked_grids(grids: Mapping[str, Grid]) -> dict[str, Any]:
+    """The grids with NumPy arrays."""
+    check_instance("grids", grids, Mapping, "a dict of Grid by the cell's name")
+    layouts = {"scales": "[S]", "lags": "[L]", "log_gains": "[S, L]", "exponents": "[S, k]"}
+    checked = {}
+    for name, grid in grids.items():
+        check_instance(f"grids[{name!r}]", grid, Grid, "a Grid(scales, lags, log_gains, exponents)")
+        arrays = {field: to_array(field, getattr(grid, field), layout) for field, layout in layouts.items()}
+        scales, lags = len(arrays["scales"]), len(arrays["lags"])
+        shapes = arrays["log_gains"].shape, arrays["exponents"].shape
+        if (
+            not scales
+            or not lags
+            or shapes[0] != (scales, lags)
+            or shapes[1][0] != scales
+            or not shapes[1][1]
+        ):
+            raise ValueError(
+                f"grids[{name!r}]: got {scales} scales, {lags} lags, log_gains {shapes[0]} and exponents {shapes[1]}, "
+                "expected at least one scale, lag and exponent, [S, L] and [S, k]"
+            )
+        checked[name] = Grid(**arrays)
+    return checked
 
 
 def _draw_success(axes: "Axes", cell: str, ratios: np.ndarray, reached: np.ndarray, color: str) -> None:
@@ -136,15 +179,15 @@ def _draw_success(axes: "Axes", cell: str, ratios: np.ndarray, reached: np.ndarr
     axes.plot(edge, reached[endless], ">", color=color, transform=axes.get_yaxis_transform())
 
 
-def _draw_gains(axes: "Axes", grid: Grid, values: np.ndarray, norm: Any) -> Any:
+def _draw_gains(axes: "Axes", grid: Any, values: np.ndarray, norm: Any) -> Any:
     """One panel of `plot_gain_map`; returns its mesh."""
-    scales, lags = np.asarray(grid.scales, float), np.asarray(grid.lags, float)
-    mesh = color_map(axes, lags, scales, values, norm=norm, cmap="RdBu_r")
+    scales = grid.scales
+    mesh = color_map(axes, grid.lags, scales, values, norm=norm, cmap="RdBu_r")
     if _is_geometric(scales):
         axes.set_yscale("log", base=2)
     elif len(scales) > 1 and scales[0] >= 0:
         axes.set_ylim(bottom=max(axes.get_ylim()[0], 0))
-    _mark_sign_changes(axes, scales, np.asarray(grid.exponents, float)[:, 0])
+    _mark_sign_changes(axes, scales, grid.exponents[:, 0])
     return mesh
 
 

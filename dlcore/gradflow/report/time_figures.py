@@ -6,9 +6,11 @@ Arrays go in, a matplotlib ``Figure`` comes out. Logarithms go in as they are me
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dlcore.gradflow.measures.summary import halved_at
 from dlcore.gradflow.report.drawing import (
     PALETTE,
     color_map,
@@ -16,9 +18,12 @@ from dlcore.gradflow.report.drawing import (
     finish_axes,
     palette_color,
     shade_beyond_float32,
+    to_array,
+    to_arrays,
     to_log10,
 )
 from dlcore.plots.canvas import new_figure
+from dlcore.utils.checks import check_bool, check_instance, check_integer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 
 MAX_LINES = 8
 MAX_TICKS = 12
+MAX_LABEL = 90  # characters in a line of a legend
 SIGNAL = "log10 |delta_t|"
 
 
@@ -34,29 +40,46 @@ def plot_decay(
     title: str = "rms gain |ds_T / ds_{T-lag}| / √n",
     ylabel: str = "log10 of the gain",
     fit: bool = True,
+    rates: Mapping[str, float] | None = None,
 ) -> "Figure":
     """A matplotlib figure of how a derivative through time shrinks or grows with the lag: one line for each recurrence.
 
-    With ``fit``, a dashed line is the least-squares fit, and the legend gives its slope, the rate, in nats a step. If
-    the line falls, a triangle on it marks the gain half-life, the lag at which half of the gain is left, unless that
-    is after the last lag. The background is gray where a norm is beyond the range of
-    float32.
+    With ``fit``, a dashed line has the slope of the rate. The legend gives the rate in nats a step, and the lag at
+    which the curve itself is halved. If the line falls, a triangle on it marks the gain half-life, the lag at which
+    half of the line is left, unless that is after the last lag. The background is gray where a norm is beyond the range
+    of float32.
 
     Args:
         curves: by name the natural logarithms of norms ``[T + 1]``, lag 0 first.
         title: the title of the figure.
         ylabel: the label of the vertical axis.
         fit: True to draw the fits and to write rate and gain half-life into the legend.
+        rates: by name the slope of the dashed line, in nats a step, as of rows that end at different lags; a curve
+            without one is fitted by least squares.
+
+    Raises:
+        ValueError: a curve has another number of axes than 1.
+        TypeError: curves or rates is no dict of numbers, or fit not a boolean.
     """
+    check_bool("fit", fit)
+    check_instance("rates", {} if rates is None else rates, Mapping, "a dict of numbers by name")
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
-    for index, (name, logs) in enumerate(curves.items()):
+    for index, (name, logs) in enumerate(to_arrays("curves", curves, "[lags]").items()):
         values, color = to_log10(logs), palette_color(index)
         lags = np.arange(len(values))
-        decades, offset = _fit_line(lags, values)
-        draw_line(axes, lags, values, color, f"{name}: {_rate_in_words(decades)}" if fit else name)
-        if fit:
-            _draw_fit(axes, lags, decades, offset, color)
+        if not fit:
+            draw_line(axes, lags, values, color, name)
+            continue
+        slope = (
+            _fitted_slope(logs)
+            if rates is None or name not in rates
+            else float(to_array(f"rates[{name!r}]", rates[name], ""))
+        )
+        words = _rate_in_words(slope, logs)
+        gap = " " if len(name) + len(words) < MAX_LABEL else "\n"
+        draw_line(axes, lags, values, color, f"{name}:{gap}{words}")
+        _draw_fit(axes, lags, values, slope / np.log(10), color)
     axes.set(xlabel="lag in steps", ylabel=ylabel, title=title)
     shade_beyond_float32(axes)
     finish_axes(axes)
@@ -73,9 +96,18 @@ def plot_double_sum(
     Args:
         log_gradients: ``[T + 1, T + 1]``, log |G[t, k]| from `lags.log_gradients`, row t and column k.
         log_by_lag: ``[K + 1]``, log |sum_t G[t, t - lag]| from `lags.log_by_lag`.
-        covering_lag: the lag to mark, from `lags.covering_lag` with its share of 0.9; None: no mark.
+        covering_lag: the lag to mark, from `lags.covering_lag` with its share of 0.9; None, or a lag that is not drawn:
+            no mark.
+
+    Raises:
+        ValueError: log_gradients is not square, or log_by_lag has another number of axes than 1.
+        TypeError: one of them does not hold numbers, or covering_lag is not an integer.
     """
-    terms, sums = to_log10(log_gradients)[1:, 1:], to_log10(log_by_lag)
+    terms = to_log10(to_array("log_gradients", log_gradients, "[T + 1, T + 1]"))[1:, 1:]
+    sums = to_log10(to_array("log_by_lag", log_by_lag, "[lags]"))
+    if terms.shape[0] != terms.shape[1]:
+        raise ValueError(f"log_gradients: got shape {np.shape(log_gradients)}, expected [T + 1, T + 1]")
+    covering_lag = -1 if covering_lag is None else check_integer("covering_lag", covering_lag, -1)
     steps = np.arange(1, len(terms) + 1)
     figure = new_figure(12, 4.8)
     triangle, marginal = figure.subplots(1, 2, width_ratios=(1.25, 1))
@@ -85,8 +117,9 @@ def plot_double_sum(
     triangle.set(xlabel="k: the step that uses the parameters", ylabel="t: the step of the loss")
     triangle.set(title="terms of dL/dθ = ΣΣ G[t, k]", aspect="equal")
     draw_line(marginal, np.arange(len(sums)), sums, PALETTE[0], "|Σ_t G[t, t - lag]|")
-    if covering_lag is not None and covering_lag < len(sums):
-        marginal.axvline(covering_lag, color="black", linestyle=":", label=f"90 % within lag {covering_lag}")
+    if 0 <= covering_lag < len(sums):
+        label = f"90 % of the norms' sum at lag {covering_lag}"
+        marginal.axvline(covering_lag, color="black", linestyle=":", label=label)
     marginal.set(xlabel="lag = t - k, in steps", ylabel="log10 of the norm", title="sums by lag")
     shade_beyond_float32(marginal)
     finish_axes(marginal)
@@ -103,9 +136,16 @@ def plot_signal(log_signals: Mapping[Any, ArrayLike], row: str = "training step"
         row: what the keys are, for the legend or for the map's vertical axis.
 
     Raises:
-        ValueError: there are more than 8 signals, and they differ in length.
+        ValueError: there are more than 8 signals, and they differ in length; or a signal has another number of axes
+            than 1.
+        TypeError: log_signals is no dict of numbers.
     """
-    curves = {key: to_log10(logs) for key, logs in log_signals.items()}
+    curves = {key: to_log10(logs) for key, logs in to_arrays("log_signals", log_signals, "[T + 1]").items()}
+    sizes = {len(values) for values in curves.values()}
+    if len(curves) > MAX_LINES and len(sizes) > 1:
+        raise ValueError(
+            f"log_signals: got lengths {sorted(sizes)}, expected one length for more than {MAX_LINES}"
+        )
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
     if len(curves) <= MAX_LINES:
@@ -130,24 +170,30 @@ def _draw_signal_map(axes: "Axes", curves: Mapping[Any, np.ndarray]) -> None:
     axes.set_yticks(some, [str(keys[index]) for index in some])
 
 
-def _draw_fit(axes: "Axes", lags: np.ndarray, decades: float, offset: float, color: str) -> None:
+def _draw_fit(axes: "Axes", lags: np.ndarray, values: np.ndarray, decades: float, color: str) -> None:
+    """Draws the line of this slope through the middle of the finite values; none if the slope is NaN."""
+    finite = np.isfinite(values)
+    if not finite.any() or not np.isfinite(decades):
+        return
+    offset = values[finite].mean() - decades * lags[finite].mean()
     axes.plot(lags, decades * lags + offset, color=color, linewidth=0.9, linestyle="--", alpha=0.7)
     half_life = -np.log10(2) / decades if decades < 0 else np.inf
     if half_life <= lags[-1]:
         axes.plot(half_life, decades * half_life + offset, "v", color=color, markersize=7)
 
 
-def _fit_line(lags: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """The slope in decades a step, and the value at lag 0; NaN if fewer than two values are finite."""
-    finite = np.isfinite(values)
-    if finite.sum() < 2:
-        return np.nan, np.nan
-    slope, offset = np.polyfit(lags[finite], values[finite], 1)
-    return float(slope), float(offset)
+def _fitted_slope(logs: np.ndarray) -> float:
+    """The slope of the least-squares line in nats a step; NaN if fewer than two values are finite."""
+    finite = np.isfinite(logs)
+    return float(np.polyfit(np.flatnonzero(finite), logs[finite], 1)[0]) if finite.sum() > 1 else np.nan
 
 
-def _rate_in_words(decades: float) -> str:
-    if np.isnan(decades):
+def _rate_in_words(rate: float, logs: np.ndarray) -> str:
+    """The rate and its half-life, and the lag at which the norms ``[lags]`` are halved."""
+    if np.isnan(rate):
         return "no rate"
-    rate = f"{decades * np.log(10):+.3g} nats a step"
-    return f"{rate}, gain half-life {-np.log10(2) / decades:.3g}" if decades < 0 else f"{rate}, no decay"
+    half_life, halved = np.log(2) / -rate if rate < 0 else np.inf, int(halved_at(jnp.asarray(logs)))
+    decay = f"gain half-life {half_life:.3g}" if rate < 0 else "no decay"
+    beyond = " (beyond the last lag)" if len(logs) <= half_life < np.inf else ""
+    crossing = f", halved at lag {halved}" if halved >= 0 else ""
+    return f"{rate:+.3g} nats a step, {decay}{beyond}{crossing}"

@@ -14,9 +14,12 @@ from dlcore.gradflow.report.drawing import (
     draw_line,
     finish_axes,
     palette_color,
+    to_array,
+    to_arrays,
     to_log10,
 )
 from dlcore.plots.canvas import label_log_axis, new_figure
+from dlcore.utils.checks import check_number, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +43,18 @@ def plot_clipping(
         after: ``[N]``, global norms after clipping.
         threshold: the largest norm that is not clipped.
         each: the legend's word for the N entries, such as "means between log rows".
+
+    Raises:
+        ValueError: steps, before and after have different lengths or another number of axes than 1, or the threshold is
+            not above 0.
+        TypeError: one of them does not hold numbers.
     """
-    steps, before, after = (np.asarray(array, float) for array in (steps, before, after))
+    threshold = check_number("threshold", threshold, "(0, inf)")
+    steps = to_array("steps", steps)
+    before, after = to_array("before", before), to_array("after", after)
+    for name, array in (("before", before), ("after", after)):
+        if len(array) != len(steps):
+            raise ValueError(f"{name}: got {len(array)} norms for {len(steps)} steps, expected one for each")
     finite = np.isfinite(before)
     clipped, zero = finite & (before > threshold), finite & (before <= 0)
     figure = new_figure(8, 4.8)
@@ -70,9 +83,12 @@ def plot_lags_in_training(rows: Sequence[tuple[int, str, float]]) -> "Figure":
     Args:
         rows: triples (step, name, value) of a run with ``--config.train.monitor_every``, see `make_monitor`. Rows of
             other metrics are skipped.
+
+    Raises:
+        TypeError: rows is not a sequence of triples.
     """
     found: dict[str, dict[int, list[tuple[int, float]]]] = {}
-    for step, name, value in rows:
+    for step, name, value in check_metrics("rows", rows):
         if matched := re.fullmatch(r"flow/(.*)/log10_lag_(\d+)", name):
             found.setdefault(matched[1], {}).setdefault(int(matched[2]), []).append((step, value))
     figure = new_figure(max(6.4, 5.2 * len(found)), 4.4)
@@ -104,22 +120,64 @@ def plot_cliff(
         loss: ``[W, B]`` from `cliff.surface`.
         log_gradient_norm: ``[W, B]`` from `cliff.surface`, natural logarithms.
         paths: by name the points ``[N, 2]`` of a descent, (w, b); the first 3 paths are drawn.
+
+    Raises:
+        ValueError: the surfaces do not fit the grid, which has at least one point, or a path is not ``[N, 2]``.
+        TypeError: an argument does not hold numbers, or paths is no dict.
     """
-    x, y = np.asarray(weights, float), np.asarray(biases, float)
-    with np.errstate(divide="ignore"):
-        log_loss = np.log10(np.asarray(loss, float))
-    surfaces = {"loss": log_loss.T, "gradient's norm": to_log10(log_gradient_norm).T}
+    x, y = to_array("weights", weights, "[W]"), to_array("biases", biases, "[B]")
+    paths = to_arrays("paths", paths, "[N, 2]")
+    losses, log_norms = (
+        to_array(name, surface, "[W, B]")
+        for name, surface in (("loss", loss), ("log_gradient_norm", log_gradient_norm))
+    )
+    _check_cliff(x, y, {"loss": losses, "log_gradient_norm": log_norms}, paths)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_loss = np.log10(losses)
+    surfaces = {"loss": log_loss.T, "gradient's norm": to_log10(log_norms).T}
     figure = new_figure(12, 4.8)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, (name, surface) in zip(panels, surfaces.items(), strict=True):
         mesh = color_map(axes, x, y, surface, cmap="viridis")
         figure.colorbar(mesh, ax=axes, label=f"log10 of the {name}", extend="min")
         for (path, points), color in zip(paths.items(), PATH_COLORS, strict=False):
-            _draw_path(axes, np.asarray(points, float), path, color, (x, y))
+            _draw_path(axes, points, path, color, (x, y))
         axes.set(xlabel="w", ylabel="b", title=name)
         axes.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
     panels[0].legend(loc="lower left", fontsize=9, facecolor="#404040", labelcolor="white")
     return figure
+
+
+def check_metrics(name: str, rows: Any) -> list[tuple[int, str, float]]:
+    """Checks that rows are triples (step, name, value), as ``read_metrics`` returns them, and returns their list.
+
+    Raises:
+        TypeError: they are something else; ``name`` is what the message calls them.
+    """
+    try:
+        triples = [(step, metric, value) for step, metric, value in rows]
+        known = all(isinstance(metric, str) for _, metric, _ in triples)
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        raise TypeError(
+            f"{name}: got {shown(rows)}, expected triples (step, name, value), as of read_metrics"
+        )
+    return triples
+
+
+def _check_cliff(
+    x: np.ndarray, y: np.ndarray, surfaces: Mapping[str, np.ndarray], paths: Mapping[str, np.ndarray]
+) -> None:
+    for name, places in (("weights", x), ("biases", y)):
+        if not np.isfinite(places).all():
+            raise ValueError(f"{name}: got places that are not finite, expected finite ones")
+    for name, surface in surfaces.items():
+        if surface.shape != (len(x), len(y)) or not surface.size:
+            raise ValueError(f"{name}: got shape {surface.shape} for {len(x)} weights and {len(y)} biases")
+    for name, points in paths.items():
+        if points.shape[1] != 2:
+            raise ValueError(f"paths[{name!r}]: got shape {points.shape}, expected [N, 2]")
 
 
 def _draw_strokes(

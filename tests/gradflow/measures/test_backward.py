@@ -283,3 +283,18 @@ def test_memory_is_at_most_that_of_the_gradient_alone():
         for function in (gradient, flow)
     )
     assert ours <= 0.7 * theirs  # measured: 0.60; T copies of the parameters, 17 MB, would be 0.4 more
+
+
+@pytest.mark.parametrize(("steps", "rows"), [(0, 2), (3, 0)])
+def test_gradients_of_no_step_and_of_no_row_are_0(steps, rows):
+    system = recurrence("tanh", steps=steps, batch=rows)
+    flow = measure(backward, system, of_last_state)
+    assert (flow.log_signal.shape, flow.log_gradient.shape) == ((steps + 1, rows), (steps,))
+    assert np.isneginf(flow.log_gradient).all()
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(flow.gradient))
+
+
+def test_cotangents_of_another_float_dtype_are_taken():
+    system = recurrence("tanh", steps=2)
+    states = trajectory(system)
+    assert backward(system, states, states.astype(jnp.bfloat16)).log_signal.dtype == jnp.float32

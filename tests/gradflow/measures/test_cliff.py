@@ -60,3 +60,22 @@ def test_a_clipped_descent_stays_in_the_valley_and_a_plain_one_is_thrown_out():
     assert steps[0][12] > 1000
     assert plain.loss[-1] == pytest.approx(0.09, abs=1e-3)  # sigma(x) is 1, and the surface is flat
     assert clipped.loss[-1] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: loss([5.5, -2.6]), TypeError, "point: got list, expected an array"),
+        (lambda: loss(jnp.ones(3)), ValueError, r"point: got shape \(3,\), expected \[2\]"),
+        (lambda: loss(jnp.ones(2), None), TypeError, "unit: got None, expected a Unit"),
+        (lambda: loss(jnp.ones(2), Unit(steps=-1)), ValueError, "unit.steps: got -1"),
+        (lambda: surface(jnp.ones((2, 2)), jnp.ones(2)), ValueError, r"weights: got shape \(2, 2\)"),
+        (lambda: surface(jnp.ones(2), None), TypeError, "biases: got None"),
+        (lambda: descend(jnp.ones(2), "0.5", 3), TypeError, "learning_rate: got '0.5'"),
+        (lambda: descend(jnp.ones(2), 0.5, -1), ValueError, "updates: got -1"),
+        (lambda: descend(jnp.ones(2), 0.5, 3, clip_norm=0), ValueError, "clip_norm: got 0"),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -117,3 +117,33 @@ def test_a_half_life_from_gates_alone_is_wrong():
     rates, exponent_1 = jax.device_get(measured())
     half_lives = [half_life(rate) for rate in (rates.mean(), rates.max(), exponent_1)]
     np.testing.assert_allclose(half_lives, [0.81, 1.44, 6.36], rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"cell": None}, TypeError, "cell: got None, expected a cell of dlcore"),
+        ({"inputs": [1.0]}, TypeError, "inputs: got list, expected an array"),
+        (
+            {"states": jnp.zeros((3, 1, 4))},
+            ValueError,
+            r"states: got shape \(3, 1, 4\), expected .* = \(3, 2\) first",
+        ),
+        ({"lengths": [2, 1]}, TypeError, "lengths: got list, expected an array of integers"),
+        ({"lengths": jnp.array([3, 1])}, ValueError, "lengths: got 3 in row 0, expected 0 to 2"),
+    ],
+)
+def test_bad_arguments_are_named(changes, error, message):
+    given = {
+        "cell": dl.GRUCell(4),
+        "params": {},
+        "states": jnp.zeros((3, 2, 4)),
+        "inputs": jnp.zeros((2, 2, 1)),
+    }
+    with pytest.raises(error, match=message):
+        gates.gate_statistics(**(given | changes))
+
+
+def test_gates_without_a_keeping_one_are_refused():
+    with pytest.raises(ValueError, match="gates: got none, expected one of forget, update"):
+        gates.keeping_gate({})

@@ -266,3 +266,28 @@ def test_products_decay_as_the_backward_signal_does(kind):
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call(recurrence("tanh"))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"lags": None}, TypeError, "lags: got None, expected an integer"),
+        ({"lags": ["1"]}, TypeError, "lags: got '1', expected an integer"),
+        ({"lags": [1], "tolerance": "x"}, TypeError, "tolerance: got 'x', expected a number"),
+        ({"lags": [1], "tolerance": -1.0}, ValueError, "tolerance: got -1.0"),
+        ({"lags": [1], "key": "seed"}, TypeError, "key: got 'seed', expected a random key"),
+    ],
+)
+def test_other_options_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        jacobians.log_products_by_subspace(recurrence("tanh"), **options)
+
+
+@pytest.mark.parametrize(("steps", "rows"), [(0, 2), (3, 0)])
+def test_products_of_no_step_and_of_no_row(steps, rows):
+    system = systems.linear(np.eye(2, dtype=np.float32), steps)
+    system = system._replace(initial_state=jnp.zeros((rows, 2)), inputs=jnp.zeros((steps, rows, 0)))
+    for measure in (jacobians.log_products, jacobians.log_products_by_probes):
+        np.testing.assert_allclose(measure(system)[0], measure(system)[-1], atol=1e-6)
+        assert measure(system).shape == (steps + 1, rows)
+    assert jacobians.log_products_by_subspace(system, [steps]).shape == (1, rows)

@@ -184,7 +184,67 @@ def test_errors(lags, error, message):
         log_by_lag(leaky(0.5, 6), jnp.zeros((7, 1)), jnp.zeros((7, 1)), lags)
 
 
-@pytest.mark.parametrize("share", [0, 1.5])
-def test_covering_lag_refuses_a_share_outside_0_to_1(share):
-    with pytest.raises(ValueError, match=rf"share: got {share}, expected a number in \(0, 1\]"):
-        covering_lag(jnp.zeros(3), share)
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((jnp.zeros(3), 0), ValueError, r"share: got 0.0, expected a number in \(0, 1\]"),
+        ((jnp.zeros(3), 1.5), ValueError, r"share: got 1.5, expected a number in \(0, 1\]"),
+        ((jnp.zeros(3), "0.9"), TypeError, "share: got '0.9', expected a number"),
+        (([0.0],), TypeError, "log_by_lag: got list, expected an array"),
+        ((jnp.zeros((2, 3)),), ValueError, r"log_by_lag: got shape \(2, 3\), expected \[lags\]"),
+    ],
+)
+def test_covering_lag_refuses_other_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        covering_lag(*arguments)
+
+
+def test_no_lag_covers_nothing():
+    assert covering_lag(jnp.zeros(0)) == 0
+
+
+@pytest.mark.parametrize("kept", [0, 3, 8])
+def test_longer_lags_are_summed_in_a_last_entry(kept):
+    """All lags of ``s_t = .9 s_{t-1} + theta x_t``: .9^l for l = 0 .. 8, and what is left of their sum."""
+    with_rest = lambda *given: log_by_lag(*given, kept, longer=True)
+    logs = measure(with_rest, leaky(0.9, 9), sum_of_last_state)
+    norms = 0.9 ** np.arange(9)
+    np.testing.assert_allclose(np.exp(logs), [*norms[: kept + 1], norms[kept + 1 :].sum()], rtol=1e-5)
+
+
+def test_the_covering_lag_of_few_lags_counts_the_longer_ones():
+    """Norms that stay the same for 400 lags: 90 % are at lag 359, and 129 lags alone would say 116."""
+    few = lambda *given: log_by_lag(*given, 128, longer=True)
+    every = lambda *given: log_by_lag(*given, 400)
+    system = leaky(1.0, 400)
+    assert covering_lag(measure(every, system, sum_of_last_state)) == 359
+    logs = measure(few, system, sum_of_last_state)
+    assert covering_lag(logs) == 129  # above the 128 lags
+    assert covering_lag(logs[:-1]) == 116
+
+
+def test_cuts_end_the_gradient_as_stop_gradient_does():
+    """Three rows that are cut before different steps, one of them in its padding."""
+    with jax.enable_x64(True):
+        system = recurrence("tanh", "float64", lengths=(6, 0, 2, 4))
+        cuts = np.zeros((6, 4), bool)
+        cuts[[2, 4, 5], [0, 2, 3]] = True
+        system = system._replace(cuts=jnp.asarray(cuts))
+
+        def plain(params):
+            states = [system.initial_state]
+            for t in range(6):
+                before = jnp.where(cuts[t][:, None], jax.lax.stop_gradient(states[-1]), states[-1])
+                after = system.step(params, before, system.inputs[t])
+                states.append(jnp.where(t < np.asarray(system.lengths)[:, None], after, before))
+            return of_all_states(jnp.stack(states))
+
+        def both(*given):
+            return backward(*given).gradient, gradients_by_lag(*given, 6), log_gradients(*given)
+
+        gradient, by_lag, triangle = measure(both, system, of_all_states)
+        expected = jax.jit(jax.grad(plain))(system.params)
+        close = lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=1e-12)
+        jax.tree.map(close, gradient, expected)
+        jax.tree.map(lambda ours, theirs: close(ours.sum(axis=0), theirs), by_lag, expected)
+        assert np.isneginf(triangle[:, 0]).all()

@@ -8,7 +8,8 @@ import pytest
 
 from dlcore.gradflow.measures.backward import backward
 from dlcore.gradflow.measures.lyapunov import largest_exponent, lyapunov_spectrum
-from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
+from dlcore.gradflow.measures.recurrence import Recurrence, state_cotangents, trajectory
+from dlcore.gradflow.measures.tangents import random_basis
 from tests.helpers import reference, systems
 from tests.helpers.recurrences import CELLS, recurrence, sum_of_last_state
 
@@ -219,3 +220,68 @@ def test_derivative_of_the_spectrum(mode):
 def test_errors(options, message):
     with pytest.raises(ValueError, match=message):
         lyapunov_spectrum(recurrence("lstm"), **options)
+
+
+def test_the_warm_up_is_a_quarter_of_each_rows_own_steps():
+    """Rows of 100, 26, 20, 1 and 0 steps in 100: each has the exponents of the same row alone."""
+    lengths = np.array([100, 26, 20, 1, 0])
+    padded = systems.autonomous(0.9, size=4, steps=100)
+    state = jnp.asarray(np.random.default_rng(0).normal(size=(5, 4)), jnp.float32)
+    padded = padded._replace(initial_state=state, inputs=jnp.zeros((100, 5, 0)), lengths=jnp.asarray(lengths))
+    found = jax.jit(lambda: largest_exponent(padded))()
+    basis = random_basis(padded, 1)
+    for row, length in enumerate(lengths[:3]):
+        expected = growth_of(padded, row, np.asarray(basis[row, :, 0]), length)[length // 4 :].mean()
+        assert found[row] == pytest.approx(expected, abs=1e-4)
+    assert np.isfinite(found[3])
+    assert np.isnan(found[4])
+
+
+def growth_of(system, row, vector, length):
+    """The log of the factor by which each step stretches a tangent, in NumPy."""
+    state, kernel, logs = np.asarray(system.initial_state[row]), np.asarray(system.params), []
+    for _ in range(length):
+        state = np.tanh(state @ kernel)
+        vector = (1 - state**2) * (vector @ kernel)
+        logs.append(np.log(np.linalg.norm(vector)))
+        vector = vector / np.linalg.norm(vector)
+    return np.array(logs)
+
+
+@pytest.mark.parametrize("size", [2, 8, 33])
+def test_a_step_of_lower_rank_loses_its_other_directions(size):
+    """A matrix of rank 1 leaves rounding errors on the diagonal of R, which are no exponents."""
+    left, right = np.random.default_rng(size).normal(size=(2, size))
+    system = systems.linear(np.outer(left, right).astype(np.float32), 40)
+    found = jax.jit(lambda: lyapunov_spectrum(system))()[0]
+    assert found[0] == pytest.approx(np.log(abs(left @ right)), abs=1e-4)
+    assert np.isneginf(found[1:]).all()
+
+
+def test_units_that_are_dead_are_lost_directions():
+    """Four of eight ReLU units are dead: four finite exponents."""
+    kernel = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+    alive = np.arange(8) % 2 == 0
+    bias = jnp.where(alive, 100.0, -100.0)
+    step = lambda w, s, x: jax.nn.relu(s @ w + bias) - jax.nn.relu(bias)  # the state stays 0
+    system = Recurrence(step, jnp.asarray(kernel), jnp.zeros((1, 8)), jnp.zeros((40, 1, 0)))
+    found = jax.jit(lambda: lyapunov_spectrum(system))()[0]
+    expected = log_moduli(kernel[alive][:, alive])
+    np.testing.assert_allclose(found[:4].mean(), expected.mean(), atol=1e-3)
+    assert np.isneginf(found[4:]).all()
+
+
+def test_a_strong_contraction_is_no_lost_direction():
+    """Rates that differ by 20 nats a step, which one step in float32 cannot resolve from random directions."""
+    system = systems.linear(np.diag(np.array([1.0, 1e-9], np.float32)), 40)
+    found = jax.jit(lambda: lyapunov_spectrum(system))()[0]
+    np.testing.assert_allclose(found, [0, np.log(1e-9)], atol=1e-4)
+
+
+@pytest.mark.parametrize(("steps", "rows"), [(0, 2), (1, 2), (3, 0)])
+def test_sequences_and_batches_without_entries_are_measured(steps, rows):
+    system = systems.linear(np.eye(2, dtype=np.float32), steps)
+    system = system._replace(initial_state=jnp.zeros((rows, 2)), inputs=jnp.zeros((steps, rows, 0)))
+    found = lyapunov_spectrum(system)
+    assert found.shape == (rows, 2)
+    assert (np.isnan(found) if steps == 0 else np.abs(found) < 1e-6).all()

@@ -1,7 +1,9 @@
 """The norm bound and the departure from normality, by matrices."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import dlcore as dl
 from dlcore.gradflow.measures import normality
@@ -43,3 +45,30 @@ def test_departure_from_normality():
     squares = (matrix**2).sum((1, 2)) - (abs(np.linalg.eigvals(matrix)) ** 2).sum(1)
     np.testing.assert_allclose(found, np.sqrt(squares), rtol=1e-12)
     assert (np.asarray(none) < 1e-13).all()
+
+
+def test_extreme_kernels_have_defined_numbers():
+    assert normality.log_bound(jnp.zeros((2, 2))) == -np.inf
+    assert normality.log_bound(jnp.eye(2), max_slope=0) == -np.inf
+    assert np.isnan(normality.log_bound(jnp.full((2, 2), jnp.nan)))
+    assert normality.log_bound(jnp.eye(2, dtype=jnp.bfloat16)) == 0
+    shear = jnp.array([[1.0, 1.0], [0.0, 1.0]])
+    for size in (1e-30, 1e30):
+        np.testing.assert_allclose(normality.departure_from_normality(size * shear), size, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: normality.log_bound([[1.0]]), TypeError, "recurrent_kernel: got list"),
+        (lambda: normality.log_bound(jnp.ones((2, 3))), ValueError, r"recurrent_kernel: got shape \(2, 3\)"),
+        (lambda: normality.log_bound(jnp.ones((2, 2)), "1"), TypeError, "max_slope: got '1'"),
+        (lambda: normality.log_bound(jnp.ones((2, 2)), -1), ValueError, "max_slope: got -1"),
+        (lambda: normality.departure_from_normality(jnp.ones(2)), ValueError, r"matrix: got shape \(2,\)"),
+        (lambda: normality.departure_from_normality(jnp.ones((0, 0))), ValueError, "matrix: got shape"),
+        (lambda: normality.departure_from_normality(None), TypeError, "matrix: got None"),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from dlcore.gradflow.measures.backward import backward
-from dlcore.gradflow.measures.recurrence import Recurrence, at_step, state_cotangents, trajectory
+from dlcore.gradflow.measures.recurrence import (
+    Recurrence,
+    at_step,
+    check_recurrence,
+    state_cotangents,
+    trajectory,
+)
+from dlcore.gradflow.measures.tangents import align_ends
 from tests.helpers import reference
 from tests.helpers.recurrences import CASES, LENGTHS, measure, of_last_state, recurrence
 
@@ -117,6 +124,20 @@ def test_state_takes_the_dtype_of_the_step():
         ({"lengths": jnp.array([4, 0])}, ValueError, "lengths: got 4 in row 0, expected 0 to 3"),
         ({"lengths": jnp.ones(2)}, TypeError, "lengths: got float32, expected integers"),
         ({"step": lambda w, s, x: s[0]}, ValueError, "step: got a state .*; return the whole carry"),
+        ({"step": lambda w, s, x: s.astype(int)}, TypeError, "step: got a state of int"),
+        ({"step": None}, TypeError, "step: got None, expected a function"),
+        ({"params": "0.5"}, TypeError, "params: got '0.5', expected an array of floating point numbers"),
+        ({"params": jnp.int32(2)}, TypeError, "params: got int32, expected floating point numbers"),
+        ({"initial_state": [[0.0], [0.0]]}, TypeError, "initial_state: got 0.0, expected an array"),
+        ({"initial_state": jnp.zeros((2, 0))}, ValueError, "initial_state: got rows without a number"),
+        ({"inputs": [1.0]}, TypeError, "inputs: got 1.0, expected an array"),
+        ({"lengths": [3, 1]}, TypeError, "lengths: got list, expected an array of integers"),
+        ({"cuts": jnp.zeros((3, 2))}, TypeError, "cuts: got float32, expected booleans"),
+        (
+            {"cuts": jnp.zeros((2, 3), bool)},
+            ValueError,
+            r"cuts: got shape \(2, 3\), expected \[T, B\] = \(3, 2\)",
+        ),
     ],
 )
 def test_errors(changes, error, message):
@@ -132,3 +153,38 @@ def test_states_and_cotangents_must_cover_all_steps(name):
         ValueError, match=rf"{name}: got \(3, 2, 1\).*\(4, 2, 1\), as trajectory\(recurrence\) returns"
     ):
         backward(toy(), **given)
+
+
+@pytest.mark.parametrize("recurrence", [None, (), "toy"])
+def test_something_else_than_a_recurrence_is_refused(recurrence):
+    with pytest.raises(TypeError, match=r"recurrence: got .*, expected a Recurrence"):
+        trajectory(recurrence)
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        (None, TypeError, "loss: got None, expected a function"),
+        (lambda states: states[-1], ValueError, r"loss: got a result of shape \(2, 1\), expected a scalar"),
+        (lambda states: 1.0, TypeError, "loss: got 1.0, expected an array"),
+    ],
+)
+def test_a_loss_that_is_no_scalar_is_refused(loss, error, message):
+    with pytest.raises(error, match=message):
+        state_cotangents(loss, jnp.ones((4, 2, 1)))
+
+
+@pytest.mark.parametrize("name", ["int8", "uint8", "int16", "uint16", "uint32"])
+def test_lengths_of_every_integer_dtype_count(name):
+    """300 steps, more than int8 and uint8 hold; every measure of the lengths' side."""
+    system = toy(inputs=jnp.ones((300, 2, 1)), lengths=jnp.array([100, 7], name))
+    checked = check_recurrence(system)
+    assert (checked.lengths.dtype, checked.lengths.tolist()) == (jnp.int32, [100, 7])
+    states = trajectory(system)
+    np.testing.assert_allclose(states[-1, :, 0], 2 * (1 - 0.5 ** np.array([100, 7])), rtol=1e-6)
+    assert align_ends(system)[0].shape == (301, 2, 1)
+
+
+def test_traced_lengths_beyond_the_steps_are_taken_as_the_ends():
+    states = jax.jit(lambda lengths: trajectory(toy(lengths=lengths))[-1, :, 0])(jnp.array([-3, 9]))
+    assert states.tolist() == [0, 1.75]

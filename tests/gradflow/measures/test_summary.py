@@ -15,6 +15,7 @@ from dlcore.gradflow.measures.summary import (
     first_nonfinite,
     fit_rate,
     half_life,
+    halved_at,
     summarize,
     summary_names,
 )
@@ -147,3 +148,47 @@ def test_fit_rate_leaves_out_what_is_not_finite():
 def test_half_life_of_a_rate():
     assert half_life(-0.25) == pytest.approx(4 * np.log(2), rel=1e-5)
     assert np.isnan(half_life(jnp.nan))
+
+
+def test_two_modes_are_halved_before_the_half_life_of_the_slower_one():
+    """Modes .5 and .99: the gain falls below 1/2 at 35 steps, the largest exponent gives 69."""
+    found = summary_of(np.diag([0.5, 0.99]))
+    gains = np.sqrt((0.5 ** (2 * np.arange(65)) + 0.99 ** (2 * np.arange(65))) / 2)
+    assert np.argmax(gains <= 0.5) == 35
+    assert found["gain_halved_at"] == 35
+    assert found["half_life"] == pytest.approx(np.log(2) / -np.log(0.99), rel=1e-3)  # 68.97
+    assert summary_of(0.99 * np.eye(2))["gain_halved_at"] == -1  # not within 64 lags
+
+
+def test_halved_at_finds_the_first_lag_of_each_column():
+    logs = jnp.log(jnp.array([[1.0, 2.0, 1.0], [0.5, 1.5, 2.0], [0.6, 0.0, 3.0]]))
+    assert halved_at(logs).tolist() == [1, 2, -1]
+    assert halved_at(jnp.zeros(0)) == -1
+    assert halved_at(jnp.full(3, jnp.nan)) == -1
+
+
+def test_a_recurrence_without_steps_has_a_summary():
+    system = linear(np.eye(2))
+    found = summarize(system._replace(inputs=system.inputs[:0]))
+    assert (found["covering_lag"], found["zero_gain"], found["first_nonfinite"]) == (0, 0, -1)
+    assert np.isnan([found["exponent_1"], found["rate"], found["half_life"]]).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: fit_rate([0.0, -1.0]), TypeError, "log_norms: got list, expected an array"),
+        (lambda: fit_rate(jnp.zeros(())), ValueError, r"log_norms: got shape \(\), expected \[lags, ...\]"),
+        (lambda: fit_rate(jnp.zeros(3), first=-1), ValueError, "first: got -1"),
+        (lambda: half_life("-1"), TypeError, "rate: got '-1', expected an array of floating point numbers"),
+        (lambda: half_life(None), TypeError, "rate: got None"),
+        (lambda: halved_at(jnp.zeros(3, int)), TypeError, "log_norms: got int32"),
+        (lambda: first_nonfinite(()), ValueError, "states: got a tree without arrays"),
+        (lambda: first_nonfinite(jnp.zeros(3)), ValueError, r"states: got shape \(3,\)"),
+        (lambda: summarize(None), TypeError, "recurrence: got None, expected a Recurrence"),
+        (lambda: summarize(linear(np.eye(2)), key=3), TypeError, "key: got 3, expected a random key"),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -120,3 +120,40 @@ def test_norms_of_constants_are_right_when_compiled(rows, size):
     elements = 5 if rows else 10
     for found in logs(jnp.ones((2, 5))):
         np.testing.assert_allclose(found, np.log(size * elements**0.5), rtol=1e-6)
+
+
+def test_a_row_without_numbers_and_a_batch_without_rows_are_0():
+    empty = wide_range.from_floats(jnp.zeros((2, 0)), 1)
+    assert empty.exponent.tolist() == [wide_range.LOWEST] * 2
+    assert np.isneginf(wide_range.log_norm(empty)).all()
+    nobody = wide_range.to_common_exponent(wide_range.from_floats(jnp.zeros((0, 3)), 1))
+    assert (nobody.values.shape, nobody.exponent) == ((0, 3), wide_range.LOWEST)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: wide_range.normalize([1.0], jnp.array([0])),
+            TypeError,
+            "values: got 1.0, expected an array",
+        ),
+        (lambda: wide_range.normalize(jnp.ones(2), jnp.zeros(2)), TypeError, "exponent: got float32"),
+        (lambda: wide_range.normalize(jnp.ones(3), jnp.array([0])), ValueError, r"values: got shape \(3,\)"),
+        (lambda: wide_range.from_floats((), 0), ValueError, "values: got a tree without arrays"),
+        (
+            lambda: wide_range.from_floats(jnp.ones(2), 2),
+            ValueError,
+            r"values: got shape \(2,\), expected at least 2",
+        ),
+        (lambda: wide_range.from_floats(jnp.ones(2), "1"), TypeError, "rows: got '1'"),
+        (lambda: wide_range.log_norm(jnp.ones(2)), TypeError, "numbers: got .*, expected a WideRange"),
+        (lambda: wide_range.to_floats(None), TypeError, "numbers: got None, expected a WideRange"),
+        (lambda: wide_range.add(None, None), TypeError, "total: got None, expected a WideRange"),
+        (lambda: wide_range.joint_log_norm([]), ValueError, "logs: got no part"),
+        (lambda: wide_range.power_of_two(jnp.array(1), "int32"), TypeError, "dtype: got 'int32'"),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

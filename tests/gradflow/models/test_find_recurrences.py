@@ -9,7 +9,7 @@ from flax import linen as nn
 import dlcore as dl
 from dlcore.gradflow.measures.backward import backward
 from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
-from dlcore.gradflow.models.find_recurrences import find_recurrences
+from dlcore.gradflow.models.find_recurrences import find_recurrences, find_unmeasured
 from dlcore.utils.trees import named_leaves
 
 LENGTHS = np.array([5, 0, 2, 4])
@@ -25,6 +25,7 @@ LAYERS = {
         dl.RNNCell(4), layers=2, bidirectional=True, norm="layer"
     ),
     "flax's cell": lambda: dl.Recurrent(nn.OptimizedLSTMCell(4)),
+    "feedback": lambda: dl.Recurrent(dl.FeedbackCell([dl.RNNCell(3), dl.GRUCell(4)])),
     "layer norm": lambda: dl.Recurrent(dl.LayerNormGRUCell(4)),
 }
 NAMES = {
@@ -32,7 +33,7 @@ NAMES = {
     "deep": ["layer/first/cell", "layer/upper/0/layer/cell", "layer/upper/1/layer/cell"],
 }
 COUNTS = {"bidirectional": 2, "deep": 3, "deep, bidirectional": 4}
-QUICK = [("reverse", None)]
+QUICK = [("reverse", None), ("feedback", None)]
 SLOW = [*((name, LENGTHS) for name in LAYERS), ("deep", None)]
 CASES = [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
 
@@ -97,20 +98,101 @@ def test_a_model_without_a_recurrent_layer_has_no_recurrences():
     assert find_recurrences(lambda: model.apply(params, jnp.ones((1, 3))).sum()) == []
 
 
-def test_layers_under_a_transformation_are_refused_by_name():
-    class Scanned(nn.Module):
+class Twice(nn.Module):
+    """The same layer on the inputs, and again on its own outputs."""
+
+    @nn.compact
+    def __call__(self, inputs):
+        layer = dl.Recurrent(dl.RNNCell(3))
+        return (layer(layer(inputs)[1])[0] ** 2).sum()
+
+
+def test_a_layer_that_runs_twice_has_two_recurrences_that_add_up():
+    with jax.enable_x64(True):
+        model, inputs = Twice(), jnp.asarray(INPUTS)
+        params = model.init(jax.random.key(0), inputs)["params"]
+        params = jax.tree.map(lambda leaf: leaf.astype("float64"), params)
+        loss = lambda params: model.apply({"params": params}, inputs)
+        names = []
+
+        @jax.jit
+        def gradients(params):
+            found = find_recurrences(lambda: loss(params))
+            names.extend(one.name for one in found)
+            return [gradient_of(one) for one in found], jax.grad(loss)(params)
+
+        parts, whole = jax.device_get(gradients(params))
+    assert names == ["RNNCell_0", "RNNCell_0#2"]
+    (whole,) = whole.values()
+    close = lambda total, *shares: np.testing.assert_allclose(sum(shares), total, rtol=1e-12, atol=1e-13)
+    jax.tree.map(close, whole, *parts)
+
+
+def gradient_of(found):
+    states = trajectory(found.recurrence)
+    return backward(found.recurrence, states, state_cotangents(found.loss, states)).gradient
+
+
+class Truncated(nn.Module):
+    """A truncated layer whose outputs and last carry both count."""
+
+    reverse: bool
+
+    @nn.compact
+    def __call__(self, inputs, lengths):
+        layer = dl.Recurrent(dl.RNNCell(3), reverse=self.reverse, truncate=3)
+        carry, outputs = layer(inputs, lengths)
+        return (jnp.sin(outputs) * jnp.arange(1.0, 1 + outputs.shape[1])[:, None]).sum() + (carry**2).sum()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("lengths", [None, (10, 0, 2, 6)])
+def test_the_gradients_of_a_truncated_layer_are_the_models(reverse, lengths):
+    """Windows of three steps in ten; the whole gradient differs by far."""
+    with jax.enable_x64(True):
+        model, lengths = Truncated(reverse), None if lengths is None else jnp.array(lengths)
+        inputs = jnp.asarray(GENERATOR.normal(size=(4, 10, 3)))
+        params = model.init(jax.random.key(0), inputs, lengths)["params"]
+        params = jax.tree.map(lambda leaf: leaf.astype("float64"), params)
+        loss = lambda params: model.apply({"params": params}, inputs, lengths)
+
+        @jax.jit
+        def gradients(params):
+            (found,) = find_recurrences(lambda: loss(params))
+            whole = found._replace(recurrence=found.recurrence._replace(cuts=None))
+            return gradient_of(found), gradient_of(whole), jax.grad(loss)(params)["RNNCell_0"]
+
+        ours, whole, expected = jax.device_get(gradients(params))
+    close = lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
+    jax.tree.map(close, ours, expected)
+    kernel = "recurrent_kernel"
+    assert np.linalg.norm(whole[kernel] - ours[kernel]) > 0.05 * np.linalg.norm(ours[kernel])
+
+
+def test_cells_that_are_not_measured_are_named_in_a_warning():
+    class Mixed(nn.Module):
         @nn.compact
         def __call__(self, inputs):
-            def body(layer, outputs, _):
-                return layer(outputs)[1], None
+            return nn.RNN(dl.GRUCell(3))(dl.Recurrent(dl.RNNCell(3))(inputs)[1]).sum()
 
-            scan = nn.scan(body, variable_axes={"params": 0}, split_rngs={"params": True}, length=2)
-            outputs, _ = scan(dl.Recurrent(dl.RNNCell(3)), inputs, None)
-            return outputs.sum()
-
-    model, inputs = Scanned(), INPUTS.astype("float32")
+    model, inputs = Mixed(), INPUTS.astype("float32")
     params = jax.eval_shape(model.init, jax.random.key(0), inputs)
-    with pytest.raises(ValueError, match=r"call: got the cell .* under a transformation of the model"):
-        jax.eval_shape(
-            lambda params: find_recurrences(lambda: model.apply(params, inputs))[0].loss(None), params
-        )
+    names = []
+
+    def find(params):
+        found = find_recurrences(lambda: model.apply(params, inputs))
+        names.extend(one.name for one in found)
+
+    with pytest.warns(
+        UserWarning, match=r"gradient flow is not measured along .*GRUCell_0 \(GRUCell run by RNN\)"
+    ):
+        jax.eval_shape(find, params)
+    assert names == ["RNNCell_0"]
+
+
+@pytest.mark.parametrize("call", [None, "loss"])
+def test_a_call_that_is_no_function_is_refused(call):
+    with pytest.raises(TypeError, match=r"call: got .*, expected a function such as lambda: loss"):
+        find_recurrences(call)
+    with pytest.raises(TypeError, match=r"call: got .*, expected a function such as lambda: loss"):
+        find_unmeasured(call)

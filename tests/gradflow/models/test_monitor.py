@@ -42,6 +42,29 @@ def test_the_norms_are_those_by_lag_for_the_lags_that_the_sequences_have():
     np.testing.assert_allclose(list(found.values()), np.log10(0.5) * np.array([0, 1, 2, 4]), atol=1e-5)
 
 
+def test_lags_that_a_truncated_layer_does_not_learn_are_left_out():
+    layer, inputs = dl.Recurrent(Halving(), truncate=2), jnp.ones((1, 6, 1))
+    found = make_monitor(lambda params, _: layer.apply({"params": params}, inputs)[0].sum())(
+        {"cell": {"w": jnp.ones(())}}, {}
+    )
+    assert list(found) == ["cell/log10_lag_0", "cell/log10_lag_1"]
+    np.testing.assert_allclose(list(found.values()), np.log10([1, 0.5]), atol=1e-5)
+
+
+def test_a_layer_that_runs_twice_is_monitored_twice():
+    layer, inputs = dl.Recurrent(Halving()), jnp.ones((1, 2, 1))
+    run = lambda params, inputs: layer.apply({"params": params}, inputs)
+    found = make_monitor(lambda params, _: run(params, run(params, inputs)[1])[0].sum())(
+        {"cell": {"w": jnp.ones(())}}, {}
+    )
+    assert list(found) == [f"{name}/log10_lag_{lag}" for name in ("cell", "cell#2") for lag in (0, 1)]
+
+
+def test_a_loss_that_is_no_function_is_refused():
+    with pytest.raises(TypeError, match="loss: got 3, expected a function"):
+        make_monitor(3)
+
+
 def test_a_model_without_a_recurrent_layer_has_nothing_to_monitor():
     assert make_monitor(lambda params, _: params.sum())(jnp.ones(2), {}) == {}
 

@@ -225,3 +225,56 @@ def test_omega_in_a_loss_keeps_the_signal():
     assert kept[0] < before[0]
     assert kept[1] < 0.5 * plain[1]
     assert (kept[2] > plain[2] + np.log(10)).all()
+
+
+@pytest.mark.parametrize(("signal", "dtype"), [(1e-300, "float64"), (1e300, "float64"), (2e-38, "float32")])
+def test_omega_terms_of_a_constant_signal_do_not_depend_on_its_size(signal, dtype):
+    """Constants of the program, which the compiler may square before it divides them."""
+    with jax.enable_x64(dtype == "float64"):
+        inputs = jnp.ones((3, 1, 2), dtype)
+        system = Recurrence(
+            lambda w, s, x: w * s + x, jnp.asarray(0.5, dtype), jnp.zeros((1, 2), dtype), inputs
+        )
+        terms = jax.jit(lambda: omega_terms(system, jnp.full((4, 1, 2), signal, dtype)))()
+        slope = jax.grad(
+            lambda w: omega_terms(system._replace(params=w), jnp.full((4, 1, 2), signal, dtype)).sum()
+        )
+        assert terms[:, 0].tolist() == [0.25, 0.25, 0.25]
+        assert slope(system.params) == pytest.approx(-3, rel=1e-5)  # 3 * 2 (w - 1)
+
+
+def test_flossing_of_a_state_that_is_not_finite_is_not_a_number():
+    """A penalty of 0 would say that gradients last."""
+    inputs = jnp.ones((4, 2, 1)).at[1, 0].set(jnp.nan)
+    system = Recurrence(lambda w, s, x: w * s + x, jnp.float32(0.5), jnp.zeros((2, 1)), inputs)
+    assert jnp.isnan(flossing_penalty(system))
+    assert flossing_penalty(system._replace(lengths=jnp.array([1, 4]))) == pytest.approx(
+        np.log(2) ** 2, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(("steps", "rows"), [(0, 2), (3, 0)])
+def test_terms_of_no_step_and_no_row_are_0(steps, rows):
+    system = Recurrence(
+        lambda w, s, x: w * s + x, jnp.float32(0.5), jnp.zeros((rows, 1)), jnp.ones((steps, rows, 1))
+    )
+    found = ModelRecurrence("halving", None, system, lambda states: states.sum(), False)
+    assert (omega(found), flossing()(found)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: regularized(None, omega, 1.0), TypeError, "loss: got None"),
+        (lambda: regularized(print, "omega", 1.0), TypeError, "term: got 'omega'"),
+        (lambda: regularized(print, omega, "1"), TypeError, "weight: got '1', expected a number"),
+        (lambda: regularized(print, omega, float("nan")), ValueError, "weight: got nan"),
+        (lambda: flossing(0), ValueError, "exponents: got 0"),
+        (lambda: flossing(1, -1), ValueError, "warm_up: got -1"),
+        (lambda: omega_terms(recurrence("tanh"), [0.0]), TypeError, "signal: got 0.0, expected an array"),
+        (lambda: omega_terms(recurrence("tanh"), jnp.zeros(7)), ValueError, r"signal: got \(7,\), expected"),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

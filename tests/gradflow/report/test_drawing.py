@@ -12,6 +12,8 @@ from dlcore.gradflow.report.drawing import (
     finish_axes,
     palette_color,
     shade_beyond_float32,
+    to_array,
+    to_arrays,
 )
 from dlcore.plots.canvas import new_figure
 from tests.helpers.flows import legend
@@ -97,3 +99,12 @@ def test_what_float32_cannot_hold_is_shaded(axes, ends, shaded):
     assert axes.get_ylim() == ends
     finish_axes(axes)
     assert (axes.get_legend() is not None) == bool(shaded)
+
+
+def test_numbers_become_arrays_of_as_many_axes_as_the_layout_has():
+    assert to_array("values", [1, 2]).tolist() == [1.0, 2.0]
+    assert to_arrays("values", {"a": [[1], [2]]}, "[N, 1]")["a"].shape == (2, 1)
+    with pytest.raises(ValueError, match=r"values: got shape \(\), expected \[N\]"):
+        to_array("values", 1.0)
+    with pytest.raises(TypeError, match=r"values: got 'x', expected numbers \[N\]"):
+        to_array("values", "x")

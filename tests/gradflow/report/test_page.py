@@ -79,6 +79,7 @@ def test_the_summary_has_a_row_for_each_state_and_recurrence(report):
         "4",
         "-0.1",
         "6.93147",
+        "7",
         "-0.2",
         "3.46574",
         "22",
@@ -91,8 +92,31 @@ def test_the_summary_has_a_row_for_each_state_and_recurrence(report):
 def test_the_curves_are_in_log10(report):
     curves = [row for row in rows(report["curves.csv"]) if (row["state"], row["name"]) == ("initial", "gain")]
     assert {row["recurrence"] for row in curves} == {"encoder/cell"}
+    assert {row["rows"] for row in curves} == {"2"}
     gains = [float(row["log10"]) for row in curves]
     np.testing.assert_allclose(gains, -0.1 * np.arange(201) / np.log(10), rtol=1e-5)
+
+
+def test_cells_that_were_not_measured_are_listed(report, tmp_path):
+    assert "Not measured" not in report["report.html"].read_text()
+    unmeasured = ["decoder (GRUCell run by AttentionDecoder)", "a<b (GRUCell run by RNN)"]
+    write_report(tmp_path, "run 7", {"initial": [flow(steps=3)]}, unmeasured=unmeasured)
+    text = (tmp_path / "report.html").read_text()
+    assert "<h2>Not measured</h2><ul><li>decoder (GRUCell run by AttentionDecoder)</li>\n<li>a&lt;b (" in text
+    assert Page(text).open == []
+
+
+def test_a_report_of_ragged_rows_says_how_many_rows_a_lag_has(tmp_path):
+    ragged = flow(steps=3, rows=np.array([8, 8, 3, 1]))
+    write_report(str(tmp_path), "run 7", {"initial": [ragged]})
+    gains = [row for row in rows(tmp_path / "curves.csv") if row["name"] == "gain"]
+    assert [row["rows"] for row in gains] == ["8", "8", "3", "1"]
+
+
+@pytest.mark.parametrize(("flows", "error"), [({}, ValueError), ([], TypeError), (None, TypeError)])
+def test_a_report_about_nothing_is_refused(tmp_path, flows, error):
+    with pytest.raises(error, match="flows: got"):
+        write_report(tmp_path, "run 7", flows)
 
 
 def test_a_report_without_training_has_no_word_about_clipping(tmp_path):

@@ -15,7 +15,12 @@ def test_exponents_are_in_order(drawn):
     np.testing.assert_array_equal(spectrum.get_ydata(), [0.5, -0.25, -1.0, np.nan])
     assert lost.get_xdata().tolist() == [0.875]
     assert zero.get_ydata() == [0, 0]
-    assert legend(axes) == ["gru: largest +0.5", "-inf: a derivative of exactly 0"]
+    assert legend(axes) == ["gru: largest +0.5", "-inf: a direction that is lost"]
+
+
+def test_rounding_errors_do_not_fill_the_axis():
+    axes = plot_spectra({"identity": [5e-8, 1e-8, -3e-9]}).axes[0]
+    assert axes.get_ylim() == (-0.01, 0.01)
 
 
 def test_a_part_of_the_spectrum_has_its_place_in_the_whole():
@@ -56,3 +61,22 @@ def test_units_are_sorted_by_the_half_life_of_their_gate(drawn):
 def test_a_half_life_that_is_not_a_number_is_in_the_legend(half_life, label):
     figure = plot_gates({"update": gate([1.0, 1.0])}, "update", half_life)
     assert label in legend(figure.axes[2])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: plot_spectra(None), TypeError, "exponents: got None, expected a dict of arrays"),
+        (lambda: plot_spectra({"a": [1.0]}, [4]), TypeError, "sizes: got"),
+        (
+            lambda: plot_gates({"forget": gate([0.5])}, "update", 1.0),
+            ValueError,
+            "keeping: got 'update', expected \"f",
+        ),
+        (lambda: plot_gates({"forget": [0.5]}, "forget", 1.0), TypeError, r"statistics\['forget'\]: got"),
+        (lambda: plot_gates({"forget": gate([0.5])}, "forget", None), TypeError, "half_life: got None"),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,6 +1,7 @@
 """Figures of sweeps show every configuration at its place."""
 
 import numpy as np
+import pytest
 
 from dlcore.gradflow.report.sweep_figures import Grid, plot_exponents, plot_gain_map, plot_success
 
@@ -62,3 +63,24 @@ def test_success_is_drawn_against_the_reach(drawn):
     assert edge.get_ydata().tolist() == [1.0]
     assert lines["chance: 0.1"].get_ydata() == [0.1, 0.1]
     assert axes.get_xlabel() == "gain half-life at initialization / T"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: plot_gain_map(None), TypeError, "grids: got None, expected a dict of Grid"),
+        (lambda: plot_gain_map({"a": 1}), TypeError, r"grids\['a'\]: got 1, expected a Grid"),
+        (lambda: plot_exponents({"a": grid()._replace(scales=["x"])}), TypeError, "scales: got"),
+        (
+            lambda: plot_exponents({"a": grid()._replace(lags=[1])}),
+            ValueError,
+            r"grids\['a'\]: got 3 scales, 1 lags",
+        ),
+        (lambda: plot_success([1]), TypeError, "measured: got .*, expected a dict of pairs"),
+        (lambda: plot_success({"a": ([1.0], [1.0, 2.0])}), TypeError, r"measured\['a'\]: got"),
+        (lambda: plot_success({}, chance="low"), TypeError, "chance: got 'low'"),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

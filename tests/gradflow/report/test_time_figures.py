@@ -20,9 +20,35 @@ def test_a_decay_has_its_rate_and_its_gain_half_life():
     axes = plot_decay({"tanh": halving, "irnn": level}).axes[0]
     np.testing.assert_allclose(lines(axes)["tanh"].get_ydata(), halving / LN10)
     np.testing.assert_array_equal(lines(axes)["irnn"].get_xdata(), np.arange(31))
-    assert legend(axes) == ["tanh: -0.173 nats a step, gain half-life 4", "irnn: +0 nats a step, no decay"]
+    assert legend(axes) == [
+        "tanh: -0.173 nats a step, gain half-life 4, halved at lag 4",
+        "irnn: +0 nats a step, no decay",
+    ]
     (triangle,) = (line for line in axes.lines if line.get_marker() == "v")
     np.testing.assert_allclose(triangle.get_xydata(), [[4, -np.log10(2)]], atol=1e-6)
+
+
+def test_a_rate_that_was_fitted_otherwise_is_drawn_through_the_curves_middle():
+    """Rows of different lengths: the curve jumps up where the shorter ones end, and falls all the same."""
+    lags = np.arange(41)
+    curve = np.where(lags <= 20, -0.5 * lags, -0.1 * lags)
+    axes = plot_decay({"tanh": curve}, rates={"tanh": -0.1}).axes[0]
+    assert legend(axes) == ["tanh: -0.1 nats a step, gain half-life 6.93, halved at lag 2"]
+    dashed = axes.lines[1].get_ydata() * LN10
+    np.testing.assert_allclose(np.diff(dashed), -0.1)
+    assert dashed.mean() == pytest.approx(curve.mean())
+
+
+def test_a_half_life_beyond_the_last_lag_says_so():
+    axes = plot_decay({"identity": -1.67e-5 * np.arange(401)}).axes[0]
+    assert legend(axes) == ["identity: -1.67e-05 nats a step, gain half-life 4.15e+04 (beyond the last lag)"]
+
+
+def test_a_long_label_has_two_lines():
+    (label,) = legend(
+        plot_decay({"encoder/IdentityRNNCell_0, 16 rows, 1 at lag 400": -1e-5 * np.arange(401)}).axes[0]
+    )
+    assert label.startswith("encoder/IdentityRNNCell_0, 16 rows, 1 at lag 400:\n-1e-05 nats a step")
 
 
 def test_without_a_fit_there_are_no_rates():
@@ -69,7 +95,7 @@ def test_the_triangle_shows_each_term_at_its_place(drawn):
     assert np.argwhere(~np.ma.getmaskarray(zeros)).tolist() == [[4, 1]]
     np.testing.assert_allclose(marginal.lines[0].get_ydata(), by_lag / LN10)
     assert marginal.lines[1].get_xdata()[0] == 3
-    assert "90 % within lag 3" in legend(marginal)
+    assert "90 % of the norms' sum at lag 3" in legend(marginal)
 
 
 def test_few_signals_are_lines_and_many_are_a_map(drawn):
@@ -85,3 +111,26 @@ def test_few_signals_are_lines_and_many_are_a_map(drawn):
 
 def test_signals_can_have_names_alone():
     assert list(lines(plot_signal({"encoder": np.zeros(3)}, "").axes[0])) == ["encoder"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: plot_decay([0.0]), TypeError, "curves: got .* expected a dict of arrays"),
+        (lambda: plot_decay({"a": "x"}), TypeError, r"curves\['a'\]: got 'x', expected numbers \[lags\]"),
+        (lambda: plot_decay({"a": np.zeros((2, 2))}), ValueError, r"curves\['a'\]: got shape \(2, 2\)"),
+        (lambda: plot_decay({}, fit="no"), TypeError, "fit: got 'no', expected True or False"),
+        (lambda: plot_double_sum(None, [0.0]), ValueError, r"log_gradients: got shape \(\)"),
+        (lambda: plot_double_sum(np.zeros((2, 3)), [0.0]), ValueError, r"log_gradients: got shape \(2, 3\)"),
+        (lambda: plot_double_sum(np.zeros((2, 2)), [0.0], "3"), TypeError, "covering_lag: got '3'"),
+        (lambda: plot_signal(None), TypeError, "log_signals: got None, expected a dict of arrays"),
+        (
+            lambda: plot_signal({step: np.zeros(step) for step in range(1, 10)}),
+            ValueError,
+            "log_signals: got lengths .*, expected one length for more than 8",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

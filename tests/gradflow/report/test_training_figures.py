@@ -71,3 +71,33 @@ def test_a_surface_without_finite_numbers_is_drawn(drawn):
     lost = np.full((5, 4), np.nan)
     figure = drawn(plot_cliff(np.arange(5), np.arange(4), lost, lost, {"clipped": [[1, 1]]}))
     assert "not finite" in legend(figure.axes[0])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: plot_clipping(None, [1.0], [1.0], 1.0),
+            ValueError,
+            r"steps: got shape \(\), expected \[N\]",
+        ),
+        (lambda: plot_clipping([1], [1.0, 2.0], [1.0], 1.0), ValueError, "before: got 2 norms for 1 steps"),
+        (lambda: plot_clipping([1], [1.0], [1.0], "1"), TypeError, "threshold: got '1'"),
+        (lambda: plot_lags_in_training(None), TypeError, "rows: got None, expected triples"),
+        (lambda: plot_lags_in_training([(1, 2, 3)]), TypeError, "rows: got .* expected triples"),
+        (lambda: plot_cliff([1.0], [1.0], [1.0], [[1.0]], {}), ValueError, r"loss: got shape \(1,\)"),
+        (
+            lambda: plot_cliff([1.0], [1.0], [[1.0, 2.0]], [[1.0]], {}),
+            ValueError,
+            r"loss: got shape \(1, 2\)",
+        ),
+        (
+            lambda: plot_cliff([1.0], [1.0], [[1.0]], [[1.0]], {"a": [[1.0]]}),
+            ValueError,
+            r"paths\['a'\]: got",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
