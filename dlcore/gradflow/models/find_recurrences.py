@@ -18,6 +18,7 @@ from dlcore.gradflow.measures.recurrence import Recurrence, Tree
 from dlcore.layers.recurrent.carry import hidden_of, make_carry
 from dlcore.layers.recurrent.deep import DeepRecurrent
 from dlcore.layers.recurrent.noise import train_option
+from dlcore.layers.recurrent.scan import unbind
 from dlcore.ops.arrays import expand_to_rank
 from dlcore.ops.lengths import zero_padding
 
@@ -133,7 +134,7 @@ def _model_recurrence(
     carry = ran.initial_carry
     if carry is None:
         carry = make_carry(cell, (*batch, *ran.inputs.shape[time_axis + 1 :]))
-    variables, unbound = cell.variables, cell.clone(parent=None, name=None)
+    unbound, variables = unbind(cell)
 
     def flatten_batch(array: jax.Array) -> jax.Array:
         return array.reshape(rows, *array.shape[time_axis:])
