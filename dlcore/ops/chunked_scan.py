@@ -78,7 +78,7 @@ def _scan_pieces(
 
     def body(carry: Tree, indexed_piece: tuple[jax.Array, Tree]) -> tuple[Tree, Tree]:
         index, piece = indexed_piece
-        piece = jax.tree.map(functools.partial(_piece, index), lax.stop_gradient(full), piece)
+        piece = jax.tree.map(functools.partial(_piece, index), full, piece)
         return window(carry, piece, start + index * size)
 
     def run_full(carry: Tree) -> tuple[Tree, Tree]:
@@ -115,8 +115,9 @@ def _join_pieces(pieces: jax.Array) -> jax.Array:
 def _piece(index: jax.Array, whole: jax.Array, piece: jax.Array) -> jax.Array:
     """The piece at ``index`` of the whole ``[B, T, ...]``; it equals ``piece [B, size, ...]``.
 
-    The values come from the whole, so that no copy of it in pieces must be made and kept. The derivatives go to the
-    piece, so that no step of the scan adds them to an array of the whole's size.
+    The values come from the whole, so that no copy of it in pieces must be made and kept. The first derivative goes to
+    the piece, so that no step of the scan adds it to an array of the whole's size. JAX drops this rule where it takes
+    the derivative of a derivative; the derivative of the slice, which goes to the whole, is then the same number.
     """
     return lax.dynamic_slice_in_dim(whole, index * piece.shape[1], piece.shape[1], axis=1)
 

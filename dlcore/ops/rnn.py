@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dlcore.ops.arrays import check_floats
 from dlcore.ops.recurrence import Kernels, dropped, pre_activations, times_transposed
 
 
@@ -27,9 +28,10 @@ class Rnn(NamedTuple):
         h_t = f(x_t W + h_{t-1} U + b),    or, residual,    h_t = h_{t-1} + f(x_t W + h_{t-1} U + b)
 
     If the recurrent kernel U is None, its term is absent. The residual form then has ``dh_t / dh_{t-1} = 1``.
+    `differential` needs an f that acts on each element by itself (`ops.elementwise.is_elementwise`); `step` does not.
 
     Attributes:
-        activation: f, applied element by element.
+        activation: f, from ``z_t [B, H]`` to floating point numbers of the same shape.
         residual: True for the second equation, which adds ``h_{t-1}``.
     """
 
@@ -40,10 +42,25 @@ class Rnn(NamedTuple):
         self, weights: Kernels, carry: jax.Array, inputs: jax.Array, mask: jax.Array | None = None
     ) -> tuple[jax.Array, Saved]:
         before = dropped(carry, mask)
-        z = pre_activations(weights, inputs, before)
-        change, slope = jax.jvp(self.activation, [z], [jnp.ones_like(z)])
+        change, transposed = jax.vjp(self.activate, pre_activations(weights, inputs, before))
+        (slope,) = transposed(jnp.ones_like(change))
         hidden = carry + change if self.residual else change
         return hidden, Saved(before, slope)
+
+    def activate(self, z: jax.Array) -> jax.Array:
+        """``f(z)`` in the dtype of z.
+
+        Raises:
+            ValueError: f gives another shape.
+            TypeError: f gives no floating point numbers.
+        """
+        values = self.activation(z)
+        if jnp.shape(values) != z.shape:
+            raise ValueError(
+                f"activation: got values of shape {jnp.shape(values)} for {z.shape}, expected the same"
+            )
+        check_floats("activation", values)
+        return values.astype(z.dtype)
 
     def hidden(self, carry: jax.Array) -> jax.Array:
         return carry

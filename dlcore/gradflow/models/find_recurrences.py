@@ -22,6 +22,7 @@ from dlcore.gradflow.measures.recurrence import Recurrence, Tree
 from dlcore.gradflow.models.cell_listener import CellCall, CellListener
 from dlcore.layers.recurrent.carry import hidden_of, make_carry
 from dlcore.layers.recurrent.noise import train_option
+from dlcore.layers.recurrent.scan import unbind
 from dlcore.ops.arrays import expand_to_rank
 from dlcore.ops.chunked_scan import Loop
 from dlcore.ops.lengths import check_lengths, zero_padding
@@ -130,7 +131,7 @@ def _model_recurrence(call: Callable[[], jax.Array], index: int, name: str, ran:
     carry = ran.initial_carry
     if carry is None:
         carry = make_carry(cell, (*batch, *ran.inputs.shape[time_axis + 1 :]))
-    variables, unbound = cell.variables, cell.clone(parent=None, name=None)
+    unbound, variables = unbind(cell)
 
     def flatten_batch(array: jax.Array) -> jax.Array:
         return array.reshape(rows, *array.shape[time_axis:])

@@ -19,6 +19,7 @@ from dlcore.layers.recurrent.gates import GRUGates, LSTMGates
 from dlcore.layers.recurrent.noise import Noise
 from dlcore.ops import recurrence
 from dlcore.ops.chunked_scan import Loop
+from dlcore.ops.elementwise import is_elementwise
 from dlcore.ops.gru import Gru
 from dlcore.ops.lstm import Lstm
 from dlcore.ops.recurrence import Equations, Kernels
@@ -41,7 +42,7 @@ class FusedCell(Cell):
     def _run_steps(
         self, weights: Weights, carry: Carry, inputs: jax.Array, noise: Noise, lengths: Lengths, loop: Loop
     ) -> tuple[Carry, jax.Array]:
-        if noise.changes_steps:
+        if noise.changes_steps or not self._has_fused_derivative(carry):
             return super()._run_steps(weights, carry, inputs, noise, lengths, loop)
         kernels = self._kernels(self._cast(weights, inputs.dtype))
         return recurrence.gated_scan(self.equations, kernels, carry, inputs, lengths, loop)
@@ -67,6 +68,11 @@ class FusedCell(Cell):
     ) -> Carry:
         carry, _ = self.equations.step(self._kernels(weights), carry, inputs, mask)
         return carry
+
+    @nn.nowrap
+    def _has_fused_derivative(self, carry: Carry) -> bool:
+        """True if the differential of `equations` is that of the step."""
+        return True
 
     @nn.nowrap
     def _kernels(self, weights: Weights) -> Kernels:
@@ -95,8 +101,8 @@ class RNNCell(FusedCell):
             feedback see `FeedbackCell`.
 
     Raises:
-        ValueError: connections is unknown; or as in `Cell`.
-        TypeError: features is not an integer.
+        ValueError: connections is unknown, or the activation changes the shape; or as in `Cell`.
+        TypeError: features is not an integer, or the activation is a module or gives no floating point numbers.
 
     >>> cell = RNNCell(features=3)
     >>> (carry, outputs), variables = cell.init_with_output(jax.random.key(0), jnp.zeros((2, 3)), jnp.ones((2, 5)))
@@ -110,11 +116,20 @@ class RNNCell(FusedCell):
     def __post_init__(self) -> None:
         if self.connections not in ("full", "direct", "lateral"):
             raise ValueError(f'connections: got {self.connections!r}, expected "full", "direct" or "lateral"')
+        if isinstance(self.activation, nn.Module):
+            raise TypeError(
+                f"activation: got the module {type(self.activation).__name__}, expected a function; one that closes "
+                "over a parameter of your model may have a parameter"
+            )
         super().__post_init__()
 
     @property
     def equations(self) -> Rnn:
         return Rnn(self.activation)
+
+    @nn.nowrap
+    def _has_fused_derivative(self, carry: Carry) -> bool:
+        return is_elementwise(self.equations.activate, carry)
 
     @nn.nowrap
     def _parameters(self, depth: int) -> dict[str, tuple[Initializer, tuple[int, ...]]]:

@@ -155,8 +155,8 @@ class DeepRecurrent(nn.Module):
 
     @nn.nowrap
     def _layer(self) -> Recurrent | Bidirectional:
-        """One layer, unbound, with clones of the cell."""
-        forward, backward = (self.cell.clone(parent=None, name=None) for _ in range(2))
+        """One layer, unbound, with copies of the cell and of the cells in it."""
+        forward, backward = (self.cell.copy(parent=None, name=None) for _ in range(2))
         windows = (self.time_chunk, self.truncate, self.unroll)
         if self.bidirectional:
             return Bidirectional(forward, backward, self.merge, *windows, parent=None)

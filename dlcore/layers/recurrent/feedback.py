@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dlcore.layers.recurrent.carry import hidden_of
 from dlcore.layers.recurrent.noise import train_option
 
 
@@ -21,7 +22,7 @@ class FeedbackCell(nn.RNNCellBase):
         cells: the n cells from the lowest to the uppermost, at least one.
 
     Raises:
-        ValueError: there is no cell.
+        ValueError: there is no cell, or one is not over vectors.
 
     >>> from dlcore.layers.recurrent.cells import GRUCell, RNNCell
     >>> from dlcore.layers.recurrent.layer import Recurrent
@@ -36,6 +37,9 @@ class FeedbackCell(nn.RNNCellBase):
     def __post_init__(self) -> None:
         if not self.cells:
             raise ValueError("cells: got none, expected at least one, from the lowest to the uppermost")
+        for cell in self.cells:
+            if cell.num_feature_axes != 1:
+                raise ValueError(f"cells: got a {type(cell).__name__}, expected cells over [..., features]")
         super().__post_init__()
 
     @property
@@ -54,9 +58,7 @@ class FeedbackCell(nn.RNNCellBase):
             cell.initialize_carry(key, input_shape)
             for cell, key in zip(self.cells, jax.random.split(rng, len(self.cells)), strict=True)
         ]
-        upper = self.cells[-1]
-        dtype = upper.dtype or upper.param_dtype
-        return tuple(carries), jnp.zeros((*input_shape[:-1], upper.features), dtype)
+        return tuple(carries), jnp.zeros_like(hidden_of(carries[-1]))
 
     def __call__(self, carry: Any, inputs: jax.Array, *, train: bool = False) -> tuple[Any, jax.Array]:
         """One step: carry, inputs ``[..., F]`` -> the pair of the new carry and the output h^n ``[..., H]``."""

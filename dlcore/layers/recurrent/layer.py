@@ -134,6 +134,12 @@ class Bidirectional(CellLayer):
         """
         if self.merge not in MERGES:
             raise ValueError(f"merge: got {self.merge!r}, expected one of {', '.join(MERGES)}")
+        axes = [cell.num_feature_axes for cell in (self.forward, self.backward)]
+        if axes[0] != axes[1]:
+            raise ValueError(
+                f"backward: got a {type(self.backward).__name__} with {axes[1]} feature axes, expected {axes[0]} as "
+                f"the {type(self.forward).__name__} has; 1 is a cell over vectors"
+            )
         first, last = self._pair(initial_carry)
         loops = [make_loop(reverse, self.unroll, self.time_chunk, self.truncate) for reverse in (False, True)]
         first, forward = self.run_cell(self.forward, inputs, lengths, first, loops[0], train)

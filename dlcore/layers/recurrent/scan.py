@@ -1,5 +1,6 @@
 """A cell over a whole sequence: the layout, the checks and the mask that all recurrent layers share."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.serialization import to_state_dict
+from flax.traverse_util import flatten_dict
 
 from dlcore.layers.recurrent.carry import Carry, check_carry, make_carry
 from dlcore.layers.recurrent.noise import train_option
@@ -90,7 +93,7 @@ def pure_step(cell: nn.RNNCellBase, carry: Carry, inputs: jax.Array, train: bool
     options = train_option(cell, train)
     if cell.is_initializing():
         cell(carry, inputs, **options)
-    variables, unbound = cell.variables, cell.clone(parent=None, name=None)
+    unbound, variables = unbind(cell)
     key = cell.make_rng("dropout") if cell.has_rng("dropout") else None
 
     def step(carry: Carry, inputs: jax.Array, t: jax.Array | int) -> tuple[Carry, jax.Array]:
@@ -99,6 +102,29 @@ def pure_step(cell: nn.RNNCellBase, carry: Carry, inputs: jax.Array, train: bool
         return result
 
     return step
+
+
+def unbind(cell: nn.RNNCellBase) -> tuple[nn.RNNCellBase, dict[str, Any]]:
+    """A copy of a bound cell without a parent, and all variables that it needs: ``copy.apply(variables, ...)``.
+
+    Cells in the attributes of the cell, as in `FeedbackCell`, may have their variables elsewhere: a compact method that
+    makes a cell binds it to its own module. The variables here hold them by the attribute's name, as the copy does.
+    """
+    unbound, _ = cell.unbind()
+    return unbound, _variables_of(cell)
+
+
+def _variables_of(module: nn.Module) -> dict[str, Any]:
+    variables = dict(module.variables)
+    attributes = {
+        field.name: getattr(module, field.name) for field in dataclasses.fields(module) if field.init
+    }
+    del attributes["parent"]
+    for path, part in flatten_dict(to_state_dict(attributes)).items():
+        if isinstance(part, nn.Module) and part.scope is not None:
+            for collection, of_part in _variables_of(part).items():
+                variables[collection] = {**variables.get(collection, {}), "_".join(path): of_part}
+    return variables
 
 
 def make_loop(reverse: bool, unroll: int, time_chunk: int | None, truncate: int | None) -> Loop:

@@ -6,7 +6,7 @@ from flax import linen as nn
 from jax import lax
 
 from dlcore.data.batch import STREAMS
-from dlcore.layers.recurrent.carry import Carry
+from dlcore.layers.recurrent.carry import Carry, describe_carry
 from dlcore.layers.recurrent.deep import DeepRecurrent
 from dlcore.layers.recurrent.layer import Recurrent
 from dlcore.ops.arrays import expand_to_rank
@@ -79,6 +79,8 @@ class Stateful(nn.Module):
         initial = self.layer.initialize_carry(inputs.shape)
         state = self.variable(STREAMS, "state", lambda: initial)
         continues = self.is_mutable_collection(STREAMS) and not self.is_initializing()
+        if continues:
+            _check_rows(state.value, initial, inputs.shape)
         before = lax.stop_gradient(state.value) if continues else initial
         if resets is not None:
             before = self._reset(resets, initial, before, inputs.shape)
@@ -97,3 +99,14 @@ class Stateful(nn.Module):
             raise ValueError(f"resets: got shape {resets.shape}, expected one for each row, {batch}")
         fresh = expand_to_rank(resets, resets.ndim + features)
         return jax.tree.map(lambda new, old: jnp.where(fresh, new, old), initial, before)
+
+
+def _check_rows(state: Carry, initial: Carry, input_shape: tuple[int, ...]) -> None:
+    """Checks that the state is one of as many rows as the batch has."""
+    got, expected = describe_carry(initial), describe_carry(state)
+    if got != expected:
+        raise ValueError(
+            f"inputs: got shape {input_shape}, whose state is {got}, expected the rows of the previous batch, whose "
+            f"state is {expected}; each row continues its own stream, so that batch_size must not change and "
+            "micro_batches must be 1"
+        )

@@ -1,10 +1,9 @@
 """Counts floating-point operations by XLA's cost analysis; the body of a scan counts as often as it runs."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import jax
 from jax.extend import core
+
+from dlcore.utils.jaxprs import nested_programs
 
 
 def count_flops(traced: jax.stages.Traced) -> float:
@@ -37,18 +36,8 @@ def _missing_in_scans(jaxpr: core.Jaxpr) -> float:
             once = _cost(jax.jit(core.jaxpr_as_fun(body)).lower(*inputs))
             missing += (equation.params["length"] - 1) * (once + inner) + inner
         else:
-            missing += sum(_missing_in_scans(inner) for inner in _nested_programs(equation.params))
+            missing += sum(_missing_in_scans(inner) for inner in nested_programs(equation.params))
     return missing
-
-
-def _nested_programs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
-    """The programs in an operation's parameters: a nested jit, a rematerialized part, a custom derivative."""
-    for value in params.values():
-        for item in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(item, core.ClosedJaxpr):
-                yield item.jaxpr
-            elif isinstance(item, core.Jaxpr):
-                yield item
 
 
 def _cost(lowered: jax.stages.Lowered) -> float:

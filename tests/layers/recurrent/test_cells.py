@@ -175,7 +175,89 @@ def test_connections_are_those_of_the_lecture(connections, kept):
     np.testing.assert_array_equal(derivative != 0, kept != 0)
 
 
+@jax.custom_vjp
+def rounded(z):
+    """Rounds to a half, with the derivative 1."""
+    return jnp.round(2 * z) / 2
+
+
+rounded.defvjp(lambda z: (rounded(z), None), lambda _, change: (change,))
+ACTIVATIONS = {
+    "softmax": nn.softmax,
+    "mean": lambda z: z - z.mean(axis=-1, keepdims=True),
+    "reversed": lambda z: jnp.tanh(z[..., ::-1]),
+    "straight through": rounded,
+    "gelu": nn.gelu,
+    "wide": lambda z: jnp.tanh(z.astype(jnp.float32)),
+}
+
+
+@pytest.mark.parametrize("name", some_slow(ACTIVATIONS, ["softmax"]))
+@pytest.mark.parametrize(
+    "cell",
+    [dl.RNNCell, pytest.param(functools.partial(dl.ResidualRNNCell, feedback=True), marks=pytest.mark.slow)],
+)
+def test_any_activation_has_the_gradients_that_flax_finds(name, cell):
+    """With softmax the bias had the gradient 0, because each unit's output depends on all units."""
+    cell = cell(4, activation=ACTIVATIONS[name])
+    ours, flax = dl.Recurrent(cell, time_chunk=2), nn.RNN(cell)
+    inputs = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+
+    @jax.jit
+    def gradients(inputs):
+        variables = ours.init(KEY, inputs)
+        weights = jnp.arange(4.0)
+        of_ours = lambda variables, inputs: (ours.apply(variables, inputs)[1] ** 2 * weights).sum()
+        of_flax = lambda variables, inputs: (flax.apply(variables, inputs) ** 2 * weights).sum()
+        return [jax.grad(loss, (0, 1))(variables, inputs) for loss in (of_ours, of_flax)]
+
+    result, expected = gradients(inputs)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), result, expected)
+    assert np.asarray(result[0]["params"]["cell"]["bias"]).any()
+
+
+def test_an_activation_may_have_a_parameter_of_the_model():
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, inputs):
+            slope = self.param("slope", nn.initializers.constant(0.3), (3,))
+            return dl.Recurrent(dl.RNNCell(3, activation=lambda z: jnp.where(z > 0, z, slope * z)))(inputs)[1]
+
+    inputs = np.random.default_rng(0).normal(size=(2, 5, 2))
+    with jax.enable_x64(True):
+        variables = jax.tree.map(np.float64, jax.jit(Model().init)(KEY, np.float32(inputs)))
+        loss = jax.jit(lambda variables: (Model().apply(variables, inputs) ** 2).sum())
+        moved = lambda by: {"params": {**variables["params"], "slope": variables["params"]["slope"] + by}}
+        gradient = jax.device_get(jax.jit(jax.grad(loss))(variables)["params"]["slope"])
+        expected = (loss(moved(1e-6)) - loss(moved(-1e-6))) / 2e-6
+    np.testing.assert_allclose(gradient.sum(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("activation", "error", "message"),
+    [
+        (lambda z: z > 0, TypeError, "activation: got bool, expected floating point numbers"),
+        (
+            lambda z: jnp.sign(z).astype(int),
+            TypeError,
+            "activation: got int32, expected floating point numbers",
+        ),
+        (
+            lambda z: z.sum(-1),
+            ValueError,
+            r"activation: got values of shape \(2,\) for \(2, 3\), expected the same",
+        ),
+        (lambda z: nn.glu(z[:, :2]), ValueError, r"activation: got values of shape \(2, 1\) for \(2, 3\)"),
+    ],
+)
+def test_activations_that_give_something_else_are_refused(activation, error, message):
+    layer = dl.Recurrent(dl.RNNCell(3, activation=activation))
+    with pytest.raises(error, match=message):
+        jax.eval_shape(layer.init, KEY, jnp.ones((2, 5, 1)))
+
+
 REFUSED = {
+    "activation: got the module PReLU, expected a function": lambda: dl.RNNCell(3, activation=nn.PReLU()),
     "chrono: got 2, expected an integer >= 3": lambda: dl.LSTMCell(3, chrono=2),
     "chrono: got 9.5, expected an integer": lambda: dl.GRUCell(3, chrono=9.5),
     "chrono: got 9 with use_bias=False, expected a cell with biases": lambda: dl.GRUCell(

@@ -48,3 +48,51 @@ def test_each_cell_gets_train_if_it_knows_it():
 def test_a_stack_without_cells_is_refused():
     with pytest.raises(ValueError, match="cells: got none, expected at least one"):
         dl.FeedbackCell([])
+
+
+@pytest.mark.parametrize("cells", [[dl.GRUCell(4), dl.ConvLSTMCell(4, (3,))], [dl.ConvGRUCell(4, 3)]])
+def test_cells_over_images_are_refused(cells):
+    """Within a stack they took the places of an image for rows of the batch."""
+    with pytest.raises(
+        ValueError, match=r"cells: got a Conv\w+Cell, expected cells over \[\.\.\., features\]"
+    ):
+        dl.FeedbackCell(cells)
+
+
+@pytest.mark.parametrize("where", ["compact", "setup"])
+def test_a_stack_that_a_model_makes_itself_runs_as_one_from_outside(where):
+    """Flax binds the cells that a compact method makes to the method's module, not to the stack."""
+    make = lambda: dl.Recurrent(
+        dl.FeedbackCell([dl.RNNCell(3), dl.FeedbackCell([dl.GRUCell(3), dl.LSTMCell(4)])])
+    )
+
+    class Compact(nn.Module):
+        @nn.compact
+        def __call__(self, inputs):
+            return make()(inputs)[1]
+
+    class SetUp(nn.Module):
+        def setup(self):
+            self.layer = make()
+
+        def __call__(self, inputs):
+            return self.layer(inputs)[1]
+
+    model = {"compact": Compact, "setup": SetUp}[where]()
+    inputs = jax.random.normal(KEY, (2, 5, 1))
+
+    @jax.jit
+    def run(inputs):
+        outputs, variables = model.init_with_output(KEY, inputs)
+        gradient = jax.grad(lambda variables: (model.apply(variables, inputs) ** 2).sum())(variables)
+        if where == "setup":
+            params = variables["params"]["layer"]
+        else:
+            params = variables["params"]
+            inner = {"cells_0": params["GRUCell_0"], "cells_1": params["LSTMCell_0"]}
+            params = {"cell": {"cells_0": params["RNNCell_0"], "cells_1": inner}}
+        return outputs, make().apply({"params": params}, inputs)[1], gradient
+
+    outputs, expected, gradient = run(inputs)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-6, atol=1e-6)
+    assert all(np.asarray(leaf).any() for leaf in jax.tree.leaves(gradient))

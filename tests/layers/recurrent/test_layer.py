@@ -1,4 +1,4 @@
-"""Recurrent layers: padding that does nothing, both directions, chunks, and all of JAX's transformations."""
+"""Recurrent layers: padding that does nothing, both directions, chunks and truncation."""
 
 import functools
 
@@ -152,67 +152,6 @@ def test_both_directions_are_merged_as_told():
         np.testing.assert_allclose(merged[merge], expected, rtol=1e-6)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "gru, after", "flax", "chunks", "lstm, reverse"])
-def test_forward_mode_linearize_and_second_derivatives_agree_with_each_other(name):
-    layer = LAYERS[name]
-    with jax.enable_x64(True):
-        inputs = normal(4, 5, 2).astype(float)
-        variables = jax.tree.map(lambda leaf: np.asarray(leaf, float), initialize(layer, inputs))
-        direction = jax.tree.map(np.cos, variables)
-
-        @jax.jit
-        def loss(variables):
-            return (layer.apply(variables, inputs, LENGTHS)[1] ** 2).sum()
-
-        @jax.jit
-        def derivatives(variables):
-            _, forward = jax.jvp(loss, [variables], [direction])
-            _, linear = jax.linearize(loss, variables)
-            along = lambda tree: sum(
-                (one * other).sum()
-                for one, other in zip(*map(jax.tree.leaves, (tree, direction)), strict=True)
-            )
-            forward_over_reverse = along(jax.jvp(jax.grad(loss), [variables], [direction])[1])
-            reverse_over_reverse = along(jax.grad(lambda v: along(jax.grad(loss)(v)))(variables))
-            return (
-                (forward, linear(direction), along(jax.grad(loss)(variables))),
-                (forward_over_reverse, reverse_over_reverse),
-            )
-
-        (first, second), step = derivatives(variables), 1e-4
-        moved = [
-            loss(jax.tree.map(lambda leaf, by, scale=scale: leaf + scale * by, variables, direction))
-            for scale in (-step, 0.0, step)
-        ]
-        np.testing.assert_allclose(first, (moved[2] - moved[0]) / (2 * step), rtol=1e-6)
-        np.testing.assert_allclose(second, (moved[2] - 2 * moved[1] + moved[0]) / step**2, rtol=1e-4)
-
-
-@pytest.mark.slow
-def test_vmap_remat_and_shard_map_change_nothing():
-    layer, inputs = LAYERS["lstm"], normal(4, 5, 2)
-    variables = initialize(layer, inputs)
-
-    def loss(variables, inputs, lengths):
-        return (layer.apply(variables, inputs, lengths)[1] ** 2).sum()
-
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
-    expected = jax.jit(jax.grad(loss))(variables, inputs, LENGTHS)
-    by_row = jax.jit(jax.vmap(jax.grad(loss), (None, 0, 0)))(variables, inputs, LENGTHS)
-    jax.tree.map(close, jax.tree.map(lambda leaf: leaf.sum(axis=0), by_row), expected)
-    jax.tree.map(close, jax.jit(jax.grad(jax.checkpoint(loss)))(variables, inputs, LENGTHS), expected)
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    spec = jax.sharding.PartitionSpec
-    sharded = jax.shard_map(
-        lambda *arguments: jax.lax.psum(loss(*arguments), "data"),
-        mesh=mesh,
-        in_specs=(spec(), spec("data"), spec("data")),
-        out_specs=spec(),
-    )
-    jax.tree.map(close, jax.jit(jax.grad(sharded))(variables, inputs, LENGTHS), expected)
-
-
 def arguments_of(cell):
     """Variables, inputs, lengths and initial carry of a layer."""
     layer, inputs = dl.Recurrent(CELLS[cell]), normal(4, 5, 2)
@@ -245,6 +184,18 @@ def test_chunks_need_less_memory():
         return gradient.lower(variables, inputs).compile().memory_analysis().temp_size_in_bytes
 
     assert temporary_bytes(16) < temporary_bytes(None) / 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("wanted", "mebibytes"), [(0, 12), ((0, 1), 42)], ids=["parameters", "and inputs"])
+def test_the_gradient_of_a_long_lstm_in_chunks_needs_little_memory(wanted, mebibytes):
+    """B=32, T=1024, I=H=256, where a copy of the inputs would have 32 MiB, and all states have more than 128."""
+    layer = dl.Recurrent(dl.LSTMCell(256), time_chunk=16)
+    inputs = jax.ShapeDtypeStruct((32, 1024, 256), jnp.float32)
+    variables = jax.eval_shape(layer.init, KEY, inputs)
+    gradient = jax.jit(jax.grad(lambda v, x: (layer.apply(v, x)[0][1] ** 2).sum(), wanted))
+    memory = gradient.lower(variables, inputs).compile().memory_analysis()
+    assert memory.temp_size_in_bytes <= (mebibytes + 0.9) * 2**20
 
 
 @pytest.mark.slow
@@ -337,6 +288,10 @@ REFUSED = {
         None,
     ),
     "initial_carry: got (3, 4), expected a pair": (dl.Bidirectional(GRU, GRU.clone()), jnp.zeros((3, 4))),
+    "backward: got a ConvGRUCell with 2 feature axes, expected 1 as the GRUCell has": (
+        dl.Bidirectional(GRU, dl.ConvGRUCell(4, (3,))),
+        None,
+    ),
 }
 
 

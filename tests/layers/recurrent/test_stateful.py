@@ -122,3 +122,15 @@ def test_layers_that_need_the_end_of_the_stream_are_refused(layer):
         ValueError, match=r"layer: got .* expected a Recurrent or DeepRecurrent that goes forward"
     ):
         dl.Stateful(layer)
+
+
+def test_a_batch_of_another_number_of_rows_is_refused_with_the_settings_that_change_it():
+    stateful = dl.Stateful(LAYERS["lstm"])
+    variables = jax.eval_shape(stateful.init, KEY, STREAM)
+    run = lambda variables: stateful.apply(variables, STREAM[:1], mutable=["carry"])
+    with pytest.raises(
+        ValueError, match=r"inputs: got shape \(1, 12, 2\).* batch_size must not change"
+    ) as caught:
+        jax.eval_shape(run, variables)
+    assert "micro_batches must be 1" in str(caught.value)
+    assert "expected the rows of the previous batch, whose state is ((3, 4), (3, 4))" in str(caught.value)
