@@ -5,6 +5,8 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from dlcore.layers.fields import check_fields
+from dlcore.ops.arrays import check_array
 from dlcore.ops.lengths import check_lengths, zero_padding
 
 
@@ -23,6 +25,10 @@ class TimeDistributed(nn.Module):
 
     module: nn.Module
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+        super().__post_init__()
+
     def __call__(self, inputs: jax.Array, lengths: jax.Array | None = None, **options: Any) -> jax.Array:
         """Applies the module to all time steps: ``[B, T, ...]``, where the last dimensions are those of its outputs.
 
@@ -35,8 +41,7 @@ class TimeDistributed(nn.Module):
             ValueError: the inputs have fewer than 3 dimensions, or the lengths do not fit.
             TypeError: the lengths are not an array of integers.
         """
-        if inputs.ndim < 3:
-            raise ValueError(f"inputs: got shape {inputs.shape}, expected [B, T, ...]")
+        check_array("inputs", inputs, 3, "[B, T, ...]")
         if lengths is not None:
             check_lengths(lengths, inputs.shape)
             inputs = zero_padding(inputs, lengths)

@@ -36,7 +36,10 @@ def test_every_real_float_is_accepted():
         (None, "weights: got None, expected an array of numbers"),
         (1.0, "weights: got 1.0, expected an array"),
         ("text", "weights: got 'text', expected an array"),
-        (np.ma.masked_array([1.0, 2.0], [True, False]), "weights: got a masked array, whose mask would be ignored"),
+        (
+            np.ma.masked_array([1.0, 2.0], [True, False]),
+            "weights: got a masked array, whose mask would be ignored",
+        ),
     ],
 )
 def test_what_is_no_array_is_refused_by_name(values, message):
@@ -86,7 +89,9 @@ def test_dtypes_of_a_layer_are_real_floats():
     check_dtypes(jnp.bfloat16, np.float16)
     for wrong in ("bogus", int, jnp.int32, jnp.complex64, 0.5, {}):
         for name, dtypes in (("param_dtype", (None, wrong)), ("dtype", (wrong, jnp.float32))):
-            with pytest.raises(TypeError, match=f"^{name}: got .*, expected a dtype of floating point numbers"):
+            with pytest.raises(
+                TypeError, match=f"^{name}: got .*, expected a dtype of floating point numbers"
+            ):
                 check_dtypes(*dtypes)
     with pytest.raises(TypeError, match="param_dtype: got None"):
         check_dtypes(None, None)

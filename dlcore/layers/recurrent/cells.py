@@ -107,11 +107,6 @@ class RNNCell(FusedCell):
     activation: Callable[[jax.Array], jax.Array] = jnp.tanh
     connections: Literal["full", "direct", "lateral"] = "full"
 
-    def __post_init__(self) -> None:
-        if self.connections not in ("full", "direct", "lateral"):
-            raise ValueError(f'connections: got {self.connections!r}, expected "full", "direct" or "lateral"')
-        super().__post_init__()
-
     @property
     def equations(self) -> Rnn:
         return Rnn(self.activation)
@@ -205,8 +200,13 @@ class LSTMCell(FusedCell, LSTMGates):
     chrono: int | None = None
 
     def __post_init__(self) -> None:
-        _check_chrono(self.chrono, self.use_bias)
         super().__post_init__()
+        _check_chrono(self.chrono, self.use_bias)
+        if self.chrono is not None and self.forget_bias != 1:
+            raise ValueError(
+                f"chrono: got {self.chrono} with forget_bias={self.forget_bias}, expected one of them; chrono draws "
+                "the forget gate's bias"
+            )
 
     @property
     def equations(self) -> Lstm:
@@ -244,10 +244,8 @@ class GRUCell(FusedCell, GRUGates):
     chrono: int | None = None
 
     def __post_init__(self) -> None:
-        if self.reset not in ("before", "after"):
-            raise ValueError(f'reset: got {self.reset!r}, expected "before" or "after"')
-        _check_chrono(self.chrono, self.use_bias)
         super().__post_init__()
+        _check_chrono(self.chrono, self.use_bias)
 
     @property
     def equations(self) -> Gru:

@@ -130,7 +130,7 @@ def test_equations_that_differ_are_refused(function, cell, message):
         function({}, cell)
 
 
-@pytest.mark.parametrize("cell", [nn.GRUCell(HIDDEN), Recurrent(LSTM), FeedbackCell(LSTM), None])
+@pytest.mark.parametrize("cell", [nn.GRUCell(HIDDEN), Recurrent(LSTM), FeedbackCell([LSTM]), None])
 def test_other_cells_are_refused(cell):
     with pytest.raises(TypeError, match=r"cell: got .*, expected an RNNCell, LSTMCell or GRUCell"):
         libraries.to_torch({}, cell)

@@ -48,3 +48,28 @@ def test_each_cell_gets_train_if_it_knows_it():
 def test_a_stack_without_cells_is_refused():
     with pytest.raises(ValueError, match="cells: got none, expected at least one"):
         dl.FeedbackCell([])
+
+
+@pytest.mark.parametrize(
+    ("cells", "error", "message"),
+    [
+        (dl.GRUCell(2), TypeError, "cells: got GRUCell, expected a sequence of cells"),
+        ([nn.Dense(2)], TypeError, "cells: got Dense, expected cells such as"),
+        (
+            [dl.GRUCell(4), dl.ConvLSTMCell(4, (3,))],
+            ValueError,
+            "cells: got a ConvLSTMCell, expected cells over",
+        ),
+    ],
+)
+def test_what_is_no_cell_over_vectors_is_refused(cells, error, message):
+    """The convolutional cell would read the batch as a spatial dimension and mix its rows."""
+    with pytest.raises(error, match=message):
+        dl.FeedbackCell(cells)
+
+
+def test_a_feedback_cell_may_be_the_uppermost_of_another():
+    inner = dl.FeedbackCell([dl.GRUCell(2), dl.LSTMCell(3)])
+    layer = dl.Recurrent(dl.FeedbackCell([dl.GRUCell(2), inner]))
+    (_, outputs), _ = jax.eval_shape(layer.init_with_output, jax.random.key(0), jnp.ones((2, 5, 1)))
+    assert outputs.shape == (2, 5, 3)
