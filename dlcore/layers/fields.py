@@ -46,7 +46,8 @@ def check_fields(module: nn.Module) -> None:
         ...
     TypeError: factor: got '2', expected a number in (-inf, inf)
     """
-    for name, check in _checks_of(type(module)).items():
+    kind: Any = type(module)
+    for name, check in _checks_of(kind).items():
         check(name, getattr(module, name))
     if hasattr(module, "param_dtype"):
         check_dtypes(getattr(module, "dtype", None), module.param_dtype)
@@ -111,7 +112,8 @@ def _check_of_one(option: Any, optional: bool) -> Check | None:
             kind=option,
             expected=_EXPECTED.get(option, f"an object of the class {option.__name__}"),
         )
-    return {bool: checks.check_bool, int: _check_size, float: checks.check_number}.get(option)
+    simple: dict[Any, Check] = {bool: checks.check_bool, int: _check_size, float: checks.check_number}
+    return simple.get(option)
 
 
 def _check_size(name: str, value: Any) -> None:

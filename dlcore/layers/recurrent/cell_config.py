@@ -70,8 +70,7 @@ class CellConfig:
             ValueError: a setting has another type or is out of its bounds, the cell has no gate for a given bias, or
                 two settings initialize one bias.
         """
-        own = {field.name: getattr(self, field.name) for field in fields(CellConfig)}
-        check(CellConfig(**own))
+        check(CellConfig(*(getattr(self, field.name) for field in fields(CellConfig))))
         settings: dict[str, Any] = self._gate_settings()
         if (self.recurrent_init, self.recurrent_scale) != ("own", 1):
             own = "identity" if self.cell == "identity" else "orthogonal"

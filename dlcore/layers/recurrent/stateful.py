@@ -44,7 +44,7 @@ class Stateful(nn.Module):
     layer: Recurrent | DeepRecurrent
 
     def __post_init__(self) -> None:
-        check_instance("layer", self.layer, Recurrent | DeepRecurrent, "a Recurrent or DeepRecurrent")
+        check_instance("layer", self.layer, (Recurrent, DeepRecurrent), "a Recurrent or DeepRecurrent")
         if self.layer.reverse or getattr(self.layer, "bidirectional", False):
             raise ValueError(
                 f"layer: got {type(self.layer).__name__} with another direction, expected a Recurrent or "
