@@ -196,6 +196,11 @@ def text(good: str, **options: Any) -> Argument:
     return kind(good, {"None": None, "3": 3, "a list": ["a"]}, **options)
 
 
+def label(good: str = "a label") -> Argument:
+    """What stands in a figure as its text, whatever it is."""
+    return text(good, taken=("None", "3", "a list"))
+
+
 def dtype(good: Any = None, **options: Any) -> Argument:
     """A floating point dtype."""
     bad = {"text": "x", "int32": jnp.int32, "complex64": jnp.complex64, "3": 3, "an array": np.ones(2)}

@@ -16,7 +16,7 @@ from tests.helpers.calls.kinds import (
     number,
     numbers,
     sequence,
-    text,
+    label,
 )
 
 NAMES = sequence(["a", "b"], more={"one name too few": ["a"]}).without("numbers")
@@ -28,7 +28,6 @@ ROWS = kind(
         "3": 3,
         "numbers": [1.0, 2.0],
         "pairs": [(0, "a")],
-        "text in it": [("a", "b", "c")],
     },
     names=("rows",),
 )
@@ -84,14 +83,14 @@ def plots() -> Iterator[Call]:
         dl.plots.accuracy_by_length,
         lengths=lengths,
         correct=truths(2)._replace(names=("lengths",)),
-        unit=text("steps"),
+        unit=label(),
         bins=integer(2),
     )
     chance = number(0.5, wrong=(-1.0, 2.0))
     yield call(dl.plots.accuracy_by_place, correct=truths(2, 2), chance=chance)
     pairs = numbers(3)._replace(names=("targets", "predictions"))
     yield call(dl.plots.predicted_against_true, targets=pairs, predictions=pairs)
-    yield call(dl.plots.learning_curves, rows=ROWS, best=text("accuracy"))
+    yield call(dl.plots.learning_curves, rows=ROWS, best=label("accuracy"))
 
 
 def grids() -> Iterator[Call]:
@@ -104,7 +103,7 @@ def grids() -> Iterator[Call]:
     known = {
         "axes": kind(axes, {"None": None, "text": "text", "3": 3}),
         "values": numbers(2, 2).without("a 0-d array"),
-        "title": text("a"),
+        "title": label(),
         "at": place,
         "marked": kind(False, {"None": None, "text": "text", "another shape": [True] * 3}, "None"),
         "row_labels": labels,

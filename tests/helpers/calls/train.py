@@ -8,7 +8,7 @@ import numpy as np
 
 import dlcore as dl
 from dlcore.config.settings import check, leaves, replace
-from dlcore.train.experiment import check_model
+from dlcore.train.contract import check_model
 from tests.helpers import toy
 from tests.helpers.calls.kinds import (
     Argument,
