@@ -131,7 +131,7 @@ def transforms() -> Iterator[Call]:
     yield call(dl.data.standardize, train=sequences.also(**broken), test=sequences)
     yield call(
         dl.data.as_sequences,
-        images=floats(2, 4, 4, 1, taken="integers"),
+        images=floats(2, 4, 4, 1, taken=("integers", "complex numbers", "a masked array", "nothing")),
         rows=flag(),
         permuted=flag(),
         shrink=integer(2).also(**{"3": 3}),
@@ -148,7 +148,9 @@ def tasks() -> Iterator[Call]:
 
 
 def loading() -> Iterator[Call]:
-    source = kind(["a", "bb"], {"None": None, "3": 3, "nothing": [], "an iterator": iter(["a"])})
+    source = kind(
+        ["a", "bb"], {"None": None, "3": 3, "nothing": [], "an iterator": iter(["a"])}, names=("batch_size",)
+    )
     decode = function(lambda text, _: {"size": np.array(len(text))})
     yield call(
         dl.data.decoded_batches, source=source, decode=decode, batch_size=SIZE.also(too_many=3), seed=SEED
@@ -162,7 +164,9 @@ def loading() -> Iterator[Call]:
         return list(dl.data.prefetch(**options))
 
     keys = kind([1, 2], {"None": None, "3": 3})
-    yield call(fetched, "prefetch", make=function(str), keys=keys, depth=integer(2), workers=integer(1))
+    yield call(
+        fetched, "prefetch", make=function(str), keys=keys, depth=integer(2, least=0), workers=integer(1)
+    )
     folder = kind("", {"None": None, "3": 3, "a list": [], "a folder that is missing": "/missing"})
     for loader in (dl.data.mnist, dl.data.cifar10):
         yield Call(

@@ -25,9 +25,9 @@ from tests.helpers.calls.kinds import (
     integer,
     integers,
     kind,
+    label,
     number,
     numbers,
-    label,
     thing,
 )
 from tests.helpers.calls.plots import ROWS
@@ -156,7 +156,9 @@ def measures() -> Iterator[Call]:
         initial_state=STATES[0, :1], inputs=np.ones((T, 1, N), np.float32), lengths=None
     )
     single = recurrence(row).also(two_rows=one.good, lengths=row._replace(lengths=np.array([4])))
-    yield call(g.summarize, recurrence=single, probes=integer(2), exponents=integer(1).without("None"), key=KEY)
+    yield call(
+        g.summarize, recurrence=single, probes=integer(2), exponents=integer(1).without("None"), key=KEY
+    )
 
 
 def summaries() -> Iterator[Call]:
@@ -223,8 +225,18 @@ def small() -> Iterator[Call]:
         },
         names=("values", "exponent"),
     )
-    yield call(wide.normalize, "wide_range.normalize", values=values, exponent=exponent.without("a 0-d array")._replace(names=("values",)))
-    yield call(wide.from_floats, "wide_range.from_floats", values=values.without("rank 1", "nothing"), rows=integer(1, least=0))
+    yield call(
+        wide.normalize,
+        "wide_range.normalize",
+        values=values,
+        exponent=exponent.without("a 0-d array")._replace(names=("values",)),
+    )
+    yield call(
+        wide.from_floats,
+        "wide_range.from_floats",
+        values=values.without("rank 1", "nothing"),
+        rows=integer(1, least=0),
+    )
     for add in (wide.add, wide.add_unnormalized):
         parts = ("these", "others") if add is wide.add else ("total", "more")
         yield call(add, f"wide_range.{add.__name__}", **dict.fromkeys(parts, numbers_))

@@ -86,7 +86,7 @@ def describe(error: Exception) -> str:
 def names(error: Exception, known: tuple[str, ...]) -> bool:
     """True if the error is of dlcore's own kind: `argument: got this, expected that`."""
     message = str(error)
-    own = isinstance(error, ValueError | TypeError) and ": got" in message
+    own = isinstance(error, ValueError | TypeError | IndexError) and ": got" in message
     return own and any(name in message.partition(", expected")[0] for name in known)
 
 

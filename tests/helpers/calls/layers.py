@@ -275,7 +275,9 @@ def convolutional_layers() -> Iterator[Call]:
     yield function_call(dl.describe, stack=stack, input_shape=shape, traced=False)
     yield function_call(dl.parameter_count, stack=stack, input_shape=shape, traced=False)
     yield function_call(dl.receptive_field, stack=stack, traced=False)
-    yield function_call(dl.flatten, maps=floats(2, 3, 2, taken=("integers", "complex numbers", "rank 1", "nothing")))
+    yield function_call(
+        dl.flatten, maps=floats(2, 3, 2, taken=("integers", "complex numbers", "rank 1", "nothing"))
+    )
     yield from inspection()
 
 

@@ -60,7 +60,12 @@ def ops() -> Iterator[Call]:
     yield call(dl.avg_pool, inputs=maps, **sizes, remainder=choice("error"), lengths=LENGTHS)
     yield call(dl.global_max_pool, inputs=maps, lengths=LENGTHS, ties=choice("first"))
     yield call(dl.global_avg_pool, inputs=maps, lengths=LENGTHS)
-    yield call(dl.channel_pool, inputs=maps.without("rank 1")._replace(names=("size",)), size=integer(2), kind=choice("max"))
+    yield call(
+        dl.channel_pool,
+        inputs=maps.without("rank 1")._replace(names=("size",)),
+        size=integer(2),
+        kind=choice("max"),
+    )
     steps = maps.without("rank 1")._replace(names=("lengths",))
     yield call(dl.last_over_time, outputs=steps.without("integers", "complex numbers"), lengths=LENGTHS)
     for pool in (dl.max_over_time, dl.mean_over_time):

@@ -13,10 +13,10 @@ from tests.helpers.calls.kinds import (
     fields,
     integer,
     kind,
+    label,
     number,
     numbers,
     sequence,
-    label,
 )
 
 NAMES = sequence(["a", "b"], more={"one name too few": ["a"]}).without("numbers")

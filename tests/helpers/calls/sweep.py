@@ -53,7 +53,13 @@ def sweep() -> Iterator[Call]:
     names = ("groups", "group", "settings", "measures", "measure", "shared", "numbers", "bytes_each")
     folder = kind("folder", {"None": None, "3": 3, "a list": ["a"]})
     memory = number(1e6, optional=True, wrong=(-1.0,))
-    yield call(run, "run", sweep=kind(SWEEP, bad, names=names, taken=("no group", "no shared", "no numbers")), path=folder, memory=memory)
+    yield call(
+        run,
+        "run",
+        sweep=kind(SWEEP, bad, names=names, taken=("no group", "no shared", "no numbers")),
+        path=folder,
+        memory=memory,
+    )
     columns = sequence(("a", "b"), more={"one twice": ("a", "a")}).without("nothing")
     yield call(table, "Table", path=folder, settings=columns, measures=sequence(("c",)).without("nothing"))
 

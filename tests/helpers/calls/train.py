@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from dlcore.train.contract import check_model
 
 import dlcore as dl
 from dlcore.config.settings import check, leaves, replace
-from dlcore.train.contract import check_model
 from tests.helpers import toy
 from tests.helpers.calls.kinds import (
     Argument,
@@ -28,7 +28,7 @@ TARGETS = {"targets": np.ones((2, 3), np.float32)}
 
 
 def call(run: Callable[..., Any], name: str = "", /, **arguments: Argument) -> Call:
-    return Call(f"train: {name or run.__name__}", run, arguments)
+    return Call(f"train: {name or run.__name__}", run, arguments, traced=False)
 
 
 def masks(shape: tuple[int, ...]) -> dict[str, Any]:
@@ -59,7 +59,10 @@ def losses() -> Iterator[Call]:
         "labels of rank 2": {"labels": np.array([[0, 1]])},
     }
     batch = fields(LABELS, more=wrong | labels, names=("batch", "mask", "logits"))
-    logits = floats(2, 3)
+    batch = batch._replace(
+        taken=frozenset({"labels that are a list", "labels that are booleans", "a mask that is a list"})
+    )
+    logits = floats(2, 3, taken=("a list", "integers"))
     smoothing = number(0.1, wrong=(-0.1, 2.0))
     yield call(dl.losses.classification, logits=logits, batch=batch, label_smoothing=smoothing)
     wrong = {name: {**TARGETS, "mask": mask} for name, mask in masks((2,)).items()}
@@ -68,14 +71,16 @@ def losses() -> Iterator[Call]:
         "complex targets": {"targets": np.ones((2, 3), np.complex64)},
     }
     batch = fields(TARGETS, more=wrong | targets, names=("batch", "mask", "outputs"))
-    yield call(dl.losses.regression, outputs=floats(2, 3)._replace(names=("targets",)), batch=batch)
-    values = floats(2, 3, taken=("integers", "nothing", "rank 1", "a 0-d array"))
+    batch = batch._replace(taken=frozenset({"targets that are a list", "a mask that is a list"}))
+    outputs = floats(2, 3, taken=("a list", "integers"))._replace(names=("targets",))
+    yield call(dl.losses.regression, outputs=outputs, batch=batch)
+    values = floats(2, 3, taken=("a list", "integers", "nothing", "rank 1", "a 0-d array"))
     bad = {name.replace("a mask ", ""): mask for name, mask in masks((2,)).items()}
-    mask = kind(np.ones(2, bool), bad)
+    mask = kind(np.ones(2, bool), bad, "that is a list")
     yield call(
         dl.metrics.Average.of, "Average", values=values.without("rank 1", "a 0-d array", "nothing"), mask=mask
     )
-    known = integers(0, 1).without("-1")
+    known = integers(0, 1, taken=("a list", "booleans")).without("-1")
     yield call(
         dl.metrics.accuracy,
         logits=logits.without("nothing"),
