@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from dlcore.train.contract import check_model
 
 import dlcore as dl
+from dlcore.cli.app import check_model
 from dlcore.config.settings import check, leaves, replace
 from tests.helpers import toy
 from tests.helpers.calls.kinds import (
