@@ -238,8 +238,8 @@ def small() -> Iterator[Call]:
         rows=integer(1, least=0),
     )
     for add in (wide.add, wide.add_unnormalized):
-        parts = ("these", "others") if add is wide.add else ("total", "more")
-        yield call(add, f"wide_range.{add.__name__}", **dict.fromkeys(parts, numbers_))
+        parts = dict.fromkeys(("these", "others"), numbers_)
+        yield call(add, f"wide_range.{add.__name__}", **parts)
     yield call(
         wide.to_common_exponent,
         "wide_range.to_common_exponent",
