@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dlcore.layers.fields import check_fields
 from dlcore.ops.arrays import check_array
 from dlcore.ops.lengths import check_lengths, zero_padding
-from dlcore.utils.checks import check_callable
 
 
 class TimeDistributed(nn.Module):
@@ -30,7 +30,7 @@ class TimeDistributed(nn.Module):
     module: nn.Module
 
     def __post_init__(self) -> None:
-        check_callable("module", self.module, "nn.Dense(4)")
+        check_fields(self)
         super().__post_init__()
 
     def __call__(self, inputs: jax.Array, lengths: jax.Array | None = None, **options: Any) -> jax.Array:

@@ -153,13 +153,27 @@ def check_dtypes(dtype: DTypeLike | None, param_dtype: DTypeLike) -> None:
     """
     for name, value in (("dtype", jnp.float32 if dtype is None else dtype), ("param_dtype", param_dtype)):
         try:
-            known = value is not None and jnp.issubdtype(jnp.dtype(value), jnp.floating)
+            known = jnp.issubdtype(jnp.dtype(value), jnp.floating)
+            known = known and not (value is None or isinstance(value, np.ndarray | jax.Array))
         except (TypeError, ValueError):
             known = False
         if not known:
             raise TypeError(
                 f"{name}: got {shown(value)}, expected a dtype of floating point numbers, as jnp.float32"
             )
+
+
+def check_key(name: str, key: Any) -> None:
+    """Checks that a random key is one of ``jax.random``, of the new kind or ``uint32``.
+
+    Raises:
+        TypeError: it is something else, such as an integer; ``name`` is what the error message calls it.
+
+    >>> check_key("rng", jax.random.key(0))
+    """
+    new = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    if not (new or (isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.ndim)):
+        raise TypeError(f"{name}: got {shown(key)}, expected a random key such as jax.random.key(0)")
 
 
 def at_least_float32(array: jax.Array) -> jax.Array:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import jax.numpy as jnp
 import numpy as np
 
 from dlcore.layers.recurrent.cell import Cell
 from dlcore.layers.recurrent.cells import GRUCell, LSTMCell, ResidualRNNCell, RNNCell
+from dlcore.utils.checks import check_instance, shown
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 Values: TypeAlias = dict[tuple[str, str], np.ndarray]
@@ -139,9 +141,11 @@ def convert_arrays(
     Raises:
         ValueError: a name is missing or unknown, a shape does not fit, or there are biases other than 0 for a cell
             without biases.
+        TypeError: the leaves are no dict, or one of them is not an array of floating point numbers.
     """
+    check_instance(argument, leaves, Mapping, "a dict of arrays by name")
     _check_names(argument, leaves, [name for source, _ in pairs for name in parts_by_array(source)], cell)
-    arrays = {name: _to_numpy(leaf) for name, leaf in leaves.items()}
+    arrays = {name: _to_numpy(argument, name, leaf) for name, leaf in leaves.items()}
     converted: Arrays = {}
     for source, target in pairs:
         _check_shapes(argument, arrays, source, cell)
@@ -150,10 +154,15 @@ def convert_arrays(
     return converted
 
 
-def _to_numpy(leaf: Any) -> np.ndarray:
+def _to_numpy(argument: str, name: str, leaf: Any) -> np.ndarray:
     for method in ("detach", "cpu"):  # a torch tensor may require a gradient or lie on a GPU
         leaf = getattr(leaf, method)() if hasattr(leaf, method) else leaf
-    return np.asarray(leaf)
+    array = np.asarray(leaf)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"{argument}: got {name} with {shown(leaf)}, expected an array of floating point numbers"
+        )
+    return array
 
 
 def parts_by_array(layout: Layout) -> dict[str, list[tuple[str, str]]]:

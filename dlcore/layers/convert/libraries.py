@@ -39,6 +39,7 @@ from dlcore.layers.convert.layouts import (
 )
 from dlcore.layers.recurrent.cell import Cell
 from dlcore.layers.recurrent.cells import RNNCell
+from dlcore.utils.checks import check_instance
 
 Params: TypeAlias = dict[str, Any]
 
@@ -66,6 +67,7 @@ def from_torch(state_dict: Mapping[str, Any], cell: Cell) -> Params:
     {'cell': {'bias': (16,), 'input_kernel': (3, 16), 'recurrent_kernel': (4, 16)}}
     """
     ours, theirs = layout_pair(cell, "torch")
+    check_instance("state_dict", state_dict, Mapping, "a dict of tensors by name")
     depth = sum(re.fullmatch(r"weight_ih_l\d+", name) is not None for name in state_dict)
     bidirectional = any(name.endswith("_reverse") for name in state_dict)
     pairs = _stack_layouts(ours, theirs, cell, depth if depth > 1 else 0, bidirectional)
@@ -87,7 +89,7 @@ def to_torch(params: Params, cell: Cell) -> Arrays:
         cell: the cell that the parameters are for.
     """
     ours, theirs = layout_pair(cell, "torch")
-    flat = dict(_by_layer(params))
+    flat = dict(_by_layer(_flat("params", params)))
     upper = {path.split("/")[1] for path in flat if re.match(r"upper/\d+/", path)}
     bidirectional = any(re.search(r"(^|/)backward/", path) for path in flat)
     depth = 1 + len(upper) if "first" in params else 0
@@ -102,7 +104,7 @@ def from_flax(params: Mapping[str, Any], cell: Cell) -> Params:
         The parameters of ``cell``, a dict of arrays in its ``param_dtype``. Errors are those of the module.
     """
     ours, theirs = layout_pair(cell, "flax")
-    return _nested(convert_arrays("params", flatten_dict(params, sep="/"), [(theirs, ours)], cell), cell)
+    return _nested(convert_arrays("params", _flat("params", params), [(theirs, ours)], cell), cell)
 
 
 def to_flax(params: Params, cell: Cell) -> Params:
@@ -123,8 +125,7 @@ def from_haiku(params: Mapping[str, Mapping[str, Any]], cell: Cell, name: str | 
     """
     ours, theirs = _haiku_layouts(cell, name)
     core = theirs.names[0].removesuffix("w_i").removesuffix("linear/w")
-    flat = {f"{module}/{key}": leaf for module, leaves in params.items() for key, leaf in leaves.items()}
-    flat = {path: leaf for path, leaf in flat.items() if path.startswith(core)}
+    flat = {path: leaf for path, leaf in _flat("params", params).items() if path.startswith(core)}
     if isinstance(cell, RNNCell) and flat:  # a VanillaRNN(double_bias=False) has no second bias
         flat.setdefault(theirs.names[-1], np.zeros(cell.features, np.float32))
     return _nested(convert_arrays("params", flat, [(theirs, ours)], cell), cell)
@@ -148,6 +149,7 @@ def from_keras(weights: Sequence[Any], cell: Cell) -> Params:
         The parameters of ``cell``, a dict of arrays in its ``param_dtype``. Errors are those of the module.
     """
     ours, theirs = layout_pair(cell, "keras")
+    check_instance("weights", weights, Sequence, "a list of arrays, as get_weights() returns")
     names = list(parts_by_array(theirs))
     if len(weights) != len(names):
         raise ValueError(
@@ -188,9 +190,15 @@ def _stack_layouts(
             )
 
 
-def _by_layer(params: Params) -> Iterator[tuple[str, Any]]:
+def _flat(argument: str, params: Any) -> dict[str, Any]:
+    """Nested dicts of arrays as one dict of arrays by path."""
+    check_instance(argument, params, Mapping, "nested dicts of arrays")
+    return flatten_dict(dict(params), sep="/")
+
+
+def _by_layer(flat: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Arrays by path, with those of ``upper/layer`` split into layers: ``upper/1/cell/bias``."""
-    for path, leaf in flatten_dict(params, sep="/").items():
+    for path, leaf in flat.items():
         if path.startswith("upper/layer/"):
             for layer, layer_leaf in enumerate(np.atleast_1d(leaf), start=1):
                 yield path.replace("layer", str(layer), 1), layer_leaf

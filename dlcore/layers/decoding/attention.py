@@ -13,6 +13,7 @@ from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 from flax.typing import Dtype, Initializer
 
+from dlcore.layers.fields import check_fields, parameter
 from dlcore.ops.arrays import at_least_float32, broadcast_weights, check_floats
 from dlcore.ops.lengths import check_lengths, valid_steps, zero_padding
 from dlcore.utils.checks import check_integer
@@ -91,9 +92,7 @@ def check_memory(memory: jax.Array, lengths: jax.Array | None, name: str = "leng
         ValueError: the memory has fewer than 2 dimensions, or the lengths do not fit it.
         TypeError: the memory is not real floating point, or the lengths are not an array of integers.
     """
-    check_floats("memory", memory)
-    if memory.ndim < 2:
-        raise ValueError(f"memory: got shape {memory.shape}, expected [*batch, S, features]")
+    check_floats("memory", memory, 2, "[*batch, S, features]")
     return None if lengths is None else check_lengths(lengths, memory.shape, memory.ndim - 2, name)
 
 
@@ -118,6 +117,10 @@ class Attention(nn.Module):
 
     attends: ClassVar[Literal["after", "before"]] = "after"
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+        super().__post_init__()
+
     def __call__(self, memory: jax.Array, width: int) -> Scores:
         """A function from queries ``[*batch, width]`` to their scores ``[*batch, S]`` against this memory.
 
@@ -128,7 +131,7 @@ class Attention(nn.Module):
         raise NotImplementedError
 
     def _kernel(self, name: str, rows: int, columns: int) -> jax.Array:
-        return self.param(name, self.kernel_init, (rows, columns), self.param_dtype)
+        return parameter(self, name, self.kernel_init, (rows, columns), self.param_dtype)
 
 
 class LuongAttention(Attention):
@@ -150,13 +153,10 @@ class LuongAttention(Attention):
 
     score: Literal["dot", "general"] = "dot"
 
-    def __post_init__(self) -> None:
-        if self.score not in ("dot", "general"):
-            raise ValueError(f'score: got {self.score!r}, expected "dot" or "general"')
-        super().__post_init__()
-
     @nn.compact
     def __call__(self, memory: jax.Array, width: int) -> Scores:
+        check_memory(memory, None)
+        check_integer("width", width)
         if self.score == "general":
             kernel = self._kernel("memory_kernel", memory.shape[-1], width)
             memory, kernel = promote_dtype(memory, kernel, dtype=self.dtype)
@@ -194,12 +194,10 @@ class BahdanauAttention(Attention):
 
     attends: ClassVar[Literal["after", "before"]] = "before"
 
-    def __post_init__(self) -> None:
-        check_integer("features", self.features)
-        super().__post_init__()
-
     @nn.compact
     def __call__(self, memory: jax.Array, width: int) -> Scores:
+        check_memory(memory, None)
+        check_integer("width", width)
         query_kernel = self._kernel("query_kernel", width, self.features)
         memory_kernel = self._kernel("memory_kernel", memory.shape[-1], self.features)
         score_kernel = self._kernel("score_kernel", self.features, 1)

@@ -18,12 +18,14 @@ from flax.linen.dtypes import promote_dtype
 from flax.typing import Dtype, Initializer
 
 from dlcore.layers.decoding.attention import Attention, check_memory, masked_softmax, weighted_mean
-from dlcore.layers.recurrent.carry import Carry, describe_carry, hidden_of, make_carry
-from dlcore.layers.recurrent.scan import CellStep, make_loop, pure_step
+from dlcore.layers.fields import check_fields, parameter
+from dlcore.layers.recurrent.carry import Carry, check_like, hidden_of, make_carry
+from dlcore.layers.recurrent.scan import CellStep, check_inputs, pure_step
 from dlcore.ops import recurrence
 from dlcore.ops.arrays import check_floats
+from dlcore.ops.chunked_scan import Loop
 from dlcore.ops.lengths import check_lengths, zero_padding
-from dlcore.utils.checks import check_integer
+from dlcore.utils.checks import check_bool
 
 
 class AttentionDecoder(nn.Module):
@@ -57,7 +59,8 @@ class AttentionDecoder(nn.Module):
 
     Raises:
         ValueError: features does not fit the attention or is below 1, or the cell is not one over vectors.
-        TypeError: the cell is no flax cell, the attention no `Attention`, or features not an integer.
+        TypeError: the cell is no flax cell, the attention no `Attention`, or another setting has another type than
+            stated here.
 
     >>> from dlcore.layers.decoding.attention import LuongAttention
     >>> from dlcore.layers.recurrent.cells import GRUCell
@@ -83,14 +86,14 @@ class AttentionDecoder(nn.Module):
     param_dtype: Dtype = jnp.float32
 
     def __post_init__(self) -> None:
-        _check_parts(self.cell, self.attention)
-        if self.features is not None:
-            check_integer("features", self.features)
-            if self.attention.attends == "before":
-                raise ValueError(
-                    f"features: got {self.features} with {type(self.attention).__name__}, where the outputs are the "
-                    "cell's, expected None"
-                )
+        check_fields(self)
+        if self.cell.num_feature_axes != 1:
+            raise ValueError(f"cell: got {type(self.cell).__name__}, expected one over [..., features]")
+        if self.features is not None and self.attention.attends == "before":
+            raise ValueError(
+                f"features: got {self.features} with {type(self.attention).__name__}, where the outputs are the "
+                "cell's, expected None"
+            )
         super().__post_init__()
 
     def __call__(
@@ -121,10 +124,8 @@ class AttentionDecoder(nn.Module):
             ValueError: shapes do not fit, or a length is out of its bounds.
             TypeError: inputs or memory are not real floating point numbers, or lengths are not integers.
         """
-        loop = make_loop(False, self.unroll, self.time_chunk, self.truncate)
-        check_floats("inputs", inputs)
-        if inputs.ndim < 2:
-            raise ValueError(f"inputs: got shape {inputs.shape}, expected [*batch, T, features]")
+        loop = Loop(False, self.unroll, self.time_chunk, self.truncate)
+        inputs = check_inputs(self.cell, inputs)
         batch = inputs.shape[:-2]
         lengths = None if lengths is None else check_lengths(lengths, inputs.shape, len(batch))
         carry = self._checked_carry("initial_carry", initial_carry, inputs.shape)
@@ -159,7 +160,7 @@ class AttentionDecoder(nn.Module):
         computes also what depends on the memory only. In a compiled loop with a constant memory, as in `generate`,
         XLA moves that computation before the loop.
         """
-        check_floats("inputs", inputs)
+        inputs = check_floats("inputs", inputs, 1, "[*batch, features]")
         memory_lengths = self._check_memory(memory, memory_lengths, inputs.shape[:-1])
         carry = self._checked_carry("carry", carry, memory.shape)
         step = self._make_step(memory, memory_lengths, inputs.shape, train)
@@ -193,12 +194,9 @@ class AttentionDecoder(nn.Module):
     def _checked_carry(self, name: str, carry: Carry | None, input_shape: tuple[int, ...]) -> Carry:
         if carry is None:
             return self.initialize_carry(input_shape)
-        expected = describe_carry(jax.eval_shape(lambda: self.initialize_carry(input_shape)))
-        if describe_carry(carry) != expected:
-            raise ValueError(
-                f"{name}: got {describe_carry(carry)}, expected {expected}, the {type(self.cell).__name__}'s and the "
-                "outputs; initialize_carry(inputs.shape, the cell's carry) makes one"
-            )
+        expected = jax.eval_shape(lambda: self.initialize_carry(input_shape))
+        owner = f"for a {type(self.cell).__name__} and the outputs; initialize_carry(inputs.shape, its carry) makes one"
+        check_like(name, carry, expected, owner)
         return carry
 
     @nn.nowrap
@@ -230,7 +228,7 @@ class AttentionDecoder(nn.Module):
         if self.attention.attends == "before":
             return _attend_before(self._cell_step((*batch, depth + memory.shape[-1]), train), read)
         kernel_shape = (memory.shape[-1] + width, features)
-        kernel = self.param("output_kernel", self.kernel_init, kernel_shape, self.param_dtype)
+        kernel = parameter(self, "output_kernel", self.kernel_init, kernel_shape, self.param_dtype)
 
         def combine(context: jax.Array, hidden: jax.Array) -> jax.Array:
             joined, weights = promote_dtype(_join(context, hidden), kernel, dtype=self.dtype)
@@ -239,6 +237,7 @@ class AttentionDecoder(nn.Module):
         return _attend_after(self._cell_step((*batch, depth + features), train), read, combine)
 
     def _cell_step(self, input_shape: tuple[int, ...], train: bool) -> CellStep:
+        check_bool("train", train)
         state = make_carry(self.cell, input_shape)
         return pure_step(self.cell, state, jnp.zeros(input_shape), train)
 
@@ -272,14 +271,3 @@ def _attend_before(cell: CellStep, read: Callable[[jax.Array], Any]) -> CellStep
 
 def _join(*parts: jax.Array) -> jax.Array:
     return jnp.concatenate(parts, axis=-1)
-
-
-def _check_parts(cell: Any, attention: Any) -> None:
-    if not isinstance(cell, nn.RNNCellBase):
-        raise TypeError(f"cell: got {type(cell).__name__}, expected a cell such as dl.GRUCell(features=64)")
-    if cell.num_feature_axes != 1:
-        raise ValueError(f"cell: got {type(cell).__name__}, expected one over [..., features]")
-    if not isinstance(attention, Attention):
-        raise TypeError(
-            f"attention: got {type(attention).__name__}, expected an attention such as LuongAttention()"
-        )

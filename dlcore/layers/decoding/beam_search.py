@@ -1,7 +1,6 @@
 """Beam search: looks for the most likely sequences of a model that is given as a step; see `generate`."""
 
 import functools
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +16,7 @@ from dlcore.layers.decoding.generate import (
 )
 from dlcore.layers.recurrent.carry import Carry
 from dlcore.ops.arrays import at_least_float32
-from dlcore.utils.checks import check_integer
+from dlcore.utils.checks import check_callable, check_integer, check_number
 
 
 class Beams(NamedTuple):
@@ -96,8 +95,8 @@ def beam_search(
     """
     check_integer("steps", steps)
     check_integer("beams", beams)
-    if not (length_penalty >= 0 and math.isfinite(length_penalty)):
-        raise ValueError(f"length_penalty: got {length_penalty}, expected a finite number >= 0")
+    check_number("length_penalty", length_penalty, "[0, inf)")
+    check_callable("step", step, "one that `generate` takes")
     first = check_tokens("first", first)
     check_batch(carry, len(first))
     last = jnp.repeat(first[:, None], beams, axis=1)

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from dlcore.layers.recurrent.carry import Carry, describe_carry
-from dlcore.ops.arrays import at_least_float32, check_floats
+from dlcore.ops.arrays import at_least_float32, check_floats, check_integers, check_key
 from dlcore.ops.recurrence import keep_valid
-from dlcore.utils.checks import check_integer
+from dlcore.utils.checks import check_callable, check_integer, check_number, shown
 
 TokenStep: TypeAlias = Callable[[Carry, jax.Array], tuple[Carry, jax.Array]]
 """A function ``carry, tokens [B] -> carry, logits [B, V]``."""
@@ -28,7 +28,7 @@ Sampler: TypeAlias = Callable[[Any, jax.Array], jax.Array]
 
 def greedy(rng: jax.Array | None, logits: jax.Array) -> jax.Array:
     """A sampler: the most likely token of each row, ``[B, V] -> [B]``, the first one on a tie; ``rng`` is unused."""
-    return jnp.argmax(logits, axis=-1)
+    return jnp.argmax(_check_logits(logits), axis=-1)
 
 
 def sample(temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Sampler:
@@ -44,7 +44,8 @@ def sample(temperature: float = 1.0, top_k: int | None = None, top_p: float | No
     Raises:
         ValueError: an argument is out of its bounds; or, when the sampler is called, ``top_k`` exceeds V or rng is
             None.
-        TypeError: ``top_k`` is not an integer.
+        TypeError: an argument is not a number, or ``top_k`` not an integer; or, when the sampler is called, rng is no
+            key or the logits are not floating point.
 
     >>> logits = jnp.log(jnp.array([[0.5, 0.3, 0.15, 0.05]]))
     >>> draw = jax.jit(jax.vmap(sample(top_p=0.6), (0, None)))
@@ -52,18 +53,19 @@ def sample(temperature: float = 1.0, top_k: int | None = None, top_p: float | No
     >>> sorted(set(draws[:, 0].tolist()))
     [0, 1]
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature: got {temperature}, expected a number > 0; `greedy` is the limit at 0")
+    check_number("temperature", temperature, "(0, inf)")  # `greedy` is the limit at 0
     if top_k is not None:
         check_integer("top_k", top_k)
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p: got {top_p}, expected a probability in (0, 1]")
+    if top_p is not None:
+        check_number("top_p", top_p, "(0, 1]")
 
     def sampler(rng: jax.Array | None, logits: jax.Array) -> jax.Array:
         if rng is None:
             raise ValueError(
                 "rng: got None, expected a key such as jax.random.key(0); only `greedy` needs none"
             )
+        check_key("rng", rng)
+        logits = _check_logits(logits)
         # The maximum is subtracted first, so that dividing by a small temperature cannot overflow to infinity.
         logits = (logits - logits.max(axis=-1, keepdims=True)) / temperature
         if top_k is None and top_p is None:
@@ -74,6 +76,13 @@ def sample(temperature: float = 1.0, top_k: int | None = None, top_p: float | No
         return jnp.take_along_axis(order, rank[..., None], axis=-1)[..., 0]
 
     return sampler
+
+
+def _check_logits(logits: jax.Array) -> jax.Array:
+    logits = check_floats("logits", logits, 1, "[B, V]")
+    if not logits.shape[-1]:
+        raise ValueError(f"logits: got shape {logits.shape}, expected [B, V] with at least one token")
+    return logits
 
 
 def _truncate(ranked: jax.Array, top_k: int | None, top_p: float | None) -> jax.Array:
@@ -143,6 +152,9 @@ def generate(
     ([[1, 2, 3, 3], [3, 3, 3, 3]], [3, 1])
     """
     check_integer("steps", steps)
+    check_callable("sampler", sampler, "dl.greedy")
+    if rng is not None:
+        check_key("rng", rng)
     first = check_tokens("first", first)
     carry, logits = check_step(step, carry, first)
     if end is not None:
@@ -179,14 +191,12 @@ def check_tokens(name: str, tokens: Any, shape: tuple[int, ...] | None = None) -
         TypeError: the tokens are not an array of integers (a list is not one).
         ValueError: they do not have rank 1, or not the given shape.
     """
-    dtype = getattr(tokens, "dtype", type(tokens))
-    if not hasattr(tokens, "dtype") or not jnp.issubdtype(dtype, jnp.integer):
-        raise TypeError(f"{name}: got {dtype}, expected an array of integers, one token a row")
+    tokens = check_integers(name, tokens)
     if tokens.ndim != 1 or (shape is not None and tokens.shape != shape):
         raise ValueError(
             f"{name}: got tokens of shape {tokens.shape}, expected {shape or '[B]'}, one for each row"
         )
-    return tokens.astype(jnp.int32)
+    return tokens
 
 
 def check_step(step: TokenStep, carry: Carry, tokens: jax.Array) -> tuple[Carry, jax.ShapeDtypeStruct]:
@@ -199,15 +209,26 @@ def check_step(step: TokenStep, carry: Carry, tokens: jax.Array) -> tuple[Carry,
 
     Raises:
         ValueError: the step changes the structure or a shape of the carry, or the logits are not ``[B, V]``.
-        TypeError: the logits are not floating point numbers.
+        TypeError: the step is no function, the carry no tree of arrays, or the result not a pair whose second part is
+            an array of floating point numbers.
     """
-    after, logits = jax.eval_shape(step, carry, tokens)
+    check_callable("step", step, "lambda carry, tokens: model.apply(variables, carry, tokens, method='step')")
+    for leaf in jax.tree.leaves(carry):
+        if not hasattr(leaf, "dtype"):
+            raise TypeError(f"carry: got {shown(leaf)} in it, expected a tree of arrays")
+    returned = jax.eval_shape(step, carry, tokens)
+    if not isinstance(returned, tuple | list) or len(returned) != 2:
+        raise TypeError(f"step: got {shown(returned)} returned, expected a pair, carry and logits")
+    after, logits = returned
     if describe_carry(after) != describe_carry(carry):
         raise ValueError(
             f"step: got a carry {describe_carry(carry)} and returned {describe_carry(after)}, expected the same "
             "structure and shapes"
         )
-    check_floats("step's logits", logits)
+    if not (hasattr(logits, "dtype") and jnp.issubdtype(logits.dtype, jnp.floating)):
+        raise TypeError(
+            f"step: got logits {shown(logits)}, expected an array of floating point numbers [B, V]"
+        )
     if logits.ndim != 2 or len(logits) != len(tokens):
         raise ValueError(
             f"step: got logits of shape {logits.shape}, expected [{len(tokens)}, V], one row a token"

@@ -4,6 +4,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 Carry: TypeAlias = Any
@@ -33,13 +34,31 @@ def check_carry(name: str, carry: Carry, cell: nn.RNNCellBase, input_shape: tupl
 
     Raises:
         ValueError: the carry has another structure or other shapes than `make_carry` gives.
+        TypeError: it holds something else than real numbers.
     """
-    expected = describe_carry(jax.eval_shape(lambda: make_carry(cell, input_shape)))
-    if describe_carry(carry) != expected:
-        raise ValueError(
-            f"{name}: got {describe_carry(carry)}, expected {expected} for a step's inputs of shape "
-            f"{tuple(input_shape)} and a {type(cell).__name__}; initialize_carry makes one"
-        )
+    expected = jax.eval_shape(lambda: make_carry(cell, input_shape))
+    owner = f"for a step's inputs of shape {tuple(input_shape)} and a {type(cell).__name__}; initialize_carry makes one"
+    check_like(name, carry, expected, owner)
+
+
+def check_like(name: str, carry: Carry, expected: Carry, owner: str) -> None:
+    """Checks that a carry has the structure and shapes of another, and holds real numbers.
+
+    Args:
+        name: what the error message calls the carry.
+        carry: the carry to check.
+        expected: a carry, or its shapes.
+        owner: the end of the error message, which says to what the carry belongs.
+
+    Raises:
+        ValueError: the carry has another structure or other shapes.
+        TypeError: it holds something else than real numbers.
+    """
+    if describe_carry(carry) != describe_carry(expected):
+        raise ValueError(f"{name}: got {describe_carry(carry)}, expected {describe_carry(expected)} {owner}")
+    for leaf in jax.tree.leaves(carry):
+        if jnp.iscomplexobj(leaf):
+            raise TypeError(f"{name}: got complex numbers, expected real ones {owner}")
 
 
 def hidden_of(carry: Carry) -> jax.Array:
@@ -53,4 +72,4 @@ def describe_carry(carry: Carry) -> str:
     >>> describe_carry((jnp.ones((2, 4)), jnp.ones((2, 4))))
     '((2, 4), (2, 4))'
     """
-    return str(jax.tree.map(lambda array: tuple(jnp.shape(array)), carry))
+    return str(jax.tree.map(lambda array: tuple(np.shape(array)), carry))

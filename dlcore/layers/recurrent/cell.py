@@ -14,13 +14,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
+from dlcore.layers.fields import check_fields, parameter
 from dlcore.layers.recurrent import initializers
 from dlcore.layers.recurrent.carry import Carry, Lengths, check_carry, hidden_of
 from dlcore.layers.recurrent.noise import Noise, check_rate
 from dlcore.ops.arrays import add_bias, check_floats
 from dlcore.ops.chunked_scan import Loop
 from dlcore.ops.recurrence import masked_scan
-from dlcore.utils.checks import check_integer
+from dlcore.utils.checks import check_bool, check_integer
 
 Weights: TypeAlias = dict[str, jax.Array]
 """A cell's parameters, a dict from their names to arrays."""
@@ -61,7 +62,7 @@ class Cell(nn.RNNCellBase):
     Raises:
         ValueError: a rate is outside [0, 1), zoneout has another number of rates than the carry has parts, or
             features is too small.
-        TypeError: features is not an integer.
+        TypeError: a setting has another type than stated here.
     """
 
     features: int
@@ -95,6 +96,7 @@ class Cell(nn.RNNCellBase):
             raise ValueError(
                 f"zoneout: got {self.zoneout}, expected one rate, or {self.carry_parts}, one for each part of the state"
             )
+        check_fields(self)
         super().__post_init__()
 
     @property
@@ -135,6 +137,7 @@ class Cell(nn.RNNCellBase):
             ValueError: the carry or the inputs have another shape than expected.
             TypeError: the inputs are not floating point numbers.
         """
+        check_floats("inputs", inputs)
         check_carry("carry", carry, self, inputs.shape)
         weights, carry, inputs = self._promoted(carry, inputs)
         noise = self._noise(train)
@@ -224,14 +227,14 @@ class Cell(nn.RNNCellBase):
     @nn.compact
     def _weights(self, depth: int) -> Weights:
         return {
-            name: self.param(name, init, shape, self.param_dtype)
+            name: parameter(self, name, init, shape, self.param_dtype)
             for name, (init, shape) in self._parameters(depth).items()
         }
 
     @nn.nowrap
     def _promoted(self, carry: Carry, inputs: jax.Array) -> tuple[Weights, Carry, jax.Array]:
         """The parameters, and carry and inputs in the dtype in which the cell computes."""
-        check_floats("inputs", inputs)
+        inputs = check_floats("inputs", inputs)
         weights = self._weights(inputs.shape[-1])
         dtype = self.dtype or jnp.result_type(inputs, *weights.values())
         carry, inputs = jax.tree.map(lambda array: array.astype(dtype), (carry, inputs))
@@ -245,6 +248,7 @@ class Cell(nn.RNNCellBase):
     @nn.nowrap
     def _noise(self, train: bool) -> Noise:
         """The noise of one call; it takes a key from the rng stream only if it draws."""
+        check_bool("train", train)
         rates = self.input_dropout, self.recurrent_dropout, self._zoneout_rates()
         draws = train and any(jax.tree.leaves(rates))
         return Noise(*rates, self.make_rng("dropout") if draws else None)

@@ -1,13 +1,13 @@
 """The settings of a recurrent experiment's cell: the same flags wherever a cell is chosen by its name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
 from flax import linen as nn
 from flax.typing import Initializer
 
-from dlcore.config.settings import setting
+from dlcore.config.settings import check, setting
 from dlcore.layers.recurrent import initializers
 from dlcore.layers.recurrent.cell import Cell
 from dlcore.layers.recurrent.cells import CELLS
@@ -67,12 +67,10 @@ class CellConfig:
         """The `Cell` that the settings describe, unbound (without parameters).
 
         Raises:
-            ValueError: there is no such cell, it has no gate for a given bias, two settings initialize one bias, or a
-                number is out of its bounds.
-            TypeError: features or chrono is not an integer.
+            ValueError: a setting has another type or is out of its bounds, the cell has no gate for a given bias, or
+                two settings initialize one bias.
         """
-        if self.cell not in CELLS:
-            raise ValueError(f"cell: got {self.cell!r}, expected one of {', '.join(CELLS)}")
+        check(CellConfig(*(getattr(self, field.name) for field in fields(CellConfig))))
         settings: dict[str, Any] = self._gate_settings()
         if (self.recurrent_init, self.recurrent_scale) != ("own", 1):
             own = "identity" if self.cell == "identity" else "orthogonal"

@@ -114,8 +114,6 @@ class RNNCell(FusedCell):
     connections: Literal["full", "direct", "lateral"] = "full"
 
     def __post_init__(self) -> None:
-        if self.connections not in ("full", "direct", "lateral"):
-            raise ValueError(f'connections: got {self.connections!r}, expected "full", "direct" or "lateral"')
         if isinstance(self.activation, nn.Module):
             raise TypeError(
                 f"activation: got the module {type(self.activation).__name__}, expected a function; one that closes "
@@ -220,8 +218,13 @@ class LSTMCell(FusedCell, LSTMGates):
     chrono: int | None = None
 
     def __post_init__(self) -> None:
-        _check_chrono(self.chrono, self.use_bias)
         super().__post_init__()
+        _check_chrono(self.chrono, self.use_bias)
+        if self.chrono is not None and self.forget_bias != 1:
+            raise ValueError(
+                f"chrono: got {self.chrono} with forget_bias={self.forget_bias}, expected one of them; chrono draws "
+                "the forget gate's bias"
+            )
 
     @property
     def equations(self) -> Lstm:
@@ -259,10 +262,8 @@ class GRUCell(FusedCell, GRUGates):
     chrono: int | None = None
 
     def __post_init__(self) -> None:
-        if self.reset not in ("before", "after"):
-            raise ValueError(f'reset: got {self.reset!r}, expected "before" or "after"')
-        _check_chrono(self.chrono, self.use_bias)
         super().__post_init__()
+        _check_chrono(self.chrono, self.use_bias)
 
     @property
     def equations(self) -> Gru:

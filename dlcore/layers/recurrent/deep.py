@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.layers.normalization import Norm, check_norm, normalize
+from dlcore.layers.fields import check_fields
+from dlcore.layers.normalization import Norm, normalize
 from dlcore.layers.recurrent.carry import Carry, Lengths, describe_carry
 from dlcore.layers.recurrent.layer import Bidirectional, Merge, Recurrent
 from dlcore.layers.recurrent.noise import check_rate
-from dlcore.utils.checks import check_integer
+from dlcore.layers.recurrent.scan import check_inputs
 
 
 class DeepRecurrent(nn.Module):
@@ -37,9 +38,9 @@ class DeepRecurrent(nn.Module):
         unroll: as in `Recurrent`.
 
     Raises:
-        ValueError: layers is below 1, dropout is outside [0, 1), the norm is unknown, or reverse is given with
+        ValueError: a number is below 1, dropout is outside [0, 1), merge or norm is unknown, or reverse is given with
             bidirectional.
-        TypeError: layers is not an integer.
+        TypeError: a setting has another type than stated here.
 
     >>> from dlcore.layers.recurrent.cells import LSTMCell
     >>> stack = DeepRecurrent(LSTMCell(features=4), layers=3, bidirectional=True)
@@ -61,9 +62,8 @@ class DeepRecurrent(nn.Module):
     unroll: int = 2
 
     def __post_init__(self) -> None:
-        check_integer("layers", self.layers)
         check_rate("dropout", self.dropout)
-        check_norm(self.norm)
+        check_fields(self)
         if self.bidirectional and self.reverse:
             raise ValueError(
                 "reverse: got True with bidirectional=True, which goes both ways, expected False"
@@ -80,6 +80,7 @@ class DeepRecurrent(nn.Module):
             The whole stack's carry, arrays ``[layers, *batch, H]``, and the last (top) layer's outputs,
             ``[*batch, T, H]`` or merged as in `Bidirectional`.
         """
+        check_inputs(self.cell, inputs)
         if initial_carry is None:
             initial_carry = self.initialize_carry(inputs.shape)
         self._check_layers(initial_carry)

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.layers.recurrent.carry import hidden_of
+from dlcore.layers.recurrent.carry import check_carry, hidden_of
 from dlcore.layers.recurrent.noise import train_option
+from dlcore.ops.arrays import check_floats
+from dlcore.utils.checks import check_bool, check_instance
 
 
 class FeedbackCell(nn.RNNCellBase):
@@ -23,6 +25,7 @@ class FeedbackCell(nn.RNNCellBase):
 
     Raises:
         ValueError: there is no cell, or one is not over vectors.
+        TypeError: an entry of cells is no cell.
 
     >>> from dlcore.layers.recurrent.cells import GRUCell, RNNCell
     >>> from dlcore.layers.recurrent.layer import Recurrent
@@ -35,9 +38,11 @@ class FeedbackCell(nn.RNNCellBase):
     cells: Sequence[nn.RNNCellBase]
 
     def __post_init__(self) -> None:
+        check_instance("cells", self.cells, Sequence, "a sequence of cells such as dl.GRUCell(features=64)")
         if not self.cells:
             raise ValueError("cells: got none, expected at least one, from the lowest to the uppermost")
         for cell in self.cells:
+            check_instance("cells", cell, nn.RNNCellBase, "cells such as dl.GRUCell(features=64)")
             if cell.num_feature_axes != 1:
                 raise ValueError(f"cells: got a {type(cell).__name__}, expected cells over [..., features]")
         super().__post_init__()
@@ -61,7 +66,15 @@ class FeedbackCell(nn.RNNCellBase):
         return tuple(carries), jnp.zeros_like(hidden_of(carries[-1]))
 
     def __call__(self, carry: Any, inputs: jax.Array, *, train: bool = False) -> tuple[Any, jax.Array]:
-        """One step: carry, inputs ``[..., F]`` -> the pair of the new carry and the output h^n ``[..., H]``."""
+        """One step: carry, inputs ``[..., F]`` -> the pair of the new carry and the output h^n ``[..., H]``.
+
+        Raises:
+            ValueError: the carry or the inputs have another shape than expected.
+            TypeError: the inputs are not floating point numbers.
+        """
+        check_floats("inputs", inputs, 1, "[..., features]")
+        check_carry("carry", carry, self, inputs.shape)
+        check_bool("train", train)
         carries, fed_back = carry
         outputs = jnp.concatenate([inputs, fed_back.astype(inputs.dtype)], axis=-1)
         after = []

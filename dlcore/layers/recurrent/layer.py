@@ -17,7 +17,8 @@ from flax import linen as nn
 
 from dlcore.layers.recurrent.carry import Carry, Lengths, describe_carry, hidden_of, make_carry
 from dlcore.layers.recurrent.noise import train_option
-from dlcore.layers.recurrent.scan import CellLayer, make_loop, step_shape
+from dlcore.layers.recurrent.scan import CellLayer, step_shape
+from dlcore.ops.chunked_scan import Loop
 
 Merge: TypeAlias = Literal["concat", "sum", "mean", "product"]
 
@@ -76,7 +77,7 @@ class Recurrent(CellLayer):
             ValueError: a shape, a length or a setting does not fit; the message says what was expected.
             TypeError: the inputs, the lengths or the cell have another type than expected.
         """
-        loop = make_loop(self.reverse, self.unroll, self.time_chunk, self.truncate)
+        loop = Loop(self.reverse, self.unroll, self.time_chunk, self.truncate)
         return self.run_cell(self.cell, inputs, lengths, initial_carry, loop, train)
 
     def step(self, carry: Carry, inputs: jax.Array, *, train: bool = False) -> tuple[Carry, jax.Array]:
@@ -141,7 +142,7 @@ class Bidirectional(CellLayer):
                 f"the {type(self.forward).__name__} has; 1 is a cell over vectors"
             )
         first, last = self._pair(initial_carry)
-        loops = [make_loop(reverse, self.unroll, self.time_chunk, self.truncate) for reverse in (False, True)]
+        loops = [Loop(reverse, self.unroll, self.time_chunk, self.truncate) for reverse in (False, True)]
         first, forward = self.run_cell(self.forward, inputs, lengths, first, loops[0], train)
         last, backward = self.run_cell(self.backward, inputs, lengths, last, loops[1], train)
         if self.merge != "concat" and forward.shape != backward.shape:

@@ -12,6 +12,7 @@ from jax import lax
 from dlcore.layers.recurrent.cell import ALL_GATES, Cell, Weights
 from dlcore.layers.recurrent.gates import GRUGates, LSTMGates
 from dlcore.ops.arrays import add_bias, at_least_float32, broadcast_weights
+from dlcore.utils.checks import check_number
 
 
 class LayerNormCell(Cell):
@@ -27,6 +28,10 @@ class LayerNormCell(Cell):
     epsilon: float = 1e-5
 
     min_features: ClassVar[int] = 2  # a single unit, normalized, is always 0
+
+    def __post_init__(self) -> None:
+        check_number("epsilon", self.epsilon, "[0, inf)")
+        super().__post_init__()
 
     @nn.nowrap
     def _parameters(self, depth: int) -> dict[str, tuple[Initializer, tuple[int, ...]]]:

@@ -9,16 +9,17 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.layers.recurrent.carry import Carry
+from dlcore.utils.checks import check_number
 
 
 def check_rate(name: str, rate: float) -> None:
-    """Checks that a rate is in [0, 1); ``name`` is what the error message calls it.
+    """Checks that a rate is a number in [0, 1); ``name`` is what the error message calls it.
 
     Raises:
+        TypeError: the rate is not a number.
         ValueError: the rate is outside [0, 1) or NaN.
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"{name}: got {rate}, expected a share in [0, 1)")
+    check_number(name, rate, "[0, 1)")
 
 
 def train_option(cell: nn.RNNCellBase, train: bool) -> dict[str, Any]:

@@ -12,13 +12,14 @@ from flax import linen as nn
 from flax.serialization import to_state_dict
 from flax.traverse_util import flatten_dict
 
+from dlcore.layers.fields import check_fields
 from dlcore.layers.recurrent.carry import Carry, check_carry, make_carry
 from dlcore.layers.recurrent.noise import train_option
 from dlcore.ops.arrays import check_floats
 from dlcore.ops.chunked_scan import Loop
 from dlcore.ops.lengths import check_lengths
 from dlcore.ops.recurrence import masked_scan
-from dlcore.utils.checks import check_integer
+from dlcore.utils.checks import check_bool
 
 CellStep: TypeAlias = Callable[[Carry, jax.Array, Any], tuple[Carry, Any]]
 """``carry_{t-1}, x_t, t -> carry_t, y_t``."""
@@ -29,6 +30,10 @@ class CellLayer(nn.Module):
 
     `gradflow.models.find_recurrences` intercepts this method to record the arguments of each cell's run.
     """
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        super().__post_init__()
 
     def run_cell(
         self,
@@ -44,12 +49,9 @@ class CellLayer(nn.Module):
         A cell with a method ``sequence`` runs that method; the step of any other cell is scanned. ``loop`` holds the
         direction and the windows.
         """
-        _check_cell(cell)
-        check_floats("inputs", inputs)
+        inputs = check_inputs(cell, inputs)
+        check_bool("train", train)
         rank = inputs.ndim - cell.num_feature_axes - 1
-        if rank < 0:
-            spatial = "*spatial, " if cell.num_feature_axes > 1 else ""
-            raise ValueError(f"inputs: got shape {inputs.shape}, expected [*batch, T, {spatial}features]")
         batch = inputs.shape[:rank]
         if lengths is not None:
             lengths = check_lengths(lengths, inputs.shape, rank).reshape(math.prod(batch))
@@ -65,6 +67,17 @@ class CellLayer(nn.Module):
         sequence = getattr(cell, "sequence", functools.partial(_scan_steps, cell))
         carry, outputs = sequence(jax.tree.map(flat, initial_carry), flat(inputs), lengths, loop, train=train)
         return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), (carry, outputs))
+
+
+def check_inputs(cell: nn.RNNCellBase, inputs: Any) -> jax.Array:
+    """The inputs of a cell over sequences, ``[*batch, T, F]``, as a JAX array.
+
+    Raises:
+        ValueError: they have too few dimensions.
+        TypeError: they are not an array of real floating point numbers.
+    """
+    spatial = "*spatial, " if cell.num_feature_axes > 1 else ""
+    return check_floats("inputs", inputs, cell.num_feature_axes + 1, f"[*batch, T, {spatial}features]")
 
 
 def _scan_steps(
@@ -127,29 +140,7 @@ def _variables_of(module: nn.Module) -> dict[str, Any]:
     return variables
 
 
-def make_loop(reverse: bool, unroll: int, time_chunk: int | None, truncate: int | None) -> Loop:
-    """A `Loop` of these settings, checked.
-
-    Raises:
-        ValueError: a number of steps is below 1.
-        TypeError: a number of steps is not an integer.
-    """
-    check_integer("unroll", unroll)
-    for name, steps in (("time_chunk", time_chunk), ("truncate", truncate)):
-        if steps is not None:
-            check_integer(name, steps)
-    return Loop(reverse, unroll, time_chunk, truncate)
-
-
 def step_shape(cell: nn.RNNCellBase, input_shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape ``[*batch, *features]`` of one step of inputs whose shape is ``[*batch, T, *features]``."""
     time = len(input_shape) - cell.num_feature_axes - 1
     return (*input_shape[:time], *input_shape[time + 1 :])
-
-
-def _check_cell(cell: Any) -> None:
-    if not isinstance(cell, nn.RNNCellBase):
-        raise TypeError(
-            f"cell: got {type(cell).__name__}, expected a cell such as dl.GRUCell(features=64); a layer takes cells, "
-            "and knows the direction itself"
-        )

@@ -9,7 +9,9 @@ from dlcore.data.batch import STREAMS
 from dlcore.layers.recurrent.carry import Carry, describe_carry
 from dlcore.layers.recurrent.deep import DeepRecurrent
 from dlcore.layers.recurrent.layer import Recurrent
-from dlcore.ops.arrays import expand_to_rank
+from dlcore.layers.recurrent.scan import check_inputs
+from dlcore.ops.arrays import check_array, expand_to_rank
+from dlcore.utils.checks import check_instance
 
 
 class Stateful(nn.Module):
@@ -23,7 +25,8 @@ class Stateful(nn.Module):
         layer: a `Recurrent` or `DeepRecurrent` that runs forward.
 
     Raises:
-        ValueError: the layer is of another kind, or runs in another direction.
+        TypeError: the layer is of another kind.
+        ValueError: it runs in another direction.
 
     >>> from dlcore.layers.recurrent.cells import GRUCell
     >>> layer, stream = Stateful(Recurrent(GRUCell(features=4))), jax.random.normal(jax.random.key(0), (2, 6, 3))
@@ -40,11 +43,8 @@ class Stateful(nn.Module):
     layer: Recurrent | DeepRecurrent
 
     def __post_init__(self) -> None:
-        if (
-            not isinstance(self.layer, Recurrent | DeepRecurrent)
-            or self.layer.reverse
-            or getattr(self.layer, "bidirectional", False)
-        ):
+        check_instance("layer", self.layer, (Recurrent, DeepRecurrent), "a Recurrent or DeepRecurrent")
+        if self.layer.reverse or getattr(self.layer, "bidirectional", False):
             raise ValueError(
                 f"layer: got {type(self.layer).__name__} with another direction, expected a Recurrent or "
                 "DeepRecurrent that goes forward: a stream has no end to begin from"
@@ -76,6 +76,7 @@ class Stateful(nn.Module):
             ValueError: resets have another shape than ``[B]``, or the number of rows changed; or as in the layer.
             TypeError: resets are not booleans; or as in the layer.
         """
+        check_inputs(self.layer.cell, inputs)
         initial = self.layer.initialize_carry(inputs.shape)
         state = self.variable(STREAMS, "state", lambda: initial)
         continues = self.is_mutable_collection(STREAMS) and not self.is_initializing()
@@ -93,6 +94,7 @@ class Stateful(nn.Module):
     def _reset(self, resets: jax.Array, initial: Carry, before: Carry, input_shape: tuple[int, ...]) -> Carry:
         features = self.layer.cell.num_feature_axes
         batch = input_shape[: -features - 1]
+        check_array("resets", resets, numbers="booleans")
         if resets.dtype != bool:
             raise TypeError(f"resets: got {resets.dtype}, expected booleans; resets.astype(bool)")
         if resets.shape != batch:

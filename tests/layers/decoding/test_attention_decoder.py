@@ -326,7 +326,7 @@ def apply(*arguments, method=None, attention="general"):
         (
             lambda: AttentionDecoder(dl.GRUCell(3), nn.Dense(3)),
             TypeError,
-            "attention: got Dense, expected an attention such as",
+            "attention: got Dense, expected an object of the class Attention",
         ),
         (lambda: decoder_of("gru", "dot", features=0), ValueError, "features: got 0"),
         (
@@ -375,7 +375,7 @@ def apply(*arguments, method=None, attention="general"):
         (
             apply(INPUTS, MEMORY, None, None, jnp.zeros((4, 3))),
             ValueError,
-            r"initial_carry: got \(4, 3\), expected \(\(4, 3\), \(4, 3\)\), the GRUCell's and the outputs; initialize",
+            r"initial_carry: got \(4, 3\), expected \(\(4, 3\), \(4, 3\)\) for a GRUCell and the outputs; initialize",
         ),
         (apply(jnp.zeros((4, 3)), INPUTS[:, 0], MEMORY, method="step"), ValueError, r"^carry: got \(4, 3\)"),
     ],

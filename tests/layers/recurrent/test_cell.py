@@ -145,9 +145,23 @@ REFUSED = {
     "features: got 0, expected an integer >= 1": lambda: dl.LSTMCell(0),
     "features: got 2.5, expected an integer >= 1": lambda: dl.LSTMCell(2.5),
     "features: got 2.5, expected an integer >= 2": lambda: dl.LayerNormGRUCell(2.5),
-    "input_dropout: got 1.0, expected a share in [0, 1)": lambda: dl.RNNCell(2, input_dropout=1.0),
-    "recurrent_dropout: got -0.1, expected a share": lambda: dl.ConvGRUCell(2, 3, recurrent_dropout=-0.1),
-    "zoneout: got 1.5, expected a share": lambda: dl.LSTMCell(2, zoneout=(0.1, 1.5)),
+    "input_dropout: got 1.0, expected a number in [0, 1)": lambda: dl.RNNCell(2, input_dropout=1.0),
+    "recurrent_dropout: got -0.1, expected a number": lambda: dl.ConvGRUCell(2, 3, recurrent_dropout=-0.1),
+    "zoneout: got 1.5, expected a number": lambda: dl.LSTMCell(2, zoneout=(0.1, 1.5)),
+    "input_dropout: got '0.5', expected a number in [0, 1)": lambda: dl.GRUCell(2, input_dropout="0.5"),
+    "zoneout: got (), expected one rate": lambda: dl.GRUCell(2, zoneout=()),
+    "variational: got 'no', expected True or False": lambda: dl.GRUCell(2, variational="no"),
+    "param_dtype: got": lambda: dl.GRUCell(2, param_dtype=jnp.int32),
+    "kernel_init: got 'x', expected a function": lambda: dl.GRUCell(2, kernel_init="x"),
+    "features: got Array(4": lambda: dl.GRUCell(jnp.int32(4)),
+    "train: got 'x', expected True or False": lambda: GRU.init(
+        KEY, jnp.ones((4, 2)), jnp.ones((4, 5)), train="x"
+    ),
+    "carry: got complex numbers, expected real ones": lambda: first_step(
+        GRU, jnp.ones((4, 2), jnp.complex64)
+    ),
+    "carry: got (), expected (4, 2)": lambda: first_step(GRU, "text"),
+    "inputs: got list, expected an array": lambda: GRU.init(KEY, jnp.ones((4, 2)), [[1.0] * 5] * 4),
     "zoneout: got (0.1, 0.2), expected one rate, or 1, one for each part": lambda: dl.RNNCell(
         2, zoneout=(0.1, 0.2)
     ),

@@ -156,8 +156,10 @@ def test_a_deep_stack_is_one_program_whatever_its_depth():
     [
         ({"layers": 0}, "layers: got 0, expected an integer >= 1"),
         ({"layers": 1.5}, "layers: got 1.5, expected an integer >= 1"),
-        ({"layers": 2, "dropout": 1.0}, r"dropout: got 1\.0, expected a share"),
-        ({"layers": 2, "norm": "group"}, "norm: got 'group', expected None"),
+        ({"layers": 2, "dropout": 1.0}, r"dropout: got 1\.0, expected a number"),
+        ({"layers": 2, "norm": "group"}, 'norm: got \'group\', expected "batch", "layer" or None'),
+        ({"layers": 2, "residual": "no"}, "residual: got 'no', expected True or False"),
+        ({"layers": 2, "merge": "bogus"}, "merge: got 'bogus', expected \"concat\""),
         ({"layers": 2, "bidirectional": True, "reverse": True}, "reverse: got True with bidirectional"),
     ],
 )

@@ -50,6 +50,18 @@ def test_a_stack_without_cells_is_refused():
         dl.FeedbackCell([])
 
 
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (dl.GRUCell(2), "cells: got GRUCell, expected a sequence of cells"),
+        ([nn.Dense(2)], "cells: got Dense, expected cells such as"),
+    ],
+)
+def test_what_is_no_sequence_of_cells_is_refused(cells, message):
+    with pytest.raises(TypeError, match=message):
+        dl.FeedbackCell(cells)
+
+
 @pytest.mark.parametrize("cells", [[dl.GRUCell(4), dl.ConvLSTMCell(4, (3,))], [dl.ConvGRUCell(4, 3)]])
 def test_cells_over_images_are_refused(cells):
     """Within a stack they took the places of an image for rows of the batch."""

@@ -279,10 +279,6 @@ def test_a_step_and_noise_of_a_layer():
 
 GRU = dl.GRUCell(4)
 REFUSED = {
-    "merge: got 'add', expected one of concat, sum, mean, product": (
-        dl.Bidirectional(GRU, GRU.clone(), "add"),
-        None,
-    ),
     "merge: got 'sum' for outputs of shapes (3, 5, 4) and (3, 5, 3)": (
         dl.Bidirectional(GRU, dl.GRUCell(3), "sum"),
         None,
@@ -296,8 +292,31 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_a_bidirectional_layer_names_what_does_not_fit(message):
+def test_a_bidirectional_layer_names_carries_and_cells_that_do_not_fit(message):
     layer, carry = REFUSED[message]
     with pytest.raises(ValueError, match="expected") as caught:
         jax.eval_shape(layer.init, KEY, jnp.ones((3, 5, 2)), None, carry)
+    assert message in str(caught.value)
+
+
+SETTINGS = {
+    "merge: got 'bogus', expected \"concat\"": lambda: dl.Bidirectional(GRU, GRU.clone(), "bogus"),
+    "reverse: got 'no', expected True or False": lambda: dl.Recurrent(GRU, reverse="no"),
+    "time_chunk: got '3', expected an integer >= 1": lambda: dl.Recurrent(GRU, time_chunk="3"),
+    "time_chunk: got 0, expected an integer >= 1": lambda: dl.Recurrent(GRU, time_chunk=0),
+    "time_chunk: got 2.5, expected an integer >= 1": lambda: dl.Recurrent(GRU, time_chunk=2.5),
+    "truncate: got -3, expected an integer >= 1": lambda: dl.Recurrent(GRU, truncate=-3),
+    "unroll: got 0, expected an integer >= 1": lambda: dl.Recurrent(GRU, unroll=0),
+    "cell: got Dense, expected a cell such as dl.GRUCell": lambda: dl.Recurrent(nn.Dense(3)),
+    "cell: got Recurrent, expected a cell such as dl.GRUCell(features=64)": lambda: dl.Recurrent(
+        dl.Recurrent(GRU)
+    ),
+    "backward: got 4, expected a cell": lambda: dl.Bidirectional(GRU, 4),
+}
+
+
+@pytest.mark.parametrize("message", SETTINGS)
+def test_settings_that_do_not_fit_are_refused_before_the_call(message):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        SETTINGS[message]()
     assert message in str(caught.value)

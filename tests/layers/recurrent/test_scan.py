@@ -7,8 +7,7 @@ import pytest
 from flax import linen as nn
 
 import dlcore as dl
-from dlcore.layers.recurrent.scan import make_loop, pure_step, step_shape
-from dlcore.ops.chunked_scan import Loop
+from dlcore.layers.recurrent.scan import pure_step, step_shape
 from tests.helpers.cells import some_slow
 
 KEY = jax.random.key(0)
@@ -107,8 +106,7 @@ def test_a_pure_step_draws_anew_at_every_time_step():
     assert (np.asarray(outputs[0]) != np.asarray(outputs[1])).any()
 
 
-def test_the_loop_and_the_shape_of_a_step():
-    assert make_loop(True, 3, None, 4) == Loop(True, 3, None, 4)
+def test_the_shape_of_a_step():
     assert step_shape(dl.GRUCell(2), (7, 5, 3)) == (7, 3)
     assert step_shape(dl.ConvGRUCell(2, 3), (7, 5, 8, 9, 3)) == (7, 8, 9, 3)
 
@@ -152,12 +150,6 @@ REFUSED = {
     "initial_carry: got ((3, 4), (3, 4)), expected (3, 4)": run(
         dl.Recurrent(GRU), X, None, (jnp.zeros((3, 4)),) * 2
     ),
-    "time_chunk: got 0, expected an integer >= 1": run(dl.Recurrent(GRU, time_chunk=0), X),
-    "time_chunk: got 2.5, expected an integer >= 1": run(dl.Recurrent(GRU, time_chunk=2.5), X),
-    "truncate: got -3, expected an integer >= 1": run(dl.Recurrent(GRU, truncate=-3), X),
-    "unroll: got 0, expected an integer >= 1": run(dl.Recurrent(GRU, unroll=0), X),
-    "cell: got Recurrent, expected a cell such as dl.GRUCell": run(dl.Recurrent(dl.Recurrent(GRU)), X),
-    "cell: got Dense, expected a cell such as dl.GRUCell": run(dl.Recurrent(nn.Dense(3)), X),
 }
 
 

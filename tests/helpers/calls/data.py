@@ -1,0 +1,183 @@
+"""Good calls of the classes and functions of `dlcore.data`, with the kind of each argument."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import dlcore as dl
+from tests.helpers.calls.kinds import (
+    Argument,
+    Call,
+    fields,
+    flag,
+    floats,
+    function,
+    integer,
+    kind,
+    number,
+)
+
+ROWS = {"inputs": np.ones((4, 3, 2), np.float32), "labels": np.array([0, 1, 0, 1])}
+PADDED = {"inputs": np.ones((4, 3, 2), np.float32), "lengths": np.array([3, 2, 3, 1])}
+GENERATOR = kind(np.random.default_rng(0), {"None": None, "text": "text", "3": 3, "a list": [1]})
+SEED = integer(0, least=0)
+SIZE = integer(2)
+
+
+def call(run: Callable[..., Any], name: str = "", /, **arguments: Argument) -> Call:
+    return Call(f"data: {name or run.__name__}", run, arguments, traced=False)
+
+
+def arrays(good: Any, *without: str) -> Argument:
+    """Fields by name, in which every name is welcome."""
+    known = fields(good, names=("arrays",))
+    free = [f"no {name}" for name in good]
+    return known.without(*free).also(
+        rows_that_differ={**good, "labels": np.arange(3)},
+        **{"3": 3},
+        text_in_it={**good, "labels": ["a"] * 4},
+    )
+
+
+def index(good: int = 0) -> Argument:
+    return integer(good, least=0).also(too_large=2**62)
+
+
+def data() -> Iterator[Call]:
+    yield from sets()
+    yield from transforms()
+    yield from tasks()
+    yield from loading()
+
+
+def sets() -> Iterator[Call]:
+    transform = function(lambda batch, generator: batch, optional=True)
+    both = {"arrays": arrays(ROWS), "batch_size": SIZE.also(**{"more than there are": 5})}
+    yield call(dl.data.ShuffledBatches, **both, seed=SEED, transform=transform)
+    yield call(dl.data.PaddedBatches, arrays=both["arrays"], batch_size=SIZE)
+    shuffled, padded = dl.data.ShuffledBatches(ROWS, 2, 0), dl.data.PaddedBatches(ROWS, 2)
+    step = index()._replace(names=("step",))
+    yield call(shuffled.__getitem__, "ShuffledBatches[]", step=step.without("too large"))
+    yield call(
+        shuffled.rows,
+        "ShuffledBatches.rows",
+        step=step.without("too large"),
+        start=index()._replace(names=("rows",)),
+        stop=integer(1)._replace(names=("rows",)),
+    )
+    yield call(padded.__getitem__, "PaddedBatches[]", index=index())
+    lengths = arrays(PADDED)._replace(names=("arrays", "lengths", "inputs", "fields"))
+    lengths = lengths.also(
+        no_lengths={"inputs": PADDED["inputs"]},
+        negative_lengths={**PADDED, "lengths": np.array([-1, 2, 3, 1])},
+        long_lengths={**PADDED, "lengths": np.array([4, 2, 3, 1])},
+        lengths_that_are_floats={**PADDED, "lengths": np.array([3.0, 2.0, 3.0, 1.0])},
+        lengths_with_NaN={**PADDED, "lengths": np.array([3.0, np.nan, 3.0, 1.0])},
+    )
+    yield call(
+        dl.data.BucketedBatches,
+        arrays=lengths,
+        batch_size=both["batch_size"],
+        seed=SEED,
+        boundaries=kind(
+            (2,),
+            {
+                "None": None,
+                "text": "text",
+                "3": 3,
+                "falling": (3, 2),
+                "zero": (0,),
+                "2.5": (2.5,),
+                "text in it": ("2",),
+            },
+        ),
+        transform=transform,
+        fields=kind(
+            None, {"text": "inputs", "3": 3, "another field": ("bogus",), "nothing": (), "numbers": (3,)}
+        ),
+    )
+    task = function(lambda generator, examples: {"inputs": generator.random(examples)})
+    yield call(dl.data.SyntheticBatches, task=task, batch_size=SIZE, seed=SEED)
+    synthetic = dl.data.SyntheticBatches(task.good, 2, 0)
+    yield call(synthetic.__getitem__, "SyntheticBatches[]", step=step.without("too large"))
+    yield call(dl.data.held_out, task=task, examples=SIZE)
+
+
+def transforms() -> Iterator[Call]:
+    images = np.ones((2, 4, 4, 1), np.float32)
+    batch = fields({"inputs": images}, names=("batch",)).also(rank_3={"inputs": images[0]}, **{"3": 3})
+    yield call(dl.data.random_flips, batch=batch, generator=GENERATOR)
+
+    def shifted(pixels: Any, batch: Any, generator: Any) -> Any:
+        return dl.data.random_shifts(pixels)(batch, generator)
+
+    pixels = integer(1, least=0)._replace(names=("pixels", "shifts"))
+    yield call(shifted, "random_shifts", pixels=pixels.also(too_many=4), batch=batch, generator=GENERATOR)
+
+    def noisy(scale: Any, batch: Any, generator: Any) -> Any:
+        return dl.data.gaussian_noise(scale)(batch, generator)
+
+    series = {"inputs": np.ones((2, 3, 1), np.float32), "lengths": np.array([3, 1])}
+    sequences = fields(series, names=("batch", "train", "test")).without("no lengths").also(**{"3": 3})
+    scale = number(0.1, wrong=(-1.0, float("inf")))
+    yield call(noisy, "gaussian_noise", scale=scale, batch=sequences, generator=GENERATOR)
+    broken = {
+        "NaN_in_it": {**series, "inputs": series["inputs"] * np.nan},
+        "no_valid_step": {**series, "lengths": np.array([0, 0])},
+        "no_row": {"inputs": series["inputs"][:0], "lengths": np.array([], int)},
+    }
+    yield call(dl.data.standardize, train=sequences.also(**broken), test=sequences)
+    yield call(
+        dl.data.as_sequences,
+        images=floats(2, 4, 4, 1, taken=("integers", "complex numbers", "a masked array", "nothing")),
+        rows=flag(),
+        permuted=flag(),
+        shrink=integer(2).also(**{"3": 3}),
+    )
+
+
+def tasks() -> Iterator[Call]:
+    for task, option, least in (
+        (dl.data.adding, "length", 2),
+        (dl.data.copy_memory, "delay", 1),
+        (dl.data.temporal_order, "length", 10),
+    ):
+        yield call(task, generator=GENERATOR, examples=SIZE, **{option: integer(12, least=least)})
+
+
+def loading() -> Iterator[Call]:
+    source = kind(
+        ["a", "bb"], {"None": None, "3": 3, "nothing": [], "an iterator": iter(["a"])}, names=("batch_size",)
+    )
+    decode = function(lambda text, _: {"size": np.array(len(text))})
+    yield call(
+        dl.data.decoded_batches, source=source, decode=decode, batch_size=SIZE.also(too_many=3), seed=SEED
+    )
+    batches = kind([ROWS], {"None": None, "3": 3, "text": "text"})
+    place = {"step": index(), "start": index(), "stop": integer(2)}
+    place = {name: known._replace(names=("rows", "step")) for name, known in place.items()}
+    yield call(dl.data.rows_of, data=batches, **place)
+
+    def fetched(**options: Any) -> Any:
+        return list(dl.data.prefetch(**options))
+
+    keys = kind([1, 2], {"None": None, "3": 3})
+    yield call(
+        fetched, "prefetch", make=function(str), keys=keys, depth=integer(2, least=0), workers=integer(1)
+    )
+    folder = kind("", {"None": None, "3": 3, "a list": [], "a folder that is missing": "/missing"})
+    for loader in (dl.data.mnist, dl.data.cifar10):
+        yield Call(
+            f"data: {loader.__name__}", functools.partial(missing, loader), {"folder": folder}, traced=False
+        )
+
+
+def missing(loader: Callable[..., Any], folder: Any) -> None:
+    """Loads from a folder that is missing, which is the good call, as there are no files here."""
+    if folder != "":
+        try:
+            loader(folder)
+        except FileNotFoundError as error:
+            raise ValueError(*error.args) from error

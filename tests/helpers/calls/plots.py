@@ -1,0 +1,120 @@
+"""Good calls of the functions of `dlcore.plots`, with the kind of each argument."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import dlcore as dl
+from tests.helpers.calls.kinds import (
+    Argument,
+    Call,
+    by_name,
+    fields,
+    integer,
+    kind,
+    label,
+    number,
+    numbers,
+    sequence,
+)
+
+NAMES = sequence(["a", "b"], more={"one name too few": ["a"]}).without("numbers")
+ROWS = kind(
+    [(0, "train/loss", 1.0), (1, "train/loss", 0.5)],
+    {
+        "None": None,
+        "text": "text",
+        "3": 3,
+        "numbers": [1.0, 2.0],
+        "pairs": [(0, "a")],
+    },
+    names=("rows",),
+)
+
+
+def call(run: Callable[..., Any], name: str = "", /, **arguments: Argument) -> Call:
+    return Call(f"plots: {name or run.__name__}", run, arguments, traced=False)
+
+
+def classes(*good: int) -> Argument:
+    """Integers ``[N]`` of one of two classes."""
+    wrong = {
+        "floats": np.array([0.5, 0.5]),
+        "-1": np.full(len(good), -1),
+        "too large": np.full(len(good), 9),
+        "too many": [0] * 9,
+    }
+    return kind(np.array(good), numbers(len(good)).bad | wrong)
+
+
+def truths(*shape: int) -> Argument:
+    known = numbers(*shape)
+    return kind(known.good > 0.4, known.bad).without("complex numbers", "too many axes", "an object", "text")
+
+
+def plots() -> Iterator[Call]:
+    yield call(
+        dl.plots.new_figure,
+        width=number(2.0, wrong=(0.0, -1.0, float("inf"))),
+        height=number(2.0, wrong=(0.0, -1.0, float("inf"))),
+    )
+    images, labels, shares = numbers(2, 4, 4, 1), classes(0, 1), numbers(2, 2)
+    yield call(dl.plots.confusion_matrix, labels=labels, predictions=classes(1, 1), names=NAMES)
+    yield call(
+        dl.plots.worst_mistakes,
+        images=images,
+        labels=labels,
+        probabilities=shares,
+        names=NAMES,
+        count=integer(2),
+    )
+    kernel, maps = numbers(3, 3, 1, 2), by_name(numbers(2, 2, 2).good, numbers(2, 2, 2), names=("block", "a"))
+    yield call(dl.plots.filters, kernel=kernel)
+    yield call(dl.plots.feature_maps, image=numbers(4, 4, 1), maps=maps)
+    test = fields({"inputs": images.good, "labels": labels.good}, names=("test", "images"))
+    test = test.without("inputs that are a list", "labels that are a list")
+    yield call(
+        dl.plots.image_classifier, test=test, probabilities=shares, kernel=kernel, maps=maps, names=NAMES
+    )
+    yield from grids()
+    lengths = kind(np.array([3, 4]), classes(3, 4).bad).without("too large", "an object", "complex numbers")
+    yield call(
+        dl.plots.accuracy_by_length,
+        lengths=lengths,
+        correct=truths(2)._replace(names=("lengths",)),
+        unit=label(),
+        bins=integer(2),
+    )
+    chance = number(0.5, wrong=(-1.0, 2.0))
+    yield call(dl.plots.accuracy_by_place, correct=truths(2, 2), chance=chance)
+    pairs = numbers(3)._replace(names=("targets", "predictions"))
+    yield call(dl.plots.predicted_against_true, targets=pairs, predictions=pairs)
+    yield call(dl.plots.learning_curves, rows=ROWS, best=label("accuracy"))
+
+
+def grids() -> Iterator[Call]:
+    axes = dl.plots.new_figure(2, 2).subplots()
+    place = kind(
+        (0, 0),
+        {"None": None, "text": "text", "3": 3, "one number": (0,), "texts": ("a", "b"), "NaN": (np.nan, 0)},
+    )
+    labels = kind(["a", "b"], {"None": None, "3": 3, "too few": ["a"], "a text": "a"})
+    known = {
+        "axes": kind(axes, {"None": None, "text": "text", "3": 3}),
+        "values": numbers(2, 2).without("a 0-d array"),
+        "title": label(),
+        "at": place,
+        "marked": kind(False, {"None": None, "text": "text", "another shape": [True] * 3}, "None"),
+        "row_labels": labels,
+        "column_labels": labels,
+        "fontsize": number(9.0, wrong=(0.0, -1.0, float("inf"))),
+    }
+    yield call(dl.plots.number_grid, **known)
+    yield call(
+        dl.plots.number_row,
+        axes=known["axes"],
+        left=number(0.0),
+        top=number(0.0),
+        grids=by_name(numbers(2, 2).good, known["values"], names=("values", "title")),
+    )

@@ -1,0 +1,45 @@
+"""The table of all public calls, room by room."""
+
+import functools
+
+from tests.helpers.calls.data import data
+from tests.helpers.calls.gradflow import gradflow
+from tests.helpers.calls.kinds import Call
+from tests.helpers.calls.layers import layers
+from tests.helpers.calls.ops import ops
+from tests.helpers.calls.plots import plots
+from tests.helpers.calls.sweep import sweep
+from tests.helpers.calls.train import train
+
+ROOMS = (ops, layers, data, train, gradflow, sweep, plots)
+
+WITHOUT_CHECKS = {
+    "dl.CELLS": "a dict of cells",
+    "dl.run": "a command line, tested as one",
+    "dl.run_sweep": "a command line, tested as one",
+    "dl.setting": "declares a field of a config; `check` refuses values that do not fit it",
+    "dl.metrics.Metric": "a protocol",
+    "dl.data.japanese_vowels": "has no argument",
+    "dl.data.mnist5k": "has no argument",
+    "dl.data.uci_digits": "has no argument",
+    "dl.data.Batch": "the name of a type",
+    "dl.data.Transform": "the name of a type",
+    "dl.gradflow.Recurrence": "a tuple; the functions that take it check it",
+    "dl.gradflow.ModelRecurrence": "a tuple that find_recurrences makes",
+    "dl.gradflow.Backward": "a tuple that backward makes",
+    "dl.gradflow.Flow": "a tuple that measure makes",
+    "dl.gradflow.Gate": "a tuple that gate_statistics makes",
+    "dl.gradflow.wide_range.WideRange": "a tuple; the functions that take it check it",
+    "dl.gradflow.cliff.Unit": "a tuple; the functions that take it check it",
+    "dl.gradflow.cliff.Surface": "a tuple that surface makes",
+    "dl.gradflow.cliff.Path": "a tuple that descend makes",
+    "dl.sweep.Group": "a tuple; run checks it",
+    "dl.sweep.SharedInputs": "a tuple; run checks it",
+    "dl.sweep.Sweep": "a tuple; run checks it",
+}
+"""Public names that no bad call is made of, and why."""
+
+
+@functools.cache
+def public_calls() -> tuple[Call, ...]:
+    return tuple(call for room in ROOMS for call in room())
