@@ -82,12 +82,11 @@ def test_a_folder_is_a_path(tmp_path, monkeypatch):
     assert data_folder(tmp_path, "files") == tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     assert data_folder("~/set", "files") == tmp_path / "set"
-    assert data_folder("~nouser/set", "files") == Path(
-        "~nouser/set"
-    )  # it does not exist, and is named as it is
+    with pytest.raises(ValueError, match="folder: got '~nouser/set', but the home folder of ~nouser is not known"):
+        data_folder("~nouser/set", "files")
     with pytest.raises(FileNotFoundError, match="folder: got none, expected the folder that holds files"):
         data_folder(None, "files")
-    with pytest.raises(TypeError, match="folder: got 5, expected the path of the folder that holds files"):
+    with pytest.raises(TypeError, match="folder: got 5, expected a path"):
         data_folder(5, "files")
 
 
