@@ -111,15 +111,15 @@ def add(these: WideRange, others: WideRange) -> WideRange:
     return normalize(*add_unnormalized(these, others))
 
 
-def add_unnormalized(total: WideRange, more: WideRange) -> WideRange:
+def add_unnormalized(these: WideRange, others: WideRange) -> WideRange:
     """Adds as `add` does, but returns a sum that is not normalized: n summands give values up to n.
 
     Normalizing once at the end is enough for a sum of many.
     """
-    check_instance("total", total, WideRange, WIDE_RANGE)
-    check_instance("more", more, WideRange, WIDE_RANGE)
-    exponent = jnp.maximum(total.exponent, more.exponent)
-    parts = [_times_power(part.values, part.exponent - exponent) for part in (total, more)]
+    check_instance("these", these, WideRange, WIDE_RANGE)
+    check_instance("others", others, WideRange, WIDE_RANGE)
+    exponent = jnp.maximum(these.exponent, others.exponent)
+    parts = [_times_power(part.values, part.exponent - exponent) for part in (these, others)]
     return WideRange(jax.tree.map(jnp.add, *parts), exponent)
 
 

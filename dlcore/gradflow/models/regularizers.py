@@ -29,7 +29,7 @@ from dlcore.gradflow.measures.tangents import flatten_state, pull_cotangents
 from dlcore.gradflow.models.find_recurrences import ModelRecurrence, find_recurrences
 from dlcore.ops.lengths import valid_steps
 from dlcore.train.metrics import Average
-from dlcore.utils.checks import check_callable, check_instance, check_integer, check_number
+from dlcore.utils.checks import check_callable, check_instance, check_integer, check_number, shown
 
 Loss: TypeAlias = Callable[..., tuple[jax.Array, Any]]
 Term: TypeAlias = Callable[[ModelRecurrence], jax.Array]
@@ -73,7 +73,10 @@ def regularized(loss: Loss, term: Term, weight: float) -> Loss:
                 "loss: got a model without recurrent layers, expected one with dl.Recurrent, dl.Bidirectional or "
                 "dl.DeepRecurrent, through which its cells run, outside of nn.remat, nn.jit, nn.vmap and nn.scan"
             )
-        total = sum((term(recurrence) for recurrence in found), start=jnp.zeros(()))
+        terms = [term(recurrence) for recurrence in found]
+        if any(value is None or jnp.shape(value) for value in terms):
+            raise TypeError(f"term: got {shown(terms[0])} returned, expected a scalar array")
+        total = sum(terms, start=jnp.zeros(()))
         return value + weight * total, (new_state, {**metrics, "regularizer": Average.of(total[None])})
 
     return with_term

@@ -38,6 +38,8 @@ def to_array(name: str, values: Any, layout: str = "[N]") -> np.ndarray:
         TypeError: the values are not numbers.
     """
     try:
+        if np.iscomplexobj(values):
+            raise TypeError
         array = np.asarray(values, float)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: got {shown(values)}, expected numbers {layout}") from None

@@ -149,7 +149,7 @@ def test_a_row_without_numbers_and_a_batch_without_rows_are_0():
         (lambda: wide_range.from_floats(jnp.ones(2), "1"), TypeError, "rows: got '1'"),
         (lambda: wide_range.log_norm(jnp.ones(2)), TypeError, "numbers: got .*, expected a WideRange"),
         (lambda: wide_range.to_floats(None), TypeError, "numbers: got None, expected a WideRange"),
-        (lambda: wide_range.add(None, None), TypeError, "total: got None, expected a WideRange"),
+        (lambda: wide_range.add(None, None), TypeError, "these: got None, expected a WideRange"),
         (lambda: wide_range.joint_log_norm([]), ValueError, "logs: got no part"),
         (lambda: wide_range.power_of_two(jnp.array(1), "int32"), TypeError, "dtype: got 'int32'"),
     ],
