@@ -163,17 +163,23 @@ def check_dtypes(dtype: DTypeLike | None, param_dtype: DTypeLike) -> None:
             )
 
 
-def check_key(name: str, key: Any) -> None:
-    """Checks that a random key is one of ``jax.random``, of the new kind or ``uint32``.
+def check_key(name: str, key: Any) -> jax.Array:
+    """Checks that a value is one random key of ``jax.random``, of the new kind or ``uint32``.
+
+    Returns:
+        The key as a JAX array.
 
     Raises:
-        TypeError: it is something else, such as an integer; ``name`` is what the error message calls it.
+        TypeError: it is something else, such as an integer or an array of keys; ``name`` is what the error message
+            calls it.
 
-    >>> check_key("rng", jax.random.key(0))
+    >>> key = check_key("rng", jax.random.key(0))
     """
-    new = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    if not (new or (isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.ndim)):
+    array = isinstance(key, jax.Array | np.ndarray)
+    new = array and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    if not (array and key.ndim == (0 if new else 1) and (new or key.dtype == np.uint32)):
         raise TypeError(f"{name}: got {shown(key)}, expected a random key such as jax.random.key(0)")
+    return jnp.asarray(key)
 
 
 def at_least_float32(array: jax.Array) -> jax.Array:

@@ -82,7 +82,9 @@ def test_a_folder_is_a_path(tmp_path, monkeypatch):
     assert data_folder(tmp_path, "files") == tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     assert data_folder("~/set", "files") == tmp_path / "set"
-    with pytest.raises(ValueError, match="folder: got '~nouser/set', but the home folder of ~nouser is not known"):
+    with pytest.raises(
+        ValueError, match="folder: got '~nouser/set', but the home folder of ~nouser is not known"
+    ):
         data_folder("~nouser/set", "files")
     with pytest.raises(FileNotFoundError, match="folder: got none, expected the folder that holds files"):
         data_folder(None, "files")

@@ -93,7 +93,11 @@ def test_parts_of_two_image_sizes_are_refused(folder):
     ("call", "error", "message"),
     [
         (lambda: mnist(5), TypeError, "folder: got 5, expected a path"),
-        (lambda: mnist("~nouser"), ValueError, "folder: got '~nouser', but the home folder of ~nouser is not known"),
+        (
+            lambda: mnist("~nouser"),
+            ValueError,
+            "folder: got '~nouser', but the home folder of ~nouser is not known",
+        ),
         (lambda: cifar10(["a"]), TypeError, r"folder: got \['a'\]"),
         (
             lambda: as_sequences(np.ones((2, 4, 4))),

@@ -11,6 +11,7 @@ from dlcore.ops.arrays import (
     check_dtypes,
     check_floats,
     check_integers,
+    check_key,
     expand_to_rank,
     where_rows,
 )
@@ -129,3 +130,18 @@ def test_rows_are_chosen_whole():
     chosen = np.asarray(where_rows(rows, these, others))
     for index in np.ndindex(2, 3):
         np.testing.assert_array_equal(chosen[index], these[index] if rows[index] else others[index])
+
+
+@pytest.mark.parametrize("key", [jax.random.key(3), jax.random.PRNGKey(3), np.asarray(jax.random.PRNGKey(3))])
+def test_one_random_key_of_either_kind_is_accepted(key):
+    expected = jax.random.normal(jax.random.PRNGKey(3))
+    np.testing.assert_array_equal(jax.random.normal(check_key("rng", key)), expected)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [None, 3, "key", np.uint32(3), np.zeros(2, np.int32), jax.random.split(jax.random.key(0))],
+)
+def test_what_is_no_random_key_is_refused(key):
+    with pytest.raises(TypeError, match="rng: got .*, expected a random key such as"):
+        check_key("rng", key)

@@ -7,11 +7,9 @@ of a batch do not influence each other, so one ``jax.jvp`` or ``jax.vjp`` of the
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dlcore.gradflow.measures import decompositions
 from dlcore.gradflow.measures.recurrence import (
@@ -22,8 +20,7 @@ from dlcore.gradflow.measures.recurrence import (
     step_count,
     trajectory,
 )
-from dlcore.ops.arrays import at_least_float32
-from dlcore.utils.checks import shown
+from dlcore.ops.arrays import at_least_float32, check_key
 
 
 def flatten_state(state: Tree) -> jax.Array:
@@ -127,18 +124,9 @@ def random_basis(recurrence: Recurrence, columns: int, key: jax.Array | None = N
         An array ``[B, n, min(columns, n)]``.
     """
     like = flatten_state(recurrence.initial_state)
-    key = jax.random.key(0) if key is None else _checked_key(key)
+    key = jax.random.key(0) if key is None else check_key("key", key)
     shape = (*like.shape, min(columns, like.shape[1]))
     return decompositions.qr(jax.random.normal(key, shape, like.dtype))[0]
-
-
-def _checked_key(key: Any) -> jax.Array:
-    known = isinstance(key, jax.Array | np.ndarray) and (
-        key.shape == () if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key.dtype == np.uint32
-    )
-    if not known:
-        raise TypeError(f"key: got {shown(key)}, expected a random key such as jax.random.key(0)")
-    return jnp.asarray(key)
 
 
 def _flat_step(
