@@ -143,5 +143,5 @@ def test_one_random_key_of_either_kind_is_accepted(key):
     [None, 3, "key", np.uint32(3), np.zeros(2, np.int32), jax.random.split(jax.random.key(0))],
 )
 def test_what_is_no_random_key_is_refused(key):
-    with pytest.raises(TypeError, match="rng: got .*, expected a random key such as"):
+    with pytest.raises(TypeError, match=r"rng: got .*, expected a random key such as"):
         check_key("rng", key)
