@@ -206,12 +206,11 @@ def _mode(experiment: Experiment) -> Mode:
         "evaluate": modes.evaluate,
         "gradient_flow": modes.gradient_flow,
     }
-    for name, mode in experiment.modes.items():
+    for name in experiment.modes:
         if name in known:
             raise ValueError(
                 f"modes: got {name!r}, expected another name; dlcore has the mode {name} already"
             )
-        check_callable(f"modes[{name!r}]", mode, "predict(run)")
     known |= experiment.modes
     if FLAGS.mode not in known:
         raise ValueError(

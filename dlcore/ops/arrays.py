@@ -153,8 +153,8 @@ def check_dtypes(dtype: DTypeLike | None, param_dtype: DTypeLike) -> None:
     """
     for name, value in (("dtype", jnp.float32 if dtype is None else dtype), ("param_dtype", param_dtype)):
         try:
-            known = jnp.issubdtype(jnp.dtype(value), jnp.floating)
-            known = known and not (value is None or isinstance(value, np.ndarray | jax.Array))
+            array = value is None or isinstance(value, np.ndarray | jax.Array)
+            known = not array and jnp.issubdtype(jnp.dtype(value), jnp.floating)
         except (TypeError, ValueError):
             known = False
         if not known:

@@ -98,6 +98,7 @@ def check_sweep(sweep: Sweep) -> None:
     """
     check_instance("sweep", sweep, Sweep, "a Sweep(groups, settings, measures)")
     check_callable("figures", sweep.figures, "lambda rows: {}")
+    _check_sequence("groups", sweep.groups)
     for group in sweep.groups:
         check_instance("groups", group, Group, "a Group(measure, settings, shared, numbers, bytes_each)")
         check_number("bytes_each", group.bytes_each, "(0, inf)")
@@ -109,6 +110,7 @@ def check_sweep(sweep: Sweep) -> None:
                 f"measure: got {shown(group.measure)}, which is not hashable; make it a function or a frozen dataclass "
                 "with hashable fields"
             ) from None
+        check_instance("settings", group.settings, Mapping, 'a dict such as {"cell": "gru"}')
         _check_numbers(group.numbers)
         _check_shared(group.shared)
         for name in {name for row in group.configurations() for name in row} - set(sweep.settings):
@@ -117,7 +119,12 @@ def check_sweep(sweep: Sweep) -> None:
             )
 
 
+def _check_sequence(name: str, entries: Any) -> None:
+    check_instance(name, entries, Sequence, "a list or tuple")
+
+
 def _check_numbers(numbers: Sequence[Mapping[str, float]]) -> None:
+    _check_sequence("numbers", numbers)
     for entry in numbers:
         check_instance("numbers", entry, Mapping, "a dict of numbers by name for each configuration")
         if set(entry) != set(numbers[0]):
@@ -129,6 +136,7 @@ def _check_numbers(numbers: Sequence[Mapping[str, float]]) -> None:
 
 
 def _check_shared(shared: Sequence[SharedInputs]) -> None:
+    _check_sequence("shared", shared)
     shapes = []
     for entry in shared:
         check_instance("shared", entry, SharedInputs, "SharedInputs(labels, arrays)")

@@ -1,6 +1,7 @@
 """A sweep's table on the disk: a row for each configuration, written as soon as it is measured."""
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,8 +28,8 @@ class Table:
         measures: the other columns.
 
     Raises:
-        ValueError: the path is that of a folder, the file has other columns, or a complete row has another number of
-            texts than columns.
+        ValueError: the path is that of a folder, a column appears twice, the file has other columns, or a complete row
+            has another number of texts than columns.
         TypeError: path is no path, or the columns are not sequences of texts.
         BlockingIOError: the table is open elsewhere, in another process or in this one.
     """
@@ -37,6 +38,7 @@ class Table:
         check_instance("path", path, (str, Path), "the path of a CSV file")
         for name, columns in (("settings", settings), ("measures", measures)):
             _check_columns(name, columns)
+        _check_distinct(settings, measures)
         path = Path(path)
         if path.is_dir():
             raise ValueError(f"path: got the folder {path}, expected the path of a CSV file")
@@ -112,6 +114,12 @@ def _text(value: Any) -> str:
     """An integer in full, a float with six digits."""
     number = np.asarray(value).item()
     return str(number) if isinstance(number, int) else f"{number:.6g}"
+
+
+def _check_distinct(settings: Sequence[str], measures: Sequence[str]) -> None:
+    for name, count in Counter([*settings, *measures]).items():
+        if count > 1:
+            raise ValueError(f"settings, measures: got the column {name} {count} times, expected it once")
 
 
 def _check_columns(name: str, columns: Any) -> None:

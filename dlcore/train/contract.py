@@ -96,7 +96,7 @@ def _trace_loss(experiment: Experiment, arguments: tuple[Any, ...], train: bool)
 
     def loss(params: Params, model_state: ModelState, batch: Batch, rng: Any) -> Any:
         returned = experiment.loss(params, model_state, batch, rng, train)
-        _check_returned(returned)
+        check_returned(returned)
         return returned
 
     check_call("loss", experiment.loss, *arguments, train)
@@ -117,8 +117,12 @@ def _trace_loss(experiment: Experiment, arguments: tuple[Any, ...], train: bool)
     return metrics
 
 
-def _check_returned(returned: Any) -> None:
-    """Checks that a loss function returned what the contract says."""
+def check_returned(returned: Any) -> None:
+    """Checks that a loss function returned what the contract says: ``loss, (model_state, metrics)``.
+
+    Raises:
+        TypeError: it returned something else.
+    """
     try:
         _, (_, metrics) = returned
         sums = all(hasattr(metric, "value") for metric in metrics.values())

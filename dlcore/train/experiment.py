@@ -18,8 +18,9 @@ from dlcore.config import durations
 from dlcore.data.batch import get_field, row_count
 from dlcore.data.pipeline import ByStep
 from dlcore.train.config import Config
-from dlcore.train.mesh import ShardingRules
+from dlcore.train.mesh import ShardingRules, check_rules
 from dlcore.train.metrics import Metric
+from dlcore.utils.checks import check_bool, check_callable, check_instance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,6 +69,10 @@ class Experiment:
         modes: more modes of the command line: functions by name, see `Mode`.
         sharding_rules: how ``--config.mesh.parameters=by_rules`` splits parameters, see `mesh.parameter_specs`; for
             instance ``{"recurrent_kernel|input_kernel": (None, "model"), ".*": ()}``.
+
+    Raises:
+        TypeError: a field after ``eval_data`` has another type. `contract.check_model` checks the model and its data.
+        ValueError: a sharding rule is no regular expression.
     """
 
     init: Callable[[jax.Array, Batch], tuple[Params, ModelState]]
@@ -80,6 +85,17 @@ class Experiment:
     monitor: Monitor | None = None
     modes: Mapping[str, Mode] = field(default_factory=dict)
     sharding_rules: ShardingRules = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_instance("best", self.best, str, "the name of an evaluation metric")
+        check_bool("lower_is_better", self.lower_is_better)
+        for name in ("figures", "monitor"):
+            if getattr(self, name) is not None:
+                check_callable(name, getattr(self, name), f"{name}(params, model_state)")
+        check_instance("modes", self.modes, Mapping, "a dict of functions by name")
+        for name, mode in self.modes.items():
+            check_callable(f"modes[{name!r}]", mode, "predict(run)")
+        check_rules(self.sharding_rules)
 
     @classmethod
     def from_flax(
@@ -116,7 +132,8 @@ class Experiment:
             sharding_rules: see `Experiment`; None: no rules.
 
         Raises:
-            TypeError: the model is not a linen module.
+            TypeError: the model is not a linen module; or as in `Experiment`.
+            ValueError: as in `Experiment`.
         """
 
         if not isinstance(model, nn.Module):
@@ -152,8 +169,8 @@ class Experiment:
             lower_is_better=lower_is_better,
             figures=figures,
             monitor=monitor,
-            modes=modes or {},
-            sharding_rules=sharding_rules or {},
+            modes={} if modes is None else modes,
+            sharding_rules={} if sharding_rules is None else sharding_rules,
         )
 
 

@@ -12,6 +12,7 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dlcore.config.settings import setting
+from dlcore.utils.checks import check_instance
 from dlcore.utils.trees import named_leaves
 
 DATA, MODEL = "data", "model"
@@ -77,8 +78,9 @@ def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: Sharding
         rules: the rules for ``by_rules``, see `ShardingRules`.
 
     Raises:
-        ValueError: with ``by_rules``: there is no rule, a rule is not the first match of any parameter or is no
-            regular expression, a parameter matches no rule, or a rule does not fit its parameter's shape or the mesh.
+        ValueError: with ``by_rules``: there is no rule, a rule is not the first match of any parameter, a parameter
+            matches no rule, or a rule does not fit its parameter's shape or the mesh; or as in `check_rules`.
+        TypeError: as in `check_rules`.
 
     >>> mesh = jax.make_mesh((1, 1), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
     >>> params = {"lstm": {"recurrent_kernel": np.zeros((4, 16)), "bias": np.zeros(16)}}
@@ -95,6 +97,7 @@ def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: Sharding
             "--config.mesh.parameters: got by_rules, but the experiment has no sharding_rules; expected replicated "
             "or sharded"
         )
+    check_rules(rules)
     named = named_leaves(params)
     found = {name: _find_rule(rules, name, leaf.shape) for name, leaf in named.items()}
     for rule in rules:
@@ -107,16 +110,30 @@ def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: Sharding
     return jax.tree.unflatten(jax.tree.structure(params), specs)
 
 
-def _find_rule(rules: ShardingRules, name: str, shape: tuple[int, ...]) -> str:
-    """The first rule whose expression is found in the parameter's path."""
-    for rule in rules:
+def check_rules(rules: ShardingRules) -> None:
+    """Checks the types of sharding rules, whatever the model.
+
+    Raises:
+        TypeError: they are not a dict of tuples by text.
+        ValueError: a text is no regular expression.
+    """
+    check_instance("sharding_rules", rules, Mapping, 'a dict such as {"recurrent_kernel": (None, "model")}')
+    for rule, axes in rules.items():
+        check_instance("sharding_rules", rule, str, "regular expressions")
+        check_instance(f"sharding_rules[{rule!r}]", axes, tuple, 'a tuple such as (None, "model")')
         try:
-            if re.search(rule, name):
-                return rule
+            re.compile(rule)
         except re.error as error:
             raise ValueError(
                 f"sharding_rules: got {rule!r}, expected a regular expression ({error})"
             ) from None
+
+
+def _find_rule(rules: ShardingRules, name: str, shape: tuple[int, ...]) -> str:
+    """The first rule whose expression is found in the parameter's path."""
+    for rule in rules:
+        if re.search(rule, name):
+            return rule
     raise ValueError(
         f'sharding_rules: got none for the parameter {name} {shape}; add one, or ".*": () at the end'
     )
@@ -128,8 +145,7 @@ def _make_spec(
     """The rule's axes as a PartitionSpec; ValueError if they do not fit the parameter's shape and the mesh."""
     used = [axis for axis in axes if axis is not None]
     fits = (
-        not isinstance(axes, str)
-        and len(axes) <= len(shape)
+        len(axes) <= len(shape)
         and len(used) == len(set(used))
         and all(
             axis is None or (axis in mesh.shape and size % mesh.shape[axis] == 0)

@@ -13,6 +13,7 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 from dlcore.train.mesh import (
     MeshConfig,
     batch_sharding,
+    check_rules,
     make_mesh,
     parameter_specs,
     place_batch,
@@ -69,11 +70,6 @@ def test_sharded_splits_the_largest_dimension_that_the_data_axis_divides():
     [
         ({}, "--config.mesh.parameters: got by_rules, but the experiment has no sharding_rules"),
         ({"lstm": ()}, "sharding_rules: got none for the parameter dense/kernel .8, 3.; add one"),
-        ({"(": ()}, r"sharding_rules: got '\(', expected a regular expression \(missing"),
-        (
-            {"kernel": "model", ".*": ()},
-            "got 'model' from 'kernel' for dense/kernel .8, 3., expected a tuple of",
-        ),
         ({"kernel": ("data", "data"), ".*": ()}, "got .'data', 'data'. from 'kernel' .* .each once."),
         ({"gru": (), ".*": ()}, "sharding_rules: got 'gru', expected a rule that is the first to match"),
         ({".*": (), "lstm": ()}, "sharding_rules: got 'lstm', expected a rule that is the first to match"),
@@ -90,6 +86,22 @@ def test_sharded_splits_the_largest_dimension_that_the_data_axis_divides():
 )
 def test_rules_that_do_not_fit_are_named(rules, message):
     with pytest.raises(ValueError, match=message):
+        parameter_specs(PARAMS, MESH, BY_RULES, rules)
+
+
+@pytest.mark.parametrize(
+    ("rules", "error", "message"),
+    [
+        ([("kernel", ())], TypeError, "sharding_rules: got .*, expected a dict"),
+        ({3: ()}, TypeError, "sharding_rules: got 3, expected regular expressions"),
+        ({"kernel": "model"}, TypeError, r"sharding_rules\['kernel'\]: got 'model', expected a tuple"),
+        ({"(": ()}, ValueError, r"sharding_rules: got '\(', expected a regular expression \(missing"),
+    ],
+)
+def test_what_are_no_rules_is_refused(rules, error, message):
+    with pytest.raises(error, match=message):
+        check_rules(rules)
+    with pytest.raises(error, match=message):
         parameter_specs(PARAMS, MESH, BY_RULES, rules)
 
 

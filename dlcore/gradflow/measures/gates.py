@@ -77,6 +77,10 @@ def gate_statistics(
     [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
     """
     check_instance("cell", cell, nn.RNNCellBase, "a cell of dlcore such as dl.LSTMCell(features=64)")
+    if not getattr(cell, "gate_names", ()):
+        raise ValueError(
+            f"cell: got {type(cell).__name__}, expected a cell of dlcore with gates, such as LSTMCell"
+        )
     inputs = check_floats("inputs", inputs, 2, "[T, B, ..., F]")
     steps, batch = inputs.shape[:2]
     check_instance("params", params, Mapping, "the cell's parameters, without the level params")
@@ -92,19 +96,12 @@ def gate_statistics(
             )
     valid = jnp.ones((steps, batch), bool)
     if lengths is not None:
-        check_lengths(lengths, (batch, steps))
-        valid = valid_steps(lengths, steps).T
+        valid = valid_steps(check_lengths(lengths, (batch, steps)), steps).T
     before = jax.tree.map(lambda leaf: leaf[:-1], states)
-    values: Any = {}
-    if hasattr(cell, "gate_values"):
-        try:
-            values = cell.apply({"params": params}, before, inputs, method="gate_values")
-        except FlaxError as error:
-            raise ValueError(f"params: got those of another cell than {cell}, {error}") from error
-    if not values:
-        raise ValueError(
-            f"cell: got {type(cell).__name__}, expected a cell of dlcore with gates, such as LSTMCell"
-        )
+    try:
+        values: Any = cell.apply({"params": params}, before, inputs, method="gate_values")
+    except FlaxError as error:
+        raise ValueError(f"params: got those of another cell than {cell}, {error}") from error
     return {name: _statistics(gate, valid) for name, gate in values.items()}
 
 

@@ -32,7 +32,6 @@ Tree: TypeAlias = Any
 
 LOWEST = -(2**30)
 """The exponent of exactly 0: below all others, and far enough from the end of int32 for differences of exponents."""
-WIDE_RANGE = "a WideRange, as from_floats makes it"
 # ln 2 as a sum, in which an integer times the first part is exact.
 LN2_HIGH, LN2_LOW = 355 / 512, -2.1219444005469057e-4
 
@@ -88,7 +87,8 @@ def from_floats(values: Tree, rows: int) -> WideRange:
         TypeError: the values are not floating point arrays, or rows is not an integer.
     """
     leaves, rows = jax.tree.leaves(values), check_integer("rows", rows, 0)
-    _check_values(values, jnp.shape(leaves[0])[:rows] if leaves else ())
+    _check_values(values, ())
+    _check_values(values, leaves[0].shape[:rows])
     if leaves[0].ndim < rows:
         raise ValueError(f"values: got shape {leaves[0].shape}, expected at least {rows} axes of rows")
     return normalize(values, jnp.zeros(leaves[0].shape[:rows], jnp.int32))
@@ -116,8 +116,8 @@ def add_unnormalized(these: WideRange, others: WideRange) -> WideRange:
 
     Normalizing once at the end is enough for a sum of many.
     """
-    check_instance("these", these, WideRange, WIDE_RANGE)
-    check_instance("others", others, WideRange, WIDE_RANGE)
+    _check_wide("these", these)
+    _check_wide("others", others)
     exponent = jnp.maximum(these.exponent, others.exponent)
     parts = [_times_power(part.values, part.exponent - exponent) for part in (these, others)]
     return WideRange(jax.tree.map(jnp.add, *parts), exponent)
@@ -136,7 +136,7 @@ def to_common_exponent(numbers: WideRange, valid: jax.Array | None = None) -> Wi
     Returns:
         A `WideRange` with values ``[*rows, B, ...]`` and exponents ``[*rows]``.
     """
-    check_instance("numbers", numbers, WideRange, WIDE_RANGE)
+    _check_wide("numbers", numbers)
     if valid is not None:
         check_array("valid", valid, 1, "[B]", "booleans")
         if valid.dtype != bool or valid.shape != numbers.exponent.shape[-1:]:
@@ -151,7 +151,7 @@ def to_common_exponent(numbers: WideRange, valid: jax.Array | None = None) -> Wi
 
 def to_floats(numbers: WideRange) -> Tree:
     """Returns the numbers as a tree of plain arrays ``[*rows, ...]``; numbers outside their range become inf or 0."""
-    check_instance("numbers", numbers, WideRange, WIDE_RANGE)
+    _check_wide("numbers", numbers)
     lowest = max(jnp.finfo(leaf.dtype).minexp for leaf in jax.tree.leaves(numbers.values))
     exponent = jnp.clip(numbers.exponent, 2 * lowest, -2 * lowest)
     half = exponent // 2  # in two factors, as the power may be no float although the product is one
@@ -164,7 +164,7 @@ def log_norm(numbers: WideRange) -> jax.Array:
     >>> log_norm(normalize(jnp.array([[3.0, 4.0], [0.0, 0.0]]), jnp.array([-7000, 0]))).round(2).tolist()
     [-4850.419921875, -inf]
     """
-    check_instance("numbers", numbers, WideRange, WIDE_RANGE)
+    _check_wide("numbers", numbers)
     squares = [
         jnp.sum(at_least_float32(leaf) ** 2, axis=tuple(range(numbers.exponent.ndim, leaf.ndim)))
         for leaf in jax.tree.leaves(numbers.values)
@@ -217,6 +217,11 @@ def _check_values(values: Tree, rows: tuple[int, ...]) -> None:
         check_floats("values", leaf)
         if leaf.shape[: len(rows)] != rows:
             raise ValueError(f"values: got shape {leaf.shape}, expected one that begins with the rows {rows}")
+
+
+def _check_wide(name: str, numbers: WideRange) -> None:
+    check_instance(name, numbers, WideRange, "a WideRange, as from_floats makes it")
+    _check_values(numbers.values, check_integers(f"{name}.exponent", numbers.exponent).shape)
 
 
 def _times_power(values: Tree, exponent: jax.Array) -> Tree:

@@ -109,11 +109,10 @@ def find_unmeasured(call: Callable[[], jax.Array]) -> list[str]:
     check_callable("call", call, "lambda: loss(params)")
     unmeasured: list[str] = []
 
-    def trace() -> jax.Array:
+    def trace() -> None:
         listener = CellListener(lambda index, name, run, arguments: run())
-        result = listener.listen(call)
+        listener.listen(call)
         unmeasured.extend(listener.unmeasured)
-        return result
 
     jax.eval_shape(trace)
     return unmeasured

@@ -28,6 +28,7 @@ from dlcore.gradflow.measures.recurrence import (
 from dlcore.gradflow.measures.tangents import flatten_state, pull_cotangents
 from dlcore.gradflow.models.find_recurrences import ModelRecurrence, find_recurrences
 from dlcore.ops.lengths import valid_steps
+from dlcore.train.contract import check_returned
 from dlcore.train.metrics import Average
 from dlcore.utils.checks import check_callable, check_instance, check_integer, check_number, shown
 
@@ -64,7 +65,9 @@ def regularized(loss: Loss, term: Term, weight: float) -> Loss:
     weight = check_number("weight", weight)
 
     def with_term(params: Any, model_state: Any, batch: Any, rng: jax.Array, train: bool) -> Any:
-        value, (new_state, metrics) = loss(params, model_state, batch, rng, train)
+        returned = loss(params, model_state, batch, rng, train)
+        check_returned(returned)
+        value, (new_state, metrics) = returned
         if not train:
             return value, (new_state, metrics)
         found = find_recurrences(lambda: loss(params, model_state, batch, rng, False)[0])

@@ -115,10 +115,8 @@ class RNNCell(FusedCell):
 
     def __post_init__(self) -> None:
         if isinstance(self.activation, nn.Module):
-            raise TypeError(
-                f"activation: got the module {type(self.activation).__name__}, expected a function; one that closes "
-                "over a parameter of your model may have a parameter"
-            )
+            module = type(self.activation).__name__
+            raise TypeError(f"activation: got the module {module}, expected a function such as jnp.tanh")
         super().__post_init__()
 
     @property

@@ -181,6 +181,7 @@ def summaries() -> Iterator[Call]:
     )
     yield call(g.first_nonfinite, states=trees(STATES).without("another shape", "a list"))
     yield call(g.fit_rate, log_norms=floats(4, 2, taken=("rank 1", "nothing")), first=integer(0, least=0))
+    yield call(g.halved_at, log_norms=floats(4, 2, taken=("rank 1", "nothing")))
     yield call(g.half_life, rate=floats(3, taken="a 0-d array"))
     yield call(g.log_bound, recurrent_kernel=floats(2, 2), max_slope=number(1.0, wrong=(-1.0, float("inf"))))
     yield call(g.departure_from_normality, matrix=floats(2, 2))
@@ -284,7 +285,8 @@ def models() -> Iterator[Call]:
         "returns text": lambda *_: "a",
     }
     call_ = kind(loss, wrong, ("returns None", "returns text"), ("loss",))  # they run no cell
-    yield call(g.find_recurrences, call=call_.without("returns a vector"))
+    for find in (g.find_recurrences, g.find_unmeasured):
+        yield call(find, call=call_.without("returns a vector"))
 
     def found(term: Callable[..., Any], **options: Any) -> Any:
         return term(**options)(g.find_recurrences(loss)[0])

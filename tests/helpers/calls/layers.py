@@ -243,7 +243,7 @@ def convolutional_layers() -> Iterator[Call]:
     yield layer(dl.Conv, conv, inputs=floats(2, 3, 2), lengths=LENGTHS)
     block = {
         "features": integer(2),
-        "kernel_size": kind((3,), window),
+        "kernel_size": kind((3,), window, "an array"),
         "strides": kind(1, window),
         "padding": conv["padding"],
         "dilation": kind(1, window),
@@ -259,7 +259,8 @@ def convolutional_layers() -> Iterator[Call]:
     }
     yield Call("layers: ConvBlock", dl.ConvBlock, block, traced=False)
     blocks = sequence([dl.ConvBlock(2, (3,))], more={"a block": dl.ConvBlock(2), "a class": [dl.ConvBlock]})
-    yield layer(dl.ConvStack, {"blocks": blocks}, inputs=floats(2, 4, 2), lengths=LENGTHS, train=flag())
+    lengths = integers(4, 1, most=4, optional=True)
+    yield layer(dl.ConvStack, {"blocks": blocks}, inputs=floats(2, 4, 2), lengths=lengths, train=flag())
     yield function_call(
         dl.temporal_blocks,
         features=integer(2),

@@ -89,6 +89,10 @@ def losses() -> Iterator[Call]:
     )
     shape = kind((2, 3), {"None": None, "text": "text", "3": 3, "text in it": ("a",)}, names=("mask",))
     yield call(dl.metrics.expand_mask, mask=mask, shape=shape)
+    places = fields({"mask": np.ones(2, bool), "lengths": np.array([3, 1])}, names=("batch", "mask"))
+    optional = ("nothing", "no mask", "no lengths", "mask that are None", "lengths that are None")
+    places = places._replace(taken=frozenset({*optional, "mask that are a list", "lengths that are a list"}))
+    yield call(dl.metrics.place_weights, batch=places, shape=shape._replace(names=("mask", "lengths")))
 
 
 def contract() -> Iterator[Call]:
@@ -120,8 +124,9 @@ def contract() -> Iterator[Call]:
                     "3": 3,
                     "a list": ["a"],
                     "no function": {"draw": 3},
-                    "train": {"train": print},
+                    "a mode of dlcore": {"train": print},
                 },
+                "a mode of dlcore",  # the command line refuses it
             ),
             "sharding_rules": kind({}, {"None": None, "3": 3, "a list": ["a"], "no pattern": {"(": ()}}),
         },
