@@ -125,5 +125,6 @@ def _check_size(name: str, value: Any) -> None:
 
 
 _EXPECTED: dict[Any, str] = {
-    nn.RNNCellBase: "a cell such as dl.GRUCell(features=64); a layer takes cells, and knows the direction itself"
+    nn.Module: "a module such as nn.Dense(4)",
+    nn.RNNCellBase: "a cell such as dl.GRUCell(features=64); a layer takes cells, and knows the direction itself",
 }

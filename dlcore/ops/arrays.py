@@ -153,8 +153,8 @@ def check_dtypes(dtype: DTypeLike | None, param_dtype: DTypeLike) -> None:
     """
     for name, value in (("dtype", jnp.float32 if dtype is None else dtype), ("param_dtype", param_dtype)):
         try:
-            array = value is None or isinstance(value, np.ndarray | jax.Array)
-            known = not array and jnp.issubdtype(jnp.dtype(value), jnp.floating)
+            one = value is not None and not isinstance(value, np.ndarray | jax.Array)
+            known = one and jnp.issubdtype(jnp.dtype(value), jnp.floating)
         except (TypeError, ValueError):
             known = False
         if not known:

@@ -56,7 +56,7 @@ def test_inputs_without_time_are_refused():
 
 
 def test_what_is_no_module_no_array_and_no_row_for_each_step_is_refused_by_name():
-    with pytest.raises(TypeError, match=r"module: got 4, expected a function such as nn.Dense"):
+    with pytest.raises(TypeError, match=r"module: got 4, expected a module such as nn.Dense"):
         dl.TimeDistributed(4)
     for wrong in ([[[1.0]]], None, np.ma.masked_array(np.ones((1, 2, 3)), True)):
         with pytest.raises(TypeError, match=r"inputs: got .*, expected an array"):
