@@ -53,7 +53,7 @@ class Module(nn.Module):
         ("norm", "batch", '"layer" or None'),
         ("init", "zeros", "a function such as nn.initializers.zeros"),
         ("function", 3, "a function such as jnp.tanh"),
-        ("inner", nn.Dense, "an object of the class Module"),
+        ("inner", nn.Dense, "a module such as nn.Dense"),
         ("cell", nn.Dense(2), "a cell such as dl.GRUCell"),
         ("dtype", jnp.int32, "a dtype of floating point numbers"),
         ("param_dtype", None, "a dtype of floating point numbers"),

@@ -62,9 +62,9 @@ def test_what_is_no_module_no_array_and_no_row_for_each_step_is_refused_by_name(
         with pytest.raises(TypeError, match=r"inputs: got .*, expected an array"):
             dl.TimeDistributed(nn.Dense(2)).init(KEY, wrong)
     with pytest.raises(TypeError, match="module's output: got"):
-        dl.TimeDistributed(lambda x: (x, x)).init(KEY, jnp.ones((1, 2, 3)))
+        dl.TimeDistributed(nn.Sequential([lambda x: (x, x)])).init(KEY, jnp.ones((1, 2, 3)))
     with pytest.raises(ValueError, match=r"module's output: got shape \(3,\), expected 2 rows"):
-        dl.TimeDistributed(lambda x: x.sum(0)).init(KEY, jnp.ones((1, 2, 3)))
+        dl.TimeDistributed(nn.Sequential([lambda x: x.sum(0)])).init(KEY, jnp.ones((1, 2, 3)))
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 3), (2, 0, 3)])
