@@ -20,7 +20,7 @@ class TimeDistributed(nn.Module):
         module: the module; it is called once, with inputs ``[B * T, ...]``.
 
     Raises:
-        TypeError: the module cannot be called.
+        TypeError: the module is no linen module.
 
     >>> layer = TimeDistributed(nn.Dense(4))
     >>> layer.init_with_output(jax.random.key(0), jax.numpy.ones((2, 3, 5)))[0].shape
