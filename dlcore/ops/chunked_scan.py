@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dlcore.ops.arrays import where_rows
+
 Tree: TypeAlias = Any
 Window: TypeAlias = Callable[[Tree, Tree, int | jax.Array], tuple[Tree, Tree]]
 """A function ``carry, inputs [B, steps, ...], index of the first step -> carry, outputs [B, steps, ...]``."""
@@ -37,14 +39,19 @@ class Loop(NamedTuple):
     truncate: int | None = None
 
 
-def chunked_scan(window: Window, carry: Tree, inputs: Tree, loop: Loop) -> tuple[Tree, Tree]:
+def chunked_scan(
+    window: Window, carry: Tree, inputs: Tree, loop: Loop, lengths: jax.Array | None = None
+) -> tuple[Tree, Tree]:
     """Runs ``window`` over a whole sequence: in one call, or in truncated windows, chunks, or both.
 
     Args:
         window: a function that runs any number of consecutive steps, see `Window`.
-        carry: the state before the first step, a tree of arrays.
+        carry: the state before the first step, a tree of arrays ``[B, ...]``.
         inputs: a tree of arrays ``[B, T, ...]``.
         loop: the direction and the sizes of the windows. ``unroll`` has no effect here: ``window`` must apply it.
+        lengths: ``[B]`` integers, the number of valid steps of each row; None if all steps are valid. ``window`` must
+            keep the carry of a row in its padding. Here they say where a row is truncated: only between two of its
+            own windows, so that padding changes no gradient.
 
     Returns:
         The pair of the final carry and the outputs, a tree of arrays ``[B, T, ...]``.
@@ -54,16 +61,17 @@ def chunked_scan(window: Window, carry: Tree, inputs: Tree, loop: Loop) -> tuple
     if loop.truncate is None:
         return window(carry, inputs, 0)
 
-    def truncated(counted: tuple[Tree, jax.Array], inputs: Tree, start: Any) -> tuple[Any, Tree]:
-        carry, count = counted
-        # The gradient of the first window reaches the initial carry, as without truncation.
-        carry = jax.tree.map(lambda array: jnp.where(count > 0, lax.stop_gradient(array), array), carry)
-        carry, outputs = window(carry, inputs, start)
-        return (carry, count + 1), outputs
+    rows, steps = jax.tree.leaves(inputs)[0].shape[:2]
+    ends = jnp.full(rows, steps) if lengths is None else lengths
 
-    counted = (carry, jnp.int32(0))
-    (carry, _), outputs = _scan_pieces(truncated, loop.truncate, loop.reverse, False, counted, inputs, 0)
-    return carry, outputs
+    def truncated(carry: Tree, inputs: Tree, start: int | jax.Array) -> tuple[Tree, Tree]:
+        # The gradient of a row's first window reaches its initial carry, as without truncation.
+        next_window = start + jax.tree.leaves(inputs)[0].shape[1]
+        cut = next_window < ends if loop.reverse else (start > 0) & (start < ends)
+        carry = jax.tree.map(lambda array: where_rows(cut, lax.stop_gradient(array), array), carry)
+        return window(carry, inputs, start)
+
+    return _scan_pieces(truncated, loop.truncate, loop.reverse, False, carry, inputs, 0)
 
 
 def _scan_pieces(

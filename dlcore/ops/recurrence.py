@@ -145,7 +145,7 @@ def gated_scan(
         carry, outputs = _run(equations, loop, weights, carry, rows, valid)
         return carry, jnp.swapaxes(outputs, 0, 1)
 
-    return chunked_scan(window, _varying_as(carry, (weights, inputs, lengths)), inputs, loop)
+    return chunked_scan(window, _varying_as(carry, (weights, inputs, lengths)), inputs, loop, lengths)
 
 
 def masked_scan(
@@ -175,7 +175,7 @@ def masked_scan(
         carry, outputs = lax.scan(body, carry, steps, reverse=loop.reverse, unroll=loop.unroll)
         return carry, jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), outputs)
 
-    return chunked_scan(window, _varying_as(carry, (inputs, lengths)), inputs, loop)
+    return chunked_scan(window, _varying_as(carry, (inputs, lengths)), inputs, loop, lengths)
 
 
 def _time_major(

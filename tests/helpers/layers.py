@@ -16,6 +16,7 @@ import pytest
 from flax import linen as nn
 
 import dlcore as dl
+from dlcore.ops.arrays import where_rows
 
 KEY = jax.random.key(0)
 ROWS, STEPS, FEATURES = 3, 4, 2
@@ -106,12 +107,15 @@ class Case:
         return apply(inputs) if self.lengths is None else apply(inputs, self.lengths)
 
     def _run_truncated(self, arguments: dict[str, Any]) -> Any:
-        """Window after window in reading order; the gradient stops where a window but the first begins."""
+        """Window after window in reading order; the gradient stops where a row enters a window but its first."""
         reverse, steps = self.layer.reverse, self.shape[1]
         starts = range(0, steps, self.truncate)
         carry, outputs = arguments["carry"], {}
-        for index, start in enumerate(reversed(starts) if reverse else starts):
-            carry = jax.lax.stop_gradient(carry) if index else carry
+        ends = np.full(self.shape[0], steps) if self.lengths is None else self.lengths
+        for start in reversed(starts) if reverse else starts:
+            cut = start + self.truncate < ends if reverse else (start > 0) & (start < ends)
+            stop = lambda leaf, cut=cut: where_rows(cut, jax.lax.stop_gradient(leaf), leaf)
+            carry = jax.tree.map(stop, carry)
             inputs = arguments["inputs"][:, start : start + self.truncate]
             lengths = None if self.lengths is None else np.clip(self.lengths - start, 0, inputs.shape[1])
             carry, outputs[start] = self.layer.apply({"params": arguments["params"]}, inputs, lengths, carry)

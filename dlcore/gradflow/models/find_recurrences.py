@@ -164,12 +164,9 @@ def _cuts(loop: Loop, lengths: jax.Array | None, steps: int, rows: int) -> jax.A
     size, times = loop.truncate, jnp.arange(steps)[:, None]
     if size is None:
         return None
-    if loop.reverse:
-        places = (steps if lengths is None else lengths) - times  # in the sequence, counted from 1
-        cut = (places % size == 0) & (places > 0) & (places < steps)
-    else:
-        cut = (times % size == 0) & (times > 0)
-    return jnp.broadcast_to(cut, (steps, rows))
+    ends = jnp.full(rows, steps) if lengths is None else lengths
+    places = ends - times if loop.reverse else times  # in the sequence; counted from 1 if it is reversed
+    return (places % size == 0) & (times > 0) & (times < ends)
 
 
 def _loss_with_result(call: Callable[[], jax.Array], index: int, result: Any) -> jax.Array:

@@ -28,6 +28,8 @@ LAYERS = {
     "chunks": dl.Recurrent(dl.LSTMCell(3), time_chunk=2),
     "chunks, reverse": dl.Recurrent(dl.GRUCell(3), time_chunk=2, reverse=True),
     "unrolled": dl.Recurrent(dl.LSTMCell(3), unroll=3),
+    "truncated": dl.Recurrent(dl.LSTMCell(3), truncate=2),
+    "truncated, reverse": dl.Recurrent(dl.GRUCell(3), truncate=2, time_chunk=1, reverse=True),
     "bidirectional": dl.Bidirectional(dl.LSTMCell(3), dl.GRUCell(3)),
     "deep": dl.DeepRecurrent(dl.GRUCell(3), layers=3, norm="layer", residual=True),
     "deep, bidirectional": dl.DeepRecurrent(dl.LSTMCell(3), layers=2, bidirectional=True, merge="sum"),
@@ -78,7 +80,7 @@ def fetched(function, *arguments):
     return jax.device_get(jax.jit(function)(*arguments))
 
 
-@pytest.mark.parametrize("name", some_slow(LAYERS, ["lstm, reverse"]))
+@pytest.mark.parametrize("name", some_slow(LAYERS, ["lstm, reverse", "truncated", "truncated, reverse"]))
 def test_a_padded_row_equals_the_trimmed_row_and_padding_does_nothing(name):
     layer = LAYERS[name]
     inputs = normal(4, 5, 2, seed=1)
@@ -212,8 +214,9 @@ def test_truncated_gradients_equal_a_loop_that_stops_them(truncate, reverse):
 
     def loss(variables, inputs, initial):
         carry, pieces, starts = initial, {}, range(0, 5, truncate)
-        for index, start in enumerate(reversed(starts) if reverse else starts):
-            carry = jax.lax.stop_gradient(carry) if index else carry
+        for start in reversed(starts) if reverse else starts:
+            cut = start + truncate < LENGTHS if reverse else (start > 0) & (start < LENGTHS)
+            carry = jnp.where(cut[:, None], jax.lax.stop_gradient(carry), carry)
             lengths = np.clip(LENGTHS - start, 0, min(truncate, 5 - start))
             carry, pieces[start] = whole.apply(variables, inputs[:, start : start + truncate], lengths, carry)
         outputs = jnp.concatenate([pieces[start] for start in starts], axis=1)
