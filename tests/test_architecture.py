@@ -18,7 +18,7 @@ FLOORS = {
     "layers": 3,
     "data": 2,
     "ops": 1,
-    "plots": 0,
+    "plots": 1,
     "config": 0,
     "utils": 0,
 }
