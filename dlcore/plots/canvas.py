@@ -6,9 +6,9 @@ Every function of a figure imports matplotlib when it is called, so that ``impor
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
+from dlcore.utils.checks import check_number
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -19,22 +19,16 @@ COLORS = {"train": "#7a8ba3", "eval": "#c1440e"}
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty matplotlib figure with this width and height in inches."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained", dpi=120)
-
-
-def as_numbers(name: str, values: Any) -> np.ndarray:
-    """The values as an array of float64.
+    """An empty matplotlib figure with this width and height in inches.
 
     Raises:
-        TypeError: they are not numbers; ``name`` is what the message calls them.
+        ValueError: a size is not above 0, or not finite.
+        TypeError: a size is not a number.
     """
-    try:
-        return np.asarray(values, float)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: got {type(values).__name__}, expected an array of numbers") from None
+    from matplotlib.figure import Figure
+
+    size = check_number("width", width, "(0, inf)"), check_number("height", height, "(0, inf)")
+    return Figure(figsize=size, layout="constrained", dpi=120)
 
 
 def label_log_axis(axis: "Axis") -> None:

@@ -1,12 +1,14 @@
 """Figures of classifiers: which classes are confused, and which images are classified wrongly."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlcore.plots.canvas import as_numbers, new_figure
+from dlcore.plots.canvas import new_figure
+from dlcore.plots.checks import as_array, as_integers, as_names, as_numbers
 from dlcore.plots.images import draw_image, feature_maps, filters
+from dlcore.utils.checks import check_instance, check_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,14 +25,15 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, names: Sequenc
         names: the names of the classes.
 
     Raises:
-        ValueError: there is no label, the shapes differ, or a class is outside 0 .. len(names) - 1.
-        TypeError: the classes are not integers.
+        ValueError: there is no label or no name, the shapes differ, or a class is outside 0 .. len(names) - 1.
+        TypeError: the classes are not integers, or the names are one text or no list.
     """
+    names = _class_names(names)
     labels = _classes("labels", labels, len(names))
     predictions = _classes("predictions", predictions, len(names))
     if labels.shape != predictions.shape:
         raise ValueError(
-            f"predictions: got shape {predictions.shape}, expected that of the labels, {labels.shape}"
+            f"predictions: got shape {predictions.shape} for labels of shape {labels.shape}, expected one for each"
         )
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (labels, predictions), 1)
@@ -50,18 +53,41 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, names: Sequenc
     return figure
 
 
+def _class_names(names: Sequence[str]) -> list[Any]:
+    known = as_names("names", names)
+    if not known:
+        raise ValueError("names: got none, expected one for each class")
+    return known
+
+
 def _classes(name: str, values: np.ndarray, count: int) -> np.ndarray:
     """The checked numbers ``[N]`` of classes."""
-    classes = np.asarray(values)
-    if classes.dtype.kind not in "iu" and classes.size:
-        raise TypeError(f"{name}: got {classes.dtype}, expected integers")
-    if classes.ndim != 1 or not classes.size:
-        raise ValueError(f"{name}: got shape {classes.shape}, expected [N] with N at least 1")
+    classes = as_integers(name, values, "[N]")
     if classes.min() < 0 or classes.max() >= count:
         raise ValueError(
-            f"{name}: got {classes.min()} to {classes.max()}, expected 0 to {count - 1}, one for each name"
+            f"{name}: got {classes.min()} to {classes.max()} for {count} names, expected 0 to {count - 1}"
         )
     return classes
+
+
+def _labeled(name: str, images: Any, labels: Any, names: Any) -> tuple[np.ndarray, np.ndarray, list[Any]]:
+    """The checked images, labels and names; ``name`` is what error messages call the images."""
+    names = _class_names(names)
+    images, labels = as_array(name, images, "[N, H, W, C]"), _classes("labels", labels, len(names))
+    if len(images) != len(labels):
+        raise ValueError(f"{name}: got {len(images)} for {len(labels)} labels, expected one for each")
+    return images, labels, names
+
+
+def _probabilities(probabilities: np.ndarray, labels: np.ndarray, names: list[Any]) -> np.ndarray:
+    """The checked probabilities ``[N, classes]``."""
+    probabilities, expected = as_numbers("probabilities", probabilities), (len(labels), len(names))
+    if probabilities.shape != expected:
+        raise ValueError(
+            f"probabilities: got shape {probabilities.shape} for {len(labels)} labels and {len(names)} names, "
+            f"expected {expected}"
+        )
+    return probabilities
 
 
 def worst_mistakes(
@@ -79,19 +105,13 @@ def worst_mistakes(
         count: the largest number of images to show.
 
     Raises:
-        ValueError: there is no label, the shapes do not fit, or a label is outside 0 .. len(names) - 1.
-        TypeError: the labels are not integers.
+        ValueError: there is no label or no name, the shapes do not fit, a label is outside 0 .. len(names) - 1, or
+            count is below 1.
+        TypeError: the labels or count are not integers, images or probabilities do not hold real numbers, or the names
+            are one text or no list.
     """
-    images, probabilities = np.asarray(images), as_numbers("probabilities", probabilities)
-    labels = _classes("labels", labels, len(names))
-    if images.ndim != 4 or len(images) != len(labels):
-        raise ValueError(
-            f"images: got shape {images.shape}, expected [N, H, W, C] with N = {len(labels)} as labels"
-        )
-    if probabilities.shape != (len(labels), len(names)):
-        raise ValueError(
-            f"probabilities: got shape {probabilities.shape}, expected {(len(labels), len(names))}, [N, classes]"
-        )
+    images, labels, names = _labeled("images", images, labels, names)
+    probabilities, count = _probabilities(probabilities, labels, names), check_integer("count", count)
     predicted = probabilities.argmax(-1)
     of_truth = probabilities[np.arange(len(labels)), labels]
     wrong = np.flatnonzero(predicted != labels)
@@ -132,11 +152,41 @@ def image_classifier(
 
     Returns:
         A dict of figures by name: ``confusion_matrix``, ``filters``, ``feature_maps`` and ``worst_mistakes``.
+
+    Raises:
+        ValueError, TypeError: as in `labeled_images`, `worst_mistakes`, `images.filters` and `images.feature_maps`.
     """
-    images, labels = test["inputs"], test["labels"]
+    images, labels, names = labeled_images(test, names)
+    probabilities = _probabilities(probabilities, labels, names)
     return {
         "confusion_matrix": confusion_matrix(labels, probabilities.argmax(-1), names),
         "filters": filters(kernel),
         "feature_maps": feature_maps(images[0], maps),
         "worst_mistakes": worst_mistakes(images, labels, probabilities, names),
     }
+
+
+def labeled_images(
+    test: Mapping[str, np.ndarray], names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, list[Any]]:
+    """The images, labels and names of the classes that `image_classifier` draws, checked.
+
+    Args:
+        test: the test images, ``inputs [N, H, W, C]`` and ``labels [N]``.
+        names: the names of the classes.
+
+    Returns:
+        An array of images, an array of labels, and a list of names.
+
+    Raises:
+        ValueError: a field is missing, there is no image or no name, the fields differ in length, or a label is outside
+            0 .. len(names) - 1.
+        TypeError: the test images are not a dict of numbers, the labels are not integers, or the names are one text or
+            no list.
+    """
+    check_instance("test", test, Mapping, "a dict with the fields inputs and labels")
+    if missing := {"inputs", "labels"} - set(test):
+        raise ValueError(
+            f"test: got the fields {list(test)}, expected inputs and labels; {', '.join(sorted(missing))} missing"
+        )
+    return _labeled("inputs", test["inputs"], test["labels"], names)

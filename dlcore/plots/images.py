@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dlcore.plots.canvas import as_numbers, new_figure
+from dlcore.plots.canvas import new_figure
+from dlcore.plots.checks import as_array, as_numbers, check_axes
+from dlcore.utils.checks import check_instance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,10 +27,10 @@ def draw_image(axes: "Axes", image: np.ndarray, cmap: str = "gray") -> None:
 
     Raises:
         ValueError: the image is not three-dimensional, or empty.
+        TypeError: the image does not hold real numbers, or ``axes`` are no axes.
     """
-    image = np.asarray(image)
-    if image.ndim != 3 or not image.size:
-        raise ValueError(f"image: got shape {image.shape}, expected [H, W, C] with each at least 1")
+    check_axes(axes)
+    image = as_array("image", image, "[H, W, C]")
     if image.shape[-1] != 3:
         axes.imshow(image.astype(float).mean(axis=-1), cmap=cmap)
     elif image.dtype == np.uint8:
@@ -49,11 +51,9 @@ def filters(kernel: np.ndarray) -> "Figure":
 
     Raises:
         ValueError: the kernel is not four-dimensional, or empty.
+        TypeError: the kernel does not hold real numbers.
     """
-    kernel = as_numbers("kernel", kernel)
-    if kernel.ndim != 4 or not kernel.size:
-        raise ValueError(f"kernel: got shape {kernel.shape}, expected [F, F, D1, K] with each at least 1")
-    weights = kernel.mean(axis=2)
+    weights = as_numbers("kernel", kernel, "[F, F, D1, K]").mean(axis=2)
     count = weights.shape[-1]
     limit = np.abs(weights).max()
     columns = min(count, 8)
@@ -82,13 +82,11 @@ def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> "Figure":
 
     Raises:
         ValueError: the image or a map is not three-dimensional, or empty.
+        TypeError: the image or a map does not hold real numbers, or the maps are not a dict.
     """
-    image, maps = np.asarray(image), {name: np.asarray(block, float) for name, block in maps.items()}
-    for name, block in maps.items():
-        if block.ndim != 3 or not block.size:
-            raise ValueError(
-                f"maps[{name!r}]: got shape {block.shape}, expected [H, W, K] with each at least 1"
-            )
+    image = as_array("image", image, "[H, W, C]")
+    check_instance("maps", maps, Mapping, "a dict of arrays [H, W, K] by the name of the block")
+    maps = {name: as_numbers(f"maps[{name!r}]", block, "[H, W, K]") for name, block in maps.items()}
     figure = new_figure(3.2 * (len(maps) + 1), 3.6)
     panels = figure.subplots(1, len(maps) + 1, squeeze=False)[0]
     draw_image(panels[0], image)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dlcore.plots.canvas import COLORS, new_figure
+from dlcore.plots.checks import as_booleans, as_integers, as_numbers
+from dlcore.utils.checks import check_integer, check_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,23 +21,24 @@ def accuracy_by_length(
     Above is the accuracy by length, as a line. Below are bars of the numbers of correct and of wrong sequences.
 
     Args:
-        lengths: integers ``[N]``.
+        lengths: integers ``[N]``, at least 0.
         correct: booleans ``[N]``, True where a sequence was classified correctly.
         unit: the unit of the lengths, for the label of the axis.
         bins: at most this many ranges of lengths, all equally wide but perhaps the last.
 
     Raises:
-        ValueError: there is no sequence, the shapes differ, or bins is below 1.
-        TypeError: lengths or bins are not integers.
+        ValueError: there is no sequence, the shapes differ, a length is negative, ``correct`` holds other numbers than
+            0 and 1, or bins is below 1.
+        TypeError: lengths or bins are not integers, or ``correct`` does not hold booleans.
     """
-    lengths, correct = np.asarray(lengths), np.asarray(correct, bool)
-    if (lengths.size and lengths.dtype.kind not in "iu") or not isinstance(bins, int | np.integer):
-        raise TypeError(f"lengths: got {lengths.dtype} and {bins!r} bins, expected integers for both")
-    if lengths.ndim != 1 or not lengths.size or lengths.shape != correct.shape or bins < 1:
+    lengths, correct = as_integers("lengths", lengths, "[N]"), as_booleans("correct", correct, "[N]")
+    bins = check_integer("bins", bins)
+    if lengths.shape != correct.shape:
         raise ValueError(
-            f"lengths: got shape {lengths.shape}, correct of shape {correct.shape} and {bins} bins, expected [N] for "
-            "both with N and bins at least 1"
+            f"correct: got shape {correct.shape} for lengths of shape {lengths.shape}, expected one for each"
         )
+    if lengths.min() < 0:
+        raise ValueError(f"lengths: got {lengths.min()}, expected lengths of at least 0")
     shortest, longest = lengths.min(), lengths.max()
     width = -(-(longest - shortest + 1) // bins)
     bars = (lengths - shortest) // width
@@ -85,11 +88,11 @@ def accuracy_by_place(correct: np.ndarray, chance: float) -> "Figure":
         chance: the accuracy of a guess, 0 to 1.
 
     Raises:
-        ValueError: ``correct`` has another rank, or no element.
+        ValueError: ``correct`` has another rank, no element or other numbers than 0 and 1; or ``chance`` is outside
+            [0, 1].
+        TypeError: ``correct`` does not hold booleans, or ``chance`` is not a number.
     """
-    correct = np.asarray(correct, bool)
-    if correct.ndim != 2 or not correct.size:
-        raise ValueError(f"correct: got shape {correct.shape}, expected [N, places] with both at least 1")
+    correct, chance = as_booleans("correct", correct, "[N, places]"), check_number("chance", chance, "[0, 1]")
     places = range(1, correct.shape[1] + 1)
     figure = new_figure(max(6.4, 0.4 * len(places)), 4)
     axes = figure.subplots()
@@ -115,13 +118,14 @@ def predicted_against_true(targets: np.ndarray, predictions: np.ndarray) -> "Fig
         predictions: numbers ``[N]``.
 
     Raises:
-        ValueError: the targets have another rank or no number, or the shapes differ.
+        ValueError: the targets or predictions have another rank or no number, or their shapes differ.
+        TypeError: the targets or predictions are not real numbers.
     """
-    targets, predictions = np.asarray(targets), np.asarray(predictions)
-    if not targets.size or targets.ndim != 1 or targets.shape != predictions.shape:
+    targets = as_numbers("targets", targets, "[N]")
+    predictions = as_numbers("predictions", predictions, "[N]")
+    if targets.shape != predictions.shape:
         raise ValueError(
-            f"predictions: got shape {predictions.shape} for targets of shape {targets.shape}, expected [N] for both "
-            "with N at least 1"
+            f"predictions: got shape {predictions.shape} for targets of shape {targets.shape}, expected one for each"
         )
     error, variance = ((targets - predictions) ** 2).mean(), targets.var()
     figure = new_figure(6, 5.6)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlcore.plots.canvas import COLORS, label_log_axis, new_figure
+from dlcore.plots.checks import as_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,11 @@ def learning_curves(rows: Sequence[tuple[int, str, float]], best: str) -> "Figur
     Args:
         rows: triples of step, name and value, the rows of a run's ``metrics.csv``.
         best: the name, without ``eval/``, of the evaluation metric that selects the best step.
+
+    Raises:
+        TypeError: the rows are not such triples.
     """
+    rows = as_metrics("rows", rows)
     figure = new_figure(12, 3.6)
     panels = figure.subplots(1, 3)
     for axes, metric in zip(panels, ("loss", best), strict=False):

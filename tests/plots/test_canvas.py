@@ -4,18 +4,18 @@ import struct
 
 import pytest
 
-from dlcore.plots.canvas import as_numbers, label_log_axis, new_figure, save_figures
+from dlcore.plots.canvas import label_log_axis, new_figure, save_figures
 
 
 def test_a_new_figure_has_its_size():
     assert new_figure(3, 2).get_size_inches().tolist() == [3, 2]
 
 
-def test_what_is_no_array_of_numbers_is_refused_by_name():
-    assert as_numbers("values", [1, 2]).tolist() == [1.0, 2.0]
-    for wrong in ("text", {}, [[1], [1, 2]]):
-        with pytest.raises(TypeError, match=r"values: got .*, expected an array of numbers"):
-            as_numbers("values", wrong)
+def test_a_figure_without_a_size_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"width: got 0.0, expected a number in \(0, inf\)"):
+        new_figure(0, 2)
+    with pytest.raises(TypeError, match="height: got None"):
+        new_figure(3, None)
 
 
 def test_figures_are_saved_by_name(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dlcore.plots.classification import confusion_matrix, image_classifier, worst_mistakes
+from dlcore.plots.classification import confusion_matrix, image_classifier, labeled_images, worst_mistakes
 
 
 def test_the_confusion_matrix_counts_true_by_predicted(drawn):
@@ -53,8 +53,8 @@ def test_the_worst_mistakes_are_drawn_in_color():
         ([], [], ValueError, r"labels: got shape \(0,\)"),
         ([[0]], [[0]], ValueError, "labels: got shape"),
         ([0, 1], [0], ValueError, "predictions: got shape"),
-        ([0, 3], [0, 1], ValueError, "labels: got 0 to 3, expected 0 to 2"),
-        ([0, 1], [0, -1], ValueError, "predictions: got -1 to 0, expected 0 to 2"),
+        ([0, 3], [0, 1], ValueError, "labels: got 0 to 3 for 3 names, expected 0 to 2"),
+        ([0, 1], [0, -1], ValueError, "predictions: got -1 to 0 for 3 names, expected 0 to 2"),
         ([0.0, 1.0], [0, 1], TypeError, "labels: got float64, expected integers"),
     ],
 )
@@ -63,9 +63,43 @@ def test_classes_that_do_not_fit_are_refused_by_name(labels, predictions, error,
         confusion_matrix(labels, predictions, list("abc"))
 
 
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        ("abc", TypeError, "names: got 'abc', expected a list of names"),
+        (None, TypeError, "names: got None"),
+        ({"a", "b", "c"}, TypeError, "names: got {"),
+        ([], ValueError, "names: got none, expected one for each class"),
+        (["a"], ValueError, "labels: got 0 to 1 for 1 names"),
+    ],
+)
+def test_names_that_are_not_one_for_each_class_are_refused(names, error, message):
+    with pytest.raises(error, match=message):
+        confusion_matrix([0, 1], [1, 1], names)
+
+
+def test_names_may_be_numbers_and_arrays():
+    for names in (range(2), np.array(["0", "1"])):
+        axes = confusion_matrix([0, 1], [1, 1], names).axes[0]
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1"]
+
+
 def test_images_and_probabilities_that_do_not_fit_are_refused_by_name():
     labels, probabilities = np.array([0, 1]), np.full((2, 2), 0.5)
     with pytest.raises(ValueError, match=r"images: got shape \(2, 4, 4\), expected \[N, H, W, C\]"):
         worst_mistakes(np.ones((2, 4, 4)), labels, probabilities, list("ab"))
-    with pytest.raises(ValueError, match=r"probabilities: got shape \(2, 2\), expected \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"probabilities: .* for 2 labels and 3 names, expected \(2, 3\)"):
         worst_mistakes(np.ones((2, 4, 4, 1)), labels, probabilities, list("abc"))
+    with pytest.raises(ValueError, match="images: got 3 for 2 labels, expected one for each"):
+        worst_mistakes(np.ones((3, 4, 4, 1)), labels, probabilities, list("ab"))
+    with pytest.raises(ValueError, match="count: got 0"):
+        worst_mistakes(np.ones((2, 4, 4, 1)), labels, probabilities, list("ab"), count=0)
+
+
+def test_test_images_are_checked_by_their_fields():
+    images, labels, names = labeled_images({"inputs": np.ones((1, 2, 2, 1)).tolist(), "labels": [0]}, ("a",))
+    assert (images.shape, labels.tolist(), names) == ((1, 2, 2, 1), [0], ["a"])
+    with pytest.raises(ValueError, match=r"test: got the fields \['inputs'\], .*; labels missing"):
+        labeled_images({"inputs": images}, names)
+    with pytest.raises(TypeError, match="inputs: got None, expected real numbers"):
+        labeled_images({"inputs": None, "labels": labels}, names)

@@ -74,11 +74,18 @@ def test_feature_maps_show_the_colors_of_the_input():
 
 
 def test_arrays_that_do_not_fit_are_refused_by_name():
-    for image in (np.ones((4, 4)), np.ones((0, 4, 1)), None):
+    for image in (np.ones((4, 4)), np.ones((0, 4, 1))):
         with pytest.raises(ValueError, match=r"image: got shape .*, expected \[H, W, C\]"):
             drawn_image(image)
+    for image in (None, np.ones((4, 4, 3), complex)):
+        with pytest.raises(TypeError, match=r"image: got .*, expected real numbers \[H, W, C\]"):
+            drawn_image(image)
+    with pytest.raises(TypeError, match=r"axes: got .*, expected a matplotlib Axes"):
+        draw_image(new_figure(1, 1), np.ones((4, 4, 1)))
     with pytest.raises(ValueError, match=r"maps\['b'\]: got shape \(2, 2\), expected"):
         feature_maps(np.ones((4, 4, 1)), {"b": np.ones((2, 2))})
+    with pytest.raises(TypeError, match=r"maps: got .*, expected a dict of arrays"):
+        feature_maps(np.ones((4, 4, 1)), [np.ones((2, 2, 1))])
     for kernel in (np.ones((3, 3, 1)), np.ones((3, 3, 1, 0))):
         with pytest.raises(ValueError, match="kernel: got shape"):
             filters(kernel)

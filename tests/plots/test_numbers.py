@@ -61,12 +61,35 @@ def test_a_number_grid_refuses_what_does_not_fit(values, options, named):
         number_grid(Figure().subplots(), values, **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"marked": "text"}, r"marked: got 'text', expected real numbers"),
+        ({"row_labels": "ab"}, r"row_labels: got 'ab', expected a list of names"),
+        ({"at": 3}, r"at: got 3, expected a pair of numbers \(x, y\)"),
+        ({"at": (0, "b")}, r"at\[1\]: got 'b', expected a number"),
+        ({"fontsize": "large"}, "fontsize: got 'large', expected a number"),
+    ],
+)
+def test_a_number_grid_refuses_what_is_no_number_and_labels_that_are_one_text(options, named):
+    with pytest.raises(TypeError, match=named):
+        number_grid(Figure().subplots(), [[1, 2], [3, 4]], **options)
+
+
+def test_a_row_draws_nothing_if_one_grid_is_refused():
+    axes = Figure().subplots()
+    with pytest.raises(ValueError, match=r"grids\['b'\]: got shape \(1, 1, 1\)"):
+        number_row(axes, 0, 0, {"a": [1], "b": [[[1]]]})
+    assert not axes.texts
+
+
 def test_a_row_of_grids_leaves_room_for_numbers_and_titles():
     axes = Figure().subplots()
-    grids = {"a": [7, 7, 7], "a title of twenty ch": [8], "c": [[9], [9]]}
+    grids = {"a": [7, 7, 7], "a title of twenty ch": [8], "c": [[9], [9]], 4: 5}
     number_row(axes, 2, 1, grids, row_labels=["row"])
     places = {text: place for place, text in texts(axes).items()}
     assert places["a"] == (2, 0.8)
     assert places["a title of twenty ch"] == (6, 0.8)  # three cells and a gap later
     assert places["c"] == (11, 0.8)  # 20 letters are as wide as 4 cells
+    assert places["4"] == (13, 0.8)  # a title that is a number, above a single number
     assert [text.get_text() for text in axes.texts].count("row") == 1  # options are for the first grid

@@ -23,16 +23,28 @@ def test_a_single_length_is_a_single_bar():
     assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["4"]
 
 
-@pytest.mark.parametrize(("lengths", "correct", "bins"), [([], [], 1), ([1, 2], [True], 1), ([1], [True], 0)])
-def test_lengths_that_do_not_fit_are_refused(lengths, correct, bins):
-    with pytest.raises(ValueError, match=r"lengths: got shape \(\d?,\), correct of"):
-        accuracy_by_length(np.array(lengths, int), np.array(correct), bins=bins)
+def test_short_integers_do_not_overflow():
+    figure = accuracy_by_length(np.array([0, 255], np.uint8), [True, False], bins=1)
+    assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["0-255"]
 
 
-def test_lengths_and_bins_that_are_no_integers_are_refused():
-    for lengths, bins in (([1.5], 1), ([1], 2.5), ([1], None), (None, 1)):
-        with pytest.raises(TypeError, match=r"lengths: got .* bins, expected integers"):
-            accuracy_by_length(lengths, [True], bins=bins)
+@pytest.mark.parametrize(
+    ("lengths", "correct", "bins", "error", "named"),
+    [
+        ([], [], 1, ValueError, r"lengths: got shape \(0,\)"),
+        ([1, 2], [True], 1, ValueError, r"correct: got shape \(1,\) for lengths of shape \(2,\)"),
+        ([-1, 2], [True, True], 1, ValueError, "lengths: got -1, expected lengths of at least 0"),
+        ([1], [0.7], 1, ValueError, "correct: got float64 other than 0 and 1, expected booleans"),
+        ([1], [True], 0, ValueError, "bins: got 0"),
+        ([1.5], [True], 1, TypeError, "lengths: got float64, expected integers"),
+        (None, [True], 1, TypeError, "lengths: got None"),
+        ([1], [True], 2.5, TypeError, "bins: got 2.5"),
+        ([1], [True], None, TypeError, "bins: got None"),
+    ],
+)
+def test_lengths_that_do_not_fit_are_refused_by_name(lengths, correct, bins, error, named):
+    with pytest.raises(error, match=named):
+        accuracy_by_length(lengths, correct, bins=bins)
 
 
 def test_every_place_of_an_answer_has_its_bar(drawn):
@@ -50,6 +62,12 @@ def test_answers_without_places_are_refused(correct):
         accuracy_by_place(correct, 0.5)
 
 
+@pytest.mark.parametrize("chance", [-0.1, 1.1, np.nan])
+def test_a_chance_that_is_no_share_is_refused(chance):
+    with pytest.raises(ValueError, match=r"chance: got .*, expected a number in \[0, 1\]"):
+        accuracy_by_place([[True]], chance)
+
+
 def test_predictions_are_drawn_above_their_targets(drawn):
     targets, predictions = np.array([0.0, 1.0, 2.0]), np.array([0.5, 1.0, 1.0])
     figure = drawn(predicted_against_true(targets, predictions))
@@ -59,7 +77,20 @@ def test_predictions_are_drawn_above_their_targets(drawn):
     assert [line.get_label() for line in axes.lines[1:]] == ["mean: 0.6667", "model: 0.4167"]
 
 
-@pytest.mark.parametrize(("targets", "predictions"), [([], []), ([1.0], [[1.0]]), ([[1.0]], [[1.0]])])
-def test_predictions_that_do_not_fit_are_refused(targets, predictions):
-    with pytest.raises(ValueError, match="predictions: got shape"):
-        predicted_against_true(np.array(targets), np.array(predictions))
+def test_errors_of_small_integers_do_not_overflow():
+    figure = predicted_against_true(np.array([0, 1], np.uint8), np.array([1, 0], np.uint8))
+    assert figure.axes[0].get_title() == "mean squared error 1 over 2 examples"
+
+
+@pytest.mark.parametrize(
+    ("targets", "predictions", "named"),
+    [
+        ([], [], "targets: got shape"),
+        ([[1.0]], [[1.0]], "targets: got shape"),
+        ([1.0], [[1.0]], "predictions: got shape"),
+        ([1.0], [1.0, 2.0], r"predictions: got shape \(2,\) for targets of shape \(1,\)"),
+    ],
+)
+def test_predictions_that_do_not_fit_are_refused_by_name(targets, predictions, named):
+    with pytest.raises(ValueError, match=named):
+        predicted_against_true(targets, predictions)

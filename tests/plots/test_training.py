@@ -1,6 +1,7 @@
 """Learning curves hold the rows of their metrics."""
 
 import numpy as np
+import pytest
 
 from dlcore.plots.training import learning_curves
 
@@ -17,3 +18,8 @@ def test_learning_curves_draw_every_row_of_their_metrics(drawn):
 
 def test_learning_curves_of_a_run_without_metrics_are_empty():
     assert not any(axes.lines for axes in learning_curves([], "loss").axes)
+
+
+def test_rows_of_texts_as_a_csv_reader_returns_them_are_refused():
+    with pytest.raises(TypeError, match=r"rows: got .*, expected triples \(step, name, value\)"):
+        learning_curves([("1", "train/loss", "0.5")], "loss")

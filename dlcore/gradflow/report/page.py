@@ -17,8 +17,9 @@ from dlcore.gradflow.measures.gates import KEEPING
 from dlcore.gradflow.models.flow import Flow
 from dlcore.gradflow.report.state_figures import plot_gates, plot_spectra
 from dlcore.gradflow.report.time_figures import plot_decay, plot_double_sum, plot_signal
-from dlcore.gradflow.report.training_figures import check_metrics, plot_clipping
+from dlcore.gradflow.report.training_figures import plot_clipping
 from dlcore.gradflow.report.words import COLUMNS, INTRODUCTION, caption, clipping_in_words, verdict
+from dlcore.plots.checks import as_metrics
 from dlcore.utils.checks import check_instance, check_number, shown
 from dlcore.utils.files import atomic_write
 
@@ -73,7 +74,7 @@ def write_report(
     """
     check_instance("folder", folder, (str, Path), "the path of a folder")
     _check_flows(flows)
-    metrics = check_metrics("metrics", metrics)
+    metrics = as_metrics("metrics", metrics)
     clip_norm = None if clip_norm is None else check_number("clip_norm", clip_norm, "(0, inf)")
     if not isinstance(unmeasured, list | tuple) or not all(isinstance(text, str) for text in unmeasured):
         raise TypeError(f"unmeasured: got {shown(unmeasured)}, expected a list of texts")

@@ -19,7 +19,8 @@ from dlcore.gradflow.report.drawing import (
     to_log10,
 )
 from dlcore.plots.canvas import label_log_axis, new_figure
-from dlcore.utils.checks import check_number, shown
+from dlcore.plots.checks import as_metrics
+from dlcore.utils.checks import check_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +89,7 @@ def plot_lags_in_training(rows: Sequence[tuple[int, str, float]]) -> "Figure":
         TypeError: rows is not a sequence of triples.
     """
     found: dict[str, dict[int, list[tuple[int, float]]]] = {}
-    for step, name, value in check_metrics("rows", rows):
+    for step, name, value in as_metrics("rows", rows):
         if matched := re.fullmatch(r"flow/(.*)/log10_lag_(\d+)", name):
             found.setdefault(matched[1], {}).setdefault(int(matched[2]), []).append((step, value))
     figure = new_figure(max(6.4, 5.2 * len(found)), 4.4)
@@ -146,24 +147,6 @@ def plot_cliff(
         axes.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
     panels[0].legend(loc="lower left", fontsize=9, facecolor="#404040", labelcolor="white")
     return figure
-
-
-def check_metrics(name: str, rows: Any) -> list[tuple[int, str, float]]:
-    """Checks that rows are triples (step, name, value), as ``read_metrics`` returns them, and returns their list.
-
-    Raises:
-        TypeError: they are something else; ``name`` is what the message calls them.
-    """
-    try:
-        triples = [(step, metric, value) for step, metric, value in rows]
-        known = all(isinstance(metric, str) for _, metric, _ in triples)
-    except (TypeError, ValueError):
-        known = False
-    if not known:
-        raise TypeError(
-            f"{name}: got {shown(rows)}, expected triples (step, name, value), as of read_metrics"
-        )
-    return triples
 
 
 def _check_cliff(

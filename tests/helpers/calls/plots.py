@@ -50,7 +50,7 @@ def classes(*good: int) -> Argument:
 
 def truths(*shape: int) -> Argument:
     known = numbers(*shape)
-    return kind(known.good > 0.4, known.bad).without("complex numbers", "too many axes", "an object", "text")
+    return kind(known.good > 0.4, {**known.bad, "shares": known.good})
 
 
 def plots() -> Iterator[Call]:
@@ -78,11 +78,10 @@ def plots() -> Iterator[Call]:
         dl.plots.image_classifier, test=test, probabilities=shares, kernel=kernel, maps=maps, names=NAMES
     )
     yield from grids()
-    lengths = kind(np.array([3, 4]), classes(3, 4).bad).without("too large", "an object", "complex numbers")
     yield call(
         dl.plots.accuracy_by_length,
-        lengths=lengths,
-        correct=truths(2)._replace(names=("lengths",)),
+        lengths=classes(3, 4).without("too large"),
+        correct=truths(2),
         unit=label(),
         bins=integer(2),
     )
