@@ -299,7 +299,7 @@ def inspection() -> Iterator[Call]:
     model, variables = classifier()
     known = thing(model)
     values = kind(variables, {"None": None, "text": "text", "a list": [1], "nothing": {}, "3": 3})
-    images = floats(2, 4, 4, 1, taken="a masked array")
+    images = floats(2, 4, 4, 1, names=("inputs",))  # the model, which calls them inputs, knows their dtype
     yield function_call(
         dl.class_probabilities,
         model=known,
@@ -308,7 +308,7 @@ def inspection() -> Iterator[Call]:
         batch_size=integer(2),
         traced=False,
     )
-    one = floats(4, 4, 1)
+    one = floats(4, 4, 1, names=("inputs",))
     yield function_call(
         dl.block_maps, model=known, variables=values, image=one, stack=choice("stack"), traced=False
     )
@@ -317,7 +317,7 @@ def inspection() -> Iterator[Call]:
         dl.classifier_figures,
         model=known,
         names=sequence(["a", "b"]),
-        test=fields(test),
+        test=fields(test, taken=("inputs that are a list", "labels that are a list")),
         params=kind(variables["params"], values.bad),
         model_state=kind({}, {"None": None, "text": "text", "a list": [1], "3": 3}),
         traced=False,

@@ -65,5 +65,39 @@ def test_models_images_and_names_that_do_not_fit_are_refused_by_name():
         dl.block_maps(model, variables, images[0, ..., 0])
     with pytest.raises(ValueError, match=r"stack: got 'other', expected the name of a ConvStack .*'stack'"):
         dl.block_maps(model, variables, images[0], stack="other")
+    with pytest.raises(ValueError, match=r"image: got shape \(0, 8, 1\), expected \[H, W, C\]"):
+        dl.block_maps(model, variables, images[0, :0])
     with pytest.raises(ValueError, match=r"test: got .*labels missing"):
         dl.classifier_figures(model, list("abcd"), {"inputs": images}, variables["params"], {})
+
+
+def test_variables_of_another_model_are_refused_by_name():
+    model, images = Model(), np.zeros((2, 8, 8, 1), np.float32)
+    params = random_variables(model, images)["params"]
+    others = ({}, {"params": {}}, {"params": {"stack": params["stack"]}}, {"params": 3}, params)
+    for variables in others:
+        with pytest.raises(
+            ValueError, match=r"variables: got .*, expected the params and state of this Model"
+        ):
+            dl.class_probabilities(model, variables, images)
+    with pytest.raises(TypeError, match="variables: got None, expected a dict"):
+        dl.block_maps(model, None, images[0])
+    test = {"inputs": images, "labels": np.array([0, 1])}
+    with pytest.raises(TypeError, match="params: got None, expected a dict"):
+        dl.classifier_figures(model, list("abcd"), test, None, {})
+    with pytest.raises(TypeError, match="model_state: got None, expected a dict"):
+        dl.classifier_figures(model, list("abcd"), test, params, None)
+
+
+class Encoder(nn.Module):
+    @nn.compact
+    def __call__(self, inputs, *, train=False):
+        return Model(name="inner")(inputs, train=train)
+
+
+def test_a_module_around_a_stack_is_no_stack():
+    model, images = Encoder(), np.zeros((2, 8, 8, 1), np.float32)
+    with pytest.raises(
+        ValueError, match=r"stack: got 'inner', expected the name of a ConvStack in the model"
+    ):
+        dl.block_maps(model, random_variables(model, images), images[0], stack="inner")
