@@ -136,7 +136,7 @@ def test_the_mode_refuses_a_model_without_a_recurrent_layer(make_toy, tmp_path):
 @pytest.mark.slow
 def test_the_mode_measures_the_initial_state_and_every_checkpoint(tmp_path):
     config = sequence_toy.Config()
-    config.train.steps, config.checkpoint.every = 8, 4
+    config.train.steps, config.train.eval_every, config.checkpoint.every = 8, 4, 4
     run = Run(sequence_toy.experiment(config), config, tmp_path / "run")
     result = modes.gradient_flow(run)
     assert Path(result["report"]) == tmp_path / "run" / "gradient_flow" / "initial" / "report.html"
