@@ -194,12 +194,16 @@ def at_least_float32(array: jax.Array) -> jax.Array:
 
 
 def broadcast_weights(weights: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Weights, broadcast to a shape. Their gradient sums over the new axes in float32 at least.
+    """Weights that fit values of a shape. Their gradient sums over the new axes in float32 at least.
 
-    >>> broadcast_weights(jnp.ones(3, jnp.bfloat16), (2, 3)).shape
-    (2, 3)
+    Wide weights are returned as they are, because arithmetic spreads them itself. Before a loop, XLA would make an
+    array of the whole shape of them, which each step would read.
+
+    >>> broadcast_weights(jnp.ones(3, jnp.bfloat16), (2, 3)).shape, broadcast_weights(jnp.ones(3), (2, 3)).shape
+    ((2, 3), (3,))
     """
-    return jnp.broadcast_to(at_least_float32(weights), shape).astype(weights.dtype)
+    wide = at_least_float32(weights)
+    return weights if wide.dtype == weights.dtype else jnp.broadcast_to(wide, shape).astype(weights.dtype)
 
 
 def add_bias(values: jax.Array, bias: jax.Array | None) -> jax.Array:
