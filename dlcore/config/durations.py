@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any, TypeVar
 
 from dlcore.config import settings
+from dlcore.utils.checks import check_integer
 
 C = TypeVar("C")
 
@@ -130,21 +131,15 @@ def _number_and_unit(duration: int | Duration, name: str) -> tuple[int | Fractio
     if isinstance(duration, str):
         duration = Duration(duration)  # a config made in Python may hold plain text
         return duration.number, duration.unit
-    return _integer(name, duration, "a number of steps or a Duration"), "steps"
+    if isinstance(duration, bool) or not hasattr(type(duration), "__index__"):
+        raise TypeError(f"{name}: got {duration!r}, expected a number of steps or a Duration")
+    return operator.index(duration), "steps"
 
 
 def _known(name: str, quantity: int | None, message: str) -> int:
     if quantity is None:
         raise ValueError(message)
-    if _integer(name, quantity, "an integer >= 1") < 1:
-        raise ValueError(f"{name}: got {quantity}, expected an integer >= 1")
-    return quantity
-
-
-def _integer(name: str, value: Any, expected: str) -> int:
-    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
-        raise TypeError(f"{name}: got {value!r}, expected {expected}")
-    return operator.index(value)
+    return check_integer(name, quantity)
 
 
 def resolve_durations(config: C, *, batch_size: int | None, examples: int | None) -> C:

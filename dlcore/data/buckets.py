@@ -9,7 +9,7 @@ import numpy as np
 
 from dlcore.data.arrays import ArrayBatches, ShuffledBatches
 from dlcore.data.batch import Batch, Transform, get_field
-from dlcore.ops.lengths import check_lengths
+from dlcore.ops.lengths import known_lengths
 from dlcore.utils.checks import check_integer
 from dlcore.utils.rng import stream_generator
 
@@ -68,9 +68,7 @@ class BucketedBatches(ArrayBatches):
         """
         super().__init__(arrays, batch_size, seed, transform)
         self.fields, steps = time_fields(self.arrays, fields)
-        lengths = get_field(self.arrays, "lengths")
-        check_lengths(lengths, (self.examples, steps))
-        lengths = np.asarray(lengths)
+        lengths = known_lengths(get_field(self.arrays, "lengths"), (self.examples, steps))
         self.boundaries = filled_boundaries(boundaries, lengths, steps, batch_size)
         bucket_of = np.searchsorted(self.boundaries, lengths)
         self._buckets = [

@@ -193,7 +193,7 @@ def random_shifts(pixels: int) -> Transform:
         count, height, width, _ = images.shape
         if pixels >= min(height, width):
             raise ValueError(
-                f"shifts: got {pixels} for images of {height} x {width} pixels, expected less, so that a "
+                f"pixels: got {pixels} for images of {height} x {width} pixels, expected less, so that a "
                 "part of each image is left"
             )
         padded = np.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))

@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -152,20 +152,22 @@ def rows_of(data: ByStep[Any], step: int, start: int, stop: int) -> Any:
     return slice_rows(batch, start, stop)
 
 
-def batch_of(data: ByStep[Any], step: int) -> Any:
-    """``data[step]``.
+def batch_of(data: ByStep[Any], step: int, name: str = "data") -> Any:
+    """``data[step]``; ``name`` is what error messages call the data.
 
     Raises:
         TypeError: the data has no ``data[step]``, or the step is not an integer.
         ValueError: the data has no batch of this step, as a list that is too short.
     """
     if not hasattr(data, "__getitem__"):
-        raise TypeError(f"data: got {type(data).__name__}, expected data[step], such as ShuffledBatches")
+        raise TypeError(f"{name}: got {type(data).__name__}, expected {name}[step], such as ShuffledBatches")
     try:
         return data[check_step(step)]
     except (IndexError, KeyError) as error:
+        if not isinstance(data, Sequence | Mapping):
+            raise  # it is an error in the data's own code
         raise ValueError(
-            f"data: got none for step {step}, expected a batch for every step ({error})"
+            f"{name}: got none for step {step}, expected a batch for every step ({error})"
         ) from error
 
 

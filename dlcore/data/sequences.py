@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlcore.data.batch import Batch, Transform, check_generator, get_field
-from dlcore.ops.lengths import check_lengths
+from dlcore.ops.lengths import known_lengths
 from dlcore.utils.checks import check_number
 
 
@@ -128,5 +128,4 @@ def _valid_steps(batch: Batch) -> np.ndarray:
         raise ValueError(f"inputs: got shape {inputs.shape}, expected an array [N, T, F]")
     rows, steps = inputs.shape[:2]
     lengths: Any = batch.get("lengths", np.full(rows, steps))
-    check_lengths(lengths, inputs.shape)
-    return np.arange(steps) < np.asarray(lengths)[:, None]
+    return np.arange(steps) < known_lengths(lengths, inputs.shape)[:, None]

@@ -112,16 +112,24 @@ def _check_of_one(option: Any, optional: bool) -> Check | None:
             kind=option,
             expected=_EXPECTED.get(option, f"an object of the class {option.__name__}"),
         )
-    simple: dict[Any, Check] = {bool: checks.check_bool, int: _check_size, float: checks.check_number}
+    simple: dict[Any, Check] = {bool: checks.check_bool, int: _check_size, float: _check_float}
     return simple.get(option)
 
 
 def _check_size(name: str, value: Any) -> None:
-    if isinstance(
-        value, jax.Array | np.ndarray
-    ):  # a module must be hashable, and its sizes known while it is traced
-        raise TypeError(f"{name}: got {checks.shown(value)}, expected an integer >= 1; int({name})")
+    _check_python(name, value, "an integer >= 1", "int")
     checks.check_integer(name, value)
+
+
+def _check_float(name: str, value: Any) -> None:
+    _check_python(name, value, "a number", "float")
+    checks.check_number(name, value)
+
+
+def _check_python(name: str, value: Any, expected: str, kind: str) -> None:
+    """Refuses arrays: a module must be hashable, and its numbers known while it is traced."""
+    if isinstance(value, jax.Array | np.ndarray):
+        raise TypeError(f"{name}: got {checks.shown(value)}, expected {expected}; {kind}({name})")
 
 
 _EXPECTED: dict[Any, str] = {

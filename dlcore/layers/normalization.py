@@ -6,18 +6,8 @@ import jax
 from flax import linen as nn
 
 from dlcore.ops.lengths import time_mask, zero_padding
-from dlcore.utils.checks import check_choice
 
 Norm: TypeAlias = Literal["batch", "layer"]
-
-
-def check_norm(norm: str | None) -> None:
-    """Checks the name of a norm.
-
-    Raises:
-        ValueError: it is not None, "batch" or "layer".
-    """
-    check_choice("norm", norm, (None, "batch", "layer"))
 
 
 def normalize(

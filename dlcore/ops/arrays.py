@@ -75,16 +75,20 @@ def check_integers(name: str, values: Any, rank: int = 0, layout: str = "") -> j
     >>> check_integers("labels", np.array([3, 2**40], np.uint64)).tolist()
     [3, 2147483647]
     """
+    check_integer_array(name, values, rank, layout)
+    least, largest = int(jnp.iinfo(values.dtype).min), int(jnp.iinfo(values.dtype).max)
+    if largest > INT32.max:
+        # JAX would cut 64 bits of NumPy's before it compares them.
+        library: Any = jnp if isinstance(values, jax.Array) else np
+        values = library.clip(values, max(least, INT32.min), INT32.max)
+    return jnp.asarray(values, jnp.int32)
+
+
+def check_integer_array(name: str, values: Any, rank: int = 0, layout: str = "") -> None:
+    """As `check_integers`, without a conversion: nothing is moved to a device."""
     check_array(name, values, rank, layout, "integers")
     if not jnp.issubdtype(values.dtype, jnp.integer):
         raise TypeError(f"{name}: got {values.dtype}, expected integers; {name}.astype(int32)")
-    least, largest = int(jnp.iinfo(values.dtype).min), int(jnp.iinfo(values.dtype).max)
-    if largest > INT32.max:
-        library: Any = (
-            jnp if isinstance(values, jax.Array) else np
-        )  # JAX would cut 64 bits before it compares
-        values = library.clip(values, max(least, INT32.min), INT32.max)
-    return jnp.asarray(values, jnp.int32)
 
 
 def to_array(name: str, values: Any) -> jax.Array:
@@ -100,8 +104,6 @@ def to_array(name: str, values: Any) -> jax.Array:
         with contextlib.suppress(ValueError):  # rows of several lengths are no array; the check says so
             values = np.asarray(values)
     check_array(name, values)
-    if values.dtype.kind in "OUSMm":
-        raise TypeError(f"{name}: got {values.dtype}, expected an array of numbers")
     return jnp.asarray(values)
 
 

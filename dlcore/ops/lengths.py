@@ -1,6 +1,7 @@
 """Padded batches: which of the T steps of each row are valid, and reductions over the valid steps only."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from dlcore.ops.arrays import (
     at_least_float32,
     check_array,
     check_floats,
+    check_integer_array,
     check_integers,
     expand_to_rank,
     where_rows,
@@ -38,16 +40,22 @@ def check_lengths(
         TypeError: the lengths are not an array of integers (a list is not one).
         ValueError: their shape is not ``[*batch]``, or a known value lies outside 0..T.
     """
-    batch, steps = tuple(input_shape[:batch_rank]), input_shape[batch_rank]
-    counts = check_integers(name, lengths)
-    if counts.shape != batch:
-        raise ValueError(
-            f"{name}: got shape {counts.shape} for inputs of shape {tuple(input_shape)}, expected one for each row, "
-            f"{batch}"
-        )
     if isinstance(lengths, jax.core.Tracer):
-        return jnp.clip(counts, 0, steps)
-    known = np.asarray(lengths).astype(np.int64)
+        _check_rows(lengths, input_shape, batch_rank, name)
+        return jnp.clip(check_integers(name, lengths), 0, input_shape[batch_rank])
+    return jnp.asarray(known_lengths(lengths, input_shape, batch_rank, name), jnp.int32)
+
+
+def known_lengths(
+    lengths: jax.Array | np.ndarray, input_shape: Sequence[int], batch_rank: int = 1, name: str = "lengths"
+) -> np.ndarray:
+    """As `check_lengths`, for data on the host: nothing is moved to a device.
+
+    Returns:
+        The lengths as NumPy's int64.
+    """
+    _check_rows(lengths, input_shape, batch_rank, name)
+    known, steps = np.asarray(lengths).astype(np.int64), input_shape[batch_rank]
     wrong = np.argwhere((known < 0) | (known > steps))
     if len(wrong):
         row = tuple(map(int, wrong[0]))
@@ -55,7 +63,17 @@ def check_lengths(
             f"{name}: got {np.asarray(lengths)[row]} in row {row[0] if len(row) == 1 else row}, expected 0 to {steps}, "
             "the number of steps"
         )
-    return counts
+    return known
+
+
+def _check_rows(lengths: Any, input_shape: Sequence[int], batch_rank: int, name: str) -> None:
+    check_integer_array(name, lengths)
+    batch = tuple(input_shape[:batch_rank])
+    if lengths.shape != batch:
+        raise ValueError(
+            f"{name}: got shape {lengths.shape} for inputs of shape {tuple(input_shape)}, expected one for each row, "
+            f"{batch}"
+        )
 
 
 def valid_steps(lengths: jax.Array, steps: int) -> jax.Array:

@@ -218,9 +218,8 @@ def count_cells(size: Any, geometry: Geometry, axis: int) -> Any:
     """
     window, stride, (before, _), dilation, outputs = geometry.along(axis)
     starts = np.arange(outputs) * stride - before
-    first = (-(starts // dilation)).clip(
-        0
-    )  # the first cell at or after the first pixel, ceil(-start / dilation)
+    # The first cell at or after the first pixel is ceil(-start / dilation).
+    first = (-(starts // dilation)).clip(0)
     end = (-((starts - size) // dilation)).clip(max=window)
     return (end - first).clip(0)
 
@@ -238,9 +237,8 @@ def _maximum(inputs: jax.Array, geometry: Geometry, ties: Ties) -> jax.Array:
     if ties == "split":  # jnp.max splits the gradient if it gets all cells at once
         return jnp.stack(window_cells(padded, geometry), axis=-1).max(-1)
     if math.prod(geometry.window) > MAX_SLICES:
-        axes = reversed(
-            range(len(geometry.window))
-        )  # the last dimension first: ties go to the first in reading order
+        # The last dimension comes first, so that ties go to the first cell in reading order.
+        axes = reversed(range(len(geometry.window)))
         return functools.reduce(lambda array, axis: _maximum_along(array, geometry, axis), axes, padded)
     # The derivatives of slices and `where` are pads and `where`, which XLA fuses. The derivative of XLA's own windowed
     # reduction is SelectAndScatter, which makes the gradient of an MNIST network twice as slow on a CPU.

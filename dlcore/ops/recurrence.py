@@ -73,9 +73,8 @@ def times(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
     """``x W``: ``[..., F], [F, N] -> [..., N]``; elementwise if F is 1, which XLA fuses with what follows."""
     if kernel.shape[0] > 1:
         return inputs @ kernel
-    product = at_least_float32(inputs) * at_least_float32(
-        kernel[0]
-    )  # so that the kernel's gradient is summed there
+    # Both are wide, so that the kernel's gradient is summed in float32.
+    product = at_least_float32(inputs) * at_least_float32(kernel[0])
     return product.astype(jnp.result_type(inputs, kernel))
 
 

@@ -193,9 +193,8 @@ def make_geometry(
     dilation = per_dimension("dilation", dilation, rank)
     check_choice("remainder", remainder, REMAINDERS)
     pairs = resolve_padding(padding, sizes, window, strides, dilation)
-    if (
-        isinstance(padding, str) and padding != "VALID"
-    ):  # there are ceil(N / S) outputs, whether or not S divides
+    # Then there are ceil(N / S) outputs, whether or not S divides.
+    if isinstance(padding, str) and padding != "VALID":
         remainder = "floor"
     outputs = tuple(
         output_size(size, extent, stride, pair, spread, remainder, name=name)

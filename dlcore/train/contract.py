@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlcore.data.batch import row_count
+from dlcore.data.pipeline import batch_of
 from dlcore.train.experiment import Batch, Experiment, Metrics, ModelState, Params, check_call
+from dlcore.utils.checks import check_instance
 from dlcore.utils.trees import named_leaves
 
 RESERVED = {
@@ -27,8 +29,8 @@ def check_model(experiment: Experiment) -> None:
     """Checks an experiment by tracing its functions on a training and an evaluation batch; computes nothing.
 
     Raises:
-        ValueError: ``best`` is not an evaluation metric, there is no evaluation batch, or the fields of a batch have
-            different numbers of rows.
+        ValueError: ``best`` is not an evaluation metric, a metric has a name that the run gives itself, there is no
+            evaluation batch, or the fields of a batch have different numbers of rows.
         TypeError: ``init``, ``loss`` or a batch are not what the contract says, or ``eval_data`` can be iterated only
             once or never ends.
         Exception: whatever the model raises if its settings do not fit the data.
@@ -48,11 +50,7 @@ def check_model(experiment: Experiment) -> None:
 
 
 def _first_train_batch(train_data: Any) -> Batch:
-    if not hasattr(train_data, "__getitem__"):
-        raise TypeError(
-            f"train_data: got {type(train_data).__name__}, expected train_data[step], such as ShuffledBatches"
-        )
-    batch = train_data[0]
+    batch = batch_of(train_data, 0, "train_data")
     row_count(batch, "train_data")
     return batch
 
@@ -109,7 +107,8 @@ def _trace_loss(experiment: Experiment, arguments: tuple[Any, ...], train: bool)
     if train:
         _check_same_state(arguments[1], model_state)
     for name, metric in metrics.items():
-        if name in RESERVED[train] or not isinstance(name, str):
+        check_instance("loss", name, str, "metrics whose names are text")
+        if name in RESERVED[train]:
             raise ValueError(
                 f"loss: got a metric {name!r}, expected another name; the run itself gives this one"
             )

@@ -16,11 +16,11 @@ from flax import linen as nn
 
 from dlcore.config import durations
 from dlcore.data.batch import get_field, row_count
-from dlcore.data.pipeline import ByStep
+from dlcore.data.pipeline import ByStep, batch_of
 from dlcore.train.config import Config
 from dlcore.train.mesh import ShardingRules, check_rules
 from dlcore.train.metrics import Metric
-from dlcore.utils.checks import check_bool, check_callable, check_instance
+from dlcore.utils.checks import check_bool, check_callable, check_instance, check_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -196,7 +196,9 @@ def batch_size(experiment: Experiment) -> int:
         TypeError, ValueError: the first batch is not a dict of arrays with the same number of rows.
     """
     declared = getattr(experiment.train_data, "batch_size", None)
-    return row_count(experiment.train_data[0], "train_data") if declared is None else declared
+    if declared is not None:
+        return check_integer("train_data.batch_size", declared)
+    return row_count(batch_of(experiment.train_data, 0, "train_data"), "train_data")
 
 
 def _call_arguments(model: nn.Module, batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:

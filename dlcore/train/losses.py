@@ -45,7 +45,7 @@ def classification(
     >>> float(measured["accuracy"].value())
     0.5
     """
-    if not isinstance(label_smoothing, jax.Array):
+    if not isinstance(label_smoothing, jax.core.Tracer):
         check_number("label_smoothing", label_smoothing, "[0, 1]")
     logits = to_real("logits", logits)
     labels = to_labels(logits, get_field(batch, "labels"))

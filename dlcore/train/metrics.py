@@ -151,8 +151,7 @@ def place_weights(batch: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array
     weights = jnp.ones(shape, bool) if mask is None else expand_mask(mask, shape)
     if lengths is None or not _has_steps(batch, shape):
         return weights
-    lengths = to_array("lengths", lengths)
-    check_lengths(lengths, shape)
+    lengths = check_lengths(to_array("lengths", lengths), shape)
     valid = expand_to_rank(valid_steps(lengths, shape[1]), len(shape))
     return jnp.where(valid, weights, jnp.zeros((), weights.dtype))
 

@@ -36,9 +36,8 @@ def user_path(name: str, text: str | os.PathLike[str]) -> Path:
         raise ValueError(
             f"{name}: got {path!r}, expected a path on this machine; a bucket can be mounted, for instance with gcsfuse"
         )
-    if re.search(
-        "[\0\ud800-\udfff]", path
-    ):  # what is left of bytes that are no UTF-8, and what no path can have
+    # A NUL, which no path can have, or what is left of bytes that are no UTF-8.
+    if re.search("[\0\ud800-\udfff]", path):
         raise ValueError(f"{name}: got {path!r}, expected a path in UTF-8")
     expanded = os.path.expanduser(path)
     if path.startswith("~") and expanded == path:

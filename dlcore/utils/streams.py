@@ -28,10 +28,7 @@ def flush(stream: TextIO) -> None:
     """
     try:
         stream.flush()
-    except (
-        OSError,
-        ValueError,
-    ):  # of a closed pipe, a full disk, a terminal that is gone; of a closed stream
+    except (OSError, ValueError):  # a closed pipe, a full disk, a terminal that is gone; a closed stream
         with contextlib.suppress(OSError, ValueError):
             _drop(stream)
 

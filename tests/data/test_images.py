@@ -180,7 +180,7 @@ def test_shifts_move_whole_images_over_zeros():
         assert len(found) == 1
         offsets.update(found)
     assert len(offsets) == 9
-    with pytest.raises(ValueError, match="shifts: got 4 for images of 5 x 4 pixels, expected less"):
+    with pytest.raises(ValueError, match="pixels: got 4 for images of 5 x 4 pixels, expected less"):
         random_shifts(4)({"inputs": images}, np.random.default_rng(1))
     np.testing.assert_array_equal(
         random_shifts(0)({"inputs": images}, np.random.default_rng(1))["inputs"], images

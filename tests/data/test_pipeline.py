@@ -249,3 +249,12 @@ def test_decoded_batches_refuse_steps_that_no_run_has():
     for step in (-1, 2**62):
         with pytest.raises(ValueError, match=f"step: got {step}"):
             data[step]
+
+
+def test_an_error_in_the_code_of_the_data_is_its_own():
+    class Data:
+        def __getitem__(self, step):
+            return {"inputs": {"x": step}["typo"]}
+
+    with pytest.raises(KeyError, match="typo"):
+        rows_of(Data(), 0, 0, 2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from dlcore.layers.normalization import check_norm, normalize
+from dlcore.layers.normalization import normalize
 
 KEY = jax.random.key(0)
 LENGTHS = np.array([4, 0, 2], np.int32)
@@ -87,11 +87,8 @@ def test_half_precision_is_accumulated_in_float32(norm):
     np.testing.assert_allclose(np.asarray(outputs, np.float64), reference, atol=0.05)
 
 
-def test_no_norm_and_unknown_norms():
+def test_without_a_norm_inputs_are_returned():
     assert normalize(None, INPUTS, LENGTHS, name="norm") is INPUTS
-    check_norm(None)
-    with pytest.raises(ValueError, match='norm: got \'group\', expected None, "batch" or "layer"'):
-        check_norm("group")
 
 
 def test_variances_far_from_0_keep_their_digits():

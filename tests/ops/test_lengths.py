@@ -7,6 +7,7 @@ import pytest
 
 from dlcore.ops.lengths import (
     check_lengths,
+    known_lengths,
     last_over_time,
     max_over_time,
     mean_over_time,
@@ -167,3 +168,14 @@ def test_masks_of_what_is_no_array_of_integers_are_refused_by_name():
             valid_steps(lengths, steps)
     with pytest.raises(ValueError, match="steps: got -1, expected an integer >= 0"):
         valid_steps(jnp.array([1]), -1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64])
+def test_known_lengths_stay_on_the_host(dtype):
+    with jax.transfer_guard("disallow"):
+        known = known_lengths(np.array([4, 0], dtype), (2, 4))
+        with pytest.raises(ValueError, match="lengths: got 5 in row 1, expected 0 to 4"):
+            known_lengths(np.array([4, 5], dtype), (2, 4))
+    assert isinstance(known, np.ndarray)
+    assert known.dtype == np.int64
+    assert known.tolist() == [4, 0]

@@ -154,7 +154,7 @@ def log_products_by_subspace(
     Raises:
         ValueError: a lag is outside 0 to T, block is below 1, or rounds or tolerance is below 0; or as in
             `check_recurrence`.
-        TypeError: lags is not a sequence, a lag, block or rounds is not an integer, the tolerance is no number, or the
+        TypeError: a lag, block or rounds is not an integer, the tolerance is no number, or the
             key no random key; or as in `check_recurrence`.
     """
     recurrence = check_recurrence(recurrence)

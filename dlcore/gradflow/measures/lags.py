@@ -99,9 +99,10 @@ def log_by_lag(
     >>> measure().tolist()
     [1.0, 0.5, 0.25, 0.125]
     """
+    longer = check_bool("longer", longer)
     by_lag = _by_lag(recurrence, states, cotangents, lags)
     logs = wide_range.joint_log_norm(list(map(wide_range.log_norm, by_lag)))
-    return logs if check_bool("longer", longer) else logs[:-1]
+    return logs if longer else logs[:-1]
 
 
 def gradients_by_lag(recurrence: Recurrence, states: Tree, cotangents: Tree, lags: int) -> Tree:

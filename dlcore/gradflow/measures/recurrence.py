@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dlcore.ops.arrays import check_array, check_floats, check_integers, where_rows
+from dlcore.ops.arrays import check_array, check_floats, where_rows
 from dlcore.ops.lengths import check_lengths
 from dlcore.utils.checks import check_callable, check_instance
 
@@ -265,10 +265,7 @@ def _in_step_dtype(step: Step, params: Tree, state: Tree, inputs: Tree) -> Tree:
 
 def _checked_lengths(lengths: jax.Array | None, shape: tuple[int, ...]) -> jax.Array | None:
     """Lengths for inputs of the shape ``(B, T)``, as int32 from 0 to T."""
-    if lengths is None:
-        return None
-    check_lengths(lengths, shape)
-    return jnp.clip(check_integers("lengths", lengths), 0, shape[1])
+    return None if lengths is None else check_lengths(lengths, shape)
 
 
 def _checked_cuts(cuts: jax.Array | None, shape: tuple[int, ...]) -> jax.Array | None:

@@ -81,7 +81,7 @@ class CellListener:
             self._modules.pop()
 
     def _run_within(self, run: Any, arguments: Any, options: Any) -> Any:
-        """Runs a cell, whose own calls are no cells of the model."""
+        """Runs a cell. The cells that it calls itself are not counted."""
         self._within_cell = True
         try:
             return run(*arguments, **options)

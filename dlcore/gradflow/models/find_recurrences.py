@@ -141,9 +141,7 @@ def _model_recurrence(call: Callable[[], jax.Array], index: int, name: str, ran:
     def loss(states: Tree) -> jax.Array:
         hidden = jnp.swapaxes(hidden_of(states)[1:], 0, 1)
         outputs = hidden if lengths is None else zero_padding(hidden, lengths)
-        outputs = _in_reading_order(
-            outputs, lengths, reverse
-        )  # twice in reading order is the sequence's order
+        outputs = _in_reading_order(outputs, lengths, reverse)  # twice gives the sequence's order
         last = jax.tree.map(lambda leaf: leaf[-1].reshape(*batch, *leaf.shape[2:]), states)
         return _loss_with_result(call, index, (last, outputs.reshape(*batch, *outputs.shape[1:])))
 

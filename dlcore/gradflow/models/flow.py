@@ -202,8 +202,7 @@ def _first_of_rows(times: jax.Array, steps: int) -> jax.Array:
 
 
 def _gates(found: ModelRecurrence, states: Tree) -> dict[str, Gate]:
-    recurrence = found.recurrence
-    try:
-        return gate_statistics(found.cell, recurrence.params, states, recurrence.inputs, recurrence.lengths)
-    except ValueError:  # the cell has no gates
+    if not getattr(found.cell, "gate_names", ()):
         return {}
+    recurrence = found.recurrence
+    return gate_statistics(found.cell, recurrence.params, states, recurrence.inputs, recurrence.lengths)

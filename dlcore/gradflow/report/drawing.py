@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlcore.utils.checks import check_instance, shown
+from dlcore.plots.checks import as_numbers
+from dlcore.utils.checks import check_instance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,12 +38,7 @@ def to_array(name: str, values: Any, layout: str = "[N]") -> np.ndarray:
         ValueError: the array has another number of axes; ``name`` is what the message calls it.
         TypeError: the values are not numbers.
     """
-    try:
-        if np.iscomplexobj(values):
-            raise TypeError
-        array = np.asarray(values, float)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: got {shown(values)}, expected numbers {layout}") from None
+    array = as_numbers(name, values)
     if array.ndim != (layout.count(",") + 1 if layout else 0):
         raise ValueError(f"{name}: got shape {array.shape}, expected {layout}")
     return array

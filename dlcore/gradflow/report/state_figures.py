@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SMALLEST = (
-    0.01  # nats a step; the axis of exponents reaches so far at least, as smaller ones are mostly rounding
-)
+# Nats a step: the axis of exponents reaches so far at least, as smaller ones are mostly rounding.
+SMALLEST = 0.01
 
 
 def plot_spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | None = None) -> "Figure":
@@ -37,8 +36,8 @@ def plot_spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | 
         sizes: by name n, the number of all exponents; without it, n is k.
 
     Raises:
-        ValueError: an entry of exponents has another number of axes than 1.
-        TypeError: exponents is no dict of numbers, or sizes no dict.
+        ValueError: an entry of exponents has another number of axes than 1, or a size is below 1.
+        TypeError: exponents is no dict of numbers, or sizes no dict of integers.
     """
     sizes = {} if sizes is None else sizes
     check_instance("sizes", sizes, Mapping, "a dict of integers by name")

@@ -16,7 +16,7 @@ of two added biases have the gradient that is written to the first.
 All functions here raise:
     ValueError: the equations differ (torch and flax reset the GRU after the product, haiku before it), names are
         missing or surplus, shapes do not fit the cell, or there are biases other than 0 for a cell without biases.
-    TypeError: ``cell`` is not one of these cells.
+    TypeError: ``cell`` is not one of these cells, or the parameters are not a dict of floating point arrays.
 """
 
 import re

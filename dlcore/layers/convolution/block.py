@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from dlcore.layers.convolution.conv import window_of
-from dlcore.layers.normalization import Norm, check_norm
+from dlcore.layers.normalization import Norm
 from dlcore.ops import pooling, sizes
 from dlcore.ops.dimensions import Padding, per_dimension
 from dlcore.utils.checks import check_bool, check_choice, check_instance, check_integer, check_number, shown
@@ -84,7 +84,7 @@ class ConvBlock:
         for name in ("features", "groups", "convolutions"):
             object.__setattr__(self, name, check_integer(name, getattr(self, name)))
         object.__setattr__(self, "dropout", check_number("dropout", self.dropout, "[0, 1)"))
-        check_norm(self.norm)
+        check_choice("norm", self.norm, (None, "batch", "layer"))
         check_bool("residual", self.residual)
         check_choice("pool_kind", self.pool_kind, tuple(POOLS))
         if self.pool is None and self.pool_strides is not None:

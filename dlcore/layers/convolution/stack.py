@@ -22,7 +22,7 @@ class ConvStack(nn.Module):
         blocks: the blocks in order.
 
     Raises:
-        ValueError: there is no block.
+        ValueError: there is no block, or the blocks have different numbers of dimensions.
         TypeError: the blocks are not a sequence of `ConvBlock`.
 
     >>> stack = ConvStack([ConvBlock(16), ConvBlock(32, norm="batch", dropout=0.2)])

@@ -16,7 +16,7 @@ from dlcore.layers.decoding.generate import (
 )
 from dlcore.layers.recurrent.carry import Carry
 from dlcore.ops.arrays import at_least_float32
-from dlcore.utils.checks import check_callable, check_integer, check_number
+from dlcore.utils.checks import check_integer, check_number
 
 
 class Beams(NamedTuple):
@@ -86,7 +86,8 @@ def beam_search(
 
     Raises:
         ValueError: shapes or the carry's structure do not fit, or a number is out of its bounds.
-        TypeError: tokens are not an array of integers, a number is not an integer, or logits are not floating point.
+        TypeError: tokens are not an array of integers, a number is not an integer, logits are not floating point, or
+            the step is not a function.
 
     >>> follows = jnp.log(jnp.array([[0.0, 0.6, 0.4, 0.0], [0.3, 0.3, 0.3, 0.1], [0, 0, 0, 1], [0, 0, 0, 1]]))
     >>> found = beam_search(lambda carry, tokens: (carry, follows[tokens]), (), jnp.array([0]), 3, beams=2, end=3)
@@ -96,7 +97,6 @@ def beam_search(
     check_integer("steps", steps)
     check_integer("beams", beams)
     check_number("length_penalty", length_penalty, "[0, inf)")
-    check_callable("step", step, "one that `generate` takes")
     first = check_tokens("first", first)
     check_batch(carry, len(first))
     last = jnp.repeat(first[:, None], beams, axis=1)

@@ -144,7 +144,8 @@ def generate(
 
     Raises:
         ValueError: shapes or the carry's structure do not fit, or a number is out of its bounds.
-        TypeError: tokens are not an array of integers, a number is not an integer, or logits are not floating point.
+        TypeError: tokens are not an array of integers, a number is not an integer, logits are not floating point, or
+            the step, the sampler or the rng is something else.
 
     >>> follows = 9 * jnp.eye(4)[jnp.array([1, 2, 3, 0])]  # after 0 comes 1, after 1 comes 2, ...
     >>> generated = generate(lambda carry, tokens: (carry, follows[tokens]), (), jnp.array([0, 2]), 4, end=3)

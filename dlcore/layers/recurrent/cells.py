@@ -24,7 +24,7 @@ from dlcore.ops.gru import Gru
 from dlcore.ops.lstm import Lstm
 from dlcore.ops.recurrence import Equations, Kernels
 from dlcore.ops.rnn import Rnn
-from dlcore.utils.checks import check_integer
+from dlcore.utils.checks import check_bool, check_integer
 
 
 class FusedCell(Cell):
@@ -216,8 +216,8 @@ class LSTMCell(FusedCell, LSTMGates):
     chrono: int | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         _check_chrono(self.chrono, self.use_bias)
+        super().__post_init__()
         if self.chrono is not None and self.forget_bias != 1:
             raise ValueError(
                 f"chrono: got {self.chrono} with forget_bias={self.forget_bias}, expected one of them; chrono draws "
@@ -260,8 +260,8 @@ class GRUCell(FusedCell, GRUGates):
     chrono: int | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         _check_chrono(self.chrono, self.use_bias)
+        super().__post_init__()
 
     @property
     def equations(self) -> Gru:
@@ -285,7 +285,7 @@ def _check_chrono(chrono: int | None, use_bias: bool) -> None:
     if chrono is None:
         return
     check_integer("chrono", chrono, 3)
-    if not use_bias:
+    if not check_bool("use_bias", use_bias):
         raise ValueError(f"chrono: got {chrono} with use_bias=False, expected a cell with biases, or None")
 
 

@@ -133,8 +133,6 @@ class Bidirectional(CellLayer):
             The pair of both cells' carries, and the outputs, ``[*batch, T, 2H]`` if concatenated, else
             ``[*batch, T, H]``.
         """
-        if self.merge not in MERGES:
-            raise ValueError(f"merge: got {self.merge!r}, expected one of {', '.join(MERGES)}")
         axes = [cell.num_feature_axes for cell in (self.forward, self.backward)]
         if axes[0] != axes[1]:
             raise ValueError(

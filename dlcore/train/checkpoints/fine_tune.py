@@ -12,6 +12,7 @@ from dlcore.train.checkpoints.checksums import find_damage
 from dlcore.train.checkpoints.folder import CHECKPOINTS, newest_whole, saved_steps
 from dlcore.train.checkpoints.restore import STATE, Shapes, restore_leaves, stored_shape, stored_tree
 from dlcore.train.experiment import ModelState, Params
+from dlcore.utils.checks import check_choice
 from dlcore.utils.files import user_path
 from dlcore.utils.trees import named_leaves
 
@@ -84,8 +85,9 @@ def initialize_from(
 
     Raises:
         ValueError: there is no whole checkpoint, no leaf agrees, an entry of the map has another form or no effect, or
-            two leaves of the checkpoint would fill the same leaf.
+            two leaves of the checkpoint would fill the same leaf; or ``weights`` is an unknown word.
     """
+    check_choice("init_weights", weights, ("evaluated", "trained"))
     folder = checkpoint_folder(user_path("init_from", path))
     stored, paths = _stored_parts(folder, weights)
     model = {PARAMS: params, MODEL_STATE: model_state}

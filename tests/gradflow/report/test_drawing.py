@@ -106,5 +106,5 @@ def test_numbers_become_arrays_of_as_many_axes_as_the_layout_has():
     assert to_arrays("values", {"a": [[1], [2]]}, "[N, 1]")["a"].shape == (2, 1)
     with pytest.raises(ValueError, match=r"values: got shape \(\), expected \[N\]"):
         to_array("values", 1.0)
-    with pytest.raises(TypeError, match=r"values: got 'x', expected numbers \[N\]"):
+    with pytest.raises(TypeError, match=r"values: got 'x', expected real numbers"):
         to_array("values", "x")

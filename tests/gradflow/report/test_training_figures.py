@@ -78,8 +78,8 @@ def test_a_surface_without_finite_numbers_is_drawn(drawn):
     [
         (
             lambda: plot_clipping(None, [1.0], [1.0], 1.0),
-            ValueError,
-            r"steps: got shape \(\), expected \[N\]",
+            TypeError,
+            "steps: got None, expected real numbers",
         ),
         (lambda: plot_clipping([1], [1.0, 2.0], [1.0], 1.0), ValueError, "before: got 2 norms for 1 steps"),
         (lambda: plot_clipping([1], [1.0], [1.0], "1"), TypeError, "threshold: got '1'"),
