@@ -22,7 +22,7 @@ from dlcore.train.contract import check_model
 from dlcore.train.experiment import Experiment, Mode
 from dlcore.train.faults.signals import INTERRUPTED, Interrupted
 from dlcore.train.run import Run
-from dlcore.train.run_folder import CONFIG, claim_folder
+from dlcore.train.run_folder import CONFIG, check_kinds, claim_folder
 from dlcore.train.telemetry.profile import Trace
 from dlcore.utils.checks import check_callable, check_instance, shown
 from dlcore.utils.files import to_json, user_path
@@ -129,6 +129,7 @@ def run_mode(config_class: type[C], experiment: Callable[[C], Experiment], prese
             distributed.check_devices()
             distributed.enable_compilation_cache()
             folder = _folder()
+            check_kinds(folder)
             config = _config(config_class(), presets, folder)
             settings.check(config)
             distributed.check_same_settings(_shared_settings(config, folder))

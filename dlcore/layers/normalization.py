@@ -1,13 +1,19 @@
 """Batch and layer normalization of padded batches, whose padding does not count."""
 
-from typing import Literal, TypeAlias
+import functools
+from typing import Any, Literal, TypeAlias
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.ops.lengths import time_mask, zero_padding
 
 Norm: TypeAlias = Literal["batch", "layer"]
+
+
+MOMENTUM = 0.9
+"""The share of a running average that one batch keeps."""
 
 
 def normalize(
@@ -39,9 +45,10 @@ def normalize(
         outputs = nn.LayerNorm(use_fast_variance=False, name=name)(inputs)
         return outputs if lengths is None else zero_padding(outputs, lengths)
     evaluates = not train or 0 in inputs.shape[:-1]
-    layer = nn.BatchNorm(use_running_average=evaluates, momentum=0.9, use_fast_variance=False, name=name)
+    layer = functools.partial(nn.BatchNorm, use_running_average=evaluates, use_fast_variance=False, name=name)
     if lengths is None:
-        return layer(inputs)
+        return layer(momentum=MOMENTUM)(inputs)
     mask = time_mask(inputs, lengths)
-    mask = mask | ~mask.any()  # a batch without any valid place has the statistics of zeros, not NaN
-    return zero_padding(layer(inputs, mask=mask), lengths)
+    # A batch without any valid place takes the statistics of zeros, not NaN, and adds none of them to the averages.
+    momentum: Any = jnp.where(mask.any(), MOMENTUM, 1.0)
+    return zero_padding(layer(momentum=momentum)(inputs, mask=mask | ~mask.any()), lengths)

@@ -85,7 +85,7 @@ def expand_mask(mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     Args:
         mask: booleans, False for values that do not count; or weights of at least 0. Its shape is the first
             dimensions of the values, from ``[B]`` up to their whole shape. A weight below 0 that is traced, as under
-            ``jax.jit``, becomes NaN.
+            ``jax.jit``, becomes NaN. They are summed in float32: smaller ones than 1e-38 count as 0.
         shape: the shape ``[B, ...]`` of the values.
 
     Returns:
@@ -93,7 +93,7 @@ def expand_mask(mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
     Raises:
         TypeError: the mask is not an array of real numbers or booleans, or the shape is not a tuple of integers.
-        ValueError: the mask has another shape, or a weight is below 0 or NaN.
+        ValueError: the mask has another shape, or a weight is below 0, infinite or NaN.
     """
     mask, shape = to_array("mask", mask), _check_shape(shape)
     if mask.shape != shape[: mask.ndim] or bool(mask.ndim) != bool(shape):
@@ -107,8 +107,10 @@ def expand_mask(mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def _check_weights(weights: jax.Array) -> jax.Array:
-    if not isinstance(weights, jax.core.Tracer) and not (weights >= 0).all():
-        raise ValueError(f"mask: got {weights.min()}, expected booleans or weights of at least 0")
+    if not isinstance(weights, jax.core.Tracer):
+        wrong = weights[~((weights >= 0) & (weights < jnp.inf))]
+        if wrong.size:
+            raise ValueError(f"mask: got {wrong[0]}, expected booleans or finite weights of at least 0")
     return jnp.where(weights < 0, jnp.nan, weights)
 
 

@@ -425,3 +425,12 @@ def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
     step = int(rest.split("after step ")[1].split(";")[0])
     evaluated = result_of(run_process("toy", f"--workdir={tmp_path}", "--mode=evaluate"))
     assert evaluated["steps"] == step
+
+
+@pytest.mark.parametrize("mode", ["train", "evaluate", "gradient_flow"])
+def test_a_folder_in_the_place_of_the_config_is_refused_in_every_mode(mode, monkeypatch, capsys, tmp_path):
+    (tmp_path / "config.json").mkdir()
+    call = CommandLine(monkeypatch, capsys, plain_toy.Config, plain_toy.experiment, {})
+    assert_refused(
+        call(f"--workdir={tmp_path}", f"--mode={mode}"), "config.json: got a folder, expected a file"
+    )

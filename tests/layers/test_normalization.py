@@ -115,3 +115,11 @@ def test_a_batch_without_places_leaves_the_statistics_alone(shape, lengths):
     assert not state["batch_stats"]["norm"]["mean"].any()
     assert (state["batch_stats"]["norm"]["var"] == 1).all()
     assert not any(leaf.any() for leaf in jax.tree.leaves(gradient))
+
+
+def test_a_batch_of_padding_alone_leaves_the_statistics_alone():
+    outputs, state, gradient = run("batch", INPUTS, np.zeros(3, np.int32))
+    assert not outputs.any()
+    assert not state["batch_stats"]["norm"]["mean"].any()
+    assert (state["batch_stats"]["norm"]["var"] == 1).all()
+    assert not any(leaf.any() for leaf in jax.tree.leaves(gradient))
