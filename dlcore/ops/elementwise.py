@@ -11,8 +11,8 @@ ELEMENTWISE = frozenset({
     "broadcast_in_dim", "cbrt", "ceil", "clamp", "closed_call", "convert_element_type", "copy", "copy_p", "cos",
     "cosh", "custom_jvp_call", "custom_vjp_call", "digamma", "div", "eq", "erf", "erf_inv", "erfc", "exp",
     "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "jit", "le", "lgamma", "log", "log1p",
-    "logistic", "lt", "max", "min", "mul", "ne", "neg", "nextafter", "not", "or", "pow", "pvary",
-    "reduce_precision", "rem", "remat2", "round", "rsqrt", "select_n", "sign", "sin", "sinh", "sqrt", "square",
+    "logistic", "lt", "max", "min", "mul", "ne", "neg", "nextafter", "not", "one_minus_square", "or", "pow",
+    "pvary", "reduce_precision", "rem", "remat2", "round", "rsqrt", "select_n", "sign", "sin", "sinh", "sqrt", "square",
     "stop_gradient", "sub", "tan", "tanh", "xor",
 })  # fmt: skip
 """Names of JAX's operations that move no value from one place of an array to another, and of nested programs."""
