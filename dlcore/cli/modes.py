@@ -19,12 +19,12 @@ from dlcore.plots.canvas import save_figures
 from dlcore.plots.training import learning_curves
 from dlcore.train.checkpoints.folder import CHECKPOINTS, newest_whole
 from dlcore.train.config import Config
+from dlcore.train.distributed import say_once
 from dlcore.train.experiment import Experiment
 from dlcore.train.run import Run
 from dlcore.train.run_folder import CONFIG, RESULT, check_folder, claim_folder
 from dlcore.utils.checks import check_instance
 from dlcore.utils.files import write_json
-from dlcore.utils.streams import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,9 +51,9 @@ def train(run: Run) -> Mapping[str, Any]:
     _check_run(run)
     finished = finished_result(run)
     if finished is not None:
-        _print("finished already; a larger --config.train.steps trains it on")
+        say_once("finished already; a larger --config.train.steps trains it on")
         return finished
-    _print(f"run folder: {run.folder}")
+    say_once(f"run folder: {run.folder}")
     trained = loop.train(run.engine, run.folder, run.profile)
     result = {
         **trained.evaluation,
@@ -104,17 +104,17 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
             checkpoint, or it is damaged.
     """
     from dlcore.gradflow.report import page
-    from dlcore.train.telemetry.metrics_log import read_metrics
+    from dlcore.train.telemetry.metrics_log import TABLE, read_metrics
 
     _check_run(run)
     flows, unmeasured = _measure_states(run)
     state = "all" if len(flows) > 1 else next(iter(flows)).replace(" ", "_")
     folder = run.folder / "gradient_flow" / state
     if jax.process_index() == 0:
-        metrics = read_metrics(run.folder / "metrics.csv")
+        metrics = read_metrics(run.folder / TABLE)
         clip_norm = run.config.optimizer.clip_norm
         for path in page.write_report(folder, run.folder.name, flows, metrics, clip_norm, unmeasured):
-            _print(f"written: {path}")
+            say_once(f"written: {path}")
     last = list(flows.values())[-1]
     return {
         "report": str(folder / page.PAGE),
@@ -139,14 +139,14 @@ def _measure_states(run: Run) -> tuple[dict[str, list["Flow"]], list[str]]:
             stack.enter_context(claim_folder(run))
         flows: dict[str, list[Flow]] = {}
         for name, state in loop.named_states(run):
-            _print(f"measuring {name}")
+            say_once(f"measuring {name}")
             model = loop.model_on_host(run.engine, state)
             if not flows:
                 unmeasured = find_unmeasured(functools.partial(loss, *model))
             with warnings.catch_warnings(action="ignore"):  # it names these cells, too
                 flows[name] = measure_model(*model)
         for cell in unmeasured:
-            _print(f"not measured: {cell}")
+            say_once(f"not measured: {cell}")
         if not any(flows.values()):
             raise ValueError(
                 "--mode: got gradient_flow for a model without recurrent layers, expected one with dl.Recurrent, "
@@ -210,17 +210,17 @@ def _draw(run: Run, params: Any, model_state: Any) -> None:
     for figures in (_training_figures, _own_figures):
         try:
             for path in save_figures(run.folder / "figures", figures(run, params, model_state)):
-                _print(f"figure: {path}")
+                say_once(f"figure: {path}")
         except Exception as error:
             logging.debug("traceback of the error below", exc_info=True)
-            _print(f"figures: got {type(error).__name__}: {error}; the run is finished without them")
+            say_once(f"figures: got {type(error).__name__}: {error}; the run is finished without them")
 
 
 def _training_figures(run: Run, _: Any, __: Any) -> Mapping[str, "Figure"]:
     """The figures that every run has, of its metrics over the steps."""
-    from dlcore.train.telemetry.metrics_log import read_metrics
+    from dlcore.train.telemetry.metrics_log import TABLE, read_metrics
 
-    rows = read_metrics(run.folder / "metrics.csv")
+    rows = read_metrics(run.folder / TABLE)
     figures = {"learning_curves": learning_curves(rows, run.experiment.best)}
     if any(name.startswith("flow/") for _, name, _ in rows):
         from dlcore.gradflow.report.training_figures import plot_lags_in_training
@@ -237,9 +237,3 @@ def _own_figures(run: Run, params: Any, model_state: Any) -> Mapping[str, "Figur
 def _check_run(run: Any) -> None:
     """Checks that a mode got a `Run`; raises TypeError if not."""
     check_instance("run", run, Run, "a dlcore.train.run.Run")
-
-
-def _print(text: str) -> None:
-    """Prints a line on stderr; only the first process of a job does."""
-    if jax.process_index() == 0:
-        say(text)

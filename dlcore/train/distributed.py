@@ -188,3 +188,9 @@ def enable_compilation_cache() -> None:
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(caches / "dlcore" / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def say_once(text: str) -> None:
+    """Prints a line on stderr; only the first process of a job does."""
+    if jax.process_index() == 0:
+        say(text)

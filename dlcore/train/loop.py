@@ -17,6 +17,7 @@ from dlcore.train.calls import CallInputs, Due, PendingCalls, due_after, prefetc
 from dlcore.train.checkpoints.fine_tune import initialize_from
 from dlcore.train.checkpoints.folder import CHECKPOINTS, saved_steps
 from dlcore.train.checkpoints.manager import Checkpoints
+from dlcore.train.distributed import say_once
 from dlcore.train.engine import Engine
 from dlcore.train.evaluation import evaluate
 from dlcore.train.experiment import ModelState, Params
@@ -28,7 +29,6 @@ from dlcore.train.run import Run
 from dlcore.train.state import TrainState
 from dlcore.train.telemetry.profile import Trace
 from dlcore.train.telemetry.recorder import Recorder
-from dlcore.utils.streams import say
 
 INITIAL = "initial"
 
@@ -137,7 +137,7 @@ def restore_or_initialize(engine: Engine, checkpoints: Checkpoints) -> TrainStat
     if newest is None:
         return initialize(engine)
     state = checkpoints.restore(engine.abstract_state, newest)
-    _say(f"going on from step {newest}")
+    say_once(f"going on from step {newest}")
     return state
 
 
@@ -153,7 +153,7 @@ def initialize(engine: Engine) -> TrainState:
     params, model_state, report = initialize_from(
         state.params, state.model_state, config.init_from, config.init_map, config.init_weights
     )
-    _say(report.text())
+    say_once(report.text())
     average = None if state.average is None else jax.tree.map(lambda leaf: leaf.copy(), params)
     return state.replace(params=params, model_state=model_state, average=average)  # type: ignore[attr-defined]
 
@@ -161,7 +161,7 @@ def initialize(engine: Engine) -> TrainState:
 @contextlib.contextmanager
 def _compiling(watchdog: Watchdog, what: str) -> Iterator[None]:
     """What a `Recorder` does while something is compiled, for the time before there is one."""
-    _say(what)
+    say_once(what)
     with watchdog.paused():
         yield
 
@@ -210,12 +210,6 @@ def _save(
     recorder.guard.check_all()  # Orbax would make a folder that is gone again
     with recorder.speed.paused():
         checkpoints.save(step, state, evaluation)
-
-
-def _say(text: str) -> None:
-    """Prints a line on stderr; only the first process of a job does."""
-    if jax.process_index() == 0:
-        say(text)
 
 
 def restore(run: Run) -> TrainState:

@@ -306,3 +306,10 @@ def test_the_compilation_cache_is_in_the_users_cache_folder_unless_jax_has_one(m
     monkeypatch.setattr(type(jax.config), "jax_compilation_cache_dir", None, raising=False)
     distributed.enable_compilation_cache()
     assert updated["jax_compilation_cache_dir"] == str(tmp_path / "dlcore" / "jax")
+
+
+@pytest.mark.parametrize(("index", "said"), [(0, "a line\n"), (1, "")])
+def test_only_the_first_process_says_a_line(index, said, monkeypatch, capsys):
+    monkeypatch.setattr(distributed.jax, "process_index", lambda: index)
+    distributed.say_once("a line")
+    assert capsys.readouterr().err == said

@@ -7,10 +7,8 @@ import itertools
 import re
 from pathlib import Path
 
-import jax
-
 from dlcore.train.checkpoints.checksums import find_damage
-from dlcore.utils.streams import say
+from dlcore.train.distributed import say_once
 
 CHECKPOINTS, DAMAGED = "checkpoints", "damaged_checkpoints"  # folders in a run's folder
 
@@ -41,7 +39,7 @@ def newest_whole(folder: Path) -> int | None:
         damage = find_damage(folder / str(step))
         if damage is None:
             return step
-        _print(f"{folder / str(step)}: damaged ({damage}); skipped")
+        say_once(f"{folder / str(step)}: damaged ({damage}); skipped")
     return None
 
 
@@ -63,7 +61,7 @@ def set_aside_damaged(folder: Path) -> int | None:
             aside = _free_path(folder.parent / DAMAGED, str(step))
             aside.parent.mkdir(exist_ok=True)
             (folder / str(step)).rename(aside)
-            _print(f"{folder / str(step)}: damaged ({damage}); moved to {aside}; {outcome}")
+            say_once(f"{folder / str(step)}: damaged ({damage}); moved to {aside}; {outcome}")
     return newest
 
 
@@ -71,8 +69,3 @@ def _free_path(folder: Path, name: str) -> Path:
     """``name`` in the folder, or the first of ``name.1``, ``name.2``, ... that does not exist yet."""
     names = itertools.chain([name], (f"{name}.{index}" for index in itertools.count(1)))
     return next(folder / candidate for candidate in names if not (folder / candidate).exists())
-
-
-def _print(text: str) -> None:
-    if jax.process_index() == 0:
-        say(text)

@@ -1,5 +1,6 @@
 """Signals that stop a run between two calls, and the deadline if no call ends."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -95,23 +96,23 @@ with StopSignals(grace=0.3):
 """
 
 
-def test_the_process_ends_in_time_if_the_main_thread_handles_no_signal():
-    command = [sys.executable, "-c", PROGRAM]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+@contextlib.contextmanager
+def started_program():
+    command, pipe = [sys.executable, "-c", PROGRAM], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout.readline() == "ready\n"
+        yield process
+
+
+def test_the_process_ends_in_time_if_the_main_thread_handles_no_signal():
+    with started_program() as process:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 75
         assert "stopped by SIGTERM: not at the end of a call after 0 s" in process.stderr.read()
 
 
 def test_the_process_ends_in_time_also_if_nobody_reads_its_stderr():
-    command = [sys.executable, "-c", PROGRAM]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline() == "ready\n"
+    with started_program() as process:
         process.stderr.close()
         process.send_signal(signal.SIGHUP)
         assert process.wait(20) == 75
