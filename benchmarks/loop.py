@@ -22,9 +22,9 @@ from unittest import mock
 import jax
 import optax
 
-from dlcore.train import loop
-from dlcore.train.engine import Engine
-from dlcore.train.experiment import Batch
+from dlcore.training import loop
+from dlcore.training.engine import Engine
+from dlcore.training.experiment import Batch
 from dlcore.utils.progress import Progress
 from dlcore.utils.rng import stream_key
 from experiments import digits

@@ -55,13 +55,13 @@ from .ops.pooling import global_avg_pool as global_avg_pool
 from .ops.pooling import global_max_pool as global_max_pool
 from .ops.pooling import max_pool as max_pool
 from .ops.sizes import output_size as output_size
-from .train import losses as losses
-from .train import metrics as metrics
-from .train.config import CheckpointConfig as CheckpointConfig
-from .train.config import Config as Config
-from .train.config import TrainConfig as TrainConfig
-from .train.experiment import Experiment as Experiment
-from .train.mesh import MeshConfig as MeshConfig
-from .train.optimizer import OptimizerConfig as OptimizerConfig
+from .training import losses as losses
+from .training import metrics as metrics
+from .training.config import CheckpointConfig as CheckpointConfig
+from .training.config import Config as Config
+from .training.config import TrainConfig as TrainConfig
+from .training.experiment import Experiment as Experiment
+from .training.mesh import MeshConfig as MeshConfig
+from .training.optimizer import OptimizerConfig as OptimizerConfig
 
 __version__: str

@@ -14,7 +14,7 @@ FLOORS = {
     "cli": 7,
     "sweep": 6,
     "gradflow": 5,
-    "train": 4,
+    "training": 4,
     "layers": 3,
     "data": 2,
     "ops": 1,
@@ -22,7 +22,7 @@ FLOORS = {
     "config": 1,
     "utils": 0,
 }
-NEVER = {("train", "layers")}  # training sees pure functions only
+NEVER = {("training", "layers")}  # training sees pure functions only
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MAX_FILE, MAX_FUNCTION = 300, 40
 
@@ -80,8 +80,8 @@ def test_no_import_goes_up_a_floor():
     ("module", "source"),
     [
         ("dlcore.ops.lengths", "from dlcore.layers.recurrent import cells"),
-        ("dlcore.train.loop", "def f():\n    from dlcore.gradflow.models.flow import measure"),
-        ("dlcore.train.loop", "from dlcore.layers.normalization import normalize"),
+        ("dlcore.training.loop", "def f():\n    from dlcore.gradflow.models.flow import measure"),
+        ("dlcore.training.loop", "from dlcore.layers.normalization import normalize"),
         ("dlcore.utils.files", "from dlcore.config import settings"),
         ("dlcore.data.arrays", "import dlcore as dl"),
         (

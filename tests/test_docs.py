@@ -29,8 +29,8 @@ NAMESPACES = {
     "sweep": "dlcore.sweep",
     "plots": "dlcore.plots",
     "data": "dlcore.data",
-    "losses": "dlcore.train.losses",
-    "metrics": "dlcore.train.metrics",
+    "losses": "dlcore.training.losses",
+    "metrics": "dlcore.training.metrics",
     "convert": "dlcore.layers.convert",
 }
 

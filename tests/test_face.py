@@ -44,7 +44,7 @@ FACES = (
     "dlcore.layers.convert",
     "dlcore.plots",
     "dlcore.sweep",
-    "dlcore.train",
+    "dlcore.training",
 )
 
 

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from dlcore.train.faults.signals import PREEMPTING
+from dlcore.training.faults.signals import PREEMPTING
 from tests.helpers.paths import ROOT
 from tests.kills import kill, results_of
 
@@ -138,7 +138,7 @@ def test_a_run_that_was_suspended_for_longer_than_a_call_may_take_ends_with_the_
 
 SLOW_COMPILER = """
 import time
-from dlcore.train.engine import Engine
+from dlcore.training.engine import Engine
 from tests.helpers import plain_toy
 
 compile_call = Engine._compile

@@ -16,14 +16,14 @@ from dlcore.cli.errors import UsageError, describe_failure, one_line_errors, pri
 from dlcore.config import settings
 from dlcore.config.files import read_config
 from dlcore.config.flags import define_flags, find_preset, with_flags
-from dlcore.train import distributed
-from dlcore.train.config import Config
-from dlcore.train.contract import check_model
-from dlcore.train.experiment import Experiment, Mode
-from dlcore.train.faults.signals import INTERRUPTED, Interrupted
-from dlcore.train.run import Run
-from dlcore.train.run_folder import CONFIG, check_kinds, claim_folder
-from dlcore.train.telemetry.profile import Trace
+from dlcore.training import distributed
+from dlcore.training.config import Config
+from dlcore.training.contract import check_model
+from dlcore.training.experiment import Experiment, Mode
+from dlcore.training.faults.signals import INTERRUPTED, Interrupted
+from dlcore.training.run import Run
+from dlcore.training.run_folder import CONFIG, check_kinds, claim_folder
+from dlcore.training.telemetry.profile import Trace
 from dlcore.utils.checks import check_callable, check_instance, shown
 from dlcore.utils.files import to_json, user_path
 from dlcore.utils.streams import flush, open_missing, say

@@ -14,7 +14,7 @@ from dlcore.config import settings
 from dlcore.utils.streams import say
 
 if TYPE_CHECKING:
-    from dlcore.train.run import Run
+    from dlcore.training.run import Run
 
 FAILED, BAD_USAGE = 1, 2  # exit codes
 
@@ -129,8 +129,8 @@ def describe_failure(error: Exception, run: "Run") -> tuple[str | None, int]:
         The line to print and the exit code. The line is None if the traceback is to be shown instead: for an
         unexpected error, and for `NonFiniteError` if ``train.on_nan`` is ``raise``.
     """
-    from dlcore.train.checkpoints.disk import CheckpointError
-    from dlcore.train.faults.nonfinite import NonFiniteError
+    from dlcore.training.checkpoints.disk import CheckpointError
+    from dlcore.training.faults.nonfinite import NonFiniteError
 
     mistake = str(error) if isinstance(error, UsageError) else name_flag(error, run.config)
     if mistake:

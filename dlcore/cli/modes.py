@@ -1,6 +1,6 @@
 """The modes that every experiment has, as functions of a `Run`; a notebook can call them, too.
 
-What imports Orbax (``dlcore.train.loop``) is imported when a mode is called, so that ``import dlcore`` stays fast.
+What imports Orbax (``dlcore.training.loop``) is imported when a mode is called, so that ``import dlcore`` stays fast.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from absl import logging
 from dlcore.cli.errors import usage_errors
 from dlcore.plots.canvas import save_figures
 from dlcore.plots.training import learning_curves
-from dlcore.train.checkpoints.folder import CHECKPOINTS, newest_whole
-from dlcore.train.config import Config
-from dlcore.train.distributed import say_once
-from dlcore.train.experiment import Experiment
-from dlcore.train.run import Run
-from dlcore.train.run_folder import CONFIG, RESULT, check_folder, claim_folder
+from dlcore.training.checkpoints.folder import CHECKPOINTS, newest_whole
+from dlcore.training.config import Config
+from dlcore.training.distributed import say_once
+from dlcore.training.experiment import Experiment
+from dlcore.training.run import Run
+from dlcore.training.run_folder import CONFIG, RESULT, check_folder, claim_folder
 from dlcore.utils.checks import check_instance
 from dlcore.utils.files import write_json
 
@@ -46,7 +46,7 @@ def train(run: Run) -> Mapping[str, Any]:
     Raises:
         Interrupted, NonFiniteError, CheckpointError: as in `loop.train`.
     """
-    from dlcore.train import loop
+    from dlcore.training import loop
 
     _check_run(run)
     finished = finished_result(run)
@@ -76,8 +76,8 @@ def evaluate(run: Run) -> Mapping[str, Any]:
     Raises:
         UsageError: there is no such checkpoint, or it is damaged or does not fit the config.
     """
-    from dlcore.train import loop
-    from dlcore.train.evaluation import evaluate
+    from dlcore.training import loop
+    from dlcore.training.evaluation import evaluate
 
     _check_run(run)
     with usage_errors(run.config):
@@ -104,7 +104,7 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
             checkpoint, or it is damaged.
     """
     from dlcore.gradflow.report import page
-    from dlcore.train.telemetry.metrics_log import TABLE, read_metrics
+    from dlcore.training.telemetry.metrics_log import TABLE, read_metrics
 
     _check_run(run)
     flows, unmeasured = _measure_states(run)
@@ -128,7 +128,7 @@ def _measure_states(run: Run) -> tuple[dict[str, list["Flow"]], list[str]]:
     """Measures gradient flow at every state that the run names, by the state's name; lists what is not measured."""
     from dlcore.gradflow.models.find_recurrences import find_unmeasured
     from dlcore.gradflow.models.flow import measure
-    from dlcore.train import loop
+    from dlcore.training import loop
 
     loss, unmeasured = probe_loss(run.experiment), []
     measure_model = measure(loss)
@@ -218,7 +218,7 @@ def _draw(run: Run, params: Any, model_state: Any) -> None:
 
 def _training_figures(run: Run, _: Any, __: Any) -> Mapping[str, "Figure"]:
     """The figures that every run has, of its metrics over the steps."""
-    from dlcore.train.telemetry.metrics_log import TABLE, read_metrics
+    from dlcore.training.telemetry.metrics_log import TABLE, read_metrics
 
     rows = read_metrics(run.folder / TABLE)
     figures = {"learning_curves": learning_curves(rows, run.experiment.best)}
@@ -236,4 +236,4 @@ def _own_figures(run: Run, params: Any, model_state: Any) -> Mapping[str, "Figur
 
 def _check_run(run: Any) -> None:
     """Checks that a mode got a `Run`; raises TypeError if not."""
-    check_instance("run", run, Run, "a dlcore.train.run.Run")
+    check_instance("run", run, Run, "a dlcore.training.run.Run")

@@ -10,7 +10,7 @@ from typing import NoReturn
 import jax
 
 from dlcore.cli.errors import FAILED, print_error
-from dlcore.train.faults.signals import PREEMPTED, caught_signals
+from dlcore.training.faults.signals import PREEMPTED, caught_signals
 from dlcore.utils import streams
 
 MOST_OPEN_FILES = 128  # JAX, Orbax and TensorBoard together have about half as many open

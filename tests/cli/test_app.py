@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from dlcore.cli import app, modes
-from dlcore.train import loop
-from dlcore.train.checkpoints.disk import CheckpointError
-from dlcore.train.faults.signals import Interrupted
-from dlcore.train.run import Run
+from dlcore.training import loop
+from dlcore.training.checkpoints.disk import CheckpointError
+from dlcore.training.faults.signals import Interrupted
+from dlcore.training.run import Run
 from tests.helpers import plain_toy, toy
 from tests.helpers.bad_command_lines import ARGUMENTS, CONFIGS, write_files
 from tests.helpers.checkpoints import read_files

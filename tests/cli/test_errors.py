@@ -16,9 +16,9 @@ from dlcore.cli.errors import (
     one_line_errors,
     usage_errors,
 )
-from dlcore.train.checkpoints.disk import CheckpointError
-from dlcore.train.faults.nonfinite import NonFiniteError
-from dlcore.train.run import Run
+from dlcore.training.checkpoints.disk import CheckpointError
+from dlcore.training.faults.nonfinite import NonFiniteError
+from dlcore.training.run import Run
 
 
 @dataclass

@@ -15,8 +15,8 @@ from dlcore.cli import modes
 from dlcore.cli.errors import UsageError
 from dlcore.gradflow.models import find_recurrences, flow
 from dlcore.gradflow.report import page
-from dlcore.train.checkpoints.checksums import NAME
-from dlcore.train.run import Run
+from dlcore.training.checkpoints.checksums import NAME
+from dlcore.training.run import Run
 from tests.helpers import plain_toy
 from tests.helpers.bad_arguments import unclear_errors
 from tests.helpers.checkpoints import fake_checkpoint, read_files

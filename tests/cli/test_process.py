@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from dlcore.cli import process
-from dlcore.train.faults.signals import PREEMPTING
+from dlcore.training.faults.signals import PREEMPTING
 from tests.helpers.paths import ROOT
 
 

@@ -10,7 +10,7 @@ from dlcore.config.files import from_dict
 from dlcore.config.flags import define_flags, old_flags_given, with_flags
 from dlcore.config.renamed import RENAMED
 from dlcore.config.settings import leaves, setting
-from dlcore.train.config import Config, TrainConfig
+from dlcore.training.config import Config, TrainConfig
 
 STORED = {
     "train": {

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dlcore.train import loop
-from dlcore.train.contract import check_model
-from dlcore.train.engine import Engine
+from dlcore.training import loop
+from dlcore.training.contract import check_model
+from dlcore.training.engine import Engine
 from experiments import cifar10
 
 

@@ -10,7 +10,7 @@ import pytest
 import dlcore as dl
 from dlcore.cli.errors import name_flag
 from dlcore.config import settings
-from dlcore.train.contract import check_model
+from dlcore.training.contract import check_model
 from experiments import copy_memory
 from tests.helpers.experiment_runs import draw_untrained, train_experiment
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dlcore.train.contract import check_model
+from dlcore.training.contract import check_model
 from experiments import digits
 from tests.helpers.experiment_runs import draw_untrained, train_experiment
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore.train.contract import check_model
+from dlcore.training.contract import check_model
 from experiments import vowels
 from tests.helpers.experiment_runs import draw_untrained, train_experiment
 

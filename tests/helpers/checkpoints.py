@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from dlcore.train.checkpoints.checksums import COMMITTED, write_checksums
+from dlcore.training.checkpoints.checksums import COMMITTED, write_checksums
 
 
 def fake_checkpoint(run: Path, step: int) -> Path:

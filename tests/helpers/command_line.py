@@ -12,7 +12,7 @@ from absl import flags
 
 from dlcore.cli import app, process
 from dlcore.cli.command_line import parse_flags
-from dlcore.train.faults.signals import PREEMPTING
+from dlcore.training.faults.signals import PREEMPTING
 
 
 class Finished(NamedTuple):

@@ -1,4 +1,4 @@
-"""Tests that ``tests/train/test_mesh.py`` runs in a process with eight devices: a mesh must not change a run."""
+"""Tests that ``tests/training/test_mesh.py`` runs in a process with eight devices: a mesh must not change a run."""
 
 import dataclasses
 
@@ -6,10 +6,10 @@ import jax
 import pytest
 
 import dlcore as dl
-from dlcore.train import loop
-from dlcore.train.engine import Engine
-from dlcore.train.evaluation import evaluate
-from dlcore.train.mesh import make_mesh
+from dlcore.training import loop
+from dlcore.training.engine import Engine
+from dlcore.training.evaluation import evaluate
+from dlcore.training.mesh import make_mesh
 from tests.helpers import sequence_toy
 from tests.helpers import toy as image_toy
 from tests.helpers.bits import assert_close, assert_same_bits

@@ -11,9 +11,9 @@ import jax
 
 import dlcore as dl
 from dlcore.config import settings
-from dlcore.train import loop
-from dlcore.train.engine import Engine
-from dlcore.train.loop import Trained
+from dlcore.training import loop
+from dlcore.training.engine import Engine
+from dlcore.training.loop import Trained
 
 
 def make_config(module: ModuleType, **changes: Any) -> Any:

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import dlcore as dl
-from dlcore.train.engine import Engine
-from dlcore.train.state import NONE_BAD, TrainState
+from dlcore.training.engine import Engine
+from dlcore.training.state import NONE_BAD, TrainState
 
 ROWS, STEPS, INPUTS, OUTPUTS = 40, 5, 2, 4
 

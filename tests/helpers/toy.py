@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 
 import dlcore as dl
-from dlcore.train.run import Run
+from dlcore.training.run import Run
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The program that ``tests/train/test_distributed.py`` runs as one of two processes, or as the only one.
+"""The program that ``tests/training/test_distributed.py`` runs as one of two processes, or as the only one.
 
     python -m tests.helpers.two_processes TOY FOLDER STEPS DATA MODEL PARAMETERS
 
@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 import dlcore as dl
-from dlcore.train import distributed, loop
-from dlcore.train.engine import Engine
+from dlcore.training import distributed, loop
+from dlcore.training.engine import Engine
 from dlcore.utils.trees import named_leaves
 
 

@@ -28,8 +28,8 @@ from dlcore.gradflow.measures.recurrence import (
 from dlcore.gradflow.measures.tangents import flatten_state, pull_cotangents
 from dlcore.gradflow.models.find_recurrences import ModelRecurrence, find_recurrences
 from dlcore.ops.lengths import valid_steps
-from dlcore.train.contract import check_returned
-from dlcore.train.metrics import Average
+from dlcore.training.contract import check_returned
+from dlcore.training.metrics import Average
 from dlcore.utils.checks import check_callable, check_instance, check_integer, check_number, shown
 
 Loss: TypeAlias = Callable[..., tuple[jax.Array, Any]]

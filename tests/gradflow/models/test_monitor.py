@@ -14,9 +14,9 @@ from dlcore.gradflow.measures.lags import log_by_lag
 from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
 from dlcore.gradflow.models.find_recurrences import find_recurrences
 from dlcore.gradflow.models.monitor import make_monitor
-from dlcore.train import loop
-from dlcore.train.engine import Engine
-from dlcore.train.telemetry.metrics_log import read_metrics
+from dlcore.training import loop
+from dlcore.training.engine import Engine
+from dlcore.training.telemetry.metrics_log import read_metrics
 from tests.helpers import sequence_toy
 
 

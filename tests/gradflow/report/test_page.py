@@ -13,9 +13,9 @@ from dlcore.cli.errors import UsageError
 from dlcore.gradflow.measures.gates import Gate
 from dlcore.gradflow.report.page import write_report
 from dlcore.gradflow.report.words import COLUMNS
-from dlcore.train import loop
-from dlcore.train.run import Run
-from dlcore.train.run_folder import claim_folder
+from dlcore.training import loop
+from dlcore.training.run import Run
+from dlcore.training.run_folder import claim_folder
 from tests.helpers import sequence_toy
 from tests.helpers.flows import flow
 

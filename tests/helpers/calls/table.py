@@ -9,9 +9,9 @@ from tests.helpers.calls.layers import layers
 from tests.helpers.calls.ops import ops
 from tests.helpers.calls.plots import plots
 from tests.helpers.calls.sweep import sweep
-from tests.helpers.calls.train import train
+from tests.helpers.calls.training import training
 
-ROOMS = (ops, layers, data, train, gradflow, sweep, plots)
+ROOMS = (ops, layers, data, training, gradflow, sweep, plots)
 
 WITHOUT_CHECKS = {
     "dl.CELLS": "a dict of cells",

@@ -1,0 +1,287 @@
+"""An experiment's compiled programs on a mesh of devices: the initial state, calls of steps, the evaluation.
+
+The engine also places data: every array that a program gets or returns has the sharding that the mesh asks for.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from dlcore.data.batch import mask_rows, row_count, slice_rows
+from dlcore.data.pipeline import batch_of, rows_of
+from dlcore.training.config import Config
+from dlcore.training.experiment import Batch, Experiment, Metrics, batch_size, resolve_config
+from dlcore.training.mesh import (
+    DATA,
+    batch_sharding,
+    make_mesh,
+    parameter_specs,
+    place_batch,
+    process_rows,
+    state_shardings,
+)
+from dlcore.training.optimizer import make_optimizer
+from dlcore.training.state import TrainState, make_state
+from dlcore.training.step import make_eval_step, make_train_step
+from dlcore.training.telemetry.flops import count_flops
+
+
+class Program(NamedTuple):
+    """A compiled call of one or more steps.
+
+    Attributes:
+        call: ``call(state, batch) -> state, bad_step``. The new state takes the old state's buffers; ``bad_step`` is
+            a copy of the new state's field, to wait for.
+        compile_seconds: how long compilation took.
+        flops: number of floating-point operations in a call on all devices, see `flops.count_flops`.
+    """
+
+    call: Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
+    compile_seconds: float
+    flops: float
+
+
+class Engine:
+    """Compiles an experiment's functions for the mesh and places its data there.
+
+    Args:
+        experiment: an experiment that `contract.check_model` accepts.
+        config: its config.
+
+    Attributes:
+        experiment: the experiment.
+        config: the config, in which every duration is a number of steps.
+        mesh: the ``jax.sharding.Mesh`` of the devices.
+        optimizer: the optax chain.
+        while_compiling: makes a context manager for each compilation from a text that says what is compiled; the loop
+            sets it, to say so and to stop its clocks.
+
+    Raises:
+        ValueError: the data does not tell what a duration needs; or settings, mesh, batch size and micro-batches do
+            not fit each other.
+    """
+
+    def __init__(self, experiment: Experiment, config: Config):
+        config = resolve_config(config, experiment)
+        if config.init_map and config.init_from is None:
+            raise ValueError(
+                f"init_map: got {config.init_map} without init_from, expected the run whose parameters it renames too"
+            )
+        self.experiment, self.config = experiment, config
+        self.mesh = make_mesh(config.mesh)
+        self.optimizer = make_optimizer(config.optimizer, int(config.train.steps))
+        self._step = make_train_step(experiment, self.optimizer, config.seed, config.train)
+        self._batch_size = batch_size(experiment)
+        self._rows = process_rows(self.mesh, self._batch_size)
+        self._check_micro_batches()
+        self._programs: dict[Any, Program] = {}
+        self._compiled: set[Hashable] = set()
+        self.while_compiling: Callable[[str], AbstractContextManager[Any]] = nullcontext
+
+    def _check_micro_batches(self) -> None:
+        parts, shards = self.config.train.micro_batches, self.mesh.shape[DATA]
+        if self._batch_size % (parts * shards):
+            raise ValueError(
+                f"micro_batches: got {parts} for batches of {self._batch_size} on {shards} shards of the data axis, "
+                f"expected {parts} x {shards} to divide them"
+            )
+
+    @property
+    def _replicated(self) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    def _make_initial_state(self, batch: Batch) -> TrainState:
+        averaged = self.config.train.ema_decay is not None
+        state = make_state(self.experiment, self.optimizer, self.config.seed, batch, averaged=averaged)
+        after = jax.eval_shape(self._step, state, batch)
+        return state.replace(  # type: ignore[attr-defined]
+            metrics=optax.tree.zeros_like(after.metrics), remainders=optax.tree.zeros_like(after.remainders)
+        )
+
+    @cached_property
+    def abstract_state(self) -> TrainState:
+        """A `TrainState` of ``jax.ShapeDtypeStruct``: shapes, types and shardings, to which a checkpoint is restored.
+
+        Raises:
+            ValueError: the sharding rules do not fit the parameters or the mesh.
+        """
+        shapes = jax.eval_shape(self._make_initial_state, self.experiment.train_data[0])
+        rules = self.experiment.sharding_rules
+        specs = parameter_specs(shapes.params, self.mesh, self.config.mesh, rules)
+        shardings = state_shardings(shapes, self.mesh, specs, self.optimizer)
+        return jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            shapes,
+            shardings,
+        )
+
+    @cached_property
+    def _shardings(self) -> TrainState:
+        return jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state)
+
+    def initial_state(self) -> TrainState:
+        """The `TrainState` at step 0; one compiled program makes it directly on its devices."""
+        with self.while_compiling("compiling the initial state"):
+            return jax.jit(self._make_initial_state, out_shardings=self._shardings)(self.batch(range(1)))
+
+    @property
+    def host_batches_per_step(self) -> int:
+        """How many batches as large as that of `host_batch` make the whole batch of a step."""
+        return self._batch_size // (self._rows[1] - self._rows[0])
+
+    def host_batch(self, step: int) -> Batch:
+        """The rows of one step's batch that this process has to load: arrays ``[rows, ...]`` by name, on the host."""
+        data = self.experiment.train_data
+        whole = self._rows == (0, self._batch_size)
+        return batch_of(data, step) if whole else rows_of(data, step, *self._rows)
+
+    def batch(self, steps: range) -> Batch:
+        """The batches of some steps on the devices.
+
+        Args:
+            steps: one step or several.
+
+        Returns:
+            A dict of arrays by name: ``[B, ...]`` for one step, ``[len(steps), B, ...]`` for several.
+
+        Raises:
+            ValueError: the batches of several steps differ in shape.
+        """
+        return self.place_batches([self.host_batch(step) for step in steps])
+
+    def place_batches(self, host_batches: Sequence[Batch]) -> Batch:
+        """The same as `batch`, from host batches that are loaded already.
+
+        Args:
+            host_batches: the `host_batch` of each step.
+
+        Raises:
+            ValueError: the batches of several steps differ in shape.
+        """
+        if len(host_batches) == 1:
+            return place_batch(host_batches[0], self.mesh)
+        try:
+            stacked = jax.tree.map(lambda *fields: np.stack(fields), *map(dict, host_batches))
+        except ValueError as error:
+            raise ValueError(
+                f"steps_per_call: got {len(host_batches)} steps whose batches differ in shape ({error}), expected 1 "
+                "if batches have several lengths"
+            ) from None
+        return place_batch(stacked, self.mesh, stacked=True)
+
+    def program(self, batch: Batch, step_count: int) -> Program:
+        """The `Program` of ``step_count`` steps for batches with the shapes and types of ``batch``.
+
+        It is compiled at the first request.
+
+        Args:
+            batch: the batch of the steps on the devices, see `batch`.
+            step_count: the number of steps.
+        """
+        key = step_count, _shapes(batch)
+        if key not in self._programs:
+            with self.while_compiling("compiling the training"):
+                self._programs[key] = self._compile(batch, step_count)
+        return self._programs[key]
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds that compiling the training calls (`program`) took so far; the evaluation does not count."""
+        return sum(program.compile_seconds for program in self._programs.values())
+
+    def _compile(self, batch: Batch, step_count: int) -> Program:
+        began = time.monotonic()
+
+        def call(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
+            if step_count == 1:
+                state = self._step(state, batch)
+            else:
+                state, _ = jax.lax.scan(lambda state, batch: (self._step(state, batch), None), state, batch)
+            return state, state.bad_step
+
+        jitted = jax.jit(
+            call,
+            in_shardings=(self._shardings, batch_sharding(self.mesh, stacked=step_count > 1)),
+            out_shardings=(self._shardings, self._replicated),
+            donate_argnums=0,
+        )
+        traced = jitted.trace(self.abstract_state, batch)
+        compiled, flops = traced.lower().compile(), count_flops(traced)
+        return Program(compiled, time.monotonic() - began, flops)
+
+    @cached_property
+    def _eval_step(self) -> Callable[[Any, Any, Batch], Metrics]:
+        return jax.jit(
+            make_eval_step(self.experiment, self.config.train),
+            in_shardings=(
+                self._shardings.params,
+                self._shardings.model_state,
+                batch_sharding(self.mesh),
+            ),
+            out_shardings=self._replicated,
+        )
+
+    def eval_metrics(self, state: TrainState) -> Iterator[Metrics]:
+        """Yields the metrics of each evaluation batch: sums by name, which the devices compute in the background."""
+        for batch in self.experiment.eval_data:
+            placed = self._place_eval_batch(batch)
+            with self._first_call(_shapes(placed), "compiling the evaluation"):
+                metrics = self._eval_step(state.evaluated_params, state.model_state, placed)
+            yield metrics
+
+    @contextlib.contextmanager
+    def _first_call(self, key: Hashable, what: str) -> Iterator[None]:
+        """A context manager for calls of a program that is compiled in the first call with each key."""
+        with nullcontext() if key in self._compiled else self.while_compiling(what):
+            yield
+        self._compiled.add(key)
+
+    def _place_eval_batch(self, batch: Batch) -> Batch:
+        """The evaluation batch on its devices, padded to a multiple of the data axis."""
+        padded = _pad_rows(batch, self.mesh.shape[DATA])
+        start, stop = process_rows(self.mesh, row_count(padded, "eval_data"))
+        return place_batch(slice_rows(dict(padded), start, stop), self.mesh)
+
+    def with_zero_metrics(self, state: TrainState) -> TrainState:
+        """A copy of the state in which all sums of metrics are 0."""
+        metrics, remainders = self._zeros_like((state.metrics, state.remainders))
+        return state.replace(metrics=metrics, remainders=remainders)  # type: ignore[attr-defined]
+
+    @cached_property
+    def _zeros_like(self) -> Callable[[Any], Any]:
+        return jax.jit(optax.tree.zeros_like, out_shardings=self._replicated)
+
+    def replicate(self, tree: Any) -> Any:
+        """A copy of a tree of arrays that every device holds whole, for instance to draw it.
+
+        All processes of a job must call it.
+        """
+        return jax.jit(lambda tree: tree, out_shardings=self._replicated)(tree)
+
+
+def _shapes(batch: Batch) -> tuple[Any, ...]:
+    """The fields' names, shapes and types, which determine the program that a batch needs."""
+    return tuple((name, field.shape, field.dtype) for name, field in batch.items())
+
+
+def _pad_rows(batch: Batch, multiple: int) -> Batch:
+    """The batch with masked copies of its first row at the end, until its row count is a multiple.
+
+    Raises:
+        TypeError, ValueError: the fields are not arrays with the same number of rows, at least one.
+    """
+    count = row_count(batch, "eval_data")
+    missing = -count % multiple
+    if not missing:
+        return batch
+    places = np.arange(count + missing)
+    padded = {name: np.asarray(field)[np.where(places < count, places, 0)] for name, field in batch.items()}
+    return {**padded, "mask": mask_rows(padded, places < count)}

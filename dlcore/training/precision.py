@@ -1,0 +1,43 @@
+"""Mixed precision as one rule: the model computes in one type; parameters and statistics stay float32."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from dlcore.training.experiment import Batch, LossFunction, Metrics, ModelState, Params
+
+
+def with_precision(loss: LossFunction, precision: str) -> LossFunction:
+    """A loss function like ``loss`` whose model computes in ``precision``, for instance ``"bfloat16"``.
+
+    ``"float32"`` returns the loss function unchanged. With any other type, the floating-point arrays among the
+    parameters and in the batch's ``inputs`` are cast before the model sees them; targets are not cast. The cast is part
+    of the differentiated function, so the gradients have the parameters' type (Micikevicius et al. 2018, "Mixed
+    precision training", without loss scaling: bfloat16's range does not need it). The returned loss is float32. The
+    model state is not cast, and it keeps its types.
+
+    Args:
+        loss: the loss function.
+        precision: the name of a floating-point type.
+    """
+    if precision == "float32":
+        return loss
+
+    def cast_loss(
+        params: Params, model_state: ModelState, batch: Batch, rng: jax.Array, train: bool
+    ) -> tuple[jax.Array, tuple[ModelState, Metrics]]:
+        batch = {**batch, "inputs": _cast(batch["inputs"], precision)} if "inputs" in batch else batch
+        value, (new_state, metrics) = loss(_cast(params, precision), model_state, batch, rng, train)
+        kept = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), new_state, model_state)
+        return value.astype(jnp.float32), (kept, metrics)
+
+    return cast_loss
+
+
+def _cast(tree: Any, dtype: DTypeLike) -> Any:
+    """The tree with its floating-point leaves in ``dtype``; integers, masks and keys are unchanged."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
+    )

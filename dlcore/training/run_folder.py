@@ -1,0 +1,145 @@
+"""A run's folder: its files, its lock, and the check that a run may continue in it.
+
+A folder belongs to one run and, while it trains, to one process. A run that is started again in its folder continues
+only with the settings it began with, so that nothing is overwritten silently.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+
+from dlcore.config import settings
+from dlcore.config.files import read_config, to_dict
+from dlcore.training.checkpoints.folder import CHECKPOINTS, DAMAGED, saved_steps
+from dlcore.training.experiment import resolve_config
+from dlcore.training.run import Run
+from dlcore.training.telemetry.metrics_log import TABLE, read_metrics
+from dlcore.utils.files import write_json
+from dlcore.utils.locks import lock_file, open_lock
+
+CONFIG, RESULT, LOCK = "config.json", "result.json", ".lock"
+FOLDERS = (CHECKPOINTS, DAMAGED, "events", "figures", "gradient_flow", "nonfinite", "profile")
+FILES = (CONFIG, RESULT, LOCK, TABLE)
+
+
+@contextlib.contextmanager
+def claim_folder(run: Run) -> Iterator[None]:
+    """A context manager that locks the run's folder against other processes and writes its ``config.json``.
+
+    The lock ends with the block. In a job of several processes, the first one holds the lock for all of them.
+
+    Raises:
+        ValueError: the folder holds checkpoints of a run with other settings, a damaged ``config.json`` or
+            ``metrics.csv``, files but no ``config.json``, or a link as its lock. `config.settings.setting` says which
+            settings may differ; with a schedule other than "constant", the number of steps may not. Durations are
+            compared in steps, and a setting that ``config.json`` lacks has its default.
+        NotADirectoryError: a file is in the place of the folder or of a folder in it.
+        IsADirectoryError: a folder is in the place of a file in it.
+        BlockingIOError: another process trains in the folder.
+    """
+    if jax.process_index() > 0:
+        multihost_utils.sync_global_devices(str(run.folder))
+        yield
+        return
+    check_folder(run)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with open_lock(run.folder / LOCK) as lock:
+        lock_file(
+            lock,
+            f"{run.folder}: another process trains in this folder; wait until it ends, stop it, or choose another "
+            "--run name",
+        )
+        check_folder(run)  # another process may have trained here since the check above
+        write_json(run.folder / CONFIG, to_dict(run.config))
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(str(run.folder))
+        yield
+
+
+def check_folder(run: Run) -> None:
+    """Checks that the run can start or continue in its folder; changes nothing, and does not look at the lock.
+
+    Raises:
+        ValueError, NotADirectoryError, IsADirectoryError: as in `claim_folder`.
+    """
+    path = run.folder / CONFIG
+    check_kinds(run.folder)
+    if path.is_file():
+        stored = read_config(type(run.config)(), path, "config.json", whole=True)
+        if saved_steps(run.folder / CHECKPOINTS):  # without a checkpoint, other settings lose nothing
+            _check_same_settings(run, stored)
+        read_metrics(run.folder / TABLE)
+    else:
+        check_unused(run.folder)
+
+
+def check_kinds(folder: Path) -> None:
+    """Checks that no file is in the place of a folder of a run, and no folder in the place of a file.
+
+    Args:
+        folder: the run's folder, which need not exist.
+
+    Raises:
+        NotADirectoryError, IsADirectoryError: as in `claim_folder`.
+    """
+    mend = "move it elsewhere, or choose another --run name"
+    for path in (folder, *(folder / name for name in FOLDERS)):
+        if (path.exists() or path.is_symlink()) and not path.is_dir():
+            raise NotADirectoryError(f"{path}: got a file, expected a folder of the run; {mend}")
+    for path in (folder / name for name in FILES):
+        if path.is_dir():
+            raise IsADirectoryError(f"{path}: got a folder, expected a file of the run; {mend}")
+
+
+def check_unused(folder: Path) -> None:
+    """Checks that a folder without a ``config.json`` may become a run's folder: it is empty or does not exist.
+
+    Raises:
+        ValueError: the folder holds anything but the file ``.lock``.
+    """
+    if folder.exists() and {entry.name for entry in folder.iterdir()} - {LOCK}:
+        raise ValueError(f"{folder}: holds files but no {CONFIG}, so it is no run's folder; choose another")
+
+
+def _check_same_settings(run: Run, stored: Any) -> None:
+    """Raises ValueError unless the run may continue what was trained with the ``stored`` config."""
+    shown = zip(settings.leaves(stored), settings.leaves(run.config), strict=True)
+    before, now = (resolve_config(config, run.experiment) for config in (stored, run.config))
+    in_steps = zip(settings.leaves(before), settings.leaves(now), strict=True)
+    other = [
+        _difference(new, old, now_in_steps, before_in_steps)
+        for (old, new), (before_in_steps, now_in_steps) in zip(shown, in_steps, strict=True)
+        if not _may_differ(before_in_steps, now_in_steps)
+    ]
+    if other:
+        raise ValueError(
+            f"{run.folder}: holds a run with other settings: {', '.join(other)}; "
+            "choose another --run name, or leave these flags out to continue it"
+        )
+    if run.config.optimizer.schedule != "constant" and before.train.steps != now.train.steps:
+        raise ValueError(
+            f"--config.train.steps: got {run.config.train.steps} (was {stored.train.steps}) with a "
+            f"{run.config.optimizer.schedule} schedule, in which the number of steps determines the learning rate of "
+            "each step; choose another --run name"
+        )
+
+
+def _difference(
+    new: settings.Leaf, old: settings.Leaf, new_in_steps: settings.Leaf, old_in_steps: settings.Leaf
+) -> str:
+    """What a setting is and was; in steps if it is the same duration of a run of another length."""
+    if new.value == old.value:
+        return (
+            f"{new.flag}={new.text} is {new_in_steps.text} steps (was {old_in_steps.text}; "
+            f"{new.flag}={old_in_steps.text} keeps them)"
+        )
+    return f"{new.flag}={new.text} (was {old.text})"
+
+
+def _may_differ(old: settings.Leaf, new: settings.Leaf) -> bool:
+    """True if a run may continue with the new value; durations must be numbers of steps in both."""
+    return new.may_change or new.value == old.value or (new.may_grow and new.value > old.value)

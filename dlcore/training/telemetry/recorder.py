@@ -1,0 +1,152 @@
+"""Writes a run's rows: into the log for later, and into the progress report for now."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from dlcore.training.engine import Engine
+from dlcore.training.evaluation import evaluate, read_sums
+from dlcore.training.experiment import Metrics
+from dlcore.training.faults.lost_folder import FolderGuard
+from dlcore.training.faults.watchdog import Watchdog
+from dlcore.training.optimizer import make_schedule
+from dlcore.training.run_folder import LOCK
+from dlcore.training.state import TrainState
+from dlcore.training.step import NONFINITE
+from dlcore.training.telemetry.metrics_log import TABLE, MetricsLog
+from dlcore.training.telemetry.speed import Speed
+from dlcore.utils.progress import Progress
+
+
+class Recorder(contextlib.ExitStack):
+    """Writes a run's rows into ``metrics.csv``, TensorBoard events and the progress report; a context manager.
+
+    A training row is taken after a call and written after the next call has begun, so that the devices work meanwhile.
+    An evaluation is written at once. If there are several processes, only the first one writes and prints.
+
+    Args:
+        engine: the run's engine.
+        folder: the run's folder.
+        start: the step from which the run goes on.
+        watchdog: is reset after every batch of an evaluation, and paused while something is compiled.
+
+    Attributes:
+        guard: watches ``metrics.csv`` and the folder's lock.
+        speed: the rates of training.
+    """
+
+    def __init__(self, engine: Engine, folder: Path, start: int, watchdog: Watchdog):
+        super().__init__()
+        self.engine, self._watchdog = engine, watchdog
+        self._log = self._progress = None
+        if jax.process_index() == 0:
+            train = engine.config.train
+            every = {"train/": int(train.log_every), "eval/": int(train.eval_every)}
+            self._log = self.enter_context(MetricsLog(folder, start, every))
+            self._progress = self.enter_context(
+                Progress("training", "step", int(engine.config.train.steps), start)
+            )
+        self.guard = self.enter_context(FolderGuard(folder / TABLE, folder / LOCK))
+        self.speed = Speed()
+        engine.while_compiling = self.compiling
+        self.callback(setattr, engine, "while_compiling", contextlib.nullcontext)
+        config = engine.config
+        self._learning_rate = jax.jit(make_schedule(config.optimizer, int(config.train.steps)))
+        self._pending: tuple[int, Metrics, jax.Array] | None = None
+
+    @contextlib.contextmanager
+    def compiling(self, what: str) -> Iterator[None]:
+        """A context manager that says what is compiled; its time counts neither as training nor for the time left."""
+        progress = self._progress.paused(what) if self._progress else contextlib.nullcontext()
+        with self._watchdog.paused(), progress:
+            yield
+
+    def count_call(self, steps: int, counts: tuple[int, int], flops: float) -> None:
+        """Counts a call of the devices for the rates and the progress; for the arguments see `Speed.add_call`."""
+        self.speed.add_call(steps, counts, flops)
+        if self._progress:
+            self._progress.advance(steps)
+
+    def end_call(self) -> None:
+        """Resets the watchdog, and looks whether the folder is still there; the loop calls this after every call.
+
+        Raises:
+            LostFolderError: it is not, and nobody would find what the run writes.
+        """
+        self._watchdog.reset()
+        self.guard.check()
+
+    def take_metrics(self, step: int, state: TrainState) -> TrainState:
+        """Keeps the training metrics since the last row for `write_row`.
+
+        Args:
+            step: the number of steps so far.
+            state: the state after this step.
+
+        Returns:
+            A copy of the state in which all sums of metrics are 0.
+        """
+        with jax.transfer_guard("allow"):
+            learning_rate = self._learning_rate(np.int32(step - 1))  # of the update that leads to this step
+        self._pending = step, state.metrics, learning_rate
+        return self.engine.with_zero_metrics(state)
+
+    def write_row(self) -> None:
+        """Writes the row of the metrics that `take_metrics` kept, if any; waits until the devices computed them."""
+        if self._pending is None:
+            return
+        step, metrics, learning_rate = self._pending
+        self._pending = None
+        metrics, rates = jax.device_get(metrics), self.speed.read_rates()
+        if NONFINITE in metrics and not metrics["gradient_norm"].weight:  # every step of the row was left out
+            metrics = {NONFINITE: metrics[NONFINITE]}
+        values = read_sums(metrics)
+        row = {f"train/{name}": value for name, value in values.items()}
+        row["train/learning_rate"] = jax.device_get(learning_rate).item()
+        best = self.engine.experiment.best
+        shown = next(name for name in ("loss", best, *values) if name in values)
+        self._record(
+            step,
+            row,
+            {shown: values[shown], "steps/s": rates["steps_per_second"]},
+            clock={f"train/{name}": value for name, value in rates.items()},
+        )
+
+    def record_monitor(self, step: int, state: TrainState) -> None:
+        """Logs what the experiment's monitor measures of the state's parameters and model state.
+
+        The loop decides when to call this. It does nothing if the experiment has no monitor or ``train.monitor_every``
+        is None. All processes must call it; the first one writes.
+        """
+        monitor = self.engine.experiment.monitor
+        if monitor is None or self.engine.config.train.monitor_every is None:
+            return
+        self.write_row()
+        with self.speed.paused(), self._watchdog.paused(), jax.transfer_guard("allow"):
+            values = monitor(*self.engine.replicate((state.params, state.model_state)))
+            if self._log:
+                self._log.write(step, {f"flow/{name}": value for name, value in values.items()})
+
+    def record_evaluation(self, step: int, state: TrainState) -> dict[str, float]:
+        """Evaluates the state on the whole evaluation set and logs the result; returns the metrics by name."""
+        self.write_row()
+        with self.speed.paused():
+            values = evaluate(self.engine, state, self._watchdog.reset)
+            best = self.engine.experiment.best
+            row = {f"eval/{name}": value for name, value in values.items()}
+            self._record(step, row, {f"eval {best}": values[best]})
+        return values
+
+    def _record(
+        self,
+        step: int,
+        row: Mapping[str, float],
+        shown: Mapping[str, float],
+        clock: Mapping[str, float] | None = None,
+    ) -> None:
+        if self._log and self._progress:
+            self._log.write(step, row, clock)
+            self._progress.report({name: f"{value:.4g}" for name, value in shown.items()}, step)

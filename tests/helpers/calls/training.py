@@ -1,0 +1,166 @@
+"""Good calls of losses, metrics and the experiment's contract, with the kind of each argument."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import dlcore as dl
+from dlcore.cli.app import check_model
+from dlcore.config.settings import check, leaves, replace
+from tests.helpers import toy
+from tests.helpers.calls.kinds import (
+    Argument,
+    Call,
+    fields,
+    flag,
+    floats,
+    function,
+    integers,
+    kind,
+    number,
+    text,
+)
+
+LABELS = {"labels": np.array([0, 1], np.int32)}
+TARGETS = {"targets": np.ones((2, 3), np.float32)}
+
+
+def call(run: Callable[..., Any], name: str = "", /, **arguments: Argument) -> Call:
+    return Call(f"train: {name or run.__name__}", run, arguments, traced=False)
+
+
+def masks(shape: tuple[int, ...]) -> dict[str, Any]:
+    """What a mask may be wrong in."""
+    good = np.ones(shape, bool)
+    return {
+        "a mask of text": "text",
+        "a mask that is a list": good.tolist(),
+        "a mask of -1": np.full(shape, -1),
+        "a mask of shape [1]": np.ones(1, bool),
+        "a 0-d mask": np.array(True),
+        "a mask with too many axes": np.ones((*shape, 1, 1, 1), bool),
+        "a masked array": np.ma.masked_array(good, ~good),
+    }
+
+
+def training() -> Iterator[Call]:
+    yield from losses()
+    yield from contract()
+    yield from settings()
+
+
+def losses() -> Iterator[Call]:
+    wrong = {name: {**LABELS, "mask": mask} for name, mask in masks((2,)).items()}
+    labels = {
+        "labels that are floats": {"labels": np.array([0.0, 1.0], np.float32)},
+        "labels that are booleans": {"labels": np.array([False, True])},
+        "labels of rank 2": {"labels": np.array([[0, 1]])},
+    }
+    batch = fields(LABELS, more=wrong | labels, names=("batch", "mask", "logits"))
+    batch = batch._replace(
+        taken=frozenset({"labels that are a list", "labels that are booleans", "a mask that is a list"})
+    )
+    logits = floats(2, 3, taken=("a list", "integers"))
+    smoothing = number(0.1, wrong=(-0.1, 2.0))
+    yield call(dl.losses.classification, logits=logits, batch=batch, label_smoothing=smoothing)
+    wrong = {name: {**TARGETS, "mask": mask} for name, mask in masks((2,)).items()}
+    targets = {
+        "targets of another shape": {"targets": np.ones((2, 2), np.float32)},
+        "complex targets": {"targets": np.ones((2, 3), np.complex64)},
+    }
+    batch = fields(TARGETS, more=wrong | targets, names=("batch", "mask", "outputs"))
+    batch = batch._replace(taken=frozenset({"targets that are a list", "a mask that is a list"}))
+    outputs = floats(2, 3, taken=("a list", "integers"))._replace(names=("targets",))
+    yield call(dl.losses.regression, outputs=outputs, batch=batch)
+    values = floats(2, 3, taken=("a list", "integers", "nothing", "rank 1", "a 0-d array"))
+    bad = {name.replace("a mask ", ""): mask for name, mask in masks((2,)).items()}
+    mask = kind(np.ones(2, bool), bad, "that is a list")
+    yield call(
+        dl.metrics.Average.of, "Average", values=values.without("rank 1", "a 0-d array", "nothing"), mask=mask
+    )
+    known = integers(0, 1, taken=("a list", "booleans")).without("-1")
+    yield call(
+        dl.metrics.accuracy,
+        logits=logits.without("nothing"),
+        labels=known._replace(names=("logits",)),
+        mask=mask,
+    )
+    shape = kind((2, 3), {"None": None, "text": "text", "3": 3, "text in it": ("a",)}, names=("mask",))
+    yield call(dl.metrics.expand_mask, mask=mask, shape=shape)
+    places = fields({"mask": np.ones(2, bool), "lengths": np.array([3, 1])}, names=("batch", "mask"))
+    optional = ("nothing", "no mask", "no lengths", "mask that are None", "lengths that are None")
+    places = places._replace(taken=frozenset({*optional, "mask that are a list", "lengths that are a list"}))
+    yield call(dl.metrics.place_weights, batch=places, shape=shape._replace(names=("mask", "lengths")))
+
+
+def contract() -> Iterator[Call]:
+    experiment = toy.experiment(toy.Config())
+
+    def build(**parts: Any) -> None:
+        check_model(dataclasses.replace(experiment, **parts))
+
+    yield Call(
+        "train: Experiment",
+        build,
+        {
+            "init": function(experiment.init),
+            "loss": function(experiment.loss),
+            "train_data": kind(
+                experiment.train_data, {"None": None, "3": 3, "text": "text", "an object": object()}
+            ),
+            "eval_data": kind(
+                experiment.eval_data, {"None": None, "3": 3, "nothing": [], "an object": object()}
+            ),
+            "best": text(experiment.best).also(another_metric="bogus"),
+            "lower_is_better": flag(),
+            "figures": function(lambda params, state: {}, optional=True),
+            "monitor": function(lambda params, state: {}, optional=True),
+            "modes": kind(
+                {},
+                {
+                    "None": None,
+                    "3": 3,
+                    "a list": ["a"],
+                    "no function": {"draw": 3},
+                    "a mode of dlcore": {"train": print},
+                },
+                "a mode of dlcore",  # the command line refuses it
+            ),
+            "sharding_rules": kind({}, {"None": None, "3": 3, "a list": ["a"], "no pattern": {"(": ()}}),
+        },
+        traced=False,
+    )
+
+
+def settings() -> Iterator[Call]:
+    """Every leaf of every config: text, a number that is not finite and an object in its place are refused."""
+    for make in (
+        dl.Config,
+        dl.TrainConfig,
+        dl.CheckpointConfig,
+        dl.MeshConfig,
+        dl.OptimizerConfig,
+        dl.SweepConfig,
+    ):
+        known = {leaf.path: leaf.value for leaf in leaves(make())}
+        bad = {"NaN": float("nan"), "an object": object(), "a list": [1], "-1.5": -1.5}
+
+        def run(make: Any = make, **values: Any) -> None:
+            check(replace(make(), values))
+
+        arguments = {path: kind(value, bad) for path, value in known.items()}
+        yield Call(f"train: {make.__name__}", run, arguments, traced=False)
+    duration = {
+        "None": None,
+        "3": 3,
+        "a word": "bogus",
+        "nothing": "",
+        "0": "0",
+        "-1": "-1steps",
+        "a list": [],
+    }
+    yield Call(
+        "train: Duration", dl.Duration, {"text": kind("5epochs", duration, names=("duration",))}, traced=False
+    )

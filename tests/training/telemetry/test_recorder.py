@@ -1,0 +1,147 @@
+"""Training rows are written one call late, evaluations at once; times stay out of the table."""
+
+import dataclasses
+import time
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dlcore.training import loop
+from dlcore.training.engine import Engine
+from dlcore.training.faults.watchdog import Watchdog
+from dlcore.training.metrics import Average
+from dlcore.training.telemetry import recorder as recorder_module
+from dlcore.training.telemetry.metrics_log import MetricsLog, read_metrics
+from dlcore.training.telemetry.recorder import Recorder
+from tests.helpers import sequence_toy
+
+
+def sums(loss, examples):
+    return {"loss": Average(jnp.float32(loss * examples), jnp.float32(examples))}
+
+
+@pytest.fixture
+def engine():
+    """As much of an engine as a recorder uses."""
+    config = sequence_toy.Config()
+    config.optimizer = dataclasses.replace(
+        config.optimizer, learning_rate=0.5, schedule="linear", warmup_steps=2
+    )
+    config.train.monitor_every = None
+    return SimpleNamespace(
+        config=config,
+        experiment=SimpleNamespace(best="accuracy", monitor=None),
+        with_zero_metrics=lambda state: SimpleNamespace(metrics=sums(0, 0)),
+        replicate=lambda tree: tree,
+    )
+
+
+@pytest.fixture
+def clocks(monkeypatch):
+    """The times of every row that is written."""
+    clocks = []
+    write = MetricsLog.write
+
+    def note_and_write(self, step, row, clock=None):
+        clocks.append(clock)
+        write(self, step, row, clock)
+
+    monkeypatch.setattr(MetricsLog, "write", note_and_write)
+    return clocks
+
+
+def rows_in(folder):
+    return read_metrics(folder / "metrics.csv")
+
+
+def test_a_training_row_is_written_one_call_late(engine, clocks, tmp_path, capsys):
+    with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
+        recorder.count_call(3, (24, 100), 1e6)
+        state = recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24)))
+        assert float(state.metrics["loss"].weight) == 0
+        assert rows_in(tmp_path) == []
+        recorder.write_row()
+        recorder.write_row()  # there is no other row
+    assert rows_in(tmp_path) == [
+        (3, "train/loss", 0.75),
+        (3, "train/learning_rate", 0.5),  # after 2 steps of warm-up, of the update that leads to step 3
+    ]
+    (clock,) = clocks
+    assert clock["train/frames_per_second"] / clock["train/steps_per_second"] == pytest.approx(100 / 3)
+    shown = capsys.readouterr().err
+    assert shown.startswith("step 3/12  loss 0.75  steps/s ")
+
+
+def test_an_evaluation_is_written_after_the_training_row_before_it(engine, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(recorder_module, "evaluate", lambda engine, state, on_batch: {"accuracy": 0.5})
+    with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
+        state = recorder.take_metrics(6, SimpleNamespace(metrics=sums(0.5, 8)))
+        assert recorder.record_evaluation(6, state) == {"accuracy": 0.5}
+    assert [row[:2] for row in rows_in(tmp_path)] == [
+        (6, "train/loss"),
+        (6, "train/learning_rate"),
+        (6, "eval/accuracy"),
+    ]
+    assert capsys.readouterr().err.splitlines()[-1].startswith("step 6/12  eval accuracy 0.5")
+
+
+def test_the_monitor_is_asked_only_if_the_config_wants_it(engine, tmp_path):
+    engine.experiment.monitor = lambda params, model_state: {"total": params + model_state}
+    state = SimpleNamespace(params=1.0, model_state=0.5)
+    with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
+        recorder.record_monitor(6, state)
+        assert rows_in(tmp_path) == []
+        engine.config.train.monitor_every = 6
+        recorder.record_monitor(6, state)
+    assert rows_in(tmp_path) == [(6, "flow/total", 1.5)]
+
+
+def test_only_the_first_process_writes_and_prints(engine, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
+        recorder.count_call(3, (24, 100), 1e6)
+        recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24)))
+        recorder.write_row()
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().err == ""
+
+
+def test_a_compilation_is_said_stops_the_watchdog_and_counts_for_no_estimate(engine, tmp_path, capsys):
+    watchdog = Watchdog(60)
+    with Recorder(engine, tmp_path, 0, watchdog):
+        with engine.while_compiling("compiling the training"):
+            assert watchdog._pauses == 1
+        assert watchdog._pauses == 0
+    assert capsys.readouterr().err == "compiling the training\n"
+    with engine.while_compiling("after the run"):
+        assert watchdog._pauses == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_a_run_reports_where_its_time_goes_and_keeps_it_out_of_the_table(tmp_path, clocks):
+    config = sequence_toy.Config()
+    experiment = sequence_toy.experiment(config)
+
+    class SlowData:
+        batch_size = 8
+
+        def __getitem__(self, step):
+            time.sleep(0.05)
+            return experiment.train_data[step]
+
+    loop.train(Engine(dataclasses.replace(experiment, train_data=SlowData()), config), tmp_path)
+    rows = [clock for clock in clocks if clock]
+    assert len(rows) == 4
+    last = rows[-1]
+    assert last["train/data_seconds"] > last["train/device_seconds"]
+    # The row before was written after the first of its three steps had begun.
+    lengths = [experiment.train_data[step]["lengths"].sum() for step in (10, 11)]
+    frames = last["train/frames_per_second"] / last["train/steps_per_second"]
+    assert frames == pytest.approx(np.mean(lengths), rel=1e-6)
+    products = 3 * 8 * 9 * 2 * (2 + 8) * 32  # of the LSTM, forward and backward; the gates come on top
+    assert products < last["train/flops_per_second"] / last["train/steps_per_second"] < 3 * products
+    assert "per_second" not in (tmp_path / "metrics.csv").read_text()

@@ -1,0 +1,175 @@
+"""The contract between an experiment and training."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+import dlcore as dl
+from dlcore.training import loop
+from dlcore.training.contract import check_model
+from dlcore.training.engine import Engine
+from dlcore.training.experiment import resolve_config
+from dlcore.training.metrics import Average
+from tests.helpers import plain_toy
+from tests.helpers.paths import ROOT
+
+TOY = plain_toy.experiment(plain_toy.Config())
+
+
+def test_durations_are_steps_of_the_experiments_own_data():
+    config = plain_toy.Config()
+    config.train = dataclasses.replace(
+        config.train, steps=dl.Duration("2epochs"), eval_every=dl.Duration("50%")
+    )
+    resolved = resolve_config(config, TOY)
+    assert (resolved.train.steps, resolved.train.eval_every) == (10, 5)
+    silent = dataclasses.replace(TOY, train_data=[TOY.train_data[0]] * 10)
+    config.train = dataclasses.replace(config.train, steps=dl.Duration("80examples"), eval_every=5)
+    assert config.train.batch_size == 8
+    config.train.batch_size = 64  # the rows of the data count, not the setting
+    assert resolve_config(config, silent).train.steps == 10
+    config.train.steps = dl.Duration("2epochs")
+    with pytest.raises(ValueError, match=r"--config\.train\.steps: got '2epochs'"):
+        resolve_config(config, silent)
+
+
+class Model(nn.Module):
+    """A model with lengths, optional resets, and a variable that is not a parameter."""
+
+    @nn.compact
+    def __call__(self, inputs, lengths, *, resets=None, train):
+        calls = self.variable("counters", "calls", lambda: jnp.zeros((), jnp.int32))
+        if train:
+            calls.value += 1 if resets is None else 10
+        return nn.Dense(1)(inputs).sum((1, 2)) * lengths
+
+
+def test_from_flax_passes_the_batchs_fields_and_keeps_the_model_state():
+    batch = {"inputs": jnp.ones((2, 3, 4)), "lengths": jnp.array([1, 3])}
+    experiment = dl.Experiment.from_flax(
+        Model(),
+        loss=lambda outputs, batch: (outputs.mean(), {"loss": Average.of(outputs)}),
+        train_data=[batch],
+        eval_data=[batch],
+        best="loss",
+    )
+    check_model(experiment)
+    params, model_state = experiment.init(jax.random.key(0), batch)
+    assert set(params) == {"Dense_0"}
+    with_resets = {**batch, "resets": jnp.array([True, False])}
+    for fields, train, calls in ((batch, True, 1), (batch, False, 0), (with_resets, True, 10)):
+        _, (after, _) = experiment.loss(params, model_state, fields, jax.random.key(0), train)
+        assert int(after["counters"]["calls"]) == calls
+
+
+def test_from_flax_takes_every_other_field_of_an_experiment_with_the_same_default():
+    given = {
+        "train_data": TOY.train_data,
+        "eval_data": TOY.eval_data,
+        "best": "loss",
+        "lower_is_better": True,
+        "figures": lambda params, model_state: {},
+        "monitor": lambda params, model_state: {},
+        "modes": {"greet": dict},
+        "sharding_rules": {".*": ()},
+    }
+    fields = {field.name for field in dataclasses.fields(dl.Experiment)}
+    assert set(given) == fields - {"init", "loss"}
+    experiment = dl.Experiment.from_flax(Model(), loss=None, **given)
+    for name, value in given.items():
+        assert getattr(experiment, name) is value
+    required = {name: given[name] for name in ("train_data", "eval_data")}
+    by_default = dl.Experiment.from_flax(Model(), loss=None, **required)
+    plain = dl.Experiment(init=None, loss=None, **required)
+    for name in given:
+        assert getattr(by_default, name) == getattr(plain, name)
+    with pytest.raises(TypeError, match="bestt"):
+        dl.Experiment.from_flax(Model(), loss=None, bestt="loss", **required)
+
+
+def test_a_model_in_plain_jax_trains(tmp_path):
+    """The toy is linear regression without noise: it must find the weights."""
+    config = plain_toy.Config()
+    config.train = dataclasses.replace(config.train, steps=200, log_every=200, eval_every=200)
+    config.checkpoint.every = 200
+    trained = loop.train(Engine(TOY, config), tmp_path)
+    assert trained.evaluation["loss"] < 1e-6
+    assert float(jnp.abs(trained.state.params["bias"] - 0.1).max()) < 1e-3
+
+
+@pytest.mark.parametrize("model", [Model, None, "Model", lambda inputs: inputs])
+def test_from_flax_takes_a_module(model):
+    with pytest.raises(TypeError, match=r"model: got .*, expected a linen module, such as Model"):
+        dl.Experiment.from_flax(model, loss=None, train_data=[], eval_data=[])
+
+
+class WithoutTrain(nn.Module):
+    @nn.compact
+    def __call__(self, inputs):
+        return nn.Dense(1)(inputs)
+
+
+class WithoutLengths(nn.Module):
+    @nn.compact
+    def __call__(self, inputs, *, train):
+        return nn.Dense(1)(inputs)
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "message"),
+    [
+        (
+            WithoutTrain(),
+            (),
+            r"WithoutTrain.__call__: got .*\(inputs\), expected a function for .*train=\.\.\.\)",
+        ),
+        (WithoutLengths(), ("lengths",), "WithoutLengths.__call__: got .*too many positional arguments"),
+        (
+            WithoutLengths(),
+            ("resets",),
+            "WithoutLengths.__call__: got .*unexpected keyword argument 'resets'",
+        ),
+    ],
+)
+def test_a_model_that_does_not_take_the_fields_of_the_batch_is_named(model, fields, message):
+    batch = {"inputs": jnp.ones((2, 3)), **{name: jnp.ones(2, int) for name in fields}}
+    experiment = dl.Experiment.from_flax(
+        model, loss=dl.losses.regression, train_data=[batch], eval_data=[batch], best="loss"
+    )
+    with pytest.raises(TypeError, match=message):
+        experiment.init(jax.random.key(0), batch)
+
+
+def test_a_batch_without_inputs_is_named():
+    batch = {"images": jnp.ones((2, 3))}
+    experiment = dl.Experiment.from_flax(
+        WithoutLengths(), loss=dl.losses.regression, train_data=[batch], eval_data=[batch], best="loss"
+    )
+    with pytest.raises(
+        ValueError, match="inputs: got a batch with the fields images, expected one with the field"
+    ):
+        experiment.init(jax.random.key(0), batch)
+
+
+def plain_program_of_the_docs():
+    text = (ROOT / "docs" / "experiment.md").read_text()
+    return next(part for part in text.split("```python\n") if "load_arrays()" in part).split("```")[0]
+
+
+def test_the_batch_size_of_the_plain_program_in_the_docs_is_the_setting():
+    program: dict = {"__name__": "program", "load_arrays": lambda: (plain_rows(40), plain_rows(20))}
+    exec(plain_program_of_the_docs(), program)
+    config = dl.Config()
+    config.train.batch_size, config.train.eval_batch_size = 7, 9
+    experiment = program["experiment"](config)
+    check_model(experiment)
+    assert experiment.train_data[0]["inputs"].shape == (7, 3)
+    assert next(iter(experiment.eval_data))["inputs"].shape == (9, 3)
+
+
+def plain_rows(count):
+    return {"inputs": np.ones((count, 3), np.float32), "targets": np.ones(count, np.float32)}
