@@ -5,8 +5,11 @@ NaN marks what a row does not have: lags that are longer than the row, and the e
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dlcore.gradflow.measures.summary import fit_rate
+
+FEW_ROWS = 5  # a mean over fewer rows says little about other rows
 
 
 def rms_over_rows(logs: jax.Array) -> jax.Array:
@@ -61,3 +64,31 @@ def median_over_rows(values: jax.Array) -> jax.Array:
     ordered = jnp.concatenate([jnp.sort(values, axis=0), last])  # NaN comes last
     places = jnp.stack([jnp.maximum(count - 1, 0) // 2, count // 2])
     return jnp.take_along_axis(ordered, places, axis=0).mean(axis=0)
+
+
+def range_over_rows(values: jax.Array) -> jax.Array:
+    """Computes the smallest and the largest ``[2, k]`` of ``[B, k]`` over the rows that are not NaN; NaN without any.
+
+    >>> range_over_rows(jnp.array([[1.0, 5.0], [jnp.nan, jnp.nan], [3.0, -jnp.inf]])).tolist()
+    [[1.0, -inf], [3.0, 5.0]]
+    """
+    known = ~jnp.isnan(values)
+    ends = jnp.stack(
+        [values.min(axis=0, initial=jnp.inf, where=known), values.max(axis=0, initial=-jnp.inf, where=known)]
+    )
+    return jnp.where(known.any(axis=0), ends, jnp.nan)
+
+
+def few_rows(rows: np.ndarray) -> np.ndarray:
+    """Finds the lags that fewer than 5 rows have; if there are fewer than 5 rows, the lags that not all of them have.
+
+    Args:
+        rows: ``[lags]``, the number of rows at each lag, lag 0 first.
+
+    Returns:
+        Booleans ``[lags]``.
+
+    >>> few_rows(np.array([16, 9, 4])).tolist(), few_rows(np.array([2, 2, 1])).tolist()
+    ([False, False, True], [False, False, True])
+    """
+    return rows < min(FEW_ROWS, rows.max(initial=0))

@@ -20,7 +20,7 @@ from dlcore.gradflow.measures.recurrence import (
     step_count,
     trajectory,
 )
-from dlcore.gradflow.measures.rows import median_over_rows, rate_within_rows, rms_over_rows
+from dlcore.gradflow.measures.rows import median_over_rows, range_over_rows, rate_within_rows, rms_over_rows
 from dlcore.gradflow.measures.summary import first_nonfinite, half_life, halved_at
 from dlcore.gradflow.measures.tangents import flatten_state
 from dlcore.gradflow.models.find_recurrences import ModelRecurrence, find_recurrences
@@ -40,7 +40,9 @@ class Flow(NamedTuple):
 
     Attributes:
         name: the name of the recurrence, see `ModelRecurrence`.
+        reverse: True if the cell reads each row from its end. Time is then the cell's own: step 1 reads the row's end.
         size: n, the size of the state.
+        lengths: ``[B]``, the number of valid steps of each row.
         log_gain: ``[T + 1]``, by lag: log of ``|ds_T / ds_{T-lag}|_F / sqrt(n)``, the root-mean-square factor by which
             a small random change of the state arrives ``lag`` steps later. Rows shorter than the lag do not count.
         rows: ``[T + 1]``, by lag: the number of rows that are so long and whose states on this way are finite.
@@ -55,6 +57,7 @@ class Flow(NamedTuple):
             sequence, padding included, has more than 128 steps.
         exponents: ``[min(64, n)]``, the largest Lyapunov exponents in nats a step, largest first, each the median over
             the rows that have a step. In each row the first quarter of its own steps does not count.
+        exponent_range: ``[2, min(64, n)]``, the smallest and the largest value of each exponent among these rows.
         row_exponents: ``[B]``, the largest exponent of each row; NaN in a row without a step.
         rate: least-squares slope of the gain's logarithm over the lags, nats a step. Each step from one lag to the next
             compares the same rows, so that the end of a shorter row changes nothing.
@@ -69,7 +72,9 @@ class Flow(NamedTuple):
     """
 
     name: str
+    reverse: bool
     size: int
+    lengths: np.ndarray
     log_gain: np.ndarray
     rows: np.ndarray
     log_signal: np.ndarray
@@ -78,6 +83,7 @@ class Flow(NamedTuple):
     log_longer: float
     log_triangle: np.ndarray | None
     exponents: np.ndarray
+    exponent_range: np.ndarray
     row_exponents: np.ndarray
     rate: float
     gain_half_life: float
@@ -148,14 +154,18 @@ def _measure_recurrence(found: ModelRecurrence) -> dict[str, Any]:
     log_gain, rate = rms_over_rows(gains), rate_within_rows(gains)
     exponents = lyapunov_spectrum(recurrence, min(MAX_EXPONENTS, size))
     typical = median_over_rows(exponents)
+    lengths = _lengths(recurrence)
     measured = {
+        "reverse": jnp.array(found.reverse),
         "size": jnp.array(size),
-        "steps": _longest(recurrence),
+        "lengths": lengths,
+        "steps": lengths.max(initial=0),
         "log_gain": log_gain,
         "rows": (~jnp.isnan(gains)).sum(axis=1),
         "log_signal": rms_over_rows(flow.log_signal),
         "log_gradient": flow.log_gradient,
         "exponents": typical,
+        "exponent_range": range_over_rows(exponents),
         "row_exponents": exponents[:, 0],
         "rate": rate,
         "gain_half_life": half_life(rate),
@@ -188,11 +198,12 @@ def _by_lag(
     }
 
 
-def _longest(recurrence: Recurrence) -> jax.Array:
-    """The length of the longest row."""
-    if recurrence.lengths is None:
-        return jnp.array(step_count(recurrence))
-    return recurrence.lengths.max(initial=0)
+def _lengths(recurrence: Recurrence) -> jax.Array:
+    """The number of valid steps of each row, ``[B]``."""
+    if recurrence.lengths is not None:
+        return recurrence.lengths
+    rows = len(jax.tree.leaves(recurrence.initial_state)[0])
+    return jnp.full(rows, step_count(recurrence))
 
 
 def _first_of_rows(times: jax.Array, steps: int) -> jax.Array:

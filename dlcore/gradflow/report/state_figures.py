@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 SMALLEST = 0.01
 
 
-def plot_spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | None = None) -> "Figure":
+def plot_spectra(
+    exponents: Mapping[str, ArrayLike],
+    sizes: Mapping[str, int] | None = None,
+    ranges: Mapping[str, ArrayLike] | None = None,
+) -> "Figure":
     """A matplotlib figure of Lyapunov exponents, largest first, against their place i / n in the spectrum.
 
     There is one line for each name. Gradients explode in the directions whose exponent is above 0.
@@ -34,12 +38,16 @@ def plot_spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | 
     Args:
         exponents: by name the exponents ``[k]`` in nats a step, from `lyapunov_spectrum`.
         sizes: by name n, the number of all exponents; without it, n is k.
+        ranges: by name the smallest and the largest value ``[2, k]`` of each exponent among several rows, a shaded
+            band.
 
     Raises:
-        ValueError: an entry of exponents has another number of axes than 1, or a size is below 1.
-        TypeError: exponents is no dict of numbers, or sizes no dict of integers.
+        ValueError: an entry of exponents has another number of axes than 1, a size is below 1, or a range is not
+            ``[2, k]``.
+        TypeError: exponents or ranges is no dict of numbers, or sizes no dict of integers.
     """
     sizes = {} if sizes is None else sizes
+    bands = to_arrays("ranges", {} if ranges is None else ranges, "[2, k]")
     check_instance("sizes", sizes, Mapping, "a dict of integers by name")
     for name, size in sizes.items():
         check_integer(f"sizes[{name!r}]", size)
@@ -50,6 +58,8 @@ def plot_spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | 
         places = (np.arange(len(ordered)) + 0.5) / sizes.get(name, len(ordered))
         label = f"{name}: largest {ordered[0]:+.3g}" if len(ordered) else name
         draw_line(axes, places, ordered, palette_color(index), label, LOST_DIRECTION)
+        if name in bands:
+            _draw_band(axes, places, bands[name], name, palette_color(index))
     axes.axhline(0, color="black", linewidth=0.8)
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, -SMALLEST), max(high, SMALLEST))
@@ -57,6 +67,14 @@ def plot_spectra(exponents: Mapping[str, ArrayLike], sizes: Mapping[str, int] | 
     axes.set_title("Lyapunov exponents")
     finish_axes(axes)
     return figure
+
+
+def _draw_band(axes: "Axes", places: np.ndarray, band: np.ndarray, name: str, color: str) -> None:
+    """Shades between the smallest and the largest exponents of the rows, where both are finite."""
+    if band.shape != (2, len(places)):
+        raise ValueError(f"ranges[{name!r}]: got shape {band.shape}, expected {(2, len(places))}")
+    low, high = np.where(np.isfinite(band).all(axis=0), band, np.nan)
+    axes.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
 
 
 def plot_gates(statistics: Mapping[str, Any], keeping: str, half_life: float) -> "Figure":

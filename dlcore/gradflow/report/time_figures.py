@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dlcore.gradflow.measures.rows import FEW_ROWS, few_rows
 from dlcore.gradflow.measures.summary import halved_at
 from dlcore.gradflow.report.drawing import (
     PALETTE,
+    ZERO_COLOR,
     color_map,
     draw_line,
     finish_axes,
@@ -33,6 +35,7 @@ MAX_LINES = 8
 MAX_TICKS = 12
 MAX_LABEL = 90  # characters in a line of a legend
 SIGNAL = "log10 |delta_t|"
+FEW_LABEL = f"gray: fewer than {FEW_ROWS} rows"
 
 
 def plot_decay(
@@ -41,6 +44,7 @@ def plot_decay(
     ylabel: str = "log10 of the gain",
     fit: bool = True,
     rates: Mapping[str, float] | None = None,
+    rows: Mapping[str, ArrayLike] | None = None,
 ) -> "Figure":
     """A matplotlib figure of how a derivative through time shrinks or grows with the lag: one line for each recurrence.
 
@@ -56,20 +60,23 @@ def plot_decay(
         fit: True to draw the fits and to write rate and gain half-life into the legend.
         rates: by name the slope of the dashed line, in nats a step, as of rows that end at different lags; a curve
             without one is fitted by least squares.
+        rows: by name the number of rows that each lag has, at least as many numbers as the curve. The curve is gray at
+            lags that few rows have, see `few_rows`. If the numbers differ, a panel below shows them.
 
     Raises:
-        ValueError: a curve has another number of axes than 1.
-        TypeError: curves or rates is no dict of numbers, or fit not a boolean.
+        ValueError: a curve has another number of axes than 1, or fewer numbers of rows than lags.
+        TypeError: curves, rates or rows is no dict of numbers, or fit not a boolean.
     """
     check_bool("fit", fit)
     check_instance("rates", {} if rates is None else rates, Mapping, "a dict of numbers by name")
+    counts = to_arrays("rows", {} if rows is None else rows, "[lags]")
     figure = new_figure(8, 4.8)
-    axes = figure.subplots()
+    axes = _decay_axes(figure, counts)
     for index, (name, logs) in enumerate(to_arrays("curves", curves, "[lags]").items()):
         values, color = to_log10(logs), palette_color(index)
-        lags = np.arange(len(values))
+        lags, few = np.arange(len(values)), _few(name, len(values), counts)
         if not fit:
-            draw_line(axes, lags, values, color, name)
+            _draw_curve(axes, values, color, name, few)
             continue
         slope = (
             _fitted_slope(logs)
@@ -78,12 +85,56 @@ def plot_decay(
         )
         words = _rate_in_words(slope, logs)
         gap = " " if len(name) + len(words) < MAX_LABEL else "\n"
-        draw_line(axes, lags, values, color, f"{name}:{gap}{words}")
+        _draw_curve(axes, values, color, f"{name}:{gap}{words}", few)
         _draw_fit(axes, lags, values, slope / np.log(10), color)
-    axes.set(xlabel="lag in steps", ylabel=ylabel, title=title)
+    figure.axes[-1].set_xlabel("lag in steps")
+    axes.set(ylabel=ylabel, title=title)
     shade_beyond_float32(axes)
     finish_axes(axes)
     return figure
+
+
+def _decay_axes(figure: "Figure", counts: Mapping[str, np.ndarray]) -> "Axes":
+    """The axes of the curves; if the numbers of rows differ, a panel below shows them."""
+    if all(len(set(rows)) <= 1 for rows in counts.values()):
+        return figure.subplots()
+    axes, panel = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
+    for index, rows in enumerate(counts.values()):
+        panel.step(np.arange(len(rows)), rows, where="mid", color=palette_color(index))
+    _write_counts(panel, next(iter(counts.values())))
+    panel.axhline(FEW_ROWS, color=ZERO_COLOR, linestyle=":", linewidth=1)
+    panel.set(ylabel="rows", ylim=(0, 1.5 * max(rows.max() for rows in counts.values())))
+    panel.grid(alpha=0.25)
+    return axes
+
+
+def _write_counts(panel: "Axes", rows: np.ndarray) -> None:
+    """Writes the number of rows where it changes, unless that is too often to be legible."""
+    changes = np.flatnonzero(np.diff(rows, prepend=-1))
+    if len(changes) <= MAX_TICKS:
+        for lag in changes:
+            panel.annotate(f"{rows[lag]:g}", (lag, rows[lag]), (0, 2), textcoords="offset points", fontsize=8)
+
+
+def _few(name: str, lags: int, counts: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Booleans ``[lags]``, True where few rows have the lag; False everywhere if their number is not known."""
+    if name not in counts:
+        return np.zeros(lags, bool)
+    if len(counts[name]) < lags:
+        raise ValueError(
+            f"rows[{name!r}]: got {len(counts[name])} numbers for {lags} lags, expected one for each"
+        )
+    return few_rows(counts[name])[:lags]
+
+
+def _draw_curve(axes: "Axes", values: np.ndarray, color: str, label: str, few: np.ndarray) -> None:
+    """Draws the curve of one recurrence, and in gray what few rows have; the two meet at the lag before."""
+    lags = np.arange(len(values))
+    draw_line(axes, lags[~few], values[~few], color, label)
+    if few.any():
+        gray = few | np.append(few[1:], False)
+        known = FEW_LABEL in axes.get_legend_handles_labels()[1]
+        draw_line(axes, lags[gray], values[gray], ZERO_COLOR, "_" if known else FEW_LABEL)
 
 
 def plot_double_sum(

@@ -62,10 +62,16 @@ def plot_clipping(
     axes = figure.subplots()
     for norms, label, color in ((before, "as computed", GRAY), (after, "after clipping", PALETTE[0])):
         axes.plot(steps, np.where(np.isfinite(norms) & (norms > 0), norms, np.nan), color=color, label=label)
-    axes.axhline(threshold, color="black", linestyle="--", linewidth=0.9, label=f"threshold {threshold:g}")
+    axes.axhline(
+        threshold,
+        color="black",
+        linestyle="--",
+        linewidth=0.9,
+        label=f"threshold {threshold:g}: a larger norm is scaled down to it",
+    )
     first = steps[~finite].min(initial=np.inf)
     for marked, height, marker, color, label in (
-        (clipped, 0.02, "|", PALETTE[1], f"clipped: {clipped.sum()} of {len(steps)} {each}"),
+        (clipped, 0.02, "|", PALETTE[1], f"above the threshold: {clipped.sum()} of {len(steps)} {each}"),
         (~finite, 0.98, "|", LOST_COLOR, f"not finite: {(~finite).sum()}, first in step {first:g}"),
         (zero, 0.06, "x", GRAY, f"exactly 0: {zero.sum()}"),
     ):

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dlcore.gradflow.measures.rows import FEW_ROWS, few_rows
 from dlcore.gradflow.models.flow import Flow
 
 LEVEL = 0.1  # nats; a gain that the rate changes by less than this over all measured lags keeps its size
-FAR = 100  # the verdict speaks of this lag if the sequence is that long
+FAR = 100  # the verdict speaks of this lag if enough rows are that long
+SAME = 0.05  # rates that differ by less than this share count as equal
 
 INTRODUCTION = (
     "A recurrent cell makes its state s_t from the state s_(t-1), with the same parameters at every time step. A "
@@ -18,69 +20,14 @@ INTRODUCTION = (
     "leaves exp(-0.1), about 90 %."
 )
 
-COLUMNS = {
-    "state": "The state of training in which the model was measured.",
-    "recurrence": "The path of the cell in the model's parameters.",
-    "size": "n, the size of the cell's state.",
-    "rate": "Slope of the logarithm of the gain over the lags, in nats a step, fitted by least squares. The gain is "
-    "the root-mean-square factor |ds_T / ds_(T-lag)| / √n by which a small random change of the state arrives lag "
-    "steps later. Each step from lag to lag compares the same rows.",
-    "gain_half_life": "Number of steps in which the fitted line of the gain falls by half: ln 2 / -rate; inf if it "
-    "does not fall.",
-    "gain_halved_at": "The smallest measured lag at which the gain itself is 1/2 or less; -1 if there is none.",
-    "exponent_1": "The largest Lyapunov exponent in nats a step: the mean rate of growth in the direction that grows "
-    "fastest, the median over the rows. The first quarter of each row's steps does not count. Below 0 gradients "
-    "vanish, above 0 they explode; -inf: a step loses every direction.",
-    "half_life": "Number of steps in which a gradient is halved in the long run, by this exponent: ln 2 / -exponent_1; "
-    "inf if the exponent is 0 or more. While directions with lower exponents still fade, the gain falls faster.",
-    "covering_lag": "The smallest lag up to which the norms of the gradient by lag add up to 90 % of their sum: how "
-    "far back the model learns. Norms are added: parts of different lags that cancel in the whole gradient count in "
-    "full. "
-    "In very long sequences, where not all lags are measured, it is a lower bound; -1 if a norm is not finite.",
-    "lost_signal": "Share of the rows in which no gradient reaches the first step at all: it is exactly 0.",
-    "first_nonfinite": "The first time step at which the state of some row is not finite; -1 if there is none.",
-}
-
-CAPTIONS = {
-    "decay": "Gain by lag: the share of a small random change of the state that is left after this many steps, root "
-    "mean square over the rows that are so long. The slope of the dashed line is the rate, which compares the same "
-    "rows from lag to lag. The triangle marks the gain half-life.",
-    "by_lag": "Gradient by lag: how much the parameters learn over which distance in time. Gradients of different lags "
-    "can cancel each other; their norms do not show it.",
-    "signal": "Backward signal: how much the loss depends on the state after each time step, directly and through "
-    "all later steps.",
-    "lyapunov_exponents": "Lyapunov exponents: the mean rates of growth in the directions of the state, the largest "
-    "first, each the median over the rows. In directions above 0 gradients explode.",
-    "double_sum": "Double sum. Left: how much the loss at step t teaches through the use of the parameters in step "
-    "k. Right: the same, summed over all pairs of steps with the same distance t - k.",
-    "gates": "Gates: each gate's mean by unit and time step, the share of values that are saturated, and half-lives. "
-    "The dots are the half-lives that each unit's gate alone would give; the line is the half-life of the gradient in "
-    "the long run.",
-    "signal_in_training": "Backward signal at each measured state of training.",
-    "clipping": "Clipping: the gradient's global norm in training. Each point is a mean over the steps between two "
-    "rows of the log.",
-}
-
-
-def caption(name: str) -> str:
-    """The caption of a figure of the report, by the figure's name, which may end with an underscore and an index.
-
-    Raises:
-        KeyError: there is no figure of this name.
-
-    >>> caption("gates_12") == CAPTIONS["gates"]
-    True
-    """
-    return CAPTIONS[name.rstrip("0123456789").rstrip("_")]
-
 
 def verdict(flow: Flow) -> str:
     """What was measured along one recurrence, as a string of several sentences."""
     sentences = [
-        f"{flow.name}: {_pace(flow)}",
+        f"{flow.name} ({_measured_on(flow)}): {_pace(flow)}",
         _gain(flow),
         *_half_lives(flow),
-        _exponent(flow),
+        *_exponent(flow),
         _reach(flow),
     ]
     if flow.lost_signal:
@@ -90,6 +37,20 @@ def verdict(flow: Flow) -> str:
     if flow.first_nonfinite >= 0:
         sentences.append(f"In some row the state is not finite from step {flow.first_nonfinite} on")
     return ". ".join(sentences) + "."
+
+
+def changes(first: Flow, last: Flow) -> str:
+    """How one recurrence changed between two states of training, as a string of several sentences."""
+    numbers = [
+        f"{name} was {_number(before)} and is {_number(after)}{unit}"
+        for name, unit, before, after in (
+            ("The lag at which the gain is halved", "", first.gain_halved_at, last.gain_halved_at),
+            ("The gain half-life", " steps", first.gain_half_life, last.gain_half_life),
+            ("The largest Lyapunov exponent", " nats a step", first.exponents[0], last.exponents[0]),
+            ("The covering lag", "", first.covering_lag, last.covering_lag),
+        )
+    ]
+    return ". ".join([f"{last.name}: gradients {_pace_change(first.rate, last.rate)}", *numbers]) + "."
 
 
 def clipping_in_words(shares: Sequence[float]) -> list[str]:
@@ -106,6 +67,22 @@ def clipping_in_words(shares: Sequence[float]) -> list[str]:
     return [f"Clipping was active on {sum(shares) / len(shares):.0%} of the training steps."]
 
 
+def rows_in_words(flow: Flow) -> str:
+    """The number of rows and of their steps, such as ``"16 rows of 7 to 23 steps"``."""
+    rows, lengths = len(flow.lengths), flow.lengths
+    count = "1 row" if rows == 1 else f"{rows} rows"
+    if not rows or lengths.min() == lengths.max():
+        return f"{count} of {_steps(_lags(flow))}"
+    return f"{count} of {lengths.min()} to {_steps(lengths.max())}"
+
+
+def _measured_on(flow: Flow) -> str:
+    order = "reads each row from its end; " if flow.reverse else ""
+    few = np.flatnonzero(few_rows(flow.rows))
+    gray = f", fewer than {min(FEW_ROWS, flow.rows[0])} at lags above {few[0] - 1}" if len(few) else ""
+    return f"{order}{rows_in_words(flow)}{gray}"
+
+
 def _lags(flow: Flow) -> int:
     """T, the largest lag of the gain."""
     return len(flow.log_gain) - 1
@@ -113,6 +90,10 @@ def _lags(flow: Flow) -> int:
 
 def _steps(count: int) -> str:
     return "1 step" if count == 1 else f"{count} steps"
+
+
+def _number(value: float) -> str:
+    return "none" if value == -1 else f"{value:.3g}"
 
 
 def _is_level(flow: Flow, rate: float) -> bool:
@@ -132,40 +113,81 @@ def _pace(flow: Flow) -> str:
     return f"gradients change, but neither shrink nor grow steadily over {_steps(_lags(flow))}"
 
 
+def _pace_change(before: float, after: float) -> str:
+    if math.isnan(before) or math.isnan(after):
+        return "cannot be compared, as there are too few lags"
+    if abs(after - before) <= SAME * max(abs(before), abs(after)):
+        return "hardly changed their pace"
+    if max(before, after) <= 0:
+        return "shrink more slowly" if after > before else "shrink faster"
+    if min(before, after) >= 0:
+        return "grow faster" if after > before else "grow more slowly"
+    return "shrank and now grow" if after > before else "grew and now shrink"
+
+
 def _gain(flow: Flow) -> str:
-    lag = min(FAR, _lags(flow))
+    enough = int(np.flatnonzero(~few_rows(flow.rows))[-1])
+    lag = min(FAR, enough)
     size = f"After {_steps(lag)}, a small change of the state has {_power(flow.log_gain[lag])} times its size"
     there, rows = flow.rows[lag], flow.rows[0]
     return size if there == rows else f"{size} in the {there} of {rows} rows that are so long"
 
 
 def _half_lives(flow: Flow) -> list[str]:
-    """The gain half-life, and the lag at which the gain is halved; nothing about a gain that keeps its size."""
+    """The lag at which the gain is halved, and the gain half-life; nothing about a gain that keeps its size."""
     if math.isnan(flow.rate) or (_is_level(flow, flow.rate) and flow.gain_halved_at < 0):
         return []
     sentences = []
+    if flow.gain_halved_at >= 0:
+        sentences.append(f"The gain itself is halved at lag {flow.gain_halved_at}")
     if math.isfinite(flow.gain_half_life) and not _is_level(flow, flow.rate):
         beyond = f", which is beyond the {_lags(flow)} measured" if flow.gain_half_life > _lags(flow) else ""
-        sentences.append(f"The gain half-life is {flow.gain_half_life:.3g} steps{beyond}")
-    if flow.gain_halved_at >= 0:
-        sentences.append(f"The gain is halved at lag {flow.gain_halved_at}")
+        sentences.append(
+            f"The line that is fitted to it halves every {flow.gain_half_life:.3g} steps (gain half-life){beyond}"
+        )
     return sentences
 
 
-def _exponent(flow: Flow) -> str:
+def _exponent(flow: Flow) -> list[str]:
+    """What the largest Lyapunov exponent says, and why it may contradict the gain."""
     exponent, rows = flow.exponents[0], flow.row_exponents[~np.isnan(flow.row_exponents)]
     if not len(rows):
-        return "The largest Lyapunov exponent is not known, as no row has a step between finite states"
+        return ["The largest Lyapunov exponent is not known, as no row has a step between finite states"]
     if exponent == -math.inf:
-        return (
+        return [
             "The largest Lyapunov exponent is -inf: in at least half of the rows a step loses every direction"
-        )
-    if _is_level(flow, exponent):
-        decay = f"hardly any change over {_steps(_lags(flow))}"
-    else:
-        decay = "no decay" if exponent > 0 else f"a half-life of {flow.half_life:.3g} steps in the long run"
+        ]
     spread = f" ({rows.min():+.3g} to {rows.max():+.3g} in {len(rows)} rows)" if len(rows) > 1 else ""
-    return f"The largest Lyapunov exponent is {exponent:+.3g} nats a step{spread}, which means {decay}"
+    found = f"The largest Lyapunov exponent is {exponent:+.3g} nats a step{spread}"
+    if _disagrees(flow):
+        return [found, _reason(flow)]
+    if _is_level(flow, exponent):
+        meaning = f"hardly any change over {_steps(_lags(flow))}"
+    else:
+        meaning = (
+            "growth"
+            if exponent > 0
+            else f"an asymptotic half-life, that of many steps, of {flow.half_life:.3g} steps"
+        )
+    return [f"{found}, which means {meaning}"]
+
+
+def _disagrees(flow: Flow) -> bool:
+    """True if one of gain and exponent says growth and the other decay."""
+    exponent = flow.exponents[0]
+    if math.isnan(flow.rate) or _is_level(flow, flow.rate) or _is_level(flow, exponent):
+        return False
+    return (flow.rate > 0) != (exponent > 0)
+
+
+def _reason(flow: Flow) -> str:
+    growth, decay = ("exponent", "gain") if flow.exponents[0] > 0 else ("gain", "exponent")
+    return (
+        f"The {growth} says growth and the {decay} says decay, because {_steps(_lags(flow))} are too few for the "
+        "exponent: it follows the one direction that grows fastest over the last three quarters of each row, while the "
+        "gain averages all directions over all lags. Over these lags the gain is what happens; what happens over many "
+        "more steps is not known from this measurement"
+    )
 
 
 def _reach(flow: Flow) -> str:

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlcore.gradflow.measures.rows import median_over_rows, rate_within_rows, rms_over_rows
+from dlcore.gradflow.measures.rows import (
+    few_rows,
+    median_over_rows,
+    range_over_rows,
+    rate_within_rows,
+    rms_over_rows,
+)
 from dlcore.gradflow.measures.summary import fit_rate
 
 
@@ -62,3 +68,19 @@ def test_the_median_counts_the_rows_that_are_known():
 def test_a_batch_without_rows_has_no_gain_and_no_rate():
     assert np.isnan(rms_over_rows(jnp.zeros((3, 0)))).all()
     assert np.isnan(rate_within_rows(jnp.zeros((3, 0))))
+
+
+def test_the_range_over_rows_is_that_of_the_rows_that_have_a_value():
+    values = np.array([[-0.1, np.nan, -np.inf], [0.3, np.nan, 2.0], [np.nan] * 3])
+    low, high = np.asarray(range_over_rows(jnp.asarray(values)))
+    np.testing.assert_allclose(low[[0, 2]], [-0.1, -np.inf])
+    np.testing.assert_allclose(high[[0, 2]], [0.3, 2.0], rtol=1e-6)
+    assert np.isnan([low[1], high[1]]).all()
+    assert np.isnan(range_over_rows(jnp.zeros((0, 2)))).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "few"), [([9, 5, 4, 0], [0, 0, 1, 1]), ([3, 3, 2], [0, 0, 1]), ([1, 1], [0, 0]), ([], [])]
+)
+def test_few_rows_are_fewer_than_five_or_than_all(rows, few):
+    assert few_rows(np.array(rows, int)).tolist() == [bool(one) for one in few]

@@ -12,7 +12,6 @@ from dlcore.cli import modes
 from dlcore.cli.errors import UsageError
 from dlcore.gradflow.measures.gates import Gate
 from dlcore.gradflow.report.page import write_report
-from dlcore.gradflow.report.words import COLUMNS
 from dlcore.training import loop
 from dlcore.training.run import Run
 from dlcore.training.run_folder import claim_folder
@@ -42,7 +41,7 @@ def report(tmp_path_factory):
     gate = Gate(*np.full((4, 200, 3), 0.5))._replace(mean_log=np.full((200, 3), -0.7))
     flows = {
         "initial": [flow()],
-        "step 20": [flow(name="a<b", log_triangle=np.zeros((5, 5)), gates={"update": gate})],
+        "step 20": [flow(), flow(name="a<b", log_triangle=np.zeros((5, 5)), gates={"update": gate})],
     }
     metrics = [
         (step, f"train/{name}", 0.5) for step in (10, 20) for name in ("clipped_fraction", "gradient_norm")
@@ -65,36 +64,12 @@ def test_the_page_is_whole_and_needs_no_other_file(report):
     assert page.open == []
     assert len(page.sources) == len([name for name in report if name.endswith(".png")]) == 8
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
-    assert "a&lt;b: gradients shrink by a factor of 10 every 23 steps" in text
+    assert "a&lt;b (2 rows of 200 steps): gradients shrink by a factor of 10 every 23 steps" in text
+    assert (
+        "<h2>From initial to step 20</h2><ul><li>encoder/cell: gradients hardly changed their pace." in text
+    )
     assert "Clipping was active on 50% of the training steps." in text
     assert "<h2>In words: step 20</h2>" in text
-
-
-def test_the_summary_has_a_row_for_each_state_and_recurrence(report):
-    first, last = rows(report["summary.csv"])
-    assert list(first) == list(COLUMNS)
-    assert list(first.values()) == [
-        "initial",
-        "encoder/cell",
-        "4",
-        "-0.1",
-        "6.93147",
-        "7",
-        "-0.2",
-        "3.46574",
-        "22",
-        "0",
-        "-1",
-    ]
-    assert (last["state"], last["recurrence"]) == ("step 20", "a<b")
-
-
-def test_the_curves_are_in_log10(report):
-    curves = [row for row in rows(report["curves.csv"]) if (row["state"], row["name"]) == ("initial", "gain")]
-    assert {row["recurrence"] for row in curves} == {"encoder/cell"}
-    assert {row["rows"] for row in curves} == {"2"}
-    gains = [float(row["log10"]) for row in curves]
-    np.testing.assert_allclose(gains, -0.1 * np.arange(201) / np.log(10), rtol=1e-5)
 
 
 def test_cells_that_were_not_measured_are_listed(report, tmp_path):
@@ -104,13 +79,6 @@ def test_cells_that_were_not_measured_are_listed(report, tmp_path):
     text = (tmp_path / "report.html").read_text()
     assert "<h2>Not measured</h2><ul><li>decoder (GRUCell run by AttentionDecoder)</li>\n<li>a&lt;b (" in text
     assert Page(text).open == []
-
-
-def test_a_report_of_ragged_rows_says_how_many_rows_a_lag_has(tmp_path):
-    ragged = flow(steps=3, rows=np.array([8, 8, 3, 1]))
-    write_report(str(tmp_path), "run 7", {"initial": [ragged]})
-    gains = [row for row in rows(tmp_path / "curves.csv") if row["name"] == "gain"]
-    assert [row["rows"] for row in gains] == ["8", "8", "3", "1"]
 
 
 @pytest.mark.parametrize(("flows", "error"), [({}, ValueError), ([], TypeError), (None, TypeError)])

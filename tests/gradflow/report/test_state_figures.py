@@ -80,3 +80,11 @@ def test_a_half_life_that_is_not_a_number_is_in_the_legend(half_life, label):
 def test_bad_arguments_are_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_range_of_several_rows_is_a_band(drawn):
+    axes = drawn(plot_spectra({"gru": [0.5, -np.inf]}, ranges={"gru": [[0.1, -np.inf], [0.9, -2.0]]})).axes[0]
+    (band,) = axes.collections
+    np.testing.assert_allclose(band.get_paths()[0].get_extents().intervaly, [0.1, 0.9])
+    with pytest.raises(ValueError, match=r"ranges.*got shape"):
+        plot_spectra({"gru": [0.5]}, ranges={"gru": [[0.1, 1.0], [0.9, 2.0]]})

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dlcore.gradflow.report.drawing import ZERO_COLOR
 from dlcore.gradflow.report.time_figures import plot_decay, plot_double_sum, plot_signal
 from tests.helpers.flows import legend
 
@@ -134,3 +135,18 @@ def test_signals_can_have_names_alone():
 def test_bad_arguments_are_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_lags_that_few_rows_have_are_gray_and_a_panel_counts_the_rows():
+    curve, rows = -0.1 * np.arange(9), np.array([8, 8, 8, 6, 6, 4, 4, 2, 2])
+    axes, panel = plot_decay({"tanh": curve, "gru": curve / 2}, rows={"tanh": rows, "gru": rows}).axes
+    colored, gray = (line.get_xdata().tolist() for line in (axes.lines[0], axes.lines[1]))
+    assert (colored, gray) == ([0, 1, 2, 3, 4], [4, 5, 6, 7, 8])
+    assert axes.lines[1].get_color() == ZERO_COLOR
+    assert legend(axes)[1:2] == ["gray: fewer than 5 rows"]
+    assert len(legend(axes)) == 3
+    np.testing.assert_array_equal(panel.lines[0].get_ydata(), rows)
+    assert [text.get_text() for text in panel.texts] == ["8", "6", "4", "2"]
+    assert len(plot_decay({"tanh": curve}, rows={"tanh": np.full(9, 8)}).axes) == 1
+    with pytest.raises(ValueError, match=r"rows.*got 3 numbers for 9 lags"):
+        plot_decay({"tanh": curve}, rows={"tanh": [1, 1, 1]})

@@ -19,11 +19,11 @@ def test_clipped_and_lost_steps_are_marked(drawn):
     found = by_label(axes)
     computed = [0.5, 4.0, np.nan, 2.0, np.nan, np.nan, 1.0]
     np.testing.assert_array_equal(found["as computed"].get_ydata(), computed)
-    assert found["clipped: 2 of 7 steps"].get_xdata().tolist() == [2, 4]
+    assert found["above the threshold: 2 of 7 steps"].get_xdata().tolist() == [2, 4]
     assert found["not finite: 2, first in step 3"].get_xdata().tolist() == [3, 5]
     assert found["not finite: 2, first in step 3"].get_color() == LOST_COLOR
     assert found["exactly 0: 1"].get_xdata().tolist() == [6]
-    assert found["threshold 1"].get_ydata() == [1, 1]
+    assert found["threshold 1: a larger norm is scaled down to it"].get_ydata() == [1, 1]
     assert axes.get_yscale() == "log"
 
 

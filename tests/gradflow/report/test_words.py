@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from dlcore.gradflow.report.words import verdict
+from dlcore.gradflow.report.words import changes, verdict
 from tests.helpers.flows import flow
 
 
@@ -15,42 +15,55 @@ from tests.helpers.flows import flow
     [
         (
             flow(),
-            "^encoder/cell: gradients shrink by a factor of 10 every 23 steps[.] After 100 steps, a small ",
+            "^encoder/cell [(]2 rows of 200 steps[)]: gradients shrink by a factor of 10 every 23 steps[.] After 100 ",
         ),
         (flow(), "After 100 steps, a small change of the state has 4.5e-05 times its size[.]"),
         (
             flow(),
-            "The gain half-life is 6.93 steps[.] The gain is halved at lag 7[.] The largest ",
+            "gain itself is halved at lag 7[.] The line .* halves every 6.93 steps [(]gain half-life[)][.] ",
         ),
         (
             flow(),
-            "exponent is -0.2 nats a step, which means a half-life of 3.47 steps in the long run[.] The norms ",
+            "exponent is -0.2 nats a step, which means an asymptotic half-life, that of many steps, of 3.47 steps[.] ",
         ),
         (
             flow(),
             "The norms of the gradient by lag, .* parts may cancel, reach 90 % of their sum at lag 22[.]$",
         ),
         (flow(rate=0.5), "grow by a factor of 10 every 4.61 steps[.] .* 5.2e[+]21 times its size"),
-        (flow(rate=0.5), "size[.] The largest Lyapunov exponent is [+]1 nats a step, which means no decay"),
-        (flow(rate=0.0), "encoder/cell: gradients keep their size within a factor of 1 over 200 steps"),
+        (flow(rate=0.5), "size[.] The largest Lyapunov exponent is [+]1 nats a step, which means growth[.]"),
+        (flow(rate=0.0), "encoder/cell .*: gradients keep their size within a factor of 1 over 200 steps"),
         (flow(rate=-60.0), "a small change of the state has 1.7e-2606 times its size"),
         (flow(rate=math.log(9.96e-4) / 100), "a small change of the state has 1e-03 times its size"),
         (flow(steps=1), "After 1 step, a small"),
         (
             flow(rate=-0.003),
-            "The gain half-life is 231 steps, which is beyond the 200 measured[.] The largest",
+            "halves every 231 steps [(]gain half-life[)], which is beyond the 200 measured[.] The largest",
         ),
         (
-            flow(rows=np.where(np.arange(201) <= 20, 8, 1)),
-            "4.5e-05 times its size in the 1 of 8 rows that are so long",
+            flow(rows=np.where(np.arange(201) <= 50, 8, np.where(np.arange(201) <= 60, 5, 4))),
+            "fewer than 5 at lags above 60[)]: .* After 60 steps, .* 2.5e-03 times its size in the 5 of 8 rows ",
+        ),
+        (
+            flow(lengths=np.array([7, 200]), reverse=True),
+            "^encoder/cell [(]reads each row from its end; 2 rows of 7 to 200 steps[)]: gradients shrink",
+        ),
+        (flow(lengths=np.array([200])), "^encoder/cell [(]1 row of 200 steps[)]"),
+        (
+            flow(rate=-0.1, steps=30, exponents=np.array([0.05])),
+            "exponent is [+]0.05 nats a step[.] The exponent says growth and the gain says decay, because 30 ",
+        ),
+        (
+            flow(rate=0.1, steps=30, exponents=np.array([-0.05])),
+            "The gain says growth and the exponent says decay, because 30 steps are too few",
         ),
         (
             flow(rate=0.0, gain_halved_at=3, log_gain=-np.minimum(np.arange(201), 3.0)),
-            "neither shrink nor grow steadily over 200 steps[.] .*[.] The gain is halved at lag 3[.]",
+            "neither shrink nor grow steadily over 200 steps[.] .*[.] The gain itself is halved at lag 3[.]",
         ),
         (
             flow(row_exponents=np.array([-0.3, np.nan, -0.1])),
-            "is -0.2 nats a step [(]-0.3 to -0.1 in 2 rows[)], which means a half-life",
+            "is -0.2 nats a step [(]-0.3 to -0.1 in 2 rows[)], which means an asymptotic half-life",
         ),
         (
             flow(exponents=np.array([-np.inf]), row_exponents=np.array([-np.inf, -1])),
@@ -90,3 +103,26 @@ def test_gradients_that_keep_their_size_have_no_half_life(rate):
     assert re.search("gradients keep their size within a factor of 1[.]?[0-9]* over 200 steps", words)
     assert "hardly any change over 200 steps" in words
     assert "half-life" not in words
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (-0.2, -0.1, "shrink more slowly"),
+        (-0.1, -0.2, "shrink faster"),
+        (-0.1, -0.102, "hardly changed their pace"),
+        (0.1, 0.2, "grow faster"),
+        (0.2, 0.1, "grow more slowly"),
+        (-0.1, 0.1, "shrank and now grow"),
+        (0.1, -0.1, "grew and now shrink"),
+        (math.nan, -0.1, "cannot be compared"),
+    ],
+)
+def test_two_states_are_compared_in_words(before, after, words):
+    text = changes(flow(rate=before), flow(rate=after, covering_lag=30))
+    assert text.startswith(f"encoder/cell: gradients {words}")
+    assert text.endswith("The covering lag was 22 and is 30.")
+
+
+def test_a_gain_that_is_never_halved_has_no_lag():
+    assert "is halved was 7 and is none." in changes(flow(rate=-0.1), flow(rate=0.01))
