@@ -21,3 +21,6 @@ from .pipeline import rows_of as rows_of
 from .sequences import gaussian_noise as gaussian_noise
 from .sequences import japanese_vowels as japanese_vowels
 from .sequences import standardize as standardize
+from .sources import open_arrays as open_arrays
+from .streams import StreamBatches as StreamBatches
+from .streams import StreamEvaluation as StreamEvaluation

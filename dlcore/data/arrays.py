@@ -1,4 +1,4 @@
-"""Data sets of arrays in memory. The batch of a step is ``data[step]``, the same batch at every call."""
+"""Data sets of arrays. The batch of a step is ``data[step]``, the same batch at every call."""
 
 import abc
 import functools
@@ -18,15 +18,17 @@ from dlcore.data.batch import (
     row_count,
     slice_rows,
 )
+from dlcore.data.sources import take_rows
 from dlcore.utils.checks import check_callable, check_integer
 from dlcore.utils.rng import stream_generator
 
 
 class ArrayBatches(abc.ABC):
-    """The base class of endless training sets of arrays in memory: whole batches, parts of batches, and the transform.
+    """The base class of endless training sets of arrays: whole batches, parts of batches, and the transform.
 
     ``data[step]`` is the batch of a step, a dict of arrays ``[batch_size, ...]``. A subclass implements `_gather`,
-    which decides which examples are the rows of a batch.
+    which decides which examples are the rows of a batch. The arrays are in memory, or they are sources that only the
+    rows of a batch are read from, see `open_arrays`.
     """
 
     def __init__(
@@ -35,7 +37,7 @@ class ArrayBatches(abc.ABC):
         """Checks that the arrays fit together.
 
         Args:
-            arrays: fields by name, each ``[examples, ...]``.
+            arrays: fields by name, each ``[examples, ...]``, in memory or opened by `open_arrays`.
             batch_size: number of examples in a batch.
             seed: seed of the order and of the transform's random numbers.
             transform: changes a whole batch, for instance `images.random_shifts`; it gets the generator of the step.
@@ -113,7 +115,7 @@ class ShuffledBatches(ArrayBatches):
         missing = stop - start - len(rows)
         if missing:
             rows = np.concatenate([rows, self._order(epoch + 1)[:missing]])
-        return {name: array[rows] for name, array in self.arrays.items()}
+        return {name: take_rows(array, rows) for name, array in self.arrays.items()}
 
     def _shuffle(self, epoch: int) -> np.ndarray:
         return stream_generator(self.seed, "order", epoch).permutation(self.examples)
@@ -135,7 +137,7 @@ class PaddedBatches:
         """Checks that the arrays fit together.
 
         Args:
-            arrays: fields by name, each ``[examples, ...]``.
+            arrays: fields by name, each ``[examples, ...]``, in memory or opened by `open_arrays`.
             batch_size: number of examples in a batch; a smaller set is one batch without padding.
 
         Raises:
@@ -154,7 +156,7 @@ class PaddedBatches:
         if check_integer("index", index, -sys.maxsize) not in range(len(self)):
             raise IndexError(f"index: got {index}, expected 0 to {len(self) - 1}, the batches of the set")
         places = np.arange(self.batch_size) + index * self.batch_size
-        batch = {name: array[places % self.examples] for name, array in self.arrays.items()}
+        batch = {name: take_rows(array, places % self.examples) for name, array in self.arrays.items()}
         return {**batch, "mask": mask_rows(batch, places < self.examples)}
 
     def __iter__(self) -> Iterator[Batch]:

@@ -74,8 +74,8 @@ def row_count(batch: Mapping[str, Any], name: str = "batch") -> int:
     """The number of rows, which is the same for all fields.
 
     Args:
-        batch: fields by name, each an array ``[rows, ...]``. Anything with ``len(array)`` and ``array[rows]`` counts as
-            an array, but a list, a dict and text do not.
+        batch: fields by name, each an array ``[rows, ...]``. Anything with a ``shape`` or ``len(array)`` and with
+            ``array[start:stop]`` counts as an array, but a list, a dict and text do not.
         name: what error messages call the batch.
 
     Raises:
@@ -86,7 +86,7 @@ def row_count(batch: Mapping[str, Any], name: str = "batch") -> int:
     check_fields(batch, name)
     for field, array in batch.items():
         _check_array(f"{name}: {field}", array)
-    lengths = {field: len(array) for field, array in batch.items()}
+    lengths = {field: _length(array) for field, array in batch.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(
             f"{name}: got fields of lengths {lengths}, expected the same length, at least 1, for all; "
@@ -100,11 +100,17 @@ def _check_array(name: str, array: Any) -> None:
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name}: got a masked array, expected a plain one; pass its mask as the field mask")
     plain = isinstance(array, Mapping | list | tuple | str | bytes)
-    rows = hasattr(array, "__getitem__") and hasattr(array, "__len__") and getattr(array, "ndim", 1) > 0
+    rows = hasattr(array, "__getitem__") and (hasattr(array, "shape") or hasattr(array, "__len__"))
+    rows = rows and getattr(array, "shape", None) != ()
     kind = getattr(getattr(array, "dtype", None), "kind", "f")
     if plain or not rows or kind in "OUSMm":
         got = f"{array.dtype} of shape {array.shape}" if hasattr(array, "dtype") else type(array).__name__
         raise TypeError(f"{name}: got {got}, expected an array of numbers [rows, ...], such as np.array(...)")
+
+
+def _length(array: Any) -> int:
+    """The number of rows; an array of zarr has a shape but no ``len``."""
+    return int(array.shape[0]) if hasattr(array, "shape") else len(array)
 
 
 def mask_rows(batch: Mapping[str, Any], valid: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dlcore.data.arrays import ArrayBatches, ShuffledBatches
 from dlcore.data.batch import Batch, Transform, get_field
+from dlcore.data.sources import take_rows
 from dlcore.ops.lengths import known_lengths
 from dlcore.utils.checks import check_integer
 from dlcore.utils.rng import stream_generator
@@ -68,7 +69,7 @@ class BucketedBatches(ArrayBatches):
         """
         super().__init__(arrays, batch_size, seed, transform)
         self.fields, steps = time_fields(self.arrays, fields)
-        lengths = known_lengths(get_field(self.arrays, "lengths"), (self.examples, steps))
+        lengths = known_lengths(get_field(self.arrays, "lengths")[:], (self.examples, steps))
         self.boundaries = filled_boundaries(boundaries, lengths, steps, batch_size)
         bucket_of = np.searchsorted(self.boundaries, lengths)
         self._buckets = [
@@ -87,7 +88,7 @@ class BucketedBatches(ArrayBatches):
         rows = self._buckets[bucket].rows(index, start, stop)["row"]
         boundary = self.boundaries[bucket]
         return {
-            name: array[rows, :boundary] if name in self.fields else array[rows]
+            name: take_rows(array, rows, boundary if name in self.fields else None)
             for name, array in self.arrays.items()
         }
 

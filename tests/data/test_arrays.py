@@ -69,13 +69,14 @@ def test_without_a_transform_no_other_rows_are_read():
             return 10
 
         def __getitem__(self, rows):
-            read.extend(rows)
-            return np.asarray(rows)
+            read.extend(range(rows.start, rows.stop))
+            return np.arange(rows.start, rows.stop)
 
     data = ShuffledBatches({"labels": Recorded()}, 8, seed=0)
-    assert data.rows(1, 3, 6)["labels"].tolist() == read
+    rows = data.rows(1, 3, 6)["labels"].tolist()
+    assert sorted(rows) == read
     assert len(read) == 3
-    assert data[1]["labels"][3:6].tolist() == read[:3]
+    assert data[1]["labels"][3:6].tolist() == rows
 
 
 def test_a_transform_may_add_a_field_without_rows_to_a_whole_batch():
