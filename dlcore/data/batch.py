@@ -12,6 +12,7 @@ These fields have the same meaning everywhere in dlcore; T is the number of time
 - ``labels``: int classes, ``[B]`` or ``[B, T]``.
 - ``targets``: float numbers that a regression predicts, ``[B, ...]``.
 - ``resets``: bool ``[B]``, True where a row begins a new stream in a `Stateful` layer.
+- ``carry``: only in an evaluation of streams, which adds it: where the stream of each row is before the batch.
 
 An experiment may add fields, for instance ``source`` and ``source_lengths``.
 """

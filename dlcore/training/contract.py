@@ -1,14 +1,16 @@
 """Checks that an experiment keeps its contract: traces its functions before anything is computed."""
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore.data.batch import row_count
+from dlcore.data.batch import STREAMS, row_count
 from dlcore.data.pipeline import batch_of
 from dlcore.training.experiment import Batch, Experiment, Metrics, ModelState, Params, check_call
+from dlcore.training.stream_evaluation import has_streams, initial_streams
 from dlcore.utils.checks import check_instance
 from dlcore.utils.trees import named_leaves
 
@@ -42,6 +44,9 @@ def check_model(experiment: Experiment) -> None:
     rng = jax.eval_shape(lambda: jax.random.key(0))
     params, model_state = _trace_init(experiment, rng, train_batch)
     _trace_loss(experiment, (params, model_state, train_batch, rng), train=True)
+    if has_streams(model_state, eval_batch):
+        streams = jax.eval_shape(functools.partial(initial_streams, experiment), eval_batch)
+        eval_batch = {**eval_batch, STREAMS: streams}
     metrics = _trace_loss(experiment, (params, model_state, eval_batch, rng), train=False)
     if experiment.best not in metrics:
         raise ValueError(
@@ -106,6 +111,8 @@ def _trace_loss(experiment: Experiment, arguments: tuple[Any, ...], train: bool)
         )
     if train:
         _check_same_state(arguments[1], model_state)
+    elif STREAMS in arguments[2]:
+        _check_same_state({STREAMS: arguments[2][STREAMS]}, {STREAMS: model_state[STREAMS]})
     for name, metric in metrics.items():
         check_instance("loss", name, str, "metrics whose names are text")
         if name in RESERVED[train]:

@@ -31,6 +31,7 @@ from dlcore.training.mesh import (
 from dlcore.training.optimizer import make_optimizer
 from dlcore.training.state import TrainState, make_state
 from dlcore.training.step import make_eval_step, make_train_step
+from dlcore.training.stream_evaluation import StreamEvaluator, has_streams
 from dlcore.training.telemetry.flops import count_flops
 
 
@@ -231,11 +232,20 @@ class Engine:
 
     def eval_metrics(self, state: TrainState) -> Iterator[Metrics]:
         """Yields the metrics of each evaluation batch: sums by name, which the devices compute in the background."""
+        params, model_state, streams = state.evaluated_params, state.model_state, None
         for batch in self.experiment.eval_data:
             placed = self._place_eval_batch(batch)
             with self._first_call(_shapes(placed), "compiling the evaluation"):
-                metrics = self._eval_step(state.evaluated_params, state.model_state, placed)
+                if has_streams(model_state, placed):
+                    metrics, streams = self._evaluate_streams(params, model_state, streams, placed)
+                else:
+                    metrics = self._eval_step(params, model_state, placed)
             yield metrics
+
+    @cached_property
+    def _evaluate_streams(self) -> StreamEvaluator:
+        model = self._shardings.params, self._shardings.model_state
+        return StreamEvaluator(self.experiment, self.config.train, self.mesh, model)
 
     @contextlib.contextmanager
     def _first_call(self, key: Hashable, what: str) -> Iterator[None]:

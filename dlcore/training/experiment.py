@@ -15,7 +15,7 @@ import jax
 from flax import linen as nn
 
 from dlcore.config import durations
-from dlcore.data.batch import get_field, row_count
+from dlcore.data.batch import STREAMS, get_field, row_count
 from dlcore.data.pipeline import ByStep, batch_of
 from dlcore.training.config import Config
 from dlcore.training.mesh import ShardingRules, check_rules
@@ -44,6 +44,10 @@ class LossFunction(Protocol):
 
     ``rng`` is a key, for instance for dropout. ``train`` is True in training and False in evaluation. The returned
     loss is a scalar, ``model_state`` is the new one, and ``metrics`` is a dict of `metrics.Metric`.
+
+    If the model state is a dict with ``carry``, the state of each row's stream, an evaluation of batches with
+    ``resets`` gives each batch a field ``carry``. The loss begins from it in place of that of the model state, and
+    returns the new one as ``model_state["carry"]``. Without this field an evaluation leaves the model state as it is.
     """
 
     def __call__(
@@ -59,7 +63,9 @@ class Experiment:
         init: ``init(rng, batch) -> params, model_state``; called under ``jax.jit``.
         loss: see `LossFunction`; with ``train=False`` it computes the evaluation.
         train_data: ``train_data[step] -> batch``, a dict of arrays ``[B, ...]``.
-        eval_data: batches of a finite set, iterated once in each evaluation; a ``mask`` is False for padded rows.
+        eval_data: batches of a finite set, iterated once in each evaluation; a ``mask`` is False for padded rows. If
+            they have ``resets``, as those of `data.StreamEvaluation`, each row of a batch begins with the state of
+            `Stateful` layers that the same row of the previous batch ended with.
         best: the evaluation metric that decides which checkpoint is the best.
         lower_is_better: True if the smallest value is the best, as for a loss.
         figures: ``figures(params, model_state) -> {name: matplotlib figure}``, drawn at the end of a run.
@@ -149,16 +155,17 @@ class Experiment:
             params: Params, model_state: Any, batch: Batch, rng: jax.Array, train: bool
         ) -> tuple[jax.Array, tuple[ModelState, Metrics]]:
             positional, named = _call_arguments(model, batch)
+            streams = {STREAMS: batch[STREAMS]} if STREAMS in batch else {}  # of an evaluation of streams
             outputs, new_state = model.apply(
-                {"params": params, **model_state},
+                {"params": params, **model_state, **streams},
                 *positional,
                 **named,
                 train=train,
                 rngs={"dropout": rng},
-                mutable=list(model_state) if train else [],
+                mutable=list(model_state if train else streams),
             )
             value, metrics = loss(outputs, batch)
-            return value, (new_state if train else model_state, metrics)
+            return value, ({**model_state, **new_state}, metrics)
 
         return cls(
             init=init,

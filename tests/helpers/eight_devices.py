@@ -3,7 +3,9 @@
 import dataclasses
 
 import jax
+import numpy as np
 import pytest
+from flax import linen as nn
 
 import dlcore as dl
 from dlcore.training import loop
@@ -145,6 +147,37 @@ def test_an_evaluation_set_that_the_mesh_does_not_divide_is_padded_and_masked():
         again = Engine(data, engine.config)
         values.append(evaluate(again, again.initial_state()))
     assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
+class StreamModel(nn.Module):
+    @nn.compact
+    def __call__(self, inputs, lengths, *, resets, train):
+        layer = dl.Stateful(dl.DeepRecurrent(dl.LSTMCell(4), layers=2))
+        return nn.Dense(1)(layer(inputs, lengths, resets, train=train)[1])
+
+
+@pytest.mark.parametrize("documents", [8, 5])
+def test_rows_of_an_evaluation_of_streams_stay_on_their_devices(documents):
+    field = np.random.default_rng(0).normal(size=(7 * documents, 1)).astype(np.float32)
+    stream = {"inputs": field, "targets": field[::-1]}
+    config = sequence_toy.Config()
+    values = []
+    for mesh in (ONE, MESHES["data"]):
+        experiment = dl.Experiment.from_flax(
+            StreamModel(),
+            loss=dl.losses.regression,
+            train_data=dl.data.StreamBatches(stream, 8, 0, 3),
+            eval_data=dl.data.StreamEvaluation(stream, 8, 3, document_lengths=(7,) * documents),
+            best="loss",
+        )
+        engine = Engine(experiment, dataclasses.replace(config, mesh=mesh))
+        state = engine.initial_state()
+        values.append(evaluate(engine, state))
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    batch = engine._place_eval_batch(experiment.eval_data[0])
+    _, streams = engine._evaluate_streams(state.params, state.model_state, None, batch)
+    for leaf in jax.tree.leaves(streams):
+        assert (leaf.shape, leaf.sharding.shard_shape(leaf.shape)) == ((2, 8, 4), (2, 1, 4))
 
 
 def test_bad_meshes_are_refused():

@@ -19,7 +19,8 @@ class Stateful(nn.Module):
 
     The state is a variable of the collection ``carry``. It is thus part of an experiment's model state and of its
     checkpoints. No gradient passes from a batch to the previous one. If the collection is not mutable, as in an
-    evaluation, every call starts from the initial carry.
+    evaluation of batches without ``resets``, every call starts from the initial carry. An evaluation of batches with
+    ``resets`` carries a state of its own, see `data.StreamEvaluation`.
 
     Attributes:
         layer: a `Recurrent` or `DeepRecurrent` that runs forward.
