@@ -1,4 +1,4 @@
-"""Converts recurrent parameters from and to torch, flax, haiku and keras."""
+"""Converts recurrent parameters from and to torch, flax, haiku and keras, and whole models of torch and flax."""
 
 import lazy_loader
 

@@ -6,3 +6,7 @@ from .libraries import to_flax as to_flax
 from .libraries import to_haiku as to_haiku
 from .libraries import to_keras as to_keras
 from .libraries import to_torch as to_torch
+from .whole_models import model_from_flax as model_from_flax
+from .whole_models import model_from_torch as model_from_torch
+from .whole_models import model_to_flax as model_to_flax
+from .whole_models import model_to_torch as model_to_torch

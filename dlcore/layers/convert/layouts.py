@@ -145,7 +145,7 @@ def convert_arrays(
     """
     check_instance(argument, leaves, Mapping, "a dict of arrays by name")
     _check_names(argument, leaves, [name for source, _ in pairs for name in parts_by_array(source)], cell)
-    arrays = {name: _to_numpy(argument, name, leaf) for name, leaf in leaves.items()}
+    arrays = {name: to_numpy(argument, name, leaf) for name, leaf in leaves.items()}
     converted: Arrays = {}
     for source, target in pairs:
         _check_shapes(argument, arrays, source, cell)
@@ -154,7 +154,12 @@ def convert_arrays(
     return converted
 
 
-def _to_numpy(argument: str, name: str, leaf: Any) -> np.ndarray:
+def to_numpy(argument: str, name: str, leaf: Any) -> np.ndarray:
+    """A tensor or array as a NumPy array.
+
+    Raises:
+        TypeError: it does not hold floating point numbers; the message calls it ``name`` of ``argument``.
+    """
     for method in ("detach", "cpu"):  # a torch tensor may require a gradient or lie on a GPU
         leaf = getattr(leaf, method)() if hasattr(leaf, method) else leaf
     array = np.asarray(leaf)

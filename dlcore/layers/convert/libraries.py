@@ -49,7 +49,9 @@ _TORCH_SUFFIXES = {"cell": "", "forward": "", "backward": "_reverse"}
 
 
 def from_torch(state_dict: Mapping[str, Any], cell: Cell) -> Params:
-    """Converts the parameters of a torch ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``. Errors are those of the module.
+    """Converts the parameters of a torch ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``, or of one of their cells.
+
+    Errors are those of the module.
 
     Args:
         state_dict: tensors or arrays by name.
@@ -58,7 +60,8 @@ def from_torch(state_dict: Mapping[str, Any], cell: Cell) -> Params:
     Returns:
         Nested dicts of arrays in the cell's ``param_dtype``. For one layer they are the parameters of a `Recurrent`,
         or of a `Bidirectional` if the module is bidirectional. For several layers they are those of a
-        `DeepRecurrent`. A `DeepRecurrent` of one layer takes ``{"first": from_torch(...)}``.
+        `DeepRecurrent`. A `DeepRecurrent` of one layer takes ``{"first": from_torch(...)}``. For a ``nn.RNNCell``,
+        ``nn.LSTMCell`` or ``nn.GRUCell``, whose names have no ``_l0``, they are the parameters of the cell.
 
     >>> from dlcore.layers.recurrent.cells import LSTMCell
     >>> shapes = {"weight_ih_l0": (16, 3), "weight_hh_l0": (16, 4), "bias_ih_l0": (16,), "bias_hh_l0": (16,)}
@@ -68,6 +71,8 @@ def from_torch(state_dict: Mapping[str, Any], cell: Cell) -> Params:
     """
     ours, theirs = layout_pair(cell, "torch")
     check_instance("state_dict", state_dict, Mapping, "a dict of tensors by name")
+    if "weight_ih" in state_dict:
+        return _nested(convert_arrays("state_dict", state_dict, [(theirs, ours)], cell), cell)
     depth = sum(re.fullmatch(r"weight_ih_l\d+", name) is not None for name in state_dict)
     bidirectional = any(name.endswith("_reverse") for name in state_dict)
     pairs = _stack_layouts(ours, theirs, cell, depth if depth > 1 else 0, bidirectional)
@@ -85,11 +90,14 @@ def to_torch(params: Params, cell: Cell) -> Arrays:
     ``module.load_state_dict`` takes the result after each array is made a tensor.
 
     Args:
-        params: the parameters of a `Recurrent`, `Bidirectional` or `DeepRecurrent`.
+        params: the parameters of a `Recurrent`, `Bidirectional`, `DeepRecurrent` or of the cell itself, which gives the
+            names of torch's cell.
         cell: the cell that the parameters are for.
     """
     ours, theirs = layout_pair(cell, "torch")
     flat = dict(_by_layer(_flat("params", params)))
+    if "input_kernel" in flat:
+        return convert_arrays("params", flat, [(ours, theirs)], cell)
     upper = {path.split("/")[1] for path in flat if re.match(r"upper/\d+/", path)}
     bidirectional = any(re.search(r"(^|/)backward/", path) for path in flat)
     depth = 1 + len(upper) if "first" in params else 0

@@ -351,6 +351,14 @@ def test_a_cell_without_biases_has_zeros_where_haiku_always_has_them(cell):
     assert_equal_trees(libraries.from_haiku(libraries.to_haiku(params, cell), cell), params)
 
 
+@pytest.mark.parametrize("cell", [RNN, LSTM, AFTER])
+def test_torchs_cells_are_those_of_one_layer_under_other_names(cell):
+    params = our_params(cell)
+    layer, alone = libraries.to_torch(params, cell), libraries.to_torch(params["cell"], cell)
+    assert_equal_trees({f"{name}_l0": array for name, array in alone.items()}, layer)
+    assert_equal_trees(libraries.from_torch(alone, cell), params["cell"])
+
+
 def test_a_deep_network_of_one_layer_converts_as_its_layer():
     params = our_params(LSTM, DeepRecurrent(LSTM, layers=1))
     assert_equal_trees(libraries.to_torch(params, LSTM), libraries.to_torch(params["first"], LSTM))
@@ -405,7 +413,7 @@ def test_parameters_of_another_layer_are_refused():
     with pytest.raises(ValueError, match=r"params: got also upper/norm/"):
         libraries.to_torch(stack, LSTM)
     with pytest.raises(ValueError, match=r"params: got no cell/input_kernel, .* and also bias"):
-        libraries.to_torch(our_params(LSTM)["cell"], LSTM)
+        libraries.to_torch({"bias": np.ones(20)}, LSTM)
     with pytest.raises(ValueError, match=r"params: got no input_kernel, .* and also cell"):
         libraries.to_keras(our_params(LSTM), LSTM)
     summed = our_params(LSTM, DeepRecurrent(LSTM, 2, bidirectional=True, merge="sum"))
