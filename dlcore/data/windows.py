@@ -92,6 +92,7 @@ def _check_shifted(shifted: Any, arrays: Mapping[str, Any]) -> Mapping[str, str]
     check_instance("shifted", shifted, Mapping, 'a dict such as {"labels": "inputs"}')
     for field, source in shifted.items():
         check_instance("shifted", field, str, "the name of a new field")
+        check_instance("shifted", source, str, "the name of the field that it is shifted from")
         if field in arrays or source not in arrays:
             raise ValueError(
                 f"shifted: got {field!r} from {source!r}, expected a new field from one of {', '.join(arrays)}"

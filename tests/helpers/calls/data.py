@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,11 +99,49 @@ def sets() -> Iterator[Call]:
             None, {"text": "inputs", "3": 3, "another field": ("bogus",), "nothing": (), "numbers": (3,)}
         ),
     )
+    yield from streams()
     task = function(lambda generator, examples: {"inputs": generator.random(examples)})
     yield call(dl.data.SyntheticBatches, task=task, batch_size=SIZE, seed=SEED)
     synthetic = dl.data.SyntheticBatches(task.good, 2, 0)
     yield call(synthetic.__getitem__, "SyntheticBatches[]", step=step.without("too large"))
     yield call(dl.data.held_out, task=task, examples=SIZE)
+
+
+def streams() -> Iterator[Call]:
+    cut = {
+        "arrays": arrays(ROWS).also(a_field_of_the_batches={**ROWS, "resets": np.ones(4, bool)}),
+        "steps": integer(1),
+        "document_lengths": kind(
+            (3, 1),
+            {
+                "text": "text",
+                "3": 3,
+                "2.5 in it": (1.5, 2.5),
+                "another sum": (3, 2),
+                "below 0": (5, -1),
+                "a 0-d array": np.array(4),
+                "a dict": {4: 4},
+            },
+        ),
+        "shifted": kind(
+            {"next": "labels"},
+            {
+                "text": "labels",
+                "3": 3,
+                "a list": ["labels"],
+                "another source": {"next": "bogus"},
+                "no new field": {"inputs": "labels"},
+                "a number in it": {3: "labels"},
+                "a list in it": {"next": ["labels"]},
+            },
+        ),
+    }
+    size = SIZE.also(**{"more than there are windows": 5})
+    shuffle, transform = flag(), function(lambda batch, generator: batch, optional=True)
+    yield call(dl.data.StreamBatches, **cut, batch_size=size, seed=SEED, shuffle=shuffle, transform=transform)
+    yield call(dl.data.StreamEvaluation, **cut, batch_size=SIZE)
+    evaluation = dl.data.StreamEvaluation(ROWS, 2, 2)
+    yield call(evaluation.__getitem__, "StreamEvaluation[]", index=index())
 
 
 def transforms() -> Iterator[Call]:
@@ -167,6 +206,13 @@ def loading() -> Iterator[Call]:
     yield call(
         fetched, "prefetch", make=function(str), keys=keys, depth=integer(2, least=0), workers=integer(1)
     )
+    place = Path(dl.data.__path__[0])
+    path = kind(
+        place / "japanese_vowels.npz",
+        {"None": None, "3": 3, "a list": [], "text": place / "japanese_vowels.txt", "nothing": ""},
+    )
+    names = {"text": "inputs", "3": 3, "numbers": (3,), "another name": ("bogus",)}
+    yield call(dl.data.open_arrays, path=path, fields=kind(None, names, names=("path",)))
     folder = kind("", {"None": None, "3": 3, "a list": [], "a folder that is missing": "/missing"})
     for loader in (dl.data.mnist, dl.data.cifar10):
         yield Call(

@@ -71,6 +71,7 @@ def layers() -> Iterator[Call]:
     yield from convolutional_layers()
     yield from decoding()
     yield from converters()
+    yield from model_converters()
 
 
 def cell(make: Callable[..., nn.Module], carry: Argument, **own: Argument) -> Call:
@@ -428,6 +429,36 @@ def converters() -> Iterator[Call]:
             more["name"] = more["name"]._replace(names=("params",))
         yield Call(
             f"layers: from_{library}", read, {argument: trees(foreign), "cell": known, **more}, traced=False
+        )
+
+
+def model_converters() -> Iterator[Call]:
+    model, inputs = nn.Dense(2), np.ones((1, 3), np.float32)
+    ours = {"params": {"kernel": np.ones((3, 2), np.float32), "bias": np.ones(2, np.float32)}}
+    wrong = {"None": None, "3": 3, "text": "text", "a list": [""]}
+    shared = {
+        "model": thing(model, more={"a cell that is no module": 3}),
+        "names": kind(
+            {"": ""}, {**wrong, "a number": {"": 3}, "another layer": {"": "bogus"}, "nothing": {}}
+        ),
+    }
+    for library in ("torch", "flax"):
+        write, read = (getattr(convert, f"model_{way}_{library}") for way in ("to", "from"))
+
+        def converted(function: Any = write, **arguments: Any) -> Any:
+            return function(*arguments.values(), inputs)
+
+        foreign = converted(variables=ours, model=model, names={"": ""})
+        yield Call(
+            f"layers: model_to_{library}", converted, {"variables": trees(ours), **shared}, traced=False
+        )
+        (argument, *_) = inspect.signature(read).parameters
+        known = trees(foreign)._replace(names=("names",))
+        yield Call(
+            f"layers: model_from_{library}",
+            functools.partial(converted, read),
+            {argument: known, **shared},
+            traced=False,
         )
 
 

@@ -330,8 +330,8 @@ def test_a_model_of_torch_gives_the_same_outputs_in_float64():
     with jax.enable_x64(True):
         model = Tagger("float64")
         variables = model_from_torch(module.state_dict(), model, NAMES, X)
-        # flax's BatchNorm has averages of float32 and computes 1 / sqrt(var + epsilon) in their type. These averages are
-        # numbers of float32, so that the wider type changes none of them.
+        # flax's BatchNorm has averages of float32 and computes 1 / sqrt(var + epsilon) in their type. The averages here
+        # are numbers of float32, so that the wider type changes none of them.
         assert {leaf.dtype for leaf in jax.tree.leaves(variables["batch_stats"])} == {jnp.dtype("float32")}
         wide = jax.tree.map(lambda leaf: leaf.astype("float64"), variables["batch_stats"])
         made = jax.eval_shape(model.init, jax.random.key(0), X)
