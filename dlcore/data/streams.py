@@ -86,9 +86,8 @@ class StreamBatches(ArrayBatches):
         self.batches_per_epoch = -(-count // batch_size)
         self.examples = self.batches_per_epoch * batch_size
         self._bounds = count * np.arange(batch_size + 1) // batch_size
-        self._order = functools.lru_cache(maxsize=2)(
-            self._make_order
-        )  # neighboring steps share an epoch's order
+        # Neighboring steps share the order of an epoch.
+        self._order = functools.lru_cache(maxsize=2)(self._make_order)
 
     def _gather(self, step: int, start: int, stop: int) -> Batch:
         epoch, index = divmod(step, self.batches_per_epoch)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from dlcore.data.batch import Batch, row_count
@@ -19,6 +20,7 @@ class Windows(NamedTuple):
         steps: T, the largest number of steps of a window.
         starts: integers ``[documents]``, the place of each document's first step.
         sizes: integers ``[documents]``, the number of steps that windows have of each document.
+        counts: integers ``[documents]``, the number of windows of each document.
     """
 
     arrays: dict[str, Any]
@@ -27,6 +29,7 @@ class Windows(NamedTuple):
     steps: int
     starts: np.ndarray
     sizes: np.ndarray
+    counts: np.ndarray
 
     @classmethod
     def of(
@@ -48,13 +51,11 @@ class Windows(NamedTuple):
         if not sizes.any():
             least = "2 steps, one and the next" if shifted else "1 step"
             raise ValueError(f"arrays: got {count} steps, expected a document with at least {least}")
-        empty = {name: np.asarray(array[:1])[:0] for name, array in arrays.items()}
-        return cls(dict(arrays), empty, shifted, steps, np.cumsum(lengths) - lengths, sizes)
-
-    @property
-    def counts(self) -> np.ndarray:
-        """The number of windows of each document."""
-        return -(-self.sizes // self.steps)
+        # JAX would compile each slice of its arrays.
+        fields = {name: np.asarray(a) if isinstance(a, jax.Array) else a for name, a in arrays.items()}
+        empty = {name: np.asarray(array[:1])[:0] for name, array in fields.items()}
+        starts, counts = np.cumsum(lengths) - lengths, -(-sizes // steps)
+        return cls(fields, empty, shifted, steps, starts, sizes, counts)
 
     def batch(self, documents: np.ndarray, windows: np.ndarray, begins: np.ndarray) -> Batch:
         """The batch of one window for each row.

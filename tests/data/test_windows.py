@@ -1,5 +1,6 @@
 """Windows of documents: their steps by a plain loop, and documents that do not fit."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -30,6 +31,13 @@ def test_windows_hold_the_steps_of_one_document(steps, shifted):
                 following = document[index * steps + 1 :][:steps]
                 assert batch["next"][1].tolist() == [*following, *[0] * (steps - len(following))]
             assert not any(field[0].any() for field in batch.values())
+
+
+def test_arrays_of_jax_are_read_on_the_host():
+    windows = Windows.of({"inputs": jnp.arange(4.0)}, 3, None, None)
+    batch = windows.batch(np.array([0]), np.array([1]), np.array([False]))
+    assert isinstance(windows.arrays["inputs"], np.ndarray)
+    assert batch["inputs"].tolist() == [[3, 0, 0]]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax import linen as nn
 
-from dlcore.layers.convolution.conv import Conv, window_of
+from dlcore.layers.convolution.conv import Conv
 
 Change = Callable[[np.ndarray], np.ndarray]
 
@@ -74,14 +74,18 @@ def _kernel(layer: nn.Module, library: str, flattened: Sequence[int] | None, ent
             functools.partial(change, shape=tuple(flattened or ())) for change in (_dense_read, _dense_write)
         )
         return entry._replace(read=read, write=write)
-    spatial = tuple(range(len(window_of(layer.kernel_size))))
-    flip: Change = functools.partial(np.flip, axis=spatial) if getattr(layer, "flip", False) else np.asarray
+    flip: Change = _flip if getattr(layer, "flip", False) else np.asarray
     if library == "flax":
         return entry._replace(read=flip, write=flip)
     return entry._replace(
         read=lambda array: flip(np.moveaxis(array, (0, 1), (-1, -2))),
         write=lambda array: np.moveaxis(flip(array), (-1, -2), (0, 1)),
     )
+
+
+def _flip(kernel: np.ndarray) -> np.ndarray:
+    """A kernel ``[*spatial, inputs, outputs]`` whose filters are flipped."""
+    return np.flip(kernel, tuple(range(kernel.ndim - 2)))
 
 
 def _dense_read(weight: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

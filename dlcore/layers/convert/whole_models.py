@@ -151,6 +151,7 @@ def _read(
                 made = {full_name("flax", place, name): array for name, array in arrays.items()}
             else:
                 made = read_recurrent(own, layer, library)
+            _check_new(made, found)
             found |= {name: _fitted(argument, name, array, model) for name, array in made.items()}
         except (ValueError, TypeError) as error:
             raise type(error)(f"{error}; this is {theirs!r} for {place!r}") from None
@@ -175,7 +176,9 @@ def _write(variables: Any, model: Model, names: Names, library: str, flattened: 
         else:
             parts = {part: take_under(left, "flax", where) for part, where in layer.parts.items()}
             made = write_recurrent(parts, layer, library)
-        written |= {full_name(library, theirs, name): array for name, array in made.items()}
+        arrays = {full_name(library, theirs, name): array for name, array in made.items()}
+        _check_new(arrays, written)
+        written |= arrays
     if left:
         raise ValueError(f"names: got none for {', '.join(left)}, expected the names of all layers")
     return written
@@ -193,6 +196,8 @@ def _named_layers(model: Model, names: Names, flattened: Shapes) -> Iterator[tup
             raise ValueError(
                 f"names: got {place!r} for {theirs!r}, expected one of the model's layers: {known}"
             )
+    if len(set(names.values())) < len(names):
+        raise ValueError(f"names: got {dict(names)}, expected each layer of the model once")
     for theirs, shape in flattened.items():
         dense = theirs in names and isinstance(model.layers[names[theirs]].module, nn.Dense)
         if not dense or not isinstance(shape, Sequence) or isinstance(shape, str):
@@ -200,6 +205,13 @@ def _named_layers(model: Model, names: Names, flattened: Shapes) -> Iterator[tup
                 f"flattened: got {shape!r} for {theirs!r}, expected the shape (C, *spatial) for the name of a Dense"
             )
     yield from ((theirs, model.layers[place]) for theirs, place in names.items())
+
+
+def _check_new(made: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raises ValueError if two names lead to the same arrays, such as those of a layer and of its cell."""
+    twice = [name for name in made if name in known]
+    if twice:
+        raise ValueError(f"names: got two names for {', '.join(twice)}, expected one")
 
 
 def _entries(

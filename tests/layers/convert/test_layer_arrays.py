@@ -29,6 +29,13 @@ def test_kernels_of_torch_have_the_channels_first_and_flipped_filters_are_flippe
     np.testing.assert_array_equal(write(read(kernel)), kernel)
 
 
+def test_a_convolution_of_flax_whose_kernel_size_is_a_number_is_over_sequences():
+    weight = np.random.default_rng(0).normal(size=(6, 2, 3))
+    _, read, write = changes(nn.Conv(6, 3), "torch", "params/kernel")
+    np.testing.assert_array_equal(read(weight)[1], weight[..., 1].T)
+    np.testing.assert_array_equal(write(read(weight)), weight)
+
+
 def test_dense_kernels_after_a_flatten():
     weight = np.random.default_rng(0).normal(size=(7, 2 * 3 * 4))
     maps = np.random.default_rng(1).normal(size=(2, 3, 4))

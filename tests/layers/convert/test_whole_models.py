@@ -186,6 +186,11 @@ def changed(**arrays):
             ValueError,
             "names: got 'dense' for 'fc', expected one of .*: conv, fc",
         ),
+        (
+            {"names": {**ITSELF, "c": "conv"}},
+            ValueError,
+            "names: got .*, expected each layer of the model once",
+        ),
         ({"names": {**ITSELF, "fc": 3}}, TypeError, "names: got 3, expected paths that are text"),
         ({"names": {"": ""}}, ValueError, "names: got '', a Small, expected a layer that torch has"),
         ({"names": "conv"}, TypeError, "names: got 'conv', expected a dict of paths"),
@@ -275,6 +280,13 @@ def test_a_module_with_other_directions_is_refused():
         ValueError, match=r"names: got a module with cell, expected .* forward, backward .*'rnn'"
     ):
         model_from_torch(arrays, Both(), {"rnn": "Bidirectional_0"}, X)
+    both = {"rnn": "RNNCell_0", "again": "Bidirectional_0"}
+    again = {
+        name.replace("rnn", "again"): np.zeros(shape)
+        for name, shape in recurrent_shapes("rnn", INPUTS, 1, True).items()
+    }
+    with pytest.raises(ValueError, match="names: got two names for params/RNNCell_0/input_kernel"):
+        model_from_torch({**arrays, **again}, Both(), both, X)
     params = {
         name: {"input_kernel": np.ones((2, 4)), "recurrent_kernel": np.ones((4, 4)), "bias": np.ones(4)}
         for name in ("RNNCell_0", "RNNCell_1")
