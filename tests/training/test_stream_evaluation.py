@@ -1,5 +1,7 @@
 """Evaluation of streams: metrics of windows equal those of whole documents, and the training's state stays."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,11 +10,13 @@ from flax import linen as nn
 from jax.sharding import AbstractMesh, PartitionSpec
 
 import dlcore as dl
+from dlcore.training import loop
 from dlcore.training.contract import check_model
 from dlcore.training.engine import Engine
 from dlcore.training.evaluation import evaluate
 from dlcore.training.stream_evaluation import has_streams, initial_streams, stream_shardings
 from tests.helpers import plain_toy
+from tests.helpers.bits import assert_same_bits
 
 LENGTHS = (7, 2, 5)
 INPUTS = np.random.default_rng(0).normal(size=(sum(LENGTHS), 2))
@@ -106,6 +110,33 @@ def test_a_model_in_plain_jax_reads_its_streams_from_the_batch():
             errors.append((hidden - target) ** 2)
     value = evaluate(engine, engine.initial_state())["loss"]
     assert value == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_of_streams_that_goes_on_has_the_same_bits(tmp_path):
+    """It stops within its second epoch of three batches, and its evaluations change no state of the training."""
+    stream = {name: field.astype(np.float32) for name, field in STREAM.items()}
+
+    def run(folder, steps, eval_every):
+        data = dl.data.StreamBatches(stream, 2, 0, 3, document_lengths=LENGTHS, shuffle=True)
+        assert data.batches_per_epoch == 3
+        evaluation = dl.data.StreamEvaluation(stream, 3, 2, document_lengths=LENGTHS)
+        experiment = dataclasses.replace(in_jax(evaluation), train_data=data)
+        config = plain_toy.Config()
+        config.train = dataclasses.replace(
+            config.train, steps=steps, log_every=2, eval_every=eval_every, batch_size=2
+        )
+        config.checkpoint.every = 4
+        folder.mkdir(exist_ok=True)
+        return loop.train(Engine(experiment, config), folder)
+
+    whole = run(tmp_path / "whole", dl.Duration("3epochs"), 3)
+    run(tmp_path / "parts", 4, 4)
+    parts = run(tmp_path / "parts", 9, 1)
+    assert int(whole.state.step) == int(parts.state.step) == 9
+    for name in ("params", "model_state", "opt_state"):
+        assert_same_bits(getattr(whole.state, name), getattr(parts.state, name))
+    assert whole.evaluation == parts.evaluation
 
 
 def test_a_loss_that_does_not_return_its_streams_is_refused():
