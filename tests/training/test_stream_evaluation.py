@@ -98,6 +98,7 @@ def in_jax(eval_data, loss=loss_in_jax):
     return dl.Experiment(init, loss, train_data, eval_data, best="loss")
 
 
+@pytest.mark.slow
 def test_a_model_in_plain_jax_reads_its_streams_from_the_batch():
     stream = {name: field.astype(np.float32) for name, field in STREAM.items()}
     engine = engine_of(in_jax(dl.data.StreamEvaluation(stream, 2, 2, document_lengths=LENGTHS)))
