@@ -9,7 +9,8 @@ import numpy as np
 
 from dlcore.data.batch import STREAMS, row_count
 from dlcore.data.pipeline import batch_of
-from dlcore.training.experiment import Batch, Experiment, Metrics, ModelState, Params, check_call
+from dlcore.training.arguments import check_call, check_pair, describe
+from dlcore.training.experiment import Batch, Experiment, Metrics, ModelState, Params
 from dlcore.training.stream_evaluation import has_streams, initial_streams
 from dlcore.utils.checks import check_instance
 from dlcore.utils.trees import named_leaves
@@ -77,11 +78,9 @@ def _trace_init(experiment: Experiment, rng: Any, batch: Batch) -> tuple[Params,
     """The shapes of the parameters and of the model state."""
 
     def init(rng: Any, batch: Batch) -> Any:
-        returned = experiment.init(rng, batch)
-        if not (isinstance(returned, tuple | list) and len(returned) == 2):
-            raise TypeError(f"init: got {_describe(returned)} returned, expected params, model_state")
+        returned = check_pair("init", experiment.init(rng, batch), "params, model_state")
         _check_leaves("init", returned)
-        return tuple(returned)
+        return returned
 
     check_call("init", experiment.init, rng, batch)
     params, model_state = jax.eval_shape(init, rng, batch)
@@ -136,7 +135,7 @@ def check_returned(returned: Any) -> None:
         sums = False
     if not sums:
         raise TypeError(
-            f"loss: got {_describe(returned)} returned, expected loss, (model_state, metrics) with each metric a sum "
+            f"loss: got {describe(returned)} returned, expected loss, (model_state, metrics) with each metric a sum "
             "that has a value(), for instance dl.metrics.Average.of(values)"
         )
     _check_leaves("loss", returned)
@@ -179,10 +178,3 @@ def _check_value(name: str, metric: Any) -> None:
         fault = f"raises {type(error).__name__}: {error}"
     if fault:
         raise TypeError(f"loss: got a metric {name} whose value() {fault}, expected one number from its sums")
-
-
-def _describe(returned: Any) -> str:
-    """What a function returned, in a few words."""
-    if isinstance(returned, tuple | list):
-        return f"{len(returned)} values ({', '.join(type(value).__name__ for value in returned)})"
-    return f"an array of shape {returned.shape}" if hasattr(returned, "shape") else type(returned).__name__

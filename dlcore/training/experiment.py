@@ -4,55 +4,45 @@ An experiment is a model as two pure functions, together with its data. Training
 may be written in Flax, in plain JAX or in any other library.
 """
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Required, TypeAlias, TypedDict, TypeVar, Unpack
 
-import chex
-import flax
 import jax
-from flax import linen as nn
 
 from dlcore.config import durations
-from dlcore.data.batch import STREAMS, get_field, row_count
+from dlcore.data.batch import row_count
 from dlcore.data.pipeline import ByStep, batch_of
 from dlcore.training.config import Config
 from dlcore.training.mesh import ShardingRules, check_rules
-from dlcore.training.metrics import Metric
+from dlcore.training.model import Batch, LossFunction, ModelState, OutputLoss, Params, PureModel
+from dlcore.training.model import Metrics as Metrics
 from dlcore.utils.checks import check_bool, check_callable, check_instance, check_integer
 
 if TYPE_CHECKING:
+    from flax import linen, nnx
     from matplotlib.figure import Figure
 
 
 C = TypeVar("C", bound="Config")
 
-Params: TypeAlias = chex.ArrayTree
-ModelState: TypeAlias = chex.ArrayTree
-Batch: TypeAlias = Mapping[str, Any]
-"""The fields of a batch by name, as `data.batch` describes them, on the host or on the devices."""
-Metrics: TypeAlias = dict[str, Metric]
 Figures: TypeAlias = Callable[[Params, ModelState], Mapping[str, "Figure"]]
 Monitor: TypeAlias = Callable[[Params, ModelState], Mapping[str, float]]
 Mode: TypeAlias = Callable[[Any], Mapping[str, Any]]
 """The function of ``--mode=NAME``: it gets the `Run`, and what it returns is the last line of stdout."""
 
 
-class LossFunction(Protocol):
-    """A pure function ``loss(params, model_state, batch, rng, train) -> loss, (model_state, metrics)``.
+class Options(TypedDict, total=False):
+    """The fields of an `Experiment` besides its model and loss; ``modes`` and ``sharding_rules`` may also be None."""
 
-    ``rng`` is a key, for instance for dropout. ``train`` is True in training and False in evaluation. The returned
-    loss is a scalar, ``model_state`` is the new one, and ``metrics`` is a dict of `metrics.Metric`.
-
-    If the model state is a dict with ``carry``, the state of each row's stream, an evaluation of batches with
-    ``resets`` gives each batch a field ``carry``. The loss begins from it in place of that of the model state, and
-    returns the new one as ``model_state["carry"]``. Without this field an evaluation leaves the model state as it is.
-    """
-
-    def __call__(
-        self, params: Params, model_state: ModelState, batch: Batch, rng: jax.Array, train: bool
-    ) -> tuple[jax.Array, tuple[ModelState, Metrics]]: ...
+    train_data: Required[ByStep[Batch]]
+    eval_data: Required[Iterable[Batch]]
+    best: str
+    lower_is_better: bool
+    figures: Figures | None
+    monitor: Monitor | None
+    modes: Mapping[str, Mode] | None
+    sharding_rules: ShardingRules | None
 
 
 @dataclass(frozen=True)
@@ -75,6 +65,8 @@ class Experiment:
         modes: more modes of the command line: functions by name, see `Mode`.
         sharding_rules: how ``--config.mesh.parameters=by_rules`` splits parameters, see `mesh.parameter_specs`; for
             instance ``{"recurrent_kernel|input_kernel": (None, "model"), ".*": ()}``.
+        predict: ``predict(params, model_state, batch) -> outputs``, the model's outputs in evaluation. The constructors
+            ``from_...`` make it.
 
     Raises:
         TypeError: a field after ``eval_data`` has another type. `contract.check_model` checks the model and its data.
@@ -91,6 +83,7 @@ class Experiment:
     monitor: Monitor | None = None
     modes: Mapping[str, Mode] = field(default_factory=dict)
     sharding_rules: ShardingRules = field(default_factory=dict)
+    predict: Callable[[Params, ModelState, Batch], Any] | None = None
 
     def __post_init__(self) -> None:
         check_instance("best", self.best, str, "the name of an evaluation metric")
@@ -98,87 +91,126 @@ class Experiment:
         for name in ("figures", "monitor"):
             if getattr(self, name) is not None:
                 check_callable(name, getattr(self, name), f"{name}(params, model_state)")
+        if self.predict is not None:
+            check_callable("predict", self.predict, "predict(params, model_state, batch)")
         check_instance("modes", self.modes, Mapping, "a dict of functions by name")
         for name, mode in self.modes.items():
             check_callable(f"modes[{name!r}]", mode, "predict(run)")
         check_rules(self.sharding_rules)
 
     @classmethod
+    def from_functions(
+        cls,
+        init: Callable[[jax.Array, Batch], tuple[Params, ModelState]],
+        apply: Callable[[Params, ModelState, Batch, jax.Array, bool], tuple[Any, ModelState]],
+        *,
+        loss: OutputLoss,
+        **options: Unpack[Options],
+    ) -> "Experiment":
+        """An `Experiment` made from a model as two pure functions, as plain JAX and Haiku have it.
+
+        Args:
+            init: ``init(rng, batch) -> params, model_state``. Both are trees of arrays; the state of a model without
+                one is ``{}``.
+            apply: ``apply(params, model_state, batch, rng, train) -> outputs, model_state``. A model without a state
+                returns what it got. The state that an evaluation returns is not used.
+            loss: ``loss(outputs, batch) -> loss, metrics``, for instance `losses.classification`.
+            options: the other fields of an `Experiment` by name; ``train_data`` and ``eval_data`` are required.
+
+        Raises:
+            TypeError: a function is none, or an option has another name or type.
+            ValueError: as in `Experiment`.
+        """
+        from dlcore.training.adapters.functions import with_loss
+
+        run_loss, predict = with_loss(PureModel(init, apply), loss)
+        empty: dict[str, Any] = {
+            name: {} for name in ("modes", "sharding_rules") if options.get(name) is None
+        }
+        return cls(init=init, loss=run_loss, predict=predict, **{**options, **empty})
+
+    @classmethod
     def from_flax(
         cls,
-        model: nn.Module,
+        model: "linen.Module",
         *,
-        loss: Callable[[Any, Batch], tuple[jax.Array, Metrics]],
-        train_data: ByStep[Batch],
-        eval_data: Iterable[Batch],
-        best: str = "accuracy",
-        lower_is_better: bool = False,
-        figures: Figures | None = None,
-        monitor: Monitor | None = None,
-        modes: Mapping[str, Mode] | None = None,
-        sharding_rules: ShardingRules | None = None,
+        loss: OutputLoss,
+        rngs: Sequence[str] = ("dropout",),
+        **options: Unpack[Options],
     ) -> "Experiment":
-        """An `Experiment` made from a linen module that is called as ``model(inputs, train=...)``.
+        """An `Experiment` made from a Flax linen module.
 
-        The module gets the batch's ``inputs``. It also gets ``lengths`` as the second argument if the batch has them,
-        and ``resets`` (see `layers.recurrent.stateful`) by keyword if the batch has them. Its collections other than
-        ``params`` (BatchNorm's statistics) are the model state. Dropout draws from the rng stream ``dropout``.
+        The module gets the fields of the batch that the parameters of its ``__call__`` name, such as ``inputs`` and
+        ``lengths``, and ``train``, if it names that; see `arguments.model_arguments`. Its collections other than
+        ``params`` (BatchNorm's statistics) are the model state.
 
         Args:
             model: the module.
-            loss: ``loss(outputs, batch) -> loss, metrics``, for instance `losses.classification`; the ``outputs`` are
-                what the module returned.
-            train_data: see `Experiment`.
-            eval_data: see `Experiment`.
-            best: see `Experiment`.
-            lower_is_better: see `Experiment`.
-            figures: see `Experiment`.
-            monitor: see `Experiment`.
-            modes: see `Experiment`; None: no modes of its own.
-            sharding_rules: see `Experiment`; None: no rules.
+            loss: ``loss(outputs, batch) -> loss, metrics``, for instance `losses.classification`.
+            rngs: the names of the streams of random keys from which the module draws with ``make_rng``. Each gets a key
+                of its own at each step.
+            options: as in `from_functions`.
 
         Raises:
-            TypeError: the model is not a linen module; or as in `Experiment`.
+            TypeError: the model is not a linen module; or as in `from_functions`.
             ValueError: as in `Experiment`.
         """
+        from dlcore.training.adapters.flax import flax_model
 
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"model: got {model!r}, expected a linen module, such as Model()")
+        return cls.from_functions(*flax_model(model, rngs), loss=loss, **options)
 
-        def init(rng: jax.Array, batch: Batch) -> tuple[Params, ModelState]:
-            positional, named = _call_arguments(model, batch)
-            variables = model.init({"params": rng}, *positional, **named, train=False)
-            model_state, params = flax.core.pop(variables, "params")
-            return params, dict(model_state)
+    @classmethod
+    def from_nnx(
+        cls, model: "Callable[..., nnx.Module]", *, loss: OutputLoss, **options: Unpack[Options]
+    ) -> "Experiment":
+        """An `Experiment` made from a Flax NNX module.
 
-        def apply_loss(
-            params: Params, model_state: Any, batch: Batch, rng: jax.Array, train: bool
-        ) -> tuple[jax.Array, tuple[ModelState, Metrics]]:
-            positional, named = _call_arguments(model, batch)
-            streams = {STREAMS: batch[STREAMS]} if STREAMS in batch else {}  # of an evaluation of streams
-            outputs, new_state = model.apply(
-                {"params": params, **model_state, **streams},
-                *positional,
-                **named,
-                train=train,
-                rngs={"dropout": rng},
-                mutable=list(model_state if train else streams),
-            )
-            value, metrics = loss(outputs, batch)
-            return value, ({**model_state, **new_state}, metrics)
+        The module gets the fields of the batch that its ``__call__`` names, as in `from_flax`, and an ``nnx.Rngs`` as
+        ``rngs`` if it names that. ``module.train()`` and ``module.eval()`` choose the mode. Variables of the type
+        ``nnx.Param`` are the parameters, all others are the model state, without ``nnx.Intermediate``. The keys of its
+        random streams are derived from the step, and their state is not kept.
 
-        return cls(
-            init=init,
-            loss=apply_loss,
-            train_data=train_data,
-            eval_data=eval_data,
-            best=best,
-            lower_is_better=lower_is_better,
-            figures=figures,
-            monitor=monitor,
-            modes={} if modes is None else modes,
-            sharding_rules={} if sharding_rules is None else sharding_rules,
-        )
+        Args:
+            model: makes the module; it is called as ``model(rngs=nnx.Rngs(key))``. A class, a ``functools.partial`` of
+                one, or ``lambda rngs: Model(3, rngs=rngs)``.
+            loss: as in `from_functions`.
+            options: as in `from_functions`.
+
+        Raises:
+            TypeError: the model cannot be called so; or as in `from_functions`.
+            ValueError: as in `Experiment`.
+        """
+        from dlcore.training.adapters.nnx import nnx_model
+
+        return cls.from_functions(*nnx_model(model), loss=loss, **options)
+
+    @classmethod
+    def from_equinox(
+        cls, model: Callable[..., Any], *, loss: OutputLoss, batched: bool = False, **options: Unpack[Options]
+    ) -> "Experiment":
+        """An `Experiment` made from an Equinox module.
+
+        The module gets the fields of the batch that its ``__call__`` names, as in `from_flax`, and ``key`` and
+        ``state`` if it names these. It is called for one row at a time, under ``jax.vmap(..., axis_name="batch")``,
+        with a key for each row. ``equinox.nn.inference_mode`` chooses the mode. Floating-point arrays are the
+        parameters. Other arrays and the ``equinox.nn.State`` are the model state.
+
+        Args:
+            model: makes the module; it is called as ``model(key=key)``. A class, a ``functools.partial`` of one, or
+                ``lambda key: Model(3, key=key)``. For a module with a state it is
+                ``equinox.nn.make_with_state(Model)``; that module returns ``outputs, state``.
+            loss: as in `from_functions`.
+            batched: True to call the module with whole batches and one key.
+            options: as in `from_functions`.
+
+        Raises:
+            ModuleNotFoundError: Equinox is not installed.
+            TypeError: the model cannot be called so; or as in `from_functions`.
+            ValueError: as in `Experiment`.
+        """
+        from dlcore.training.adapters.equinox import equinox_model
+
+        return cls.from_functions(*equinox_model(model, batched), loss=loss, **options)
 
 
 def resolve_config(config: C, experiment: Experiment) -> C:
@@ -206,44 +238,3 @@ def batch_size(experiment: Experiment) -> int:
     if declared is not None:
         return check_integer("train_data.batch_size", declared)
     return row_count(batch_of(experiment.train_data, 0, "train_data"), "train_data")
-
-
-def _call_arguments(model: nn.Module, batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The positional and the keyword arguments of the model that come from the batch.
-
-    Raises:
-        TypeError: the model's ``__call__`` does not take them, or not the keyword ``train``.
-        ValueError: the batch has no ``inputs``.
-    """
-    inputs = get_field(batch, "inputs")
-    positional = (inputs, batch["lengths"]) if "lengths" in batch else (inputs,)
-    named = {"resets": batch["resets"]} if "resets" in batch else {}
-    check_call(f"{type(model).__name__}.__call__", model.__call__, *positional, **named, train=False)
-    return positional, named
-
-
-def check_call(name: str, function: Callable[..., Any], *positional: Any, **named: Any) -> None:
-    """Checks that a function can be called with these arguments; it is not called.
-
-    Args:
-        name: what the error message calls the function.
-        function: the function.
-        positional: its positional arguments.
-        named: its keyword arguments.
-
-    Raises:
-        TypeError: it cannot be called, or it takes other arguments.
-    """
-    if not callable(function):
-        raise TypeError(f"{name}: got {function!r}, expected a function")
-    try:
-        signature = inspect.signature(function)
-    except ValueError:  # a function in C has no signature
-        return
-    try:
-        signature.bind(*positional, **named)
-    except TypeError as error:
-        call = ", ".join([*["..."] * len(positional), *(f"{key}=..." for key in named)])
-        raise TypeError(
-            f"{name}: got {name}{signature}, expected a function for {name}({call}); {error}"
-        ) from None

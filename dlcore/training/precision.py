@@ -8,15 +8,18 @@ from jax.typing import DTypeLike
 
 from dlcore.training.experiment import Batch, LossFunction, Metrics, ModelState, Params
 
+READ_BY_MODELS = ("inputs", "source")
+"""Fields that only a model reads; a loss may read any other field, such as targets."""
+
 
 def with_precision(loss: LossFunction, precision: str) -> LossFunction:
     """A loss function like ``loss`` whose model computes in ``precision``, for instance ``"bfloat16"``.
 
     ``"float32"`` returns the loss function unchanged. With any other type, the floating-point arrays among the
-    parameters and in the batch's ``inputs`` are cast before the model sees them; targets are not cast. The cast is part
-    of the differentiated function, so the gradients have the parameters' type (Micikevicius et al. 2018, "Mixed
-    precision training", without loss scaling: bfloat16's range does not need it). The returned loss is float32. The
-    model state is not cast, and it keeps its types.
+    parameters and in the batch's ``inputs`` and ``source`` are cast before the model sees them; other fields are not
+    cast. The cast is part of the differentiated function, so the gradients have the parameters' type (Micikevicius et
+    al. 2018, "Mixed precision training", without loss scaling: bfloat16's range does not need it). The returned loss is
+    float32. The model state is not cast, and it keeps its types.
 
     Args:
         loss: the loss function.
@@ -28,7 +31,7 @@ def with_precision(loss: LossFunction, precision: str) -> LossFunction:
     def cast_loss(
         params: Params, model_state: ModelState, batch: Batch, rng: jax.Array, train: bool
     ) -> tuple[jax.Array, tuple[ModelState, Metrics]]:
-        batch = {**batch, "inputs": _cast(batch["inputs"], precision)} if "inputs" in batch else batch
+        batch = {**batch, **{name: _cast(batch[name], precision) for name in READ_BY_MODELS if name in batch}}
         value, (new_state, metrics) = loss(_cast(params, precision), model_state, batch, rng, train)
         kept = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), new_state, model_state)
         return value.astype(jnp.float32), (kept, metrics)

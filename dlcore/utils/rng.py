@@ -22,7 +22,12 @@ def stream_key(seed: int, stream: str, step: int | jax.Array = 0) -> jax.Array:
     >>> draw() == draw()
     True
     """
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _stream_id(stream)), step)
+    return jax.random.fold_in(named_key(jax.random.key(seed), stream), step)
+
+
+def named_key(key: jax.Array, name: str) -> jax.Array:
+    """A key that is derived from another key for one purpose, which has a name."""
+    return jax.random.fold_in(key, _stream_id(name))
 
 
 def stream_generator(seed: int, stream: str, step: int = 0) -> np.random.Generator:

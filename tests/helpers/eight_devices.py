@@ -12,7 +12,7 @@ from dlcore.training import loop
 from dlcore.training.engine import Engine
 from dlcore.training.evaluation import evaluate
 from dlcore.training.mesh import make_mesh
-from tests.helpers import sequence_toy
+from tests.helpers import library_models, sequence_toy
 from tests.helpers import toy as image_toy
 from tests.helpers.bits import assert_close, assert_same_bits
 
@@ -118,6 +118,26 @@ def test_the_options_of_a_step_work_on_a_mesh(train):
         state, _ = engine.program(batch, count).call(engine.initial_state(), batch)
         losses.append(float(state.metrics["loss"].value()))
     assert losses[0] == pytest.approx(losses[1], rel=1e-2 if "precision" in train else 1e-5)
+
+
+@pytest.mark.parametrize("library", ["nnx", "equinox"])
+def test_models_of_other_libraries_train_on_a_mesh(library):
+    """Also with micro-batches and remat; their parameters are split by rules on their paths."""
+    pytest.importorskip({"nnx": "flax"}.get(library, library))
+    rules = {"(kernel|weight)$": ("model",), ".*": ()}
+    experiment = dataclasses.replace(getattr(library_models, library)(), sharding_rules=rules)
+    states = []
+    for mesh in (ONE, MESHES["data and model"]):
+        config = dl.Config(mesh=mesh, optimizer=dl.OptimizerConfig("momentum", 0.1))
+        config.train = dataclasses.replace(
+            config.train, steps=2, batch_size=8, micro_batches=2, remat=True, log_every=2, eval_every=2
+        )
+        states.append(trained(Engine(experiment, config), steps=2))
+    for name in ("params", "model_state", "opt_state"):
+        assert_close(getattr(states[1], name), getattr(states[0], name), rtol=1e-4)
+    kernels = [leaf for leaf in jax.tree.leaves(states[1].params) if leaf.ndim == 2 and leaf.size > 8]
+    assert len(kernels) == 2
+    assert all(kernel.sharding.spec[0] == "model" for kernel in kernels)
 
 
 def test_a_run_resumes_on_another_mesh_and_logs_the_same(tmp_path):

@@ -12,11 +12,12 @@ import dlcore as dl
 from dlcore.training import loop
 from dlcore.training.contract import check_model
 from dlcore.training.engine import Engine
-from dlcore.training.experiment import resolve_config
+from dlcore.training.experiment import Options, resolve_config
 from dlcore.training.metrics import Average
 from tests.helpers import plain_toy
 from tests.helpers.paths import ROOT
 
+BATCH_INPUTS, ONES = np.ones((2, 3), np.float32), np.ones(2, np.int32)
 TOY = plain_toy.experiment(plain_toy.Config())
 
 
@@ -64,9 +65,18 @@ def test_from_flax_passes_the_batchs_fields_and_keeps_the_model_state():
     for fields, train, calls in ((batch, True, 1), (batch, False, 0), (with_resets, True, 10)):
         _, (after, _) = experiment.loss(params, model_state, fields, jax.random.key(0), train)
         assert int(after["counters"]["calls"]) == calls
+    assert experiment.predict(params, model_state, batch).shape == (2,)
 
 
-def test_from_flax_takes_every_other_field_of_an_experiment_with_the_same_default():
+def nothing(*arguments):
+    return None
+
+
+def from_functions(**options):
+    return dl.Experiment.from_functions(nothing, nothing, loss=nothing, **options)
+
+
+def test_the_constructors_take_every_other_field_with_the_same_default():
     given = {
         "train_data": TOY.train_data,
         "eval_data": TOY.eval_data,
@@ -78,17 +88,27 @@ def test_from_flax_takes_every_other_field_of_an_experiment_with_the_same_defaul
         "sharding_rules": {".*": ()},
     }
     fields = {field.name for field in dataclasses.fields(dl.Experiment)}
-    assert set(given) == fields - {"init", "loss"}
-    experiment = dl.Experiment.from_flax(Model(), loss=None, **given)
+    assert set(given) == set(Options.__annotations__) == fields - {"init", "loss", "predict"}
+    experiment = from_functions(**given)
     for name, value in given.items():
         assert getattr(experiment, name) is value
     required = {name: given[name] for name in ("train_data", "eval_data")}
-    by_default = dl.Experiment.from_flax(Model(), loss=None, **required)
     plain = dl.Experiment(init=None, loss=None, **required)
-    for name in given:
-        assert getattr(by_default, name) == getattr(plain, name)
+    for defaults in ({}, {"modes": None, "sharding_rules": None}):
+        by_default = from_functions(**required, **defaults)
+        for name in given:
+            assert getattr(by_default, name) == getattr(plain, name)
     with pytest.raises(TypeError, match="bestt"):
-        dl.Experiment.from_flax(Model(), loss=None, bestt="loss", **required)
+        from_functions(bestt="loss", **required)
+    with pytest.raises(TypeError, match="train_data"):
+        from_functions(eval_data=[])
+
+
+def test_predict_is_a_function():
+    with pytest.raises(
+        TypeError, match=r"predict: got 3, expected a function such as predict\(params, model_state"
+    ):
+        dataclasses.replace(TOY, predict=3)
 
 
 def test_a_model_in_plain_jax_trains(tmp_path):
@@ -101,58 +121,26 @@ def test_a_model_in_plain_jax_trains(tmp_path):
     assert float(jnp.abs(trained.state.params["bias"] - 0.1).max()) < 1e-3
 
 
-@pytest.mark.parametrize("model", [Model, None, "Model", lambda inputs: inputs])
-def test_from_flax_takes_a_module(model):
-    with pytest.raises(TypeError, match=r"model: got .*, expected a linen module, such as Model"):
-        dl.Experiment.from_flax(model, loss=None, train_data=[], eval_data=[])
-
-
-class WithoutTrain(nn.Module):
+class WithoutLengths(nn.Module):
     @nn.compact
     def __call__(self, inputs):
         return nn.Dense(1)(inputs)
 
 
-class WithoutLengths(nn.Module):
-    @nn.compact
-    def __call__(self, inputs, *, train):
-        return nn.Dense(1)(inputs)
-
-
 @pytest.mark.parametrize(
-    ("model", "fields", "message"),
+    ("batch", "error", "message"),
     [
-        (
-            WithoutTrain(),
-            (),
-            r"WithoutTrain.__call__: got .*\(inputs\), expected a function for .*train=\.\.\.\)",
-        ),
-        (WithoutLengths(), ("lengths",), "WithoutLengths.__call__: got .*too many positional arguments"),
-        (
-            WithoutLengths(),
-            ("resets",),
-            "WithoutLengths.__call__: got .*unexpected keyword argument 'resets'",
-        ),
+        ({"inputs": BATCH_INPUTS, "lengths": ONES}, TypeError, "WithoutLengths.__call__: got .* batch with lengths"),
+        ({"inputs": BATCH_INPUTS, "resets": ONES}, TypeError, "WithoutLengths.__call__: got .* batch with resets"),
+        ({"images": BATCH_INPUTS}, ValueError, "inputs: got a batch with the fields images, expected"),
     ],
-)
-def test_a_model_that_does_not_take_the_fields_of_the_batch_is_named(model, fields, message):
-    batch = {"inputs": jnp.ones((2, 3)), **{name: jnp.ones(2, int) for name in fields}}
-    experiment = dl.Experiment.from_flax(
-        model, loss=dl.losses.regression, train_data=[batch], eval_data=[batch], best="loss"
-    )
-    with pytest.raises(TypeError, match=message):
-        experiment.init(jax.random.key(0), batch)
-
-
-def test_a_batch_without_inputs_is_named():
-    batch = {"images": jnp.ones((2, 3))}
+)  # fmt: skip
+def test_a_batch_that_does_not_fit_the_model_is_named_at_the_start(batch, error, message):
     experiment = dl.Experiment.from_flax(
         WithoutLengths(), loss=dl.losses.regression, train_data=[batch], eval_data=[batch], best="loss"
     )
-    with pytest.raises(
-        ValueError, match="inputs: got a batch with the fields images, expected one with the field"
-    ):
-        experiment.init(jax.random.key(0), batch)
+    with pytest.raises(error, match=message):
+        check_model(experiment)
 
 
 def plain_program_of_the_docs():

@@ -40,6 +40,16 @@ def test_bfloat16_casts_parameters_and_inputs_and_nothing_else():
         assert leaf.dtype == jnp.float32
 
 
+def test_the_sources_of_a_model_with_two_inputs_are_cast():
+    def loss(params, model_state, batch, rng, train):
+        assert {name: str(field.dtype) for name, field in batch.items()} == types
+        return params["bias"].sum(), (model_state, {})
+
+    types = {"source": "bfloat16", "tokens": "int32", "targets": "float32"}
+    batch = {"source": BATCH["inputs"], "tokens": BATCH["lengths"], "targets": BATCH["targets"]}
+    with_precision(loss, "bfloat16")(PARAMS, STATE, batch, KEY, True)
+
+
 def test_the_loss_is_that_of_rounded_parameters_and_inputs():
     """Against NumPy in float64, up to the rounding of the model's own operations."""
     rounded = lambda array: np.asarray(jnp.asarray(array, jnp.bfloat16), np.float64)

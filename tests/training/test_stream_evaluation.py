@@ -168,7 +168,7 @@ def test_the_axis_of_rows_is_split_whatever_the_layer():
             return dl.Stateful(layer)(inputs, lengths, resets, train=train)[1]
 
     data = dl.data.StreamEvaluation({"inputs": INPUTS}, 4, 2, document_lengths=(4, 4, 4, 2))
-    experiment = dl.Experiment.from_flax(Deep(), loss=None, train_data=data, eval_data=data)
+    experiment = dl.Experiment.from_flax(Deep(), loss=dl.losses.regression, train_data=data, eval_data=data)
     mesh = AbstractMesh((4, 1), ("data", "model"))
     specs = [leaf.spec for leaf in jax.tree.leaves(stream_shardings(experiment, mesh, data[0]))]
     assert specs == [PartitionSpec(None, "data")] * 2

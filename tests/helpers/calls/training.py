@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ def masks(shape: tuple[int, ...]) -> dict[str, Any]:
 def training() -> Iterator[Call]:
     yield from losses()
     yield from contract()
+    yield from constructors()
     yield from settings()
 
 
@@ -132,6 +134,26 @@ def contract() -> Iterator[Call]:
         },
         traced=False,
     )
+
+
+def constructors() -> Iterator[Call]:
+    experiment = toy.experiment(toy.Config())
+    parts = {
+        "loss": function(dl.losses.regression),
+        "train_data": kind(experiment.train_data, {}),
+        "eval_data": kind(experiment.eval_data, {}),
+        "best": text("loss"),
+        "lower_is_better": flag(),
+    }
+    make = function(lambda **random: None)
+    streams = kind(("dropout",), {"3": 3, "text": "dropout", "numbers": (1,)})
+    model = kind(toy.Model(), {"None": None, "3": 3, "the class": toy.Model})
+    yield call(dl.Experiment.from_flax, model=model, rngs=streams, **parts)
+    yield call(dl.Experiment.from_nnx, model=make, **parts)
+    functions = {"init": function(experiment.init), "apply": function(lambda *arguments: ({}, {}))}
+    yield call(dl.Experiment.from_functions, **functions, **parts)
+    if find_spec("equinox"):
+        yield call(dl.Experiment.from_equinox, model=make, batched=flag(), **parts)
 
 
 def settings() -> Iterator[Call]:

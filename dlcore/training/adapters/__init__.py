@@ -1,0 +1,1 @@
+"""Models of libraries as pure functions: one module for each library, which is imported when it is first used."""
