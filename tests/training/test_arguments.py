@@ -5,7 +5,14 @@ import functools
 import pytest
 from flax import linen as nn
 
-from dlcore.training.arguments import check_call, check_pair, describe, mode_options, model_arguments
+from dlcore.training.arguments import (
+    check_call,
+    check_pair,
+    describe,
+    mode_options,
+    model_arguments,
+    read_fields,
+)
 
 BATCH = {"inputs": "INPUTS", "labels": "LABELS", "source": "SOURCE"}
 SEQUENCES = {**BATCH, "lengths": "LENGTHS"}
@@ -96,7 +103,8 @@ def test_a_lifted_module_still_names_its_fields():
 
 
 def test_an_option_stands_before_a_field_of_its_name():
-    batch = {"inputs": 1, "train": 2}
+    batch = {"inputs": 1, "train": 2, "carry": {"state": 3}}  # the state of streams is no field of a model
+    assert read_fields(batch) == {"inputs": 1, "train": 2}
     assert model_arguments("Model", own_name_with_default, batch, TRAIN) == ((1,), TRAIN)
     assert mode_options(False) == {"train": False, "deterministic": True, "inference": True}
 

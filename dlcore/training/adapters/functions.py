@@ -22,12 +22,12 @@ from dlcore.utils.checks import check_callable
 def with_loss(model: PureModel, loss: OutputLoss) -> tuple[LossFunction, Predict]:
     """The ``loss`` and the ``predict`` of an `Experiment`.
 
+    A batch in an evaluation of streams has their state as a field, see `LossFunction`. ``apply`` gets it as a part of
+    its model state.
+
     Args:
         model: the model.
         loss: the loss of its outputs.
-
-    An evaluation of streams has their state as a field of the batch, see `LossFunction`; ``apply`` gets it in its model
-    state.
 
     Raises:
         TypeError: a function is none; the returned functions raise it if one does not return two values.

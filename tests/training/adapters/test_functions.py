@@ -56,6 +56,18 @@ def test_the_state_changes_in_training_only():
     np.testing.assert_array_equal(predict(PARAMS, STATE, BATCH), BATCH["inputs"])
 
 
+def test_an_evaluation_of_streams_begins_with_the_state_in_the_batch_and_returns_the_next_one():
+    def apply(params, model_state, batch, rng, train):
+        return model_state["carry"] * batch["inputs"], {name: part + 1 for name, part in model_state.items()}
+
+    run, _ = with_loss(PureModel(init, apply), loss)
+    before = {"carry": np.float32(2), "calls": 7}
+    value, (after, _) = run(PARAMS, before, {**BATCH, "carry": np.float32(5)}, KEY, False)
+    assert (float(value), after) == (5, {"carry": 6, "calls": 7})
+    value, (after, _) = run(PARAMS, before, BATCH, KEY, True)
+    assert (float(value), after) == (2, {"carry": 3, "calls": 8})
+
+
 @pytest.mark.parametrize("name", ["init", "apply", "loss"])
 def test_what_is_no_function_is_refused(name):
     functions = {"init": init, "apply": apply, "loss": loss, name: 3}
