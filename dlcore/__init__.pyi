@@ -11,6 +11,7 @@ from .layers.convolution.block import ConvBlock as ConvBlock
 from .layers.convolution.block import temporal_blocks as temporal_blocks
 from .layers.convolution.conv import Conv as Conv
 from .layers.convolution.conv import flatten as flatten
+from .layers.convolution.conv_transpose import ConvTranspose as ConvTranspose
 from .layers.convolution.description import describe as describe
 from .layers.convolution.description import parameter_count as parameter_count
 from .layers.convolution.description import receptive_field as receptive_field
