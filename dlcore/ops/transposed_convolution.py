@@ -179,7 +179,7 @@ def resolve_cuts(
             f"output_padding: got {shown(output_padding)}, expected less than the strides {tuple(strides)}"
         )
     pairs = resolve_padding(padding, strides, window, strides, dilation)
-    if padding != "SAME":
+    if not isinstance(padding, str) or padding == "VALID":
         return tuple((before, after - extra) for (before, after), extra in zip(pairs, more, strict=True))
     if any(more):
         raise ValueError(

@@ -80,7 +80,9 @@ class Conv(nn.Module):
             inputs: X, ``[B, *spatial, D1]``: sequences, images or volumes.
             lengths: ``[B]`` integers, the number of valid places of each row in the first spatial dimension. Places
                 after them are read as 0, and outputs after `output_lengths` are 0, so that each row has the outputs
-                that it has without its padding. None means that all places are valid.
+                that it has without its padding. "CIRCULAR", "REFLECT" and "EDGE" take values from before each row's own
+                last place; a row that is too short for "REFLECT" is mirrored again and again, as in `numpy.pad`. None
+                means that all places are valid.
 
         Returns:
             O, ``[B, *outputs, K]``.
@@ -110,6 +112,7 @@ class Conv(nn.Module):
             groups=self.groups,
             remainder=self.remainder,
             method=self.method,
+            lengths=lengths,
         )
         outputs = add_bias(outputs, bias)
         return outputs if lengths is None else zero_padding(outputs, self.output_lengths(lengths))
