@@ -68,7 +68,7 @@ def ops() -> Iterator[Call]:
         size=integer(2),
         kind=choice("max"),
     )
-    steps = maps.without("rank 1")._replace(names=("lengths",))
+    steps = maps.without("rank 1")._replace(names=("lengths", "mask"))
     mask = booleans(True, optional=True)._replace(good=np.ones((2, 4), bool))
     some = steps.without("integers", "complex numbers")
     yield call(dl.last_over_time, outputs=some, lengths=LENGTHS, mask=mask)
