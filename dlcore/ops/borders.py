@@ -19,6 +19,7 @@ class _Source(NamedTuple):
 
 
 def _mirrored(places: jax.Array, size: jax.Array) -> jax.Array:
+    """The places that mirrors in the first and the last place show, again and again."""
     return size - 1 - jnp.abs(size - 1 - places % jnp.maximum(2 * (size - 1), 1))
 
 

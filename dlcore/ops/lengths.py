@@ -97,11 +97,7 @@ def valid_steps(lengths: jax.Array, steps: int) -> jax.Array:
 
 
 def check_mask(
-    mask: jax.Array,
-    lengths: jax.Array | None,
-    input_shape: Sequence[int],
-    batch_rank: int = 1,
-    name: str = "mask",
+    mask: jax.Array, lengths: jax.Array | None, input_shape: Sequence[int], batch_rank: int = 1
 ) -> jax.Array:
     """Checks that a mask fits inputs ``[*batch, T, ...]``: True where a step is valid.
 
@@ -110,7 +106,6 @@ def check_mask(
         lengths: ``[*batch]`` integers; if given, a step is valid only if it comes before its row's end, too.
         input_shape: the shape ``[*batch, T, ...]`` of the inputs.
         batch_rank: number of batch dimensions.
-        name: what error messages call the mask.
 
     Returns:
         The valid steps, a JAX array of booleans ``[*batch, T]``.
@@ -119,13 +114,13 @@ def check_mask(
         TypeError: the mask is not an array of booleans; or as in `check_lengths`.
         ValueError: its shape is not ``[*batch, T]``; or as in `check_lengths`.
     """
-    check_array(name, mask, numbers="booleans")
+    check_array("mask", mask, numbers="booleans")
     if mask.dtype != bool:
-        raise TypeError(f"{name}: got {mask.dtype}, expected booleans; {name} > 0")
+        raise TypeError(f"mask: got {mask.dtype}, expected booleans; mask > 0")
     steps = tuple(input_shape[: batch_rank + 1])
     if mask.shape != steps:
         raise ValueError(
-            f"{name}: got shape {mask.shape} for inputs of shape {tuple(input_shape)}, expected one for each step, "
+            f"mask: got shape {mask.shape} for inputs of shape {tuple(input_shape)}, expected one for each step, "
             f"{steps}"
         )
     mask = jnp.asarray(mask)

@@ -128,10 +128,8 @@ class Cell(nn.RNNCellBase):
             raise ValueError(
                 f"inputs: got shape {tuple(input_shape)}, expected rank {self.num_feature_axes} or more: {self.layout}"
             )
-        shapes, dtype = (
-            [(*input_shape[:-1], width) for width in self.carry_widths],
-            self.dtype or self.param_dtype,
-        )
+        shapes = [(*input_shape[:-1], width) for width in self.carry_widths]
+        dtype = self.dtype or self.param_dtype
         if self.carry_parts == 1:
             return self.carry_init(rng, shapes[0], dtype)
         keys = jax.random.split(rng, self.carry_parts)

@@ -38,7 +38,7 @@ class PeepholeLSTMCell(_FusedLSTM):
 
     Each gate has its own columns of W, U and b, in the order i, f, o, g. The peepholes are diagonal: a unit's gates see
     the memory of this unit only. Their parameter is ``peephole_kernel [3H]``, in the order i, f, o. The carry is
-    ``(c, h)``. The paper squashes g to [-2, 2] and c not at all.
+    ``(c, h)``.
 
     Attributes:
         forget_bias: initial value of the forget gate's bias (Jozefowicz et al. 2015).

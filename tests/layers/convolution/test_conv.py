@@ -94,6 +94,13 @@ def test_settings_are_refused_by_name_before_the_layer_is_made(setting, values, 
             dl.Conv(**{"features": 4, "kernel_size": 3, setting: value})
 
 
+def test_a_kernel_of_another_shape_is_named():
+    with pytest.raises(
+        ValueError, match=r"params: got kernel of shape \(3, 3, 2, 4\), expected \(3, 3, 1, 4\)"
+    ):
+        dl.Conv(4, 3).apply({"params": {"kernel": jnp.ones((3, 3, 2, 4))}}, jnp.ones((1, 6, 6, 1)))
+
+
 def test_an_integer_of_any_library_is_a_number_of_features():
     for features in (np.int64(4), jnp.int32(4)):
         layer = dl.Conv(features, 3)
