@@ -11,6 +11,7 @@ from .layers.convolution.block import ConvBlock as ConvBlock
 from .layers.convolution.block import temporal_blocks as temporal_blocks
 from .layers.convolution.conv import Conv as Conv
 from .layers.convolution.conv import flatten as flatten
+from .layers.convolution.conv_transpose import ConvTranspose as ConvTranspose
 from .layers.convolution.description import describe as describe
 from .layers.convolution.description import parameter_count as parameter_count
 from .layers.convolution.description import receptive_field as receptive_field
@@ -26,8 +27,8 @@ from .layers.decoding.beam_search import beam_search as beam_search
 from .layers.decoding.generate import generate as generate
 from .layers.decoding.generate import greedy as greedy
 from .layers.decoding.generate import sample as sample
+from .layers.recurrent.cell_config import CELLS as CELLS
 from .layers.recurrent.cell_config import CellConfig as CellConfig
-from .layers.recurrent.cells import CELLS as CELLS
 from .layers.recurrent.cells import GRUCell as GRUCell
 from .layers.recurrent.cells import IdentityRNNCell as IdentityRNNCell
 from .layers.recurrent.cells import LSTMCell as LSTMCell
@@ -41,6 +42,8 @@ from .layers.recurrent.layer import Bidirectional as Bidirectional
 from .layers.recurrent.layer import Recurrent as Recurrent
 from .layers.recurrent.layer_norm_cells import LayerNormGRUCell as LayerNormGRUCell
 from .layers.recurrent.layer_norm_cells import LayerNormLSTMCell as LayerNormLSTMCell
+from .layers.recurrent.lstm_cells import PeepholeLSTMCell as PeepholeLSTMCell
+from .layers.recurrent.lstm_cells import ProjectedLSTMCell as ProjectedLSTMCell
 from .layers.recurrent.stateful import Stateful as Stateful
 from .layers.time_distributed import TimeDistributed as TimeDistributed
 from .ops.convolution import convolve as convolve

@@ -54,6 +54,7 @@ FUNCTIONS = {
 }
 LAYERS = {
     "Conv": dl.Conv(2, (5,), 3, padding=2, remainder="floor"),
+    "ConvTranspose": dl.ConvTranspose(2, (5,), 3, "SAME"),
     "ConvStack": dl.ConvStack([dl.ConvBlock(3, (5,), 2, norm="batch", remainder="floor")]),
     "TimeDistributed": dl.TimeDistributed(nn.Dense(2)),
     "batch norm": Norm("batch"),

@@ -13,7 +13,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from dlcore.ops.arrays import check_floats
-from dlcore.ops.dimensions import Padding
+from dlcore.ops.borders import pad_borders
+from dlcore.ops.dimensions import Padding, border_of
 from dlcore.ops.direct_convolution import correlate_direct
 from dlcore.ops.fft_convolution import correlate_by_fft
 from dlcore.ops.sizes import Remainder, make_geometry
@@ -93,6 +94,7 @@ def correlate_channels(
     groups: int = 1,
     remainder: Remainder = "error",
     method: Method = "direct",
+    lengths: jax.Array | None = None,
 ) -> jax.Array:
     """The product of a convolutional layer, ``O_k[m] = sum_{d, i} F_k[i, d] X[m S + i, d]`` (lecture: forward pass).
 
@@ -102,21 +104,27 @@ def correlate_channels(
         strides: S, pixels from one application to the next.
         padding: P zeros on every border, or a number or a pair (before, after) for each dimension. ``"VALID"`` is 0.
             ``"SAME"`` puts (F - 1)/2 zeros before and as many after as give ceil(N/S) outputs. ``"CAUSAL"``, for
-            sequences, puts all F - 1 zeros before. With dilation F is the number of pixels that a filter spans.
+            sequences, puts all F - 1 zeros before. ``"CIRCULAR"``, ``"REFLECT"`` and ``"EDGE"`` have as many outputs
+            as "SAME", and in place of its zeros the values from the other border, those that a mirror in the first and
+            last pixel shows, or these two pixels. With dilation F is the number of pixels that a filter spans.
         dilation: distance in pixels of neighboring weights of a filter.
         groups: number of groups into which the channels are cut. A group sees only its own channels.
         remainder: what to do if the stride does not divide the size, see `sizes.output_size`.
         method: ``"direct"``, in which an output depends on the places under its window only, or ``"fft"``, which is
             faster for long kernels, but lets every output of a row depend on the whole row, its future included, see
             `fft_convolution.correlate_by_fft`.
+        lengths: ``[B]`` integers, the number of valid places of each row in the first spatial dimension. Only
+            "CIRCULAR", "REFLECT" and "EDGE" read them: a row's border is after its own last place, see
+            `borders.pad_borders`. None means that all places are valid.
 
     Returns:
         O, ``[B, *outputs, K]``, in the dtype of the inputs.
 
     Raises:
-        ValueError: ranks, channels, groups or sizes do not fit, or an option is unknown.
-        TypeError: inputs or kernel are not real floating point numbers, or a stride, dilation, padding or number of
-            groups is not an integer.
+        ValueError: ranks, channels, groups, sizes or lengths do not fit, "REFLECT" has too few pixels to mirror, or an
+            option is unknown.
+        TypeError: inputs or kernel are not real floating point numbers, or a stride, dilation, padding, number of
+            groups or length is not an integer.
 
     >>> image = jnp.arange(9.0).reshape(1, 3, 3, 1)
     >>> correlate_channels(image, jnp.ones((2, 2, 1, 1)))[0, :, :, 0].tolist()
@@ -126,6 +134,10 @@ def correlate_channels(
     check_shapes(inputs.shape, kernel.shape, groups)
     check_choice("method", method, METHODS)
     geometry = make_geometry(inputs.shape[1:-1], kernel.shape[:-2], strides, padding, dilation, remainder)
+    border = border_of(padding)
+    if border is not None:
+        inputs = pad_borders(inputs, geometry.padding, border, lengths)
+        geometry = geometry._replace(padding=((0, 0),) * len(geometry.window))
     if method == "fft":
         return correlate_by_fft(inputs, kernel, geometry, groups)
     return correlate_direct(inputs, kernel.astype(inputs.dtype), geometry, groups)

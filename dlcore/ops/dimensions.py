@@ -5,7 +5,10 @@ from typing import Any, Literal, TypeAlias
 
 from dlcore.utils.checks import check_integer, shown
 
-Padding: TypeAlias = int | Sequence[int | tuple[int, int]] | Literal["SAME", "VALID", "CAUSAL"]
+Border: TypeAlias = Literal["CIRCULAR", "REFLECT", "EDGE"]
+Padding: TypeAlias = int | Sequence[int | tuple[int, int]] | Literal["SAME", "VALID", "CAUSAL"] | Border
+BORDERS: tuple[Border, ...] = ("CIRCULAR", "REFLECT", "EDGE")
+"""Paddings of as many places as "SAME" that take values from inside in place of zeros."""
 
 
 def per_dimension(name: str, value: int | Sequence[int], rank: int, minimum: int = 1) -> tuple[int, ...]:
@@ -45,6 +48,15 @@ def first_entry(name: str, value: Any) -> Any:
     return entries[0]
 
 
+def border_of(padding: Padding) -> Border | None:
+    """The padding's name if it is one of `BORDERS`, else None.
+
+    >>> border_of("CIRCULAR"), border_of("SAME"), border_of(1)
+    ('CIRCULAR', None, None)
+    """
+    return next((border for border in BORDERS if isinstance(padding, str) and padding == border), None)
+
+
 def resolve_padding(
     padding: Padding,
     sizes: Sequence[int],
@@ -52,16 +64,16 @@ def resolve_padding(
     strides: Sequence[int],
     dilation: Sequence[int],
 ) -> tuple[tuple[int, int], ...]:
-    """The number of zeros (before, after) for each spatial dimension, from any form of ``padding``.
+    """The number of places (before, after) for each spatial dimension, from any form of ``padding``.
 
     ``"SAME"`` puts the lecture's (F - 1)/2 zeros, rounded down, before the first pixel at every stride. XLA's own
     ``SAME`` may put fewer there if the stride is above 1: 0 in place of 1 for 8 pixels, F = 3 and stride 2.
-    ``"CAUSAL"`` puts all F - 1 zeros before, so that no output sees its future. With dilation F is the number of
-    pixels that the window spans.
+    ``"CAUSAL"`` puts all F - 1 zeros before, so that no output sees its future. ``"CIRCULAR"``, ``"REFLECT"`` and
+    ``"EDGE"`` have the places of ``"SAME"``. With dilation F is the number of pixels that the window spans.
 
     Args:
-        padding: a number of zeros for all borders; a number or a pair (before, after) for each dimension; "SAME" or
-            "VALID"; or, in one dimension, "CAUSAL".
+        padding: a number of zeros for all borders; a number or a pair (before, after) for each dimension; "SAME",
+            "VALID" or one of `BORDERS`; or, in one dimension, "CAUSAL".
         sizes: N, the number of pixels along each dimension.
         kernel_size: F for each dimension.
         strides: S for each dimension.
@@ -78,13 +90,13 @@ def resolve_padding(
     if isinstance(padding, str):
         if padding == "VALID":
             return ((0, 0),) * rank
-        if padding == "SAME":
+        if padding == "SAME" or border_of(padding):
             return tuple(map(_same, sizes, kernel_size, strides, dilation))
         if padding == "CAUSAL" and rank == 1:
             return (((kernel_size[0] - 1) * dilation[0], 0),)
         raise ValueError(
             f'padding: got "{padding}" in {rank} dimensions, expected "SAME", "VALID", "CAUSAL" (sequences '
-            "only), an integer or pairs"
+            'only), "CIRCULAR", "REFLECT", "EDGE", an integer or pairs'
         )
     entries = entries_of(padding)
     each: tuple[Any, ...] = (padding,) * rank if entries is None else entries

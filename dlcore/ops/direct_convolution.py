@@ -64,21 +64,24 @@ def has_few_weights(kernel_shape: Sequence[int]) -> bool:
 
 def _correlate(inputs: jax.Array, kernel: jax.Array, geometry: Geometry, groups: int = 1) -> jax.Array:
     """The product as XLA computes it."""
-    rank = len(geometry.window)
-    spatial = tuple(range(1, rank + 1))
-    layout = lax.ConvDimensionNumbers(
-        lhs_spec=(0, rank + 1, *spatial),
-        rhs_spec=(rank + 1, rank, *range(rank)),
-        out_spec=(0, rank + 1, *spatial),
-    )
     return lax.conv_general_dilated(
         inputs,
         kernel,
         geometry.strides,
         geometry.padding,
         rhs_dilation=geometry.dilation,
-        dimension_numbers=layout,
+        dimension_numbers=dimension_numbers(len(geometry.window)),
         feature_group_count=groups,
+    )
+
+
+def dimension_numbers(rank: int) -> lax.ConvDimensionNumbers:
+    """XLA's name of the layout ``[B, *spatial, C]`` with kernels ``[*kernel_size, D1, K]``, in ``rank`` dimensions."""
+    spatial = tuple(range(1, rank + 1))
+    return lax.ConvDimensionNumbers(
+        lhs_spec=(0, rank + 1, *spatial),
+        rhs_spec=(rank + 1, rank, *range(rank)),
+        out_spec=(0, rank + 1, *spatial),
     )
 
 

@@ -1,4 +1,8 @@
-"""Padded batches: which of the T steps of each row are valid, and reductions over the valid steps only."""
+"""Padded batches: which of the T steps of each row are valid, and reductions over the valid steps only.
+
+Mostly the valid steps come first, and lengths say how many there are. A mask says it of each step, if padding comes
+first or rows have gaps.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -92,6 +96,70 @@ def valid_steps(lengths: jax.Array, steps: int) -> jax.Array:
     return jnp.arange(check_integer("steps", steps, minimum=0)) < counts[..., None]
 
 
+def check_mask(
+    mask: jax.Array, lengths: jax.Array | None, input_shape: Sequence[int], batch_rank: int = 1
+) -> jax.Array:
+    """Checks that a mask fits inputs ``[*batch, T, ...]``: True where a step is valid.
+
+    Args:
+        mask: ``[*batch, T]`` booleans.
+        lengths: ``[*batch]`` integers; if given, a step is valid only if it comes before its row's end, too.
+        input_shape: the shape ``[*batch, T, ...]`` of the inputs.
+        batch_rank: number of batch dimensions.
+
+    Returns:
+        The valid steps, a JAX array of booleans ``[*batch, T]``.
+
+    Raises:
+        TypeError: the mask is not an array of booleans; or as in `check_lengths`.
+        ValueError: its shape is not ``[*batch, T]``; or as in `check_lengths`.
+    """
+    check_array("mask", mask, numbers="booleans")
+    if mask.dtype != bool:
+        raise TypeError(f"mask: got {mask.dtype}, expected booleans; mask > 0")
+    steps = tuple(input_shape[: batch_rank + 1])
+    if mask.shape != steps:
+        raise ValueError(
+            f"mask: got shape {mask.shape} for inputs of shape {tuple(input_shape)}, expected one for each step, "
+            f"{steps}"
+        )
+    mask = jnp.asarray(mask)
+    if lengths is None:
+        return mask
+    return mask & valid_steps(check_lengths(lengths, input_shape, batch_rank), steps[-1])
+
+
+def compact_steps(inputs: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The valid steps of each row moved to its front, in their order, and their number.
+
+    Args:
+        inputs: ``[*batch, T, ...]``.
+        valid: ``[*batch, T]`` booleans.
+
+    Returns:
+        The rows ``[*batch, T, ...]``, which end with zeros in place of the other steps, and the lengths ``[*batch]`` as
+        int32.
+
+    >>> rows, lengths = compact_steps(jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[False, True, True]]))
+    >>> rows.tolist(), lengths.tolist()
+    ([[2.0, 3.0, 0.0]], [2])
+    """
+    order = expand_to_rank(jnp.argsort(~valid, axis=-1, stable=True), inputs.ndim)
+    rows = jnp.where(expand_to_rank(valid, inputs.ndim), inputs, jnp.zeros((), inputs.dtype))
+    return jnp.take_along_axis(rows, order, axis=valid.ndim - 1), valid.sum(axis=-1, dtype=jnp.int32)
+
+
+def spread_steps(rows: jax.Array, valid: jax.Array) -> jax.Array:
+    """The inverse of `compact_steps`: each step of the rows ``[*batch, T, ...]`` at its place, and exactly 0 elsewhere.
+
+    >>> spread_steps(jnp.array([[2.0, 3.0, 0.0]]), jnp.array([[False, True, True]])).tolist()
+    [[0.0, 2.0, 3.0]]
+    """
+    places = jnp.maximum(jnp.cumsum(valid, axis=-1, dtype=jnp.int32) - 1, 0)
+    spread = jnp.take_along_axis(rows, expand_to_rank(places, rows.ndim), axis=valid.ndim - 1)
+    return jnp.where(expand_to_rank(valid, rows.ndim), spread, jnp.zeros((), rows.dtype))
+
+
 def time_mask(inputs: jax.Array, lengths: jax.Array) -> jax.Array:
     """A boolean mask ``[*batch, T, 1, ...]``, True before each row's end, to broadcast against the inputs.
 
@@ -110,36 +178,40 @@ def zero_padding(inputs: jax.Array, lengths: jax.Array) -> jax.Array:
     return jnp.where(time_mask(inputs, lengths), inputs, jnp.zeros((), inputs.dtype))
 
 
-def last_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
-    """Each row's last valid step: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros, and so does T = 0.
+def last_over_time(
+    outputs: jax.Array, lengths: jax.Array | None = None, *, mask: jax.Array | None = None
+) -> jax.Array:
+    """Each row's last valid step: ``[B, T, ...]`` -> ``[B, ...]``. A row without a valid step gives zeros.
 
-    Without ``lengths [B]`` it is the last of all T steps.
+    Without ``lengths [B]`` and ``mask [B, T]`` it is the last of all T steps. With both, a step must be valid by both.
 
     Raises:
-        ValueError: the outputs have fewer than 2 dimensions; or as in `check_lengths`.
-        TypeError: the outputs are not an array; or as in `check_lengths`.
+        ValueError: the outputs have fewer than 2 dimensions; or as in `check_lengths` and `check_mask`.
+        TypeError: the outputs are not an array; or as in `check_lengths` and `check_mask`.
 
     >>> last_over_time(jnp.array([[1.0, 2.0, 0.0]]), jnp.array([2])).tolist()
     [2.0]
     """
     check_array("outputs", outputs, rank=2, layout="[B, T, ...]")
-    outputs, lengths = _rows(jnp.asarray(outputs), lengths)
+    outputs, lengths = _rows(jnp.asarray(outputs), lengths, mask)
     if lengths is None:
         return outputs[:, -1]
     last = expand_to_rank(jnp.clip(lengths - 1, 0), outputs.ndim)
     return jnp.take_along_axis(zero_padding(outputs, lengths), last, axis=1)[:, 0]
 
 
-def mean_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
-    """The mean over each row's valid steps: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros.
+def mean_over_time(
+    outputs: jax.Array, lengths: jax.Array | None = None, *, mask: jax.Array | None = None
+) -> jax.Array:
+    """The mean over each row's valid steps: ``[B, T, ...]`` -> ``[B, ...]``. A row without a valid step gives zeros.
 
-    It is computed in float32 at least. Without ``lengths [B]`` all steps are valid. T = 0 gives zeros. Errors are those
-    of `last_over_time`, and outputs that are not real floating point numbers are a TypeError.
+    It is computed in float32 at least. Without ``lengths [B]`` and ``mask [B, T]`` all steps are valid. T = 0 gives
+    zeros. Errors are those of `last_over_time`, and outputs that are not real floating point numbers are a TypeError.
 
     >>> mean_over_time(jnp.array([[1.0, 2.0, 9.0]]), jnp.array([2])).tolist()
     [1.5]
     """
-    outputs, lengths = _rows(check_floats("outputs", outputs, rank=2, layout="[B, T, ...]"), lengths)
+    outputs, lengths = _rows(check_floats("outputs", outputs, rank=2, layout="[B, T, ...]"), lengths, mask)
     wide = at_least_float32(outputs)
     if lengths is None:
         return wide.mean(axis=1).astype(outputs.dtype)
@@ -147,24 +219,32 @@ def mean_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.
     return (zero_padding(wide, lengths).sum(axis=1) / count.astype(wide.dtype)).astype(outputs.dtype)
 
 
-def max_over_time(outputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
-    """The maximum over each row's valid steps: ``[B, T, ...]`` -> ``[B, ...]``. A row of length 0 gives zeros.
+def max_over_time(
+    outputs: jax.Array, lengths: jax.Array | None = None, *, mask: jax.Array | None = None
+) -> jax.Array:
+    """The maximum over each row's valid steps: ``[B, T, ...]`` -> ``[B, ...]``. A row without a valid step gives zeros.
 
-    Without ``lengths [B]`` all steps are valid. T = 0 gives zeros. Errors are those of `mean_over_time`.
+    Without ``lengths [B]`` and ``mask [B, T]`` all steps are valid. T = 0 gives zeros. Errors are those of
+    `mean_over_time`.
 
-    >>> max_over_time(jnp.array([[-1.0, -2.0, 9.0]]), jnp.array([2])).tolist()
-    [-1.0]
+    >>> max_over_time(jnp.array([[-1.0, -2.0, 9.0]]), mask=jnp.array([[False, True, False]])).tolist()
+    [-2.0]
     """
-    outputs, lengths = _rows(check_floats("outputs", outputs, rank=2, layout="[B, T, ...]"), lengths)
+    outputs, lengths = _rows(check_floats("outputs", outputs, rank=2, layout="[B, T, ...]"), lengths, mask)
     if lengths is None:
         return outputs.max(axis=1)
     maxima = jnp.where(time_mask(outputs, lengths), outputs, -jnp.inf).max(axis=1)
     return where_rows(lengths > 0, maxima, jnp.zeros((), outputs.dtype))
 
 
-def _rows(outputs: jax.Array, lengths: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
-    """The outputs with at least one step, and the checked lengths. Rows of T = 0 become rows of length 0."""
-    lengths = None if lengths is None else check_lengths(lengths, outputs.shape)
+def _rows(
+    outputs: jax.Array, lengths: jax.Array | None, mask: jax.Array | None
+) -> tuple[jax.Array, jax.Array | None]:
+    """The outputs with at least one step, valid ones first, and the lengths. Rows of T = 0 become rows of length 0."""
+    if mask is not None:
+        outputs, lengths = compact_steps(outputs, check_mask(mask, lengths, outputs.shape))
+    elif lengths is not None:
+        lengths = check_lengths(lengths, outputs.shape)
     if outputs.shape[1]:
         return outputs, lengths
     return jnp.zeros((len(outputs), 1, *outputs.shape[2:]), outputs.dtype), jnp.zeros(len(outputs), jnp.int32)

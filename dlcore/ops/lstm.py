@@ -87,8 +87,8 @@ class Lstm(NamedTuple):
         cell, before = carry
         before = dropped(before, mask)
         carry, gates = gated_update(pre_activations(weights, inputs, before), cell)
-        gate_slopes = _gate_slopes(gates, cell)
-        return carry, Saved(before, gate_slopes, gates.f, gates.o * (1 - gates.squashed * gates.squashed))
+        slopes = gate_slopes(gates, cell)
+        return carry, Saved(before, slopes, gates.f, gates.o * (1 - gates.squashed * gates.squashed))
 
     def hidden(self, carry: Carry) -> jax.Array:
         return carry[1]
@@ -109,8 +109,15 @@ class Lstm(NamedTuple):
         return cell, o + saved.cell_slope * cell
 
 
-def _gate_slopes(gates: Gates, cell: jax.Array) -> jax.Array:
-    """Each gate's slope in its z, times what the gate multiplies; one pass over all four gates is the fastest way."""
+def gate_slopes(gates: Gates, cell: jax.Array) -> jax.Array:
+    """Each gate's slope in its z, times what the gate multiplies, ``[..., 4H]``, in the order i, f, o, g.
+
+    One pass over all four gates is the fastest way.
+
+    Args:
+        gates: the values of the gates.
+        cell: ``c_{t-1} [..., H]``.
+    """
     sigmoids, g = gates.sigmoids, gates.g
     i = sigmoids[..., : g.shape[-1]]
     values = jnp.concatenate([sigmoids, g], axis=-1)

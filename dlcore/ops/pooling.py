@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlcore.ops.arrays import at_least_float32, check_floats, expand_to_rank
-from dlcore.ops.dimensions import Padding, per_dimension
+from dlcore.ops.dimensions import Padding, border_of, per_dimension
 from dlcore.ops.direct_convolution import MAX_SLICES, pad, window_cells
 from dlcore.ops.lengths import check_lengths, time_mask, zero_padding
 from dlcore.ops.sizes import Geometry, Remainder, make_geometry, output_lengths
@@ -41,7 +41,8 @@ def max_pool(
         window: F, an integer or one for each spatial dimension.
         strides: S, pixels from one window to the next; None is the size of the window, so that windows lie side by
             side.
-        padding: as in `convolution.correlate_channels`; padded cells never are the largest.
+        padding: as in `convolution.correlate_channels`, without the paddings that take values from inside; padded
+            cells never are the largest.
         dilation: pixels from one cell of the window to the next.
         remainder: what to do if the stride does not divide the size, see `sizes.output_size`.
         ties: if several cells are the largest, the ``"first"`` in reading order gets the whole gradient, or they
@@ -196,6 +197,11 @@ def _pool_geometry(
     window = per_dimension("window", window, inputs.ndim - 2)
     strides = window if strides is None else strides
     sizes = inputs.shape[1:-1]
+    if border_of(padding):
+        raise ValueError(
+            f'padding: got "{padding}" for a pool, whose padding does not count, expected "SAME", "VALID", "CAUSAL", '
+            "an integer or pairs"
+        )
     geometry = make_geometry(sizes, window, strides, padding, dilation, remainder, name="window")
     if any(count_cells(size, geometry, axis).min() == 0 for axis, size in enumerate(sizes)):
         raise ValueError(

@@ -89,12 +89,12 @@ def times_transposed(hidden: jax.Array, transposed: jax.Array) -> jax.Array:
 class Equations(Protocol):
     """Protocol: one cell as pure functions, as in `ops.rnn`, `ops.lstm` and `ops.gru`. The object must be hashable.
 
-    ``carry`` is a tree of arrays ``[B, H]``. ``saved`` is a tree of the arrays ``[B, ...]`` of a step that its
-    differential needs.
+    ``weights`` are `Kernels`, or a tree that holds them. ``carry`` is a tree of arrays ``[B, H]``. ``saved`` is a tree
+    of the arrays ``[B, ...]`` of a step that its differential needs.
     """
 
     def step(
-        self, weights: Kernels, carry: Tree, inputs: jax.Array, mask: jax.Array | None = None
+        self, weights: Tree, carry: Tree, inputs: jax.Array, mask: jax.Array | None = None
     ) -> tuple[Tree, Tree]:
         """``carry_{t-1}, x_t [B, F] -> carry_t, saved_t``; a dropout mask ``[B, H]`` multiplies the h that meets U."""
         ...
@@ -103,22 +103,25 @@ class Equations(Protocol):
         """The ``h_t [B, H]`` of a carry, which is the cell's output."""
         ...
 
-    def drive(self, weights: Kernels, inputs: jax.Array, saved: Tree) -> jax.Array:
-        """``z [..., G * H]`` of any number of steps from weights and inputs ``[..., F]``; ``saved`` holds the h."""
+    def drive(self, weights: Tree, inputs: jax.Array, saved: Tree) -> jax.Array:
+        """``z [..., G * H]`` of any number of steps from weights and inputs ``[..., F]``; ``saved`` holds the h.
+
+        Beside z stand the values of further products with weights, if the cell has some: ``[..., N]``.
+        """
         ...
 
-    def constants(self, weights: Kernels) -> Tree:
+    def constants(self, weights: Tree) -> Tree:
         """The weights by which `differential` multiplies in every step, in the layout that it needs."""
         ...
 
     def differential(self, constants: Tree, saved: Tree, carry_dot: Tree, drive_dot: jax.Array) -> Tree:
-        """``d carry_{t-1}, D_t [B, G * H] -> d carry_t``, linear in both."""
+        """``d carry_{t-1}, D_t [B, N] -> d carry_t``, linear in both."""
         ...
 
 
 def gated_scan(
     equations: Equations,
-    weights: Kernels,
+    weights: Tree,
     carry: Tree,
     inputs: jax.Array,
     lengths: jax.Array | None = None,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dlcore.ops.arrays import check_integers
-from dlcore.ops.dimensions import Padding, first_entry, per_dimension, resolve_padding
+from dlcore.ops.dimensions import BORDERS, Padding, border_of, first_entry, per_dimension, resolve_padding
 from dlcore.utils.checks import check_choice, check_integer
 
 Remainder: TypeAlias = Literal["error", "floor", "ceil"]
@@ -94,8 +94,8 @@ def output_lengths(
 ) -> jax.Array:
     """`output_size` of each row of a padded batch, in the first spatial dimension, which is time.
 
-    A row of length 0 has 0 outputs, and so has a row that is too short for one window ("SAME" and "CAUSAL" padding
-    makes room for one). Of an argument with one entry for each spatial dimension only the first entry counts.
+    A row of length 0 has 0 outputs, and so has a row that is too short for one window (all named paddings but "VALID"
+    make room for one). Of an argument with one entry for each spatial dimension only the first entry counts.
 
     Args:
         lengths: ``[B]`` integers of any integer dtype, which may be traced by ``jax.jit``; one below 0 counts as 0.
@@ -122,7 +122,7 @@ def output_lengths(
     numbers = {"window": window, "strides": strides, "dilation": dilation}
     cells, stride, spread = (check_integer(name, first_entry(name, value)) for name, value in numbers.items())
     if isinstance(padding, str):
-        check_choice("padding", padding, ("SAME", "VALID", "CAUSAL"))
+        check_choice("padding", padding, ("SAME", "VALID", "CAUSAL", *BORDERS))
         if padding != "VALID":
             return -(-lengths // stride)
         padding = 0
@@ -141,7 +141,7 @@ class Geometry(NamedTuple):
     Attributes:
         window: F, the number of cells of the window.
         strides: S, pixels from one application to the next.
-        padding: number of zeros (before, after); with ``remainder="ceil"`` they include those under the last window.
+        padding: number of places (before, after); with ``remainder="ceil"`` they include those under the last window.
         dilation: pixels from one cell of the window to the next.
         outputs: the number of times that the window is applied.
     """
@@ -181,11 +181,12 @@ def make_geometry(
         strides: as in `output_size`, one for all dimensions or one for each.
         padding: any form that `dimensions.resolve_padding` takes.
         dilation: as in `output_size`, one for all dimensions or one for each.
-        remainder: as in `output_size`; it has no effect with "SAME" and "CAUSAL" padding.
+        remainder: as in `output_size`; it has no effect with a named padding other than "VALID".
         name: what error messages call the window.
 
     Raises:
-        ValueError: the window does not fit, as in `output_size`, or an argument has another number of entries.
+        ValueError: the window does not fit, as in `output_size`, "REFLECT" has too few pixels to mirror, or an argument
+            has another number of entries.
         TypeError: an argument is not an integer.
     """
     rank = len(window)
@@ -193,6 +194,8 @@ def make_geometry(
     dilation = per_dimension("dilation", dilation, rank)
     check_choice("remainder", remainder, REMAINDERS)
     pairs = resolve_padding(padding, sizes, window, strides, dilation)
+    if border_of(padding) == "REFLECT":
+        _check_reflection(sizes, pairs, name)
     # Then there are ceil(N / S) outputs, whether or not S divides.
     if isinstance(padding, str) and padding != "VALID":
         remainder = "floor"
@@ -209,6 +212,15 @@ def make_geometry(
         for (before, after), reach, size in zip(pairs, reached, sizes, strict=True)
     )
     return Geometry(tuple(window), strides, pairs, dilation, outputs)
+
+
+def _check_reflection(sizes: Sequence[int], pairs: Sequence[tuple[int, int]], name: str) -> None:
+    for size, places in zip(sizes, map(max, pairs), strict=True):
+        if places >= size:
+            raise ValueError(
+                f'padding: got "REFLECT" for size {size}, expected at least {places + 1} pixels to mirror {places} of '
+                f'them; make {name} smaller, or say "SAME", "CIRCULAR" or "EDGE"'
+            )
 
 
 def check_window(

@@ -22,11 +22,16 @@ def random_weights(gates=1, carry_parts=1, recurrent_bias=False):
     return weights, draw(ROWS, FEATURES), carry if carry_parts > 1 else carry[0]
 
 
-def check_step(equations, step, gates=1, carry_parts=1, recurrent_bias=False):
-    """Asserts that the step and its h are those of the NumPy step, row by row."""
-    weights, inputs, carry = random_weights(gates, carry_parts, recurrent_bias)
+def check_step(equations, step, gates=1, carry_parts=1, recurrent_bias=False, more=None):
+    """Asserts that the step and its h are those of the NumPy step, row by row.
+
+    ``more(kernels)`` adds the other weights of a cell that has some; the NumPy step gets them by their names.
+    """
+    kernels, inputs, carry = random_weights(gates, carry_parts, recurrent_bias)
+    weights = kernels if more is None else more(kernels)
     after, _ = equations.step(weights, carry, inputs)
-    params = {name: array for name, array in weights._asdict().items() if array is not None}
+    others = {} if more is None else {f"{name}_kernel": array for name, array in weights._asdict().items()}
+    params = {name: array for name, array in {**kernels._asdict(), **others}.items() if array is not None}
     for row in range(ROWS):
         expected = step(params, jax.tree.map(lambda part, row=row: part[row], carry), inputs[row])
         for part, value in zip(jax.tree.leaves(after), jax.tree.leaves(expected), strict=True):
@@ -34,9 +39,10 @@ def check_step(equations, step, gates=1, carry_parts=1, recurrent_bias=False):
     np.testing.assert_array_equal(equations.hidden(after), jax.tree.leaves(after)[-1])
 
 
-def check_differential(equations, gates=1, carry_parts=1, recurrent_bias=False):
+def check_differential(equations, gates=1, carry_parts=1, recurrent_bias=False, more=None):
     """Asserts that drive and differential give the step's derivative in weights, carry and inputs, in float64."""
     weights, inputs, carry = random_weights(gates, carry_parts, recurrent_bias)
+    weights = weights if more is None else more(weights)
     with jax.enable_x64(True):
         primals = jax.tree.map(lambda array: array.astype(np.float64), (weights, carry, inputs))
         tangents = jax.tree.map(np.cos, primals)

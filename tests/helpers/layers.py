@@ -21,6 +21,7 @@ from dlcore.ops.arrays import where_rows
 KEY = jax.random.key(0)
 ROWS, STEPS, FEATURES = 3, 4, 2
 LENGTHS = np.array([4, 0, 3], np.int32)
+MASK = np.array([[0, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 0]], bool)
 SIZE = 4  # of every spatial dimension
 
 
@@ -202,6 +203,9 @@ CASES = {
     ),
     "lstm, input dropout": Case(recurrent(LSTM.clone(input_dropout=0.3)), options=DRAWS),
     "lstm, noise": Case(recurrent(LSTM.clone(variational=False, **NOISE), reverse=True), options=DRAWS),
+    "peephole lstm": Case(recurrent(dl.PeepholeLSTMCell(2)), lengths=LENGTHS),
+    "projected lstm": Case(recurrent(dl.ProjectedLSTMCell(3, projection=2), reverse=True), lengths=LENGTHS),
+    "masked": Case(dl.Bidirectional(GRU, LSTM, unroll=1), options={"mask": MASK}),
     "gru": Case(recurrent(GRU), lengths=LENGTHS),
     "gru, after": Case(recurrent(dl.GRUCell(2, reset="after"), reverse=True)),
     "gru, zoneout": Case(recurrent(dl.GRUCell(2, **NOISE), time_chunk=None), lengths=LENGTHS),
@@ -237,6 +241,8 @@ CASES = {
     ),
     "conv": of_images(dl.Conv(4, 2, 2, groups=2, flip=True), lengths=LENGTHS),
     "conv, one channel": of_images(dl.Conv(27, 3), channels=1),
+    "conv, circular": of_images(dl.Conv(2, 3, padding="CIRCULAR"), lengths=LENGTHS),
+    "conv transpose": of_images(dl.ConvTranspose(4, 2, 2, groups=2), lengths=LENGTHS),
     "conv, long": Case(dl.Conv(2, (40,), padding="SAME"), (2, 60, 1)),
     "conv stack": of_images(
         dl.ConvStack([dl.ConvBlock(2, norm="batch", residual=True, dropout=0.3)]), options=DRAWS

@@ -31,6 +31,23 @@ def lstm(p, carry, x):
     return c, sigma(o) * np.tanh(c)
 
 
+def peephole_lstm(p, carry, x, mask=1):
+    """The mask multiplies the h that meets the recurrent kernel, here and below."""
+    c, h = carry
+    i, f, o, g = np.split(x @ p["input_kernel"] + (h * mask) @ p["recurrent_kernel"] + p["bias"], 4)
+    p_i, p_f, p_o = np.split(p["peephole_kernel"], 3)
+    i, f = sigma(i + p_i * c), sigma(f + p_f * c)
+    c = f * c + i * np.tanh(g)
+    return c, sigma(o + p_o * c) * np.tanh(c)
+
+
+def projected_lstm(p, carry, x, mask=1):
+    c, h = carry
+    i, f, o, g = np.split(x @ p["input_kernel"] + (h * mask) @ p["recurrent_kernel"] + p["bias"], 4)
+    c = sigma(f) * c + sigma(i) * np.tanh(g)
+    return c, (sigma(o) * np.tanh(c)) @ p["projection_kernel"]
+
+
 def gru(p, h, x, reset="before"):
     w_z, w_r, w_g = np.split(p["input_kernel"], 3, axis=1)
     u_z, u_r, u_g = np.split(p["recurrent_kernel"], 3, axis=1)

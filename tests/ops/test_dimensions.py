@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dlcore.ops.dimensions import first_entry, per_dimension, resolve_padding
+from dlcore.ops.dimensions import BORDERS, border_of, first_entry, per_dimension, resolve_padding
 
 
 def test_a_value_for_each_dimension():
@@ -20,6 +20,18 @@ def test_numbers_for_each_dimension_may_be_an_array_and_nothing_without_an_order
     for wrong in ({2, 3}, None, (number for number in (2, 3)), 2.0):
         with pytest.raises(TypeError, match=r"strides: got .*, expected an integer"):
             per_dimension("strides", wrong, 2)
+
+
+def test_a_border_has_the_places_of_same_padding():
+    numbers = (8, 9), (4, 3), (3, 1), (1, 2)
+    same = resolve_padding("SAME", *numbers)
+    assert {resolve_padding(border, *numbers) for border in BORDERS} == {same}
+    assert [border_of(padding) for padding in ("EDGE", "edge", 1, np.array([1, 2]))] == [
+        "EDGE",
+        None,
+        None,
+        None,
+    ]
 
 
 def test_the_first_entry_is_that_of_the_first_dimension():

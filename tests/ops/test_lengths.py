@@ -7,10 +7,13 @@ import pytest
 
 from dlcore.ops.lengths import (
     check_lengths,
+    check_mask,
+    compact_steps,
     known_lengths,
     last_over_time,
     max_over_time,
     mean_over_time,
+    spread_steps,
     valid_steps,
     zero_padding,
 )
@@ -179,3 +182,64 @@ def test_known_lengths_stay_on_the_host(dtype):
     assert isinstance(known, np.ndarray)
     assert known.dtype == np.int64
     assert known.tolist() == [4, 0]
+
+
+MASK = np.array([[0, 1, 1, 0], [1, 0, 0, 1], [0, 0, 0, 0]], bool)
+
+
+@pytest.mark.parametrize("features", [(), (2, 2)])
+def test_valid_steps_move_to_the_front_and_back(features):
+    inputs = np.random.default_rng(0).normal(size=(3, 4, *features)).astype(np.float32)
+    inputs[~MASK] = np.nan
+    rows, lengths = compact_steps(inputs, MASK)
+    assert lengths.tolist() == [2, 2, 0]
+    for row, compact in enumerate(np.asarray(rows)):
+        np.testing.assert_array_equal(compact[: lengths[row]], inputs[row, MASK[row]])
+        assert not compact[lengths[row] :].any()
+    back = np.asarray(spread_steps(rows, MASK))
+    np.testing.assert_array_equal(back[MASK], inputs[MASK])
+    assert not back[~MASK].any()
+    one_row, length = compact_steps(inputs[1], MASK[1])
+    np.testing.assert_array_equal(one_row, rows[1])
+    assert length == 2
+    empty, _ = compact_steps(inputs[:, :0], MASK[:, :0])
+    assert spread_steps(empty, MASK[:, :0]).shape == (3, 0, *features)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_reductions_over_time_see_the_steps_of_the_mask_only(reduction):
+    outputs = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32) - 3
+    outputs[~MASK] = np.nan
+    lengths = np.array([4, 3, 4], np.int32)
+
+    @jax.jit
+    def run(outputs):
+        gradient = jax.grad(lambda x: (reduction(x, mask=MASK) ** 2).sum())(outputs)
+        return reduction(outputs, mask=MASK), gradient, reduction(outputs, lengths, mask=MASK)
+
+    reduced, gradient, with_lengths = run(outputs)
+    expected = [REDUCTIONS[reduction](outputs[row, MASK[row]]) for row in range(2)]
+    np.testing.assert_allclose(reduced, [*expected, [0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(with_lengths[1], outputs[1, 0], rtol=1e-6)
+    assert np.isfinite(gradient).all()
+    assert not np.asarray(gradient)[~MASK].any()
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "message"),
+    [
+        (MASK.tolist(), TypeError, "mask: got list, expected an array of booleans"),
+        (None, TypeError, "mask: got None, expected an array of booleans"),
+        (MASK.astype(np.float32), TypeError, "mask: got float32, expected booleans; mask > 0"),
+        (MASK.astype(int), TypeError, "mask: got int64, expected booleans"),
+        (
+            MASK[:, 0],
+            ValueError,
+            r"mask: got shape \(3,\) for inputs of shape \(3, 4, 2\), expected .* \(3, 4\)",
+        ),
+        (MASK.T, ValueError, r"mask: got shape \(4, 3\)"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(mask, error, message):
+    with pytest.raises(error, match=message):
+        check_mask(mask, None, (3, 4, 2))

@@ -100,6 +100,7 @@ def test_forward_mode_and_second_derivatives_work():
         ((1, 4, 4, 1), 2, {"ties": "Split"}, 'ties: got \'Split\', expected "first" or "split"'),
         ((1, 4, 4, 1), 2, {"remainder": "x"}, "remainder: got 'x'"),
         ((1, 4, 4, 1), 2, {"remainder": "x", "padding": "SAME"}, "remainder: got 'x'"),
+        ((1, 4, 4, 1), 3, {"padding": "REFLECT"}, 'padding: got "REFLECT" for a pool'),
         ((1, 0, 4, 1), 2, {}, "inputs: got shape"),
     ],
 )

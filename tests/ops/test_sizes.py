@@ -96,13 +96,13 @@ def test_output_lengths_of_rows_are_the_output_sizes_of_the_rows_alone():
         np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("padding", ["SAME", "CAUSAL"])
+@pytest.mark.parametrize("padding", ["SAME", "CAUSAL", "CIRCULAR"])
 def test_named_paddings_give_size_by_stride_rounded_up_and_their_leading_zeros(padding):
     for case in itertools.product(range(1, 12), range(1, 6), range(1, 4), (1, 2)):
         size, window, stride, dilation = case
         extent = (window - 1) * dilation + 1
         ((before, after),) = resolve_padding(padding, (size,), (window,), (stride,), (dilation,))
-        assert before == ((extent - 1) // 2 if padding == "SAME" else extent - 1)
+        assert before == (extent - 1 if padding == "CAUSAL" else (extent - 1) // 2)
         assert dl.output_size(size, window, stride, (before, after), dilation, "floor") == -(-size // stride)
         assert make_geometry((size,), (window,), stride, padding, dilation).outputs == (-(-size // stride),)
         if size == 8:
@@ -131,7 +131,7 @@ def test_bad_sizes_are_refused_by_name(arguments, error, message):
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.uint32])
-@pytest.mark.parametrize("padding", [0, [(1, 2)], "SAME", "CAUSAL", "VALID"])
+@pytest.mark.parametrize("padding", [0, [(1, 2)], "SAME", "CAUSAL", "VALID", "REFLECT"])
 def test_output_lengths_of_every_integer_dtype_are_those_of_int32(dtype, padding):
     lengths = np.array([0, 1, 2, 100, 127])
     got = jax.jit(lambda lengths: output_lengths(lengths, 5, 2, padding, 3))(lengths.astype(dtype))

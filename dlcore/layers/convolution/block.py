@@ -183,5 +183,5 @@ def check_shortcut(block: ConvBlock, places: Sequence[int], outputs: Sequence[in
     if tuple(-(-size // stride) for size, stride in zip(places, strides, strict=True)) != tuple(outputs):
         raise ValueError(
             f"padding: got {block.padding!r} in a residual block, which changes {tuple(places)} places to "
-            f'{tuple(outputs)}, expected "SAME" or "CAUSAL", so that input and output can be added'
+            f'{tuple(outputs)}, expected a name other than "VALID", so that input and output can be added'
         )

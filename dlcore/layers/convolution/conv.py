@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
+from dlcore.layers.fields import check_fields, parameter
 from dlcore.ops import convolution, sizes
-from dlcore.ops.arrays import add_bias, check_array, check_dtypes, check_floats
+from dlcore.ops.arrays import add_bias, check_array, check_floats
 from dlcore.ops.dimensions import Padding, entries_of, per_dimension
 from dlcore.ops.lengths import check_lengths, zero_padding
-from dlcore.utils.checks import check_bool, check_callable, check_choice, check_integer
+from dlcore.utils.checks import check_integer
 
 
 class Conv(nn.Module):
@@ -68,12 +69,7 @@ class Conv(nn.Module):
         self.groups = check_integer("groups", self.groups)
         window = window_of(self.kernel_size)
         sizes.check_window(window, self.strides, self.padding, self.dilation, self.remainder)
-        check_choice("method", self.method, convolution.METHODS)
-        check_bool("flip", self.flip)
-        check_bool("use_bias", self.use_bias)
-        check_callable("kernel_init", self.kernel_init, "nn.initializers.he_normal()")
-        check_callable("bias_init", self.bias_init, "nn.initializers.zeros")
-        check_dtypes(self.dtype, self.param_dtype)
+        check_fields(self)
         super().__post_init__()
 
     @nn.compact
@@ -84,7 +80,9 @@ class Conv(nn.Module):
             inputs: X, ``[B, *spatial, D1]``: sequences, images or volumes.
             lengths: ``[B]`` integers, the number of valid places of each row in the first spatial dimension. Places
                 after them are read as 0, and outputs after `output_lengths` are 0, so that each row has the outputs
-                that it has without its padding. None means that all places are valid.
+                that it has without its padding. "CIRCULAR", "REFLECT" and "EDGE" take values from before each row's own
+                last place; a row that is too short for "REFLECT" is mirrored again and again, as in `numpy.pad`. None
+                means that all places are valid.
 
         Returns:
             O, ``[B, *outputs, K]``.
@@ -100,10 +98,10 @@ class Conv(nn.Module):
         if lengths is not None:
             lengths = check_lengths(lengths, inputs.shape)
             inputs = zero_padding(inputs, lengths)
-        kernel = self.param("kernel", self.kernel_init, kernel_shape, self.param_dtype)
-        bias = (
-            self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
-        )
+        kernel = parameter(self, "kernel", self.kernel_init, kernel_shape, self.param_dtype)
+        bias = None
+        if self.use_bias:
+            bias = parameter(self, "bias", self.bias_init, (self.features,), self.param_dtype)
         inputs, kernel, bias = nn.dtypes.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
         outputs = convolution.correlate_channels(
             inputs,
@@ -114,6 +112,7 @@ class Conv(nn.Module):
             groups=self.groups,
             remainder=self.remainder,
             method=self.method,
+            lengths=lengths,
         )
         outputs = add_bias(outputs, bias)
         return outputs if lengths is None else zero_padding(outputs, self.output_lengths(lengths))

@@ -105,6 +105,11 @@ class Cell(nn.RNNCellBase):
         return ()
 
     @property
+    def carry_widths(self) -> tuple[int, ...]:
+        """The number of units of each part of the carry, a tuple."""
+        return (self.features,) * self.carry_parts
+
+    @property
     def num_feature_axes(self) -> int:
         return len(self.window) + 1
 
@@ -123,10 +128,12 @@ class Cell(nn.RNNCellBase):
             raise ValueError(
                 f"inputs: got shape {tuple(input_shape)}, expected rank {self.num_feature_axes} or more: {self.layout}"
             )
-        shape, dtype = (*input_shape[:-1], self.features), self.dtype or self.param_dtype
+        shapes = [(*input_shape[:-1], width) for width in self.carry_widths]
+        dtype = self.dtype or self.param_dtype
         if self.carry_parts == 1:
-            return self.carry_init(rng, shape, dtype)
-        return tuple(self.carry_init(key, shape, dtype) for key in jax.random.split(rng, self.carry_parts))
+            return self.carry_init(rng, shapes[0], dtype)
+        keys = jax.random.split(rng, self.carry_parts)
+        return tuple(self.carry_init(key, shape, dtype) for key, shape in zip(keys, shapes, strict=True))
 
     def __call__(self, carry: Carry, inputs: jax.Array, *, train: bool = False) -> tuple[Carry, jax.Array]:
         """One step: ``carry_{t-1}``, ``x_t [..., F]`` -> the pair of ``carry_t`` and the output ``h_t [..., H]``.

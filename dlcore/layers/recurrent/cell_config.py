@@ -1,5 +1,6 @@
 """The settings of a recurrent experiment's cell: the same flags wherever a cell is chosen by its name."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
@@ -10,9 +11,20 @@ from flax.typing import Initializer
 from dlcore.config.settings import check, setting
 from dlcore.layers.recurrent import initializers
 from dlcore.layers.recurrent.cell import Cell
-from dlcore.layers.recurrent.cells import CELLS
+from dlcore.layers.recurrent.cells import GRUCell, IdentityRNNCell, LSTMCell, ResidualRNNCell, RNNCell
+from dlcore.layers.recurrent.lstm_cells import PeepholeLSTMCell, ProjectedLSTMCell
 
-CellName: TypeAlias = Literal["rnn", "identity", "residual", "lstm", "gru"]
+CellName: TypeAlias = Literal["rnn", "identity", "residual", "lstm", "gru", "peephole", "projected"]
+CELLS: dict[str, Callable[..., Cell]] = {
+    "rnn": RNNCell,
+    "identity": IdentityRNNCell,
+    "residual": functools.partial(ResidualRNNCell, feedback=True),
+    "lstm": LSTMCell,
+    "gru": GRUCell,
+    "peephole": PeepholeLSTMCell,
+    "projected": ProjectedLSTMCell,
+}
+"""By the name that flags use, the function that makes a cell from its features and keywords."""
 RECURRENT_INITS: dict[str, Callable[[float], Initializer]] = {
     "orthogonal": nn.initializers.orthogonal,
     "gaussian": lambda scale: nn.initializers.variance_scaling(scale**2, "fan_in", "normal"),
@@ -22,8 +34,12 @@ RECURRENT_INITS: dict[str, Callable[[float], Initializer]] = {
 
 The spectral radius of a gaussian kernel is about its scale.
 """
-CELLS_WITH = {"forget_bias": ("lstm",), "chrono": ("lstm", "gru")}
-"""For each setting of a gate's bias, the names of the cells that have this gate."""
+CELLS_WITH = {
+    "forget_bias": ("lstm", "peephole", "projected"),
+    "chrono": ("lstm", "gru"),
+    "projection": ("projected",),
+}
+"""For each setting that some cells have, the names of these cells."""
 
 
 @dataclass
@@ -40,7 +56,8 @@ class CellConfig:
     cell: CellName = setting("gru", "Name of the cell in dl.CELLS.")
     features: int = setting(64, "Number of units.", minimum=1)
     forget_bias: float | None = setting(
-        None, "Initial bias of the lstm's forget gate; none takes the cell's default, 1."
+        None,
+        "Initial bias of the forget gate of lstm, peephole and projected; none takes the cell's default, 1.",
     )
     chrono: int | None = setting(
         None,
@@ -62,16 +79,19 @@ class CellConfig:
         "cell identity.",
         above=0,
     )
+    projection: int | None = setting(
+        None, "Number of outputs of the cell projected; none is a quarter of its units.", minimum=1
+    )
 
     def make_cell(self) -> Cell:
         """The `Cell` that the settings describe, unbound (without parameters).
 
         Raises:
-            ValueError: a setting has another type or is out of its bounds, the cell has no gate for a given bias, or
-                two settings initialize one bias.
+            ValueError: a setting has another type or is out of its bounds, the cell does not have it, or two settings
+                initialize one bias.
         """
         check(CellConfig(*(getattr(self, field.name) for field in fields(CellConfig))))
-        settings: dict[str, Any] = self._gate_settings()
+        settings: dict[str, Any] = self._own_settings()
         if (self.recurrent_init, self.recurrent_scale) != ("own", 1):
             own = "identity" if self.cell == "identity" else "orthogonal"
             init = own if self.recurrent_init == "own" else self.recurrent_init
@@ -80,8 +100,8 @@ class CellConfig:
             settings["kernel_init"] = nn.initializers.normal(self.input_deviation)
         return CELLS[self.cell](self.features, **settings)
 
-    def _gate_settings(self) -> dict[str, Any]:
-        """The given settings of gates' biases, checked."""
+    def _own_settings(self) -> dict[str, Any]:
+        """The given settings of `CELLS_WITH`, checked."""
         if self.chrono is not None and self.forget_bias is not None:
             raise ValueError(
                 f"chrono: got {self.chrono} and a forget_bias of {self.forget_bias}, expected one of them"
@@ -90,7 +110,7 @@ class CellConfig:
         for name, value in settings.items():
             if self.cell not in CELLS_WITH[name]:
                 raise ValueError(
-                    f"{name}: got {value} for the cell {self.cell!r}, expected none, which has no such gate; "
+                    f"{name}: got {value} for the cell {self.cell!r}, expected none, as it has no such part; "
                     f"it is for {' and '.join(CELLS_WITH[name])}"
                 )
         return settings

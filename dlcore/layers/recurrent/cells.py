@@ -3,9 +3,8 @@
 Their products are plain matrix products, so that a whole sequence runs as one program with one fast derivative.
 """
 
-import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +74,7 @@ class FusedCell(Cell):
         return True
 
     @nn.nowrap
-    def _kernels(self, weights: Weights) -> Kernels:
+    def _kernels(self, weights: Weights) -> Any:
         """The weights as the equations take them; a parameter that the cell does not have is None."""
         return Kernels(
             weights["input_kernel"],
@@ -287,13 +286,3 @@ def _check_chrono(chrono: int | None, use_bias: bool) -> None:
     check_integer("chrono", chrono, 3)
     if not check_bool("use_bias", use_bias):
         raise ValueError(f"chrono: got {chrono} with use_bias=False, expected a cell with biases, or None")
-
-
-CELLS: dict[str, Callable[..., Cell]] = {
-    "rnn": RNNCell,
-    "identity": IdentityRNNCell,
-    "residual": functools.partial(ResidualRNNCell, feedback=True),
-    "lstm": LSTMCell,
-    "gru": GRUCell,
-}
-"""By the name that flags use, the function that makes a cell from its features and keywords."""

@@ -12,13 +12,13 @@ from dlcore.layers.normalization import Norm, normalize
 from dlcore.layers.recurrent.carry import Carry, Lengths, describe_carry
 from dlcore.layers.recurrent.layer import Bidirectional, Merge, Recurrent
 from dlcore.layers.recurrent.noise import check_rate
-from dlcore.layers.recurrent.scan import check_inputs
+from dlcore.layers.recurrent.scan import check_inputs, over_valid_steps
 
 
 class DeepRecurrent(nn.Module):
     """Layers of one kind of cell, each of which reads the outputs of the layer below (lecture: deep RNN).
 
-    ``carry, outputs = stack(inputs, lengths, initial_carry, train=...)``. The carry is that of `Recurrent` or
+    ``carry, outputs = stack(inputs, lengths, initial_carry, mask=..., train=...)``. The carry is that of `Recurrent` or
     `Bidirectional`, where each array has one more dimension ``[layers]`` in front. The layers above the first are
     compiled once: their parameters, under ``upper``, have a first dimension ``[layers - 1]``. Those of the first layer
     are under ``first``.
@@ -72,7 +72,13 @@ class DeepRecurrent(nn.Module):
 
     @nn.compact
     def __call__(
-        self, inputs: jax.Array, lengths: Lengths = None, initial_carry: Carry = None, *, train: bool = False
+        self,
+        inputs: jax.Array,
+        lengths: Lengths = None,
+        initial_carry: Carry = None,
+        *,
+        mask: jax.Array | None = None,
+        train: bool = False,
     ) -> tuple[Carry, jax.Array]:
         """Runs all layers over inputs ``[*batch, T, F]``. Arguments and errors are those of `Recurrent`.
 
@@ -86,13 +92,17 @@ class DeepRecurrent(nn.Module):
         self._check_layers(initial_carry)
         first_carry = jax.tree.map(lambda array: array[0], initial_carry)
         first = self._layer().clone(parent=self, name="first")
-        carry, outputs = first(inputs, lengths, first_carry, train=train)
-        carry = jax.tree.map(lambda array: array[None], carry)
-        if self.layers > 1:
-            upper_carry = jax.tree.map(lambda array: array[1:], initial_carry)
-            upper_carry, outputs = self.run_upper(outputs, lengths, upper_carry, train)
-            carry = jax.tree.map(lambda *parts: jnp.concatenate(parts), carry, upper_carry)
-        return carry, outputs
+
+        def run(inputs: jax.Array, lengths: Lengths) -> tuple[Carry, jax.Array]:
+            carry, outputs = first(inputs, lengths, first_carry, train=train)
+            carry = jax.tree.map(lambda array: array[None], carry)
+            if self.layers > 1:
+                upper_carry = jax.tree.map(lambda array: array[1:], initial_carry)
+                upper_carry, outputs = self.run_upper(outputs, lengths, upper_carry, train)
+                carry = jax.tree.map(lambda *parts: jnp.concatenate(parts), carry, upper_carry)
+            return carry, outputs
+
+        return over_valid_steps(run, self.cell, inputs, lengths, mask)
 
     def run_upper(
         self, outputs: jax.Array, lengths: jax.Array | None, initial_carry: Carry, train: bool

@@ -1,11 +1,12 @@
 """Recurrent layers: a cell over a whole sequence, in one direction or in both.
 
-    carry, outputs = layer(inputs, lengths=None, initial_carry=None, train=False)
+    carry, outputs = layer(inputs, lengths=None, initial_carry=None, *, mask=None, train=False)
 
 Over vectors, inputs are ``[*batch, T, F]`` with any number of batch dimensions, also none; for a convolutional cell
 ``[*batch, T, *spatial, C]``. With ``lengths [*batch]`` a padded row gives what it gives without its padding: outputs
 after its last valid step are exactly 0, and the carry is that of its last valid step (the initial carry for a row of
-length 0). Nothing in the padding, not even NaN, reaches a value or a gradient.
+length 0). Nothing in the padding, not even NaN, reaches a value or a gradient. ``mask [*batch, T]`` says the same of
+single steps, where padding comes first or rows have gaps.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from flax import linen as nn
 
 from dlcore.layers.recurrent.carry import Carry, Lengths, describe_carry, hidden_of, make_carry
 from dlcore.layers.recurrent.noise import train_option
-from dlcore.layers.recurrent.scan import CellLayer, step_shape
+from dlcore.layers.recurrent.scan import CellLayer, over_valid_steps, step_shape
 from dlcore.ops.chunked_scan import Loop
 
 Merge: TypeAlias = Literal["concat", "sum", "mean", "product"]
@@ -57,7 +58,13 @@ class Recurrent(CellLayer):
     unroll: int = 2
 
     def __call__(
-        self, inputs: jax.Array, lengths: Lengths = None, initial_carry: Carry = None, *, train: bool = False
+        self,
+        inputs: jax.Array,
+        lengths: Lengths = None,
+        initial_carry: Carry = None,
+        *,
+        mask: jax.Array | None = None,
+        train: bool = False,
     ) -> tuple[Carry, jax.Array]:
         """Runs the cell over sequences.
 
@@ -67,6 +74,9 @@ class Recurrent(CellLayer):
                 ``jax.jit``, where values are not checked, one below 0 counts as 0 and one above T as T.
             initial_carry: the carry before the first step, arrays ``[*batch, H]``; None means that of
                 `initialize_carry`.
+            mask: ``[*batch, T]`` booleans, False at the steps that do not count, whose inputs may hold anything: they
+                leave the carry as it is, and their outputs are exactly 0. ``truncate``, ``time_chunk`` and noise count
+                the valid steps alone. With ``lengths``, too, a step must be valid by both. None: all steps count.
             train: True if the cell's dropout and zoneout draw.
 
         Returns:
@@ -75,10 +85,14 @@ class Recurrent(CellLayer):
 
         Raises:
             ValueError: a shape, a length or a setting does not fit; the message says what was expected.
-            TypeError: the inputs, the lengths or the cell have another type than expected.
+            TypeError: the inputs, the lengths, the mask or the cell have another type than expected.
         """
         loop = Loop(self.reverse, self.unroll, self.time_chunk, self.truncate)
-        return self.run_cell(self.cell, inputs, lengths, initial_carry, loop, train)
+
+        def run(inputs: jax.Array, lengths: Lengths) -> tuple[Carry, jax.Array]:
+            return self.run_cell(self.cell, inputs, lengths, initial_carry, loop, train)
+
+        return over_valid_steps(run, self.cell, inputs, lengths, mask)
 
     def step(self, carry: Carry, inputs: jax.Array, *, train: bool = False) -> tuple[Carry, jax.Array]:
         """One step with the same parameters: carry, ``[*batch, F]`` -> the pair of new carry and ``[*batch, H]``."""
@@ -125,7 +139,13 @@ class Bidirectional(CellLayer):
     unroll: int = 2
 
     def __call__(
-        self, inputs: jax.Array, lengths: Lengths = None, initial_carry: Carry = None, *, train: bool = False
+        self,
+        inputs: jax.Array,
+        lengths: Lengths = None,
+        initial_carry: Carry = None,
+        *,
+        mask: jax.Array | None = None,
+        train: bool = False,
     ) -> tuple[Carry, jax.Array]:
         """Runs both cells over inputs ``[*batch, T, F]``. Arguments and errors are those of `Recurrent`.
 
@@ -139,10 +159,20 @@ class Bidirectional(CellLayer):
                 f"backward: got a {type(self.backward).__name__} with {axes[1]} feature axes, expected {axes[0]} as "
                 f"the {type(self.forward).__name__} has; 1 is a cell over vectors"
             )
-        first, last = self._pair(initial_carry)
+        pair = self._pair(initial_carry)
+
+        def run(inputs: jax.Array, lengths: Lengths) -> tuple[Carry, jax.Array]:
+            return self._run_both(inputs, lengths, pair, train)
+
+        return over_valid_steps(run, self.forward, inputs, lengths, mask)
+
+    @nn.nowrap
+    def _run_both(
+        self, inputs: jax.Array, lengths: Lengths, pair: tuple[Carry, Carry], train: bool
+    ) -> tuple[Carry, jax.Array]:
         loops = [Loop(reverse, self.unroll, self.time_chunk, self.truncate) for reverse in (False, True)]
-        first, forward = self.run_cell(self.forward, inputs, lengths, first, loops[0], train)
-        last, backward = self.run_cell(self.backward, inputs, lengths, last, loops[1], train)
+        first, forward = self.run_cell(self.forward, inputs, lengths, pair[0], loops[0], train)
+        last, backward = self.run_cell(self.backward, inputs, lengths, pair[1], loops[1], train)
         if self.merge != "concat" and forward.shape != backward.shape:
             raise ValueError(
                 f"merge: got {self.merge!r} for outputs of shapes {forward.shape} and {backward.shape}, expected "

@@ -13,11 +13,11 @@ from flax.serialization import to_state_dict
 from flax.traverse_util import flatten_dict
 
 from dlcore.layers.fields import check_fields
-from dlcore.layers.recurrent.carry import Carry, check_carry, make_carry
+from dlcore.layers.recurrent.carry import Carry, Lengths, check_carry, make_carry
 from dlcore.layers.recurrent.noise import train_option
 from dlcore.ops.arrays import check_floats
 from dlcore.ops.chunked_scan import Loop
-from dlcore.ops.lengths import check_lengths
+from dlcore.ops.lengths import check_lengths, check_mask, compact_steps, spread_steps
 from dlcore.ops.recurrence import masked_scan
 from dlcore.utils.checks import check_bool
 
@@ -67,6 +67,40 @@ class CellLayer(nn.Module):
         sequence = getattr(cell, "sequence", functools.partial(_scan_steps, cell))
         carry, outputs = sequence(jax.tree.map(flat, initial_carry), flat(inputs), lengths, loop, train=train)
         return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), (carry, outputs))
+
+
+def over_valid_steps(
+    run: Callable[[jax.Array, Lengths], tuple[Carry, jax.Array]],
+    cell: nn.RNNCellBase,
+    inputs: jax.Array,
+    lengths: Lengths,
+    mask: jax.Array | None,
+) -> tuple[Carry, jax.Array]:
+    """``run(inputs, lengths)`` of a layer; with a mask over the valid steps alone, as if there were no others.
+
+    The valid steps of each row move to its front, and their outputs move back. Directions, windows and the measures of
+    gradient flow therefore count valid steps, and every cell runs as it does with lengths.
+
+    Args:
+        run: the layer's run over padded rows, ``inputs [*batch, T, F], lengths [*batch] -> carry, outputs``.
+        cell: a cell of the layer, which says how many dimensions are those of features.
+        inputs: ``[*batch, T, F]``.
+        lengths: ``[*batch]`` integers, or None.
+        mask: ``[*batch, T]`` booleans, True where a step is valid; None if lengths alone say it.
+
+    Returns:
+        The carry, and the outputs ``[*batch, T, H]``, which are 0 where a step is not valid.
+
+    Raises:
+        ValueError: the mask or the lengths do not fit the inputs.
+        TypeError: the mask is not an array of booleans, or the lengths are not one of integers.
+    """
+    if mask is None:
+        return run(inputs, lengths)
+    inputs = check_inputs(cell, inputs)
+    valid = check_mask(mask, lengths, inputs.shape, inputs.ndim - cell.num_feature_axes - 1)
+    carry, outputs = run(*compact_steps(inputs, valid))
+    return carry, spread_steps(outputs, valid)
 
 
 def check_inputs(cell: nn.RNNCellBase, inputs: Any) -> jax.Array:

@@ -59,6 +59,7 @@ class Stateful(nn.Module):
         lengths: jax.Array | None = None,
         resets: jax.Array | None = None,
         *,
+        mask: jax.Array | None = None,
         train: bool = False,
     ) -> tuple[Carry, jax.Array]:
         """Runs the layer from the state that the previous call left.
@@ -68,6 +69,7 @@ class Stateful(nn.Module):
             lengths: ``[B]`` integers, the number of valid steps of each row; the next batch continues after the last
                 of them. None if all steps are valid.
             resets: ``[B]`` booleans; True where a row starts a new stream from the initial carry. None resets no row.
+            mask: as in the layer; the next batch continues after each row's last valid step.
             train: as in the layer.
 
         Returns:
@@ -86,7 +88,7 @@ class Stateful(nn.Module):
         before = lax.stop_gradient(state.value) if continues else initial
         if resets is not None:
             before = self._reset(resets, initial, before, inputs.shape)
-        carry, outputs = self.layer(inputs, lengths, before, train=train)
+        carry, outputs = self.layer(inputs, lengths, before, mask=mask, train=train)
         if continues:
             state.value = carry
         return carry, outputs

@@ -20,6 +20,7 @@ CELLS = {
     "lstm": (dl.LSTMCell(3), gate_input, ("input", "forget", "output")),
     "gru": (dl.GRUCell(3), gate_input, ("update", "reset")),
     "gru, after": (dl.GRUCell(3, reset="after"), gate_input, ("update", "reset")),
+    "lstm, projected": (dl.ProjectedLSTMCell(3, projection=2), gate_input, ("input", "forget", "output")),
     "lstm, normalized": (dl.LayerNormLSTMCell(3), normalized_gate_input, ("input", "forget", "output")),
     "gru, normalized": (dl.LayerNormGRUCell(3), normalized_gate_input, ("update", "reset")),
 }

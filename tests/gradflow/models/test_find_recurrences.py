@@ -15,6 +15,20 @@ from dlcore.utils.trees import named_leaves
 LENGTHS = np.array([5, 0, 2, 4])
 GENERATOR = np.random.default_rng(1)
 INPUTS, WEIGHTS = GENERATOR.normal(size=(4, 5, 3)), GENERATOR.normal(size=(4, 5, 1))
+MASK = np.array([[0, 1, 0, 1, 1], [1] * 5, [0] * 5, [1, 0, 0, 1, 0]], bool)
+
+
+class Masked(nn.Module):
+    """A layer whose rows have gaps."""
+
+    layer: nn.Module
+
+    def __call__(self, inputs, lengths, **options):
+        return self.layer(inputs, lengths, mask=MASK, **options)
+
+    def hidden(self, carry):
+        return self.layer.hidden(carry)
+
 
 LAYERS = {
     "recurrent": lambda: dl.Recurrent(dl.GRUCell(4)),
@@ -27,12 +41,13 @@ LAYERS = {
     "flax's cell": lambda: dl.Recurrent(nn.OptimizedLSTMCell(4)),
     "feedback": lambda: dl.Recurrent(dl.FeedbackCell([dl.RNNCell(3), dl.GRUCell(4)])),
     "layer norm": lambda: dl.Recurrent(dl.LayerNormGRUCell(4)),
+    "masked, deep": lambda: Masked(dl.DeepRecurrent(dl.RNNCell(4), layers=2)),
 }
 NAMES = {
     "bidirectional": ["layer/forward", "layer/backward"],
     "deep": ["layer/first/cell", "layer/upper/0/layer/cell", "layer/upper/1/layer/cell"],
 }
-COUNTS = {"bidirectional": 2, "deep": 3, "deep, bidirectional": 4}
+COUNTS = {"bidirectional": 2, "deep": 3, "deep, bidirectional": 4, "masked, deep": 2}
 QUICK = [("reverse", None), ("feedback", None)]
 SLOW = [*((name, LENGTHS) for name in LAYERS), ("deep", None)]
 CASES = [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
@@ -131,6 +146,23 @@ def test_a_layer_that_runs_twice_has_two_recurrences_that_add_up():
 def gradient_of(found):
     states = trajectory(found.recurrence)
     return backward(found.recurrence, states, state_cotangents(found.loss, states)).gradient
+
+
+def test_the_recurrence_of_a_masked_layer_has_its_valid_steps_alone():
+    """So lags count valid steps; a reversed layer reads them from the last to the first."""
+    layer, inputs = dl.Recurrent(dl.RNNCell(3), reverse=True), INPUTS.astype("float32")
+    shapes = jax.eval_shape(layer.init, jax.random.key(0), inputs)
+    params = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
+
+    @jax.jit
+    def found():
+        (one,) = find_recurrences(lambda: layer.apply(params, inputs, mask=MASK)[1].sum())
+        return one.recurrence.inputs, one.recurrence.lengths
+
+    read, lengths = jax.device_get(found())
+    assert lengths.tolist() == MASK.sum(1).tolist()
+    for row, length in enumerate(lengths):
+        np.testing.assert_array_equal(read[:length, row], inputs[row, MASK[row]][::-1])
 
 
 class Truncated(nn.Module):

@@ -35,6 +35,7 @@ from tests.helpers.calls.kinds import (
 INITIALIZER = function(nn.initializers.ones)
 OPTIONAL_SIZE = size(2, optional=True)
 LENGTHS = integers(3, 1, most=3, optional=True)
+MASK = booleans(*(True,) * 3, optional=True)._replace(good=np.array([[True] * 3, [False, True, True]]))
 TYPES = {"dtype": dtype(), "param_dtype": dtype(jnp.float32)}
 CELL = thing(
     dl.GRUCell(2),
@@ -130,6 +131,14 @@ def cells() -> Iterator[Call]:
     yield cell(dl.ResidualRNNCell, state(ROWS), feedback=flag(), **plain)
     yield cell(dl.LSTMCell, state((ROWS, ROWS)), chrono=chrono)
     yield cell(dl.LSTMCell, state((ROWS, ROWS)), **gated)
+    yield cell(dl.PeepholeLSTMCell, state((ROWS, ROWS)), **gated, peephole_init=INITIALIZER)
+    yield cell(
+        dl.ProjectedLSTMCell,
+        state((ROWS, ROWS[:, :1])),
+        **gated,
+        projection=size(1, optional=True),
+        projection_init=INITIALIZER,
+    )
     yield cell(dl.GRUCell, state(ROWS), chrono=chrono, reset=choice("before"))
     yield cell(dl.LayerNormLSTMCell, state((ROWS, ROWS)), **gated, **normed)
     yield cell(dl.LayerNormGRUCell, state(ROWS), **normed)
@@ -165,6 +174,7 @@ def cell_settings() -> dict[str, Argument]:
         "recurrent_init": choice("own"),
         "recurrent_scale": number(1.5, wrong=(0.0, -1.0)),
         "input_deviation": number(1.5, optional=True, wrong=(0.0, -1.0)),
+        "projection": integer(3, optional=True)._replace(good=None),
     }
 
 
@@ -173,6 +183,7 @@ def recurrent_layers() -> Iterator[Call]:
         "inputs": floats(2, 3, 2),
         "lengths": LENGTHS,
         "initial_carry": optional_state(ROWS),
+        "mask": MASK,
         "train": flag(True),
     }
     yield layer(dl.Recurrent, {"cell": CELL, "reverse": flag(), **WINDOWS}, **sequences)
@@ -212,6 +223,7 @@ def recurrent_layers() -> Iterator[Call]:
         "inputs": floats(2, 3, 2)._replace(names=("resets",)),
         "lengths": LENGTHS,
         "resets": booleans(True, False, optional=True),
+        "mask": MASK,
     }
     yield layer(dl.Stateful, {"layer": inner}, **streams, train=flag(True))
     module = thing(nn.Dense(2))
@@ -242,6 +254,11 @@ def convolutional_layers() -> Iterator[Call]:
         **TYPES,
     }
     yield layer(dl.Conv, conv, inputs=floats(2, 3, 2), lengths=LENGTHS)
+    transposed = {name: argument for name, argument in conv.items() if name not in ("remainder", "flip")}
+    transposed["output_padding"] = kind(
+        0, integer(1, least=0).bad | {"as large as the stride": 1, "text in it": ("1",)}
+    )
+    yield layer(dl.ConvTranspose, transposed, inputs=floats(2, 3, 2), lengths=LENGTHS)
     block = {
         "features": integer(2),
         "kernel_size": kind((3,), window, "an array"),

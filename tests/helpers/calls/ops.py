@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 import dlcore as dl
-from tests.helpers.calls.kinds import Argument, Call, choice, floats, integer, integers, kind
+from tests.helpers.calls.kinds import Argument, Call, booleans, choice, floats, integer, integers, kind
 
 LENGTHS = integers(3, 1, most=4, optional=True)
 
@@ -66,10 +68,12 @@ def ops() -> Iterator[Call]:
         size=integer(2),
         kind=choice("max"),
     )
-    steps = maps.without("rank 1")._replace(names=("lengths",))
-    yield call(dl.last_over_time, outputs=steps.without("integers", "complex numbers"), lengths=LENGTHS)
+    steps = maps.without("rank 1")._replace(names=("lengths", "mask"))
+    mask = booleans(True, optional=True)._replace(good=np.ones((2, 4), bool))
+    some = steps.without("integers", "complex numbers")
+    yield call(dl.last_over_time, outputs=some, lengths=LENGTHS, mask=mask)
     for pool in (dl.max_over_time, dl.mean_over_time):
-        yield call(pool, outputs=steps, lengths=LENGTHS)
+        yield call(pool, outputs=steps, lengths=LENGTHS, mask=mask)
     yield call(
         dl.valid_steps,
         lengths=integers(3, 1).without("-1", "rank 2", "too many", "a 0-d array"),

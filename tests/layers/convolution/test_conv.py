@@ -1,5 +1,7 @@
 """The convolutional layer against flax and torch: parameters, outputs, gradients, true convolution, errors."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from flax import linen as nn
 from scipy import signal
 
 import dlcore as dl
+from tests.helpers.cells import some_slow
 
 KEY = jax.random.key(0)
 
@@ -69,7 +72,7 @@ def test_shapes_that_do_not_fit_are_refused(layer, shape, message):
         ("kernel_size", (None, "3", 3.0, {3}), TypeError),
         ("strides", (0, (1, 1, 1)), ValueError),
         ("strides", (None, "1"), TypeError),
-        ("padding", (-1, "HALF", "CAUSAL", (1, 1, 1)), ValueError),
+        ("padding", (-1, "HALF", "CAUSAL", "circular", (1, 1, 1)), ValueError),
         ("padding", (None, 0.5), TypeError),
         ("dilation", (0,), ValueError),
         ("dilation", (None,), TypeError),
@@ -89,6 +92,13 @@ def test_settings_are_refused_by_name_before_the_layer_is_made(setting, values, 
     for value in values:
         with pytest.raises(error, match=f"{setting}: got "):
             dl.Conv(**{"features": 4, "kernel_size": 3, setting: value})
+
+
+def test_a_kernel_of_another_shape_is_named():
+    with pytest.raises(
+        ValueError, match=r"params: got kernel of shape \(3, 3, 2, 4\), expected \(3, 3, 1, 4\)"
+    ):
+        dl.Conv(4, 3).apply({"params": {"kernel": jnp.ones((3, 3, 2, 4))}}, jnp.ones((1, 6, 6, 1)))
 
 
 def test_an_integer_of_any_library_is_a_number_of_features():
@@ -150,6 +160,88 @@ def test_each_row_of_a_padded_batch_has_the_outputs_it_has_alone():
         count = expected.shape[1]
         np.testing.assert_allclose(together[row, :count], expected[0], rtol=1e-5, atol=1e-6)
         assert not np.asarray(together[row, count:]).any()
+
+
+BORDERS = {"CIRCULAR": "circular", "REFLECT": "reflect", "EDGE": "replicate"}
+
+
+@pytest.mark.parametrize("border", some_slow(BORDERS, ["CIRCULAR", "REFLECT"]))
+def test_borders_and_their_gradients_equal_torchs(border):
+    torch = pytest.importorskip("torch", reason="the peer torch is not installed (extra `peers`)")
+    layer = dl.Conv(2, (4, 3), (1, 2), border, (2, 1), use_bias=False)
+    random = np.random.default_rng(0)
+    inputs, kernel = random.normal(size=(2, 5, 4, 3)), random.normal(size=(4, 3, 3, 2))
+
+    def loss(kernel, inputs):
+        outputs = layer.apply({"params": {"kernel": kernel}}, inputs)
+        return (outputs**2).sum(), outputs
+
+    with jax.enable_x64(True):
+        gradients, outputs = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(kernel, inputs)
+    maps = torch.tensor(np.moveaxis(inputs, -1, 1).copy(), requires_grad=True)
+    weight = torch.tensor(np.moveaxis(kernel, (-1, -2), (0, 1)).copy(), requires_grad=True)
+    padded = torch.nn.functional.pad(maps, (1, 1, 3, 3), mode=BORDERS[border])
+    expected = torch.conv2d(padded, weight, stride=(1, 2), dilation=(2, 1))
+    (expected**2).sum().backward()
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-12)
+    close(outputs, np.moveaxis(expected.detach().numpy(), 1, -1))
+    close(gradients[0], np.moveaxis(weight.grad.numpy(), (0, 1), (-1, -2)))
+    close(gradients[1], np.moveaxis(maps.grad.numpy(), 1, -1))
+
+
+@pytest.mark.parametrize("border", some_slow(["CIRCULAR", "REFLECT"], ["CIRCULAR"]))
+def test_borders_are_those_of_flax_at_every_stride_and_method(border):
+    inputs = jax.random.normal(KEY, (2, 7, 2))
+
+    @jax.jit
+    def run(inputs):
+        pairs = []
+        for window, strides in ((4, 1), (5, 3)):
+            flax = nn.Conv(3, (window,), strides, padding=border)
+            expected, variables = flax.init_with_output(KEY, inputs)
+            for method in ("direct", "fft"):
+                layer = dl.Conv(3, (window,), strides, border, method=method)
+                pairs.append((layer.apply(variables, inputs), expected))
+        return pairs
+
+    for got, expected in run(inputs):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("border", some_slow(BORDERS, ["REFLECT"]))
+def test_the_border_of_a_padded_row_is_its_own_end(border):
+    layer, lengths = dl.Conv(2, (5,), 2, border), np.array([0, 3, 6], np.int32)
+    inputs = np.random.default_rng(0).normal(size=(3, 6, 1))
+    padded = np.where((np.arange(6) < lengths[:, None])[..., None], inputs, np.nan)
+    rows = [inputs[1:2, :3], inputs[2:]]
+
+    @jax.jit
+    def run(padded, rows):
+        variables = layer.init(KEY, rows[0])
+        gradient = jax.grad(lambda *arguments: (layer.apply(variables, *arguments) ** 2).sum())
+        together = layer.apply(variables, padded, lengths), gradient(padded, lengths)
+        return together, [(layer.apply(variables, row), gradient(row)) for row in rows]
+
+    with jax.enable_x64(True):
+        (outputs, gradient), alone = jax.device_get(run(padded, rows))
+    assert layer.output_lengths(lengths).tolist() == [0, 2, 3]
+    assert not outputs[0].any()
+    assert not gradient[0].any()
+    for row, (expected, expected_gradient) in enumerate(alone, start=1):
+        for got, wanted in ((outputs[row], expected[0]), (gradient[row], expected_gradient[0])):
+            np.testing.assert_allclose(got[: len(wanted)], wanted, rtol=1e-12, atol=1e-12)
+            assert not got[len(wanted) :].any()
+
+
+def test_a_mirror_needs_more_pixels_than_it_shows():
+    layer = dl.Conv(2, (7,), padding="REFLECT")
+    assert jax.eval_shape(layer.init_with_output, KEY, jnp.ones((1, 4, 1)))[0].shape == (1, 4, 2)
+    for refused in (
+        lambda: jax.eval_shape(layer.init, KEY, jnp.ones((1, 3, 1))),
+        lambda: dl.describe([dl.ConvBlock(2, (7,), padding="REFLECT")], (3, 1)),
+    ):
+        with pytest.raises(ValueError, match='padding: got "REFLECT" for size 3, expected at least 4 pixels'):
+            refused()
 
 
 def test_flatten_makes_one_vector_an_example():

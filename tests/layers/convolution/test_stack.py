@@ -150,7 +150,10 @@ STACKS = {
         dl.ConvBlock(4, (4,), 2, 2, pool=3, pool_strides=2),
         dl.ConvBlock(3, (2,), padding=1),
     ],
-    "residual": [dl.ConvBlock(2, (3,), residual=True), dl.ConvBlock(3, (3,), 2, residual=True, pool=None)],
+    "residual": [
+        dl.ConvBlock(2, (3,), padding="CIRCULAR", residual=True),
+        dl.ConvBlock(3, (3,), 2, residual=True, pool=None),
+    ],
     "temporal": dl.temporal_blocks(3, 3),
     "average, dilated": [dl.ConvBlock(4, (3,), dilation=2, pool_kind="average")] * 2,
     "images": [dl.ConvBlock(4, 3, norm="batch"), dl.ConvBlock(3, (3, 1), pool=(2, 1), residual=True)],

@@ -17,6 +17,7 @@ KEY = jax.random.key(0)
 NOISE = {"input_dropout": 0.3, "recurrent_dropout": 0.4}
 CELLS = {
     "layer norm": (dl.LayerNormLSTMCell(3, zoneout=(0.2, 0.5), **NOISE), reference.layer_norm_lstm, ()),
+    "projected": (dl.ProjectedLSTMCell(4, projection=3, zoneout=0.3, **NOISE), reference.projected_lstm, ()),
     "convolution": (dl.ConvGRUCell(2, (2, 3), zoneout=0.3, **NOISE), reference.conv_gru, (3, 2)),
 }
 
@@ -31,11 +32,11 @@ def noisy_loop(cell, step, arguments, key):
     """The cell in training, row by row in NumPy; a mask has 1 in the spatial dimensions."""
     params, inputs, state = parts(arguments)
     rows, steps, *features = inputs.shape
-    ones, depth, width = [1] * (len(features) - 1), features[-1], state[0].shape[-1]
+    ones, depth, width = [1] * (len(features) - 1), features[-1], state[-1].shape[-1]
     masked_steps = 1 if cell.variational else steps
     kept = draw(key, 0, 0, 1 - cell.input_dropout, (rows, masked_steps, *ones, depth))
     inputs = inputs * (kept / (1 - cell.input_dropout))
-    rates = cell.zoneout if isinstance(cell.zoneout, tuple) else (cell.zoneout,)
+    rates = cell.zoneout if isinstance(cell.zoneout, tuple) else (cell.zoneout,) * len(state)
     outputs = []
     for t in range(steps):
         kept = draw(key, 1, 0 if cell.variational else t, 1 - cell.recurrent_dropout, (rows, *ones, width))
@@ -56,6 +57,7 @@ def noisy_loop(cell, step, arguments, key):
     ("variational", "name"),
     [
         (True, "layer norm"),
+        pytest.param(True, "projected", marks=pytest.mark.slow),
         pytest.param(False, "convolution", marks=pytest.mark.slow),
         pytest.param(True, "convolution", marks=pytest.mark.slow),
         pytest.param(False, "layer norm", marks=pytest.mark.slow),

@@ -35,6 +35,8 @@ def test_every_cell_is_made_by_its_name():
     assert dl.CellConfig("lstm", 3, forget_bias=2.0).make_cell() == dl.LSTMCell(3, forget_bias=2.0)
     for name, cell in (("lstm", dl.LSTMCell), ("gru", dl.GRUCell)):
         assert dl.CellConfig(name, 3, chrono=9).make_cell() == cell(3, chrono=9)
+    made = dl.CellConfig("projected", 8, forget_bias=2.0, projection=3).make_cell()
+    assert made == dl.ProjectedLSTMCell(8, forget_bias=2.0, projection=3)
 
 
 @pytest.mark.parametrize("name", ["rnn", "identity", "lstm"])
@@ -63,6 +65,8 @@ def test_settings_that_do_not_fit_the_cell_are_refused():
         dl.CellConfig("gru", 3, forget_bias=0.0).make_cell()
     with pytest.raises(ValueError, match=r"chrono: got 9 for the cell 'rnn', .* for lstm and gru"):
         dl.CellConfig("rnn", 3, chrono=9).make_cell()
+    with pytest.raises(ValueError, match=r"projection: got 2 for the cell 'lstm', .* it is for projected"):
+        dl.CellConfig("lstm", 3, projection=2).make_cell()
     with pytest.raises(ValueError, match=r"chrono: got 9 and a forget_bias of 2.0, expected one of them"):
         dl.CellConfig("lstm", 3, chrono=9, forget_bias=2.0).make_cell()
     with pytest.raises(ValueError, match="cell: got 'grew', expected one of rnn, identity"):

@@ -1,5 +1,7 @@
 """A cell over a sequence: every batch rank, sequences of no step, steps with their random keys, and what is refused."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -111,12 +113,79 @@ def test_the_shape_of_a_step():
     assert step_shape(dl.ConvGRUCell(2, 3), (7, 5, 8, 9, 3)) == (7, 8, 9, 3)
 
 
+MASK = np.array([[0, 0, 1, 1, 1], [1, 0, 1, 0, 1], [0] * 5, [1, 1, 1, 0, 0]], bool)
+
+
+def with_gradients(layer):
+    """``variables, initial, inputs, lengths, mask -> gradients, (carry, outputs)``; all steps count alike."""
+
+    def loss(variables, initial, inputs, lengths, mask):
+        carry, outputs = layer.apply(variables, inputs, lengths, initial, mask=mask)
+        total = (jnp.sin(outputs) * jnp.arange(1, 1 + outputs.shape[-1])).sum()
+        return total + sum((part**2).sum() for part in jax.tree.leaves(carry)), (carry, outputs)
+
+    return jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))
+
+
+@pytest.mark.parametrize(
+    "name", some_slow(["lstm", "gru, reverse", "bidirectional", "deep"], ["gru, reverse"])
+)
+def test_a_masked_row_is_the_row_of_its_valid_steps_to_the_bit(name):
+    """Rows with padding in front, with gaps, without a valid step, and with padding at the end."""
+    layer, inputs = LAYERS[name], normal(4, 5, 2)
+    variables, function = random_variables(layer, inputs), with_gradients(layer)
+    initial = jax.tree.map(lambda part: normal(*part.shape), layer.initialize_carry(inputs.shape))
+    lengths, rows = MASK.sum(1), np.zeros_like(inputs)
+    for row, length in enumerate(lengths):
+        rows[row, :length] = inputs[row, MASK[row]]
+    spoilt = np.where(MASK[..., None], inputs, np.array([np.nan, np.inf], np.float32))
+    masked, compact = jax.device_get(
+        [
+            function(variables, initial, spoilt, None, MASK),
+            function(variables, initial, rows, lengths, None),
+        ]
+    )
+    ((*gradients, of_inputs), (carry, outputs)), ((*expected, of_rows), (row_carry, row_outputs)) = (
+        masked,
+        compact,
+    )
+    jax.tree.map(np.testing.assert_array_equal, (gradients, carry), (expected, row_carry))
+    for ours, theirs in ((outputs, row_outputs), (of_inputs, of_rows)):
+        assert not ours[~MASK].any()
+        for row, length in enumerate(lengths):
+            np.testing.assert_array_equal(ours[row, MASK[row]], theirs[row, :length])
+
+
+def test_a_row_with_padding_in_front_is_the_row_alone():
+    layer, inputs = LAYERS["gru, reverse"], normal(1, 5, 2)
+    variables = random_variables(layer, inputs)
+    with jax.enable_x64(True):
+        variables, inputs = jax.tree.map(np.float64, (variables, inputs))
+        run = jax.jit(
+            lambda variables, inputs: (
+                layer.apply(variables, inputs, mask=MASK[:1]),
+                layer.apply(variables, inputs[:, 2:]),
+            )
+        )
+        (carry, outputs), (alone_carry, alone) = run(variables, inputs)
+    np.testing.assert_allclose(outputs[:, 2:], alone, rtol=1e-12)
+    np.testing.assert_allclose(carry, alone_carry, rtol=1e-12)
+
+
+def test_a_mask_has_the_inputs_batch_dimensions():
+    for shape, cell in (((5, 2), GRU), ((2, 3, 5, 2), GRU), ((3, 5, 4, 2), dl.ConvGRUCell(4, (3,)))):
+        steps = shape[: len(shape) - cell.num_feature_axes]
+        init = functools.partial(dl.Recurrent(cell).init_with_output, KEY, mask=np.ones(steps, bool))
+        (_, outputs), _ = jax.eval_shape(init, jnp.ones(shape))
+        assert outputs.shape == (*shape[:-1], 4)
+
+
 X = jnp.ones((3, 5, 2))
 GRU, LSTM = dl.GRUCell(4), dl.LSTMCell(4)
 
 
-def run(layer, *arguments):
-    return lambda: layer.init(KEY, *arguments)
+def run(layer, *arguments, **options):
+    return lambda: layer.init(KEY, *arguments, **options)
 
 
 REFUSED = {
@@ -136,6 +205,12 @@ REFUSED = {
     ),
     "lengths: got -4 in row 0, expected 0 to 5": run(
         dl.DeepRecurrent(GRU, layers=2), X, jnp.array([-4, 2, 3])
+    ),
+    "mask: got int32, expected booleans; mask > 0": run(
+        dl.Recurrent(GRU), X, mask=jnp.ones((3, 5), jnp.int32)
+    ),
+    "mask: got shape (3,) for inputs of shape (3, 5, 2), expected one for each step, (3, 5)": run(
+        dl.DeepRecurrent(GRU, layers=2), X, mask=jnp.ones(3, bool)
     ),
     "inputs: got int32, expected floating point numbers": run(dl.Recurrent(GRU), X.astype(int)),
     "inputs: got complex64, expected floating point numbers": run(dl.Recurrent(GRU), X.astype(complex)),

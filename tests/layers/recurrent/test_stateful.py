@@ -132,3 +132,22 @@ def test_a_batch_of_another_number_of_rows_is_refused_with_the_settings_that_cha
         jax.eval_shape(run, variables)
     assert "micro_batches must be 1" in str(caught.value)
     assert "expected the rows of the previous batch, whose state is ((3, 4), (3, 4))" in str(caught.value)
+
+
+def test_a_stream_continues_after_the_last_step_that_its_mask_takes():
+    layer, mask = LAYERS["gru"], np.array([[True, False, True]] * 3)
+    stateful = dl.Stateful(layer)
+    params = random_params(stateful)
+
+    @jax.jit
+    def run(stream):
+        state = {"carry": {"state": layer.initialize_carry(stream.shape)}}
+        apply = lambda inputs, state, **options: stateful.apply(
+            {"params": params, **state}, inputs, mutable=["carry"], **options
+        )
+        _, state = apply(stream[:, :3], state, mask=mask)
+        (_, outputs), _ = apply(stream[:, 3:], state)
+        kept = jnp.concatenate([stream[:, :3:2], stream[:, 3:]], axis=1)
+        return outputs, layer.apply({"params": params["layer"]}, kept)[1][:, 2:]
+
+    np.testing.assert_allclose(*run(STREAM[:, :5]), rtol=1e-5, atol=1e-6)
