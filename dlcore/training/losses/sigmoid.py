@@ -83,7 +83,7 @@ def multi_label(
         raise ValueError(
             f"logits: got {logits.shape} for targets of shape {targets.shape}, expected the same shape [B, ..., C]"
         )
-    weight = check_weights("positive_weight", positive_weight)
+    weight = check_weights("positive_weight", to_real("positive_weight", positive_weight))
     if weight.shape not in ((), logits.shape[-1:]):
         raise ValueError(
             f"positive_weight: got shape {weight.shape}, expected a number or {logits.shape[-1:]}, one a class"

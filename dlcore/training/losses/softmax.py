@@ -33,9 +33,9 @@ def classification(
             loss NaN.
         label_smoothing: from 0 to 1, the weight of the uniform distribution over the classes that are not ruled out in
             the target ``p``. The metric ``loss`` includes the smoothing, so it is the quantity that training minimizes.
-        class_weights: w ``[C]``, finite and at least 0. Each term of L is multiplied by ``w_c``, and the mean divides by
-            the sum of the ``w`` of the labels, as torch's ``CrossEntropyLoss(weight=w)`` does. A label whose class has
-            the weight 0 does not count; torch adds its smoothed part. The accuracy has no class weights.
+        class_weights: w ``[C]``, finite and at least 0. Each term of L is multiplied by ``w_c``, and the mean divides
+            by the sum of the ``w`` of the labels, as torch's ``CrossEntropyLoss(weight=w)`` does. A label whose class
+            has the weight 0 does not count; torch adds its smoothed part. The accuracy has no class weights.
         ignore_index: labels equal to it do not count, such as torch's -100; None: none is left out.
 
     Returns:

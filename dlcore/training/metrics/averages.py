@@ -63,4 +63,4 @@ class Perplexity(Average):
     def value(self) -> np.float64:
         """The scalar ``exp(total / weight)``, computed on the host; infinite above 1.8e308."""
         with np.errstate(over="ignore"):
-            return np.exp(np.asarray(super().value(), np.float64))[()]
+            return np.exp(np.float64(super().value()))

@@ -47,8 +47,8 @@ class ClassCounts:
         Args:
             predictions: logits ``[B, ..., C]``, of which the index of the largest one is the predicted class; or
                 predicted classes, integers ``[B, ...]``.
-            labels: the true classes, integers ``[B, ...]``. If a label that counts is outside of 0 to C - 1, the value
-                is NaN.
+            labels: the true classes, integers ``[B, ...]``. If a label or a prediction that counts is outside of 0 to
+                C - 1, the value is NaN.
             mask: booleans or weights, see `expand_mask`, for instance `place_weights` of a batch; None: all labels
                 count.
             classes: C, the number of classes, for predicted classes; None for logits, which tell it.
@@ -62,19 +62,14 @@ class ClassCounts:
         """
         check_choice("average", average, AVERAGES)
         known = to_classes(predictions, labels, mask, classes)
-        # A class outside of the known ones makes `actual` or `predicted` NaN; here such a place is left out.
         right = (known.predicted == known.labels) & (known.weights != 0)
-        weights = jnp.where(right, known.weights, jnp.zeros((), known.weights.dtype))
+        correct = jnp.where(right, known.weights, jnp.zeros((), known.weights.dtype))
+        shape = (known.classes,)
         return cls(
-            *(
-                sum_by_place((place,), weight, (known.count,))
-                for place, weight in (
-                    (known.labels, weights),
-                    (known.predicted, known.weights),
-                    (known.labels, known.weights),
-                )
-            ),
-            average,
+            correct=sum_by_place((known.labels,), correct, shape),
+            predicted=sum_by_place((known.predicted,), known.weights, shape),
+            actual=sum_by_place((known.labels,), known.weights, shape),
+            average=average,
         )
 
     @classmethod
@@ -108,7 +103,10 @@ class ClassCounts:
             )
         weights, predicted, actual = mask_or_ones(mask, labels.shape), logits > 0, labels != 0
         return cls(
-            *(_sum_rows(weights, chosen) for chosen in (predicted & actual, predicted, actual)), average
+            correct=_sum_rows(weights, predicted & actual),
+            predicted=_sum_rows(weights, predicted),
+            actual=_sum_rows(weights, actual),
+            average=average,
         )
 
     def value(self) -> Any:

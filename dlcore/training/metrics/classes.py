@@ -14,16 +14,16 @@ class Classes(NamedTuple):
     """What was predicted, what is true, and how much it counts.
 
     Attributes:
-        predicted: integers ``[B, ...]``.
-        labels: integers ``[B, ...]``.
+        predicted: integers ``[B, ...]`` in [0, C), and -1 where the label or the prediction is outside.
+        labels: integers ``[B, ...]`` in [0, C), and -1 in the same places.
         weights: booleans or floats ``[B, ...]``.
-        count: the number of classes.
+        classes: C.
     """
 
     predicted: jax.Array
     labels: jax.Array
     weights: jax.Array
-    count: int
+    classes: int
 
 
 def to_classes(predictions: Any, labels: Any, mask: Any, classes: int | None) -> Classes:
@@ -57,4 +57,6 @@ def to_classes(predictions: Any, labels: Any, mask: Any, classes: int | None) ->
                 f"predictions: got {predicted.shape} for labels of shape {labels.shape}, expected the same shape "
                 "[B, ...]; logits need no classes"
             )
+    inside = (labels >= 0) & (labels < classes) & (predicted >= 0) & (predicted < classes)
+    predicted, labels = jnp.where(inside, predicted, -1), jnp.where(inside, labels, -1)
     return Classes(predicted, labels, mask_or_ones(mask, labels.shape), classes)

@@ -39,8 +39,8 @@ class ConfusionMatrix(NamedTuple):
         Args:
             predictions: logits ``[B, ..., C]``, of which the index of the largest one is the predicted class; or
                 predicted classes, integers ``[B, ...]``.
-            labels: the true classes, integers ``[B, ...]``. If a label that counts is outside of 0 to C - 1, all
-                counts are NaN.
+            labels: the true classes, integers ``[B, ...]``. If a label or a prediction that counts is outside of 0 to
+                C - 1, all counts are NaN.
             mask: booleans or weights, see `expand_mask`, for instance `place_weights` of a batch; None: all labels
                 count.
             classes: C, the number of classes, for predicted classes; None for logits, which tell it.
@@ -51,7 +51,7 @@ class ConfusionMatrix(NamedTuple):
         """
         known = to_classes(predictions, labels, mask, classes)
         places = (known.labels, known.predicted)
-        return cls(sum_by_place(places, known.weights, (known.count, known.count)))
+        return cls(sum_by_place(places, known.weights, (known.classes, known.classes)))
 
     def value(self) -> np.ndarray:
         """The matrix ``[C, C]`` in float64, on the host."""

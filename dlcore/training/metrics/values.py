@@ -35,7 +35,9 @@ def read_value(metric: Metric) -> Any:
     array = np.asarray(metric.value())
     known = (jnp.issubdtype(array.dtype, kind) for kind in (np.floating, np.integer, np.bool_))
     if not any(known):
-        raise TypeError(f"value: got {array.dtype} of shape {array.shape}, expected a number or an array of numbers")
+        raise TypeError(
+            f"value: got {array.dtype} of shape {array.shape}, expected a number or an array of numbers"
+        )
     return array.astype(np.float64).tolist()
 
 

@@ -1,4 +1,4 @@
-"""Losses, against NumPy in float64."""
+"""The cross-entropy of classes, against NumPy in float64 and torch."""
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from dlcore.training.losses import classification, regression
+from dlcore.training.losses import classification
 
 classify = jax.jit(classification, static_argnames="label_smoothing")
-regress = jax.jit(regression)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -60,37 +59,10 @@ def test_every_valid_label_of_a_sequence_has_the_same_weight(mask):
         np.testing.assert_allclose(metrics[name], metric, rtol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(6,), (6, 3)])
-@pytest.mark.parametrize("masked", [False, True])
-def test_the_squared_error_equals_its_definition(shape, masked):
-    generator = np.random.default_rng(0)
-    outputs, targets = generator.normal(size=(2, *shape))
-    mask = np.arange(6) < 4 if masked else np.ones(6, bool)
-    expected = ((outputs - targets)[mask] ** 2).mean()
-    targets = np.where(mask.reshape(-1, *[1] * (len(shape) - 1)), targets, np.nan)  # masked NaN
-    batch = {"targets": jnp.asarray(targets, jnp.float32), **({"mask": jnp.asarray(mask)} if masked else {})}
-    loss, metrics = regress(jnp.asarray(outputs, jnp.float32), batch)
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
-    for name in ("loss", "mean_squared_error"):
-        assert float(metrics[name].value()) == pytest.approx(expected, rel=1e-5)
-    gradient = jax.jit(jax.grad(lambda y: regression(y, batch)[0]))(jnp.asarray(outputs, jnp.float32))
-    assert np.isfinite(gradient).all()
-    assert not gradient[~mask].any()
-
-
-@pytest.mark.parametrize("shapes", [((6, 1), (6,)), ((6,), (6, 1)), ((6, 2), (6, 3))])
-def test_outputs_of_another_shape_than_the_targets_are_refused(shapes):
-    with pytest.raises(ValueError, match="outputs: got"):
-        regression(jnp.ones(shapes[0]), {"targets": jnp.zeros(shapes[1])})
-
-
-def test_bfloat16_outputs_are_reduced_in_float32():
+def test_bfloat16_logits_are_reduced_in_float32():
     """The sum of 1000 terms in bfloat16 would stop growing at 256."""
-    logits, outputs = jnp.zeros((1000, 2), jnp.bfloat16), jnp.ones(1000, jnp.bfloat16)
-    loss, _ = classify(logits, {"labels": jnp.zeros(1000, int)})
+    loss, _ = classify(jnp.zeros((1000, 2), jnp.bfloat16), {"labels": jnp.zeros(1000, int)})
     assert (loss.dtype, float(loss)) == (jnp.float32, pytest.approx(np.log(2), rel=1e-6))
-    loss, _ = regress(outputs, {"targets": jnp.zeros(1000)})
-    assert (loss.dtype, float(loss)) == (jnp.float32, 1)
 
 
 def test_a_mask_hides_nan():
@@ -98,13 +70,6 @@ def test_a_mask_hides_nan():
     loss, measured = classify(jnp.asarray(logits), {"labels": labels, "mask": np.array([True, False])})
     assert float(loss) == pytest.approx(np.log(1 + np.exp(-2)), rel=1e-6)
     assert float(measured["accuracy"].value()) == 1
-
-
-def test_steps_after_the_end_of_a_row_do_not_count_in_a_regression():
-    batch = {"targets": [[1, 1, 9], [1, 9, 9]], "lengths": [2, 1]}
-    loss, measured = regression([[1, 1, 0], [1, 0, 0]], batch)
-    assert float(loss) == 0
-    assert float(measured["loss"].weight) == 3
 
 
 def test_steps_after_the_end_of_a_row_do_not_count_in_a_classification():
@@ -126,17 +91,13 @@ def test_steps_after_the_end_of_a_row_do_not_count_in_a_classification():
 
 
 def test_float_masks_are_weights():
-    """Errors 1 and 9 with the weights .5 and 2: (.5 + 18) / 2.5."""
-    batch = {"targets": jnp.array([1.0, 3.0]), "mask": jnp.array([0.5, 2.0])}
-    loss, measured = regression(jnp.zeros(2), batch)
-    assert float(loss) == pytest.approx(7.4)
-    assert float(measured["loss"].weight) == 2.5
     logits, labels = jnp.array([[0.0, 1.0], [2.0, 0.0]]), jnp.array([0, 1])
     costs = [
         float(classification(logits[row : row + 1], {"labels": labels[row : row + 1]})[0]) for row in (0, 1)
     ]
-    loss, measured = classification(logits, {"labels": labels, "mask": batch["mask"]})
+    loss, measured = classification(logits, {"labels": labels, "mask": jnp.array([0.5, 2.0])})
     assert float(loss) == pytest.approx((0.5 * costs[0] + 2 * costs[1]) / 2.5, rel=1e-6)
+    assert float(measured["loss"].weight) == 2.5
     assert float(measured["accuracy"].value()) == 0
 
 
@@ -173,9 +134,6 @@ def test_masked_rows_of_nan_have_the_gradient_0(smoothing):
     alone = {"labels": jnp.array([0])}
     expected = jax.grad(lambda x: classification(x, alone, label_smoothing=smoothing)[0])(logits[:1])
     np.testing.assert_allclose(gradient, [*expected, [0, 0]], rtol=1e-6)
-    outputs = jnp.array([[2.0], [jnp.nan]])
-    gradient = jax.grad(lambda y: regression(y, {"targets": jnp.ones((2, 1)), "mask": mask})[0])(outputs)
-    np.testing.assert_array_equal(gradient, [[2], [0]])
 
 
 INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "uint32")
@@ -193,29 +151,12 @@ def test_labels_of_every_integer_type_give_the_same_loss(dtype, transform):
     np.testing.assert_allclose(measured["accuracy"], expected_metrics["accuracy"])
 
 
-@pytest.mark.parametrize("dtype", INTEGERS)
-def test_lengths_of_every_integer_type_give_the_same_loss(dtype):
-    targets = np.arange(600.0).reshape(2, 300)
-    batch = {"targets": targets, "lengths": np.array([100, 127])}
-    expected, _ = regression(np.zeros((2, 300)), batch)
-    loss, _ = regress(np.zeros((2, 300)), {**batch, "lengths": batch["lengths"].astype(dtype)})
-    assert float(loss) == float(expected)
-
-
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_weights_in_half_precision_are_summed_in_float32(dtype):
-    loss, measured = regression(jnp.ones(3000), {"targets": jnp.zeros(3000), "mask": jnp.ones(3000, dtype)})
-    assert (float(loss), float(measured["loss"].weight)) == (1, 3000)
-
-
 BAD_CALLS = {
     "no labels": (
         lambda: classification(jnp.ones((2, 3)), {"inputs": 1}),
         ValueError,
         "labels: got a batch with",
     ),
-    "no targets": (lambda: regression(jnp.ones(2), {}), ValueError, r"targets: got a batch with .*\(none\)"),
-    "no batch": (lambda: regression(jnp.ones(2), None), TypeError, "batch: got NoneType, expected a dict"),
     "float labels": (
         lambda: classification(jnp.ones((2, 3)), {"labels": jnp.ones(2)}),
         TypeError,
@@ -231,18 +172,6 @@ BAD_CALLS = {
         TypeError,
         "logits: got None, expected an array",
     ),
-    "text": (
-        lambda: regression("ab", {"targets": jnp.ones(2)}),
-        TypeError,
-        "outputs: got 'ab', expected an array",
-    ),
-    "ragged": (lambda: regression([[1], [1, 2]], {"targets": jnp.ones(2)}), TypeError, "outputs: got list"),
-    "complex": (
-        lambda: regression(jnp.ones(2) + 1j, {"targets": jnp.ones(2)}),
-        TypeError,
-        "outputs: got complex64, expected real",
-    ),
-    "a scalar": (lambda: regression(1.0, {"targets": 1.0}), ValueError, r"outputs: got \(\)"),
     "no class": (
         lambda: classification(jnp.ones((2, 0)), {"labels": jnp.ones(2, int)}),
         ValueError,
@@ -258,26 +187,6 @@ BAD_CALLS = {
         TypeError,
         "label_smoothing: got '0.1'",
     ),
-    "mask -1": (
-        lambda: regression(jnp.ones(2), {"targets": jnp.ones(2), "mask": jnp.array([1, -1])}),
-        ValueError,
-        "mask: got -1",
-    ),
-    "mask (1,)": (
-        lambda: regression(jnp.ones(2), {"targets": jnp.ones(2), "mask": jnp.array([True])}),
-        ValueError,
-        r"mask: got shape \(1,\) for values of shape \(2,\)",
-    ),
-    "float lengths": (
-        lambda: regression(jnp.ones((2, 3)), {"targets": jnp.ones((2, 3)), "lengths": jnp.array([1.0, 2.0])}),
-        TypeError,
-        "lengths: got float32, expected integers",
-    ),
-    "lengths above T": (
-        lambda: regression(jnp.ones((2, 3)), {"targets": jnp.ones((2, 3)), "lengths": [1, 4]}),
-        ValueError,
-        "lengths: got 4 in row 1",
-    ),
 }
 
 
@@ -290,4 +199,3 @@ def test_bad_arguments_are_refused_by_name(case):
 
 def test_an_empty_batch_has_the_loss_0():
     assert float(classification(jnp.ones((0, 3)), {"labels": jnp.ones(0, int)})[0]) == 0
-    assert float(regression(jnp.ones(0), {"targets": jnp.ones(0)})[0]) == 0
