@@ -8,7 +8,7 @@ import pytest
 
 from dlcore.training.losses import classification
 
-classify = jax.jit(classification, static_argnames="label_smoothing")
+classify = jax.jit(classification, static_argnames=("label_smoothing", "ignore_index"))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -78,24 +78,22 @@ def test_steps_after_the_end_of_a_row_do_not_count_in_a_classification():
     logits, labels = generator.normal(size=(3, 4, 5)).astype(np.float32), generator.integers(0, 5, (3, 4))
     lengths = np.array([4, 0, 2])
     valid = np.arange(4) < lengths[:, None]
-    expected, expected_metrics = classification(logits[valid], {"labels": labels[valid]})
+    expected, expected_metrics = classify(logits[valid], {"labels": labels[valid]})
     padded = np.where(valid[..., None], logits, np.nan)
     batch = {"inputs": np.ones((3, 4, 2)), "labels": np.where(valid, labels, -7), "lengths": lengths}
     loss, measured = classify(padded, batch)
     assert float(loss) == pytest.approx(float(expected), rel=1e-6)
     for name, metric in expected_metrics.items():
         np.testing.assert_allclose(measured[name], metric, rtol=1e-6)
-    gradient = jax.grad(lambda logits: classification(logits, batch)[0])(padded)
+    gradient = jax.jit(jax.grad(lambda logits: classification(logits, batch)[0]))(padded)
     assert np.isfinite(gradient).all()
     assert not gradient[~valid].any()
 
 
 def test_float_masks_are_weights():
     logits, labels = jnp.array([[0.0, 1.0], [2.0, 0.0]]), jnp.array([0, 1])
-    costs = [
-        float(classification(logits[row : row + 1], {"labels": labels[row : row + 1]})[0]) for row in (0, 1)
-    ]
-    loss, measured = classification(logits, {"labels": labels, "mask": jnp.array([0.5, 2.0])})
+    costs = [float(classify(logits[row : row + 1], {"labels": labels[row : row + 1]})[0]) for row in (0, 1)]
+    loss, measured = classify(logits, {"labels": labels, "mask": jnp.array([0.5, 2.0])})
     assert float(loss) == pytest.approx((0.5 * costs[0] + 2 * costs[1]) / 2.5, rel=1e-6)
     assert float(measured["loss"].weight) == 2.5
     assert float(measured["accuracy"].value()) == 0
@@ -151,6 +149,61 @@ def test_labels_of_every_integer_type_give_the_same_loss(dtype, transform):
     np.testing.assert_allclose(measured["accuracy"], expected_metrics["accuracy"])
 
 
+WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0], np.float32)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_weight_the_terms_and_the_mean(smoothing):
+    generator = np.random.default_rng(0)
+    logits, labels = generator.normal(size=(6, 3, 4)) * 3, generator.integers(0, 4, (6, 3))
+    mask = generator.uniform(0, 2, 6).astype(np.float32)
+    log_softmax = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    total = weight = right = 0.0
+    for place in np.ndindex(6, 3):
+        label, one = labels[place], mask[place[0]]
+        target = (1 - smoothing) * np.eye(4)[label] + smoothing / 4
+        if WEIGHTS[label]:
+            total -= one * (WEIGHTS * target * log_softmax[place]).sum()
+        weight += one * WEIGHTS[label]
+        right += one * (logits[place].argmax() == label)
+    batch = {"labels": labels, "mask": mask}
+    loss, measured = classify(logits, batch, label_smoothing=smoothing, class_weights=WEIGHTS)
+    assert float(loss) == pytest.approx(total / weight, rel=1e-5)
+    assert float(measured["loss"].weight) == pytest.approx(weight, rel=1e-6)
+    assert float(measured["accuracy"].total) == pytest.approx(right, rel=1e-6)
+    assert float(measured["accuracy"].weight) == pytest.approx(3 * mask.sum(), rel=1e-6)
+
+
+def test_labels_that_are_ignored_do_not_count():
+    logits = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    batch = {"labels": np.array([0, -100, 2, -100]), "mask": np.array([True, True, True, False])}
+    expected, expected_metrics = classify(logits, {**batch, "mask": np.array([True, False, True, False])})
+    logits[1] = np.nan
+    loss, measured = classify(logits, batch, ignore_index=-100)
+    assert float(loss) == float(expected)
+    np.testing.assert_array_equal(measured["accuracy"], expected_metrics["accuracy"])
+    assert np.isnan(classify(logits, batch)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_class_weights_smoothing_and_ignored_labels_equal_torchs(smoothing):
+    torch = pytest.importorskip("torch", reason="the peer torch is not installed (extra `peers`)")
+    generator = np.random.default_rng(0)
+    logits, labels = generator.normal(size=(5, 7, 4)), generator.integers(0, 4, (5, 7))
+    labels[2, 3:], weights = -100, generator.uniform(0.5, 2, 4)
+    theirs = torch.nn.CrossEntropyLoss(torch.tensor(weights), ignore_index=-100, label_smoothing=smoothing)
+    given = torch.tensor(logits.reshape(-1, 4), requires_grad=True)
+    expected = theirs(given, torch.tensor(labels.ravel()))
+    expected.backward()
+    with jax.enable_x64(True):
+        options = {"class_weights": weights, "ignore_index": -100, "label_smoothing": smoothing}
+        loss = lambda logits: classification(logits, {"labels": labels}, **options)[0]
+        value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.asarray(logits))
+    assert float(value) == pytest.approx(expected.item(), rel=1e-13)
+    np.testing.assert_allclose(gradient.reshape(-1, 4), given.grad, rtol=1e-10, atol=1e-14)
+
+
 BAD_CALLS = {
     "no labels": (
         lambda: classification(jnp.ones((2, 3)), {"inputs": 1}),
@@ -171,6 +224,21 @@ BAD_CALLS = {
         lambda: classification(None, {"labels": jnp.ones(2, int)}),
         TypeError,
         "logits: got None, expected an array",
+    ),
+    "class weights of another length": (
+        lambda: classification(jnp.ones((2, 3)), {"labels": jnp.ones(2, int)}, class_weights=jnp.ones(2)),
+        ValueError,
+        r"class_weights: got shape \(2,\) for 3 classes, expected \(3,\)",
+    ),
+    "class weights below 0": (
+        lambda: classification(jnp.ones((2, 2)), {"labels": jnp.ones(2, int)}, class_weights=-jnp.ones(2)),
+        ValueError,
+        "class_weights: got -1.0",
+    ),
+    "an index that is text": (
+        lambda: classification(jnp.ones((2, 2)), {"labels": jnp.ones(2, int)}, ignore_index="pad"),
+        TypeError,
+        "ignore_index: got 'pad', expected an integer",
     ),
     "no class": (
         lambda: classification(jnp.ones((2, 0)), {"labels": jnp.ones(2, int)}),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlcore.training.metrics import Average
+from dlcore.training.metrics import Average, Perplexity
 
 
 @pytest.mark.parametrize("cuts", [(0, 10), (1, 2, 5, 10)])
@@ -54,3 +54,13 @@ def test_sums_on_the_host_are_read_without_the_device():
     average = Average(np.float64(3), np.float64(2))
     assert isinstance(average.value(), np.float64)
     assert average.value() == 1.5
+
+
+def test_the_perplexity_is_the_exponential_of_the_summed_mean():
+    """The geometric mean of all probabilities, not the mean of the perplexities of batches."""
+    first, second = Perplexity.of(np.log([2.0, 8.0])), Perplexity(*Average.of(np.log([1.0])))
+    whole = jax.tree.map(jnp.add, first, second)
+    assert isinstance(whole, Perplexity)
+    assert whole.value() == pytest.approx(16 ** (1 / 3), rel=1e-6)
+    assert Perplexity(np.float32(0), np.float32(0)).value() == 1
+    assert Perplexity(np.float64(1e4), np.float64(1)).value() == np.inf
