@@ -44,7 +44,7 @@ def confusion_counts(counts: np.ndarray, names: Sequence[str]) -> "Figure":
     """The figure of `confusion_matrix` from counts, such as the value of ``dl.metrics.ConfusionMatrix``.
 
     Args:
-        counts: numbers ``[C, C]`` of at least 0, an array or nested lists: rows are true, columns are predicted classes.
+        counts: numbers ``[C, C]`` of at least 0, an array or nested lists; rows are true, columns predicted classes.
         names: the names of the C classes.
 
     Raises:

@@ -7,6 +7,7 @@ from .class_counts import F1 as F1
 from .class_counts import Precision as Precision
 from .class_counts import Recall as Recall
 from .confusion import ConfusionMatrix as ConfusionMatrix
+from .determination import R2 as R2
 from .places import expand_mask as expand_mask
 from .places import place_weights as place_weights
 from .roc import AUC as AUC

@@ -170,7 +170,11 @@ def measures() -> Iterator[Call]:
     flags = labels._replace(names=("scores", "logits"))
     yield call(dl.metrics.binary_accuracy, logits=scores, labels=flags, mask=mask)
     yield call(dl.metrics.AUC.of, "AUC", scores=scores, labels=flags, mask=mask, bins=integer(8, 2))
-    values = floats(2, 3, taken=("a list", "integers")).without("rank 1", "a 0-d array", "nothing")
+    values = floats(2, 3, taken=("a list", "integers"))
+    outputs, targets = values._replace(names=("targets",)), values._replace(names=("outputs",))
+    center = number(0.5, wrong=(float("inf"),))
+    yield call(dl.metrics.R2.of, "R2", outputs=outputs, targets=targets, mask=mask, center=center)
+    values = values.without("rank 1", "a 0-d array", "nothing")
     yield call(dl.metrics.Perplexity.of, "Perplexity", values=values, mask=mask)
 
 
