@@ -8,6 +8,8 @@ def sum_by_place(places: tuple[jax.Array, ...], weights: jax.Array, shape: tuple
     """An array in which each place has the sum of the weights that belong to it.
 
     Booleans are counted as integers, so that the counts of one batch are exact up to 2^31, before they become float32.
+    A GPU adds floats in no fixed order, so that the last digits of weighted counts may differ between two runs; XLA's
+    flag ``xla_gpu_deterministic_ops`` fixes the order.
 
     Args:
         places: for each axis of the result the indices, integers of the shape of the weights.
