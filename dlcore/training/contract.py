@@ -191,9 +191,7 @@ def _check_metrics(
     if any(leaf.shape for leaf in jax.tree.leaves(metrics)):
         try:
             doubled = traced(jax.tree.map(_twice, dict(batch)))[1][1]
-        except (
-            Exception
-        ):  # a model that knows one number of rows, as a stateful one: its metrics cannot be compared
+        except Exception:  # a model of one number of rows, such as a stateful one, cannot be compared
             return shapes
         check_same_shapes(metrics, row_count(batch), doubled)
     return shapes
