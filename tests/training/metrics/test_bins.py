@@ -26,6 +26,7 @@ def test_each_place_has_the_sum_of_its_weights(dtype):
         assert np.isnan(summed((rows, columns), weights, (3, 4))).all()
 
 
+@pytest.mark.slow
 def test_more_than_2_to_the_24_places_are_all_counted():
     """A float32 sum stays at 2^24 if ones are added to it."""
     count = 2**24 + 2**10

@@ -44,14 +44,15 @@ def test_infinite_scores_lie_in_the_outer_bins():
 
 
 @pytest.mark.parametrize(
-    ("scores", "labels"), [([1.0, 2.0], [1, 1]), ([1.0, np.nan], [0, 1]), ([1.0, 2.0, 3.0], [0, 1, 2])]
+    ("scores", "labels"),
+    [([1.0, 2.0, 3.0], [1, 1, 1]), ([1.0, np.nan, 3.0], [0, 1, 1]), ([1.0, 2.0, 3.0], [0, 1, 2])],
 )
 def test_an_area_that_is_not_defined_is_nan(scores, labels):
-    assert np.isnan(AUC.of(np.array(scores), np.array(labels)).value())
+    assert np.isnan(of(np.array(scores), np.array(labels)).value())
 
 
 def test_what_does_not_count_may_be_nan():
-    area = AUC.of(np.array([1.0, 2.0, np.nan]), np.array([0, 1, 7]), np.array([True, True, False]))
+    area = of(np.array([1.0, 2.0, np.nan]), np.array([0, 1, 7]), np.array([True, True, False]))
     assert float(area.value()) == 1
 
 
