@@ -188,7 +188,7 @@ def _check_metrics(
         train: see `check_metric`.
     """
     shapes = {name: check_metric(name, metric, train) for name, metric in metrics.items()}
-    if any(leaf.shape for leaf in jax.tree.leaves(metrics)):
+    if STREAMS not in batch and any(leaf.shape for leaf in jax.tree.leaves(metrics)):
         try:
             doubled = traced(jax.tree.map(_twice, dict(batch)))[1][1]
         except Exception:  # a model of one number of rows, such as a stateful one, cannot be compared
