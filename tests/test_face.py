@@ -45,6 +45,8 @@ FACES = (
     "dlcore.plots",
     "dlcore.sweep",
     "dlcore.training",
+    "dlcore.training.losses",
+    "dlcore.training.metrics",
 )
 
 

@@ -7,9 +7,10 @@ These fields have the same meaning everywhere in dlcore; T is the number of time
 - ``lengths``: int ``[B]``, the number of valid time steps of each row. All later steps are padding, also those of
   labels and targets that have a time axis.
 - ``mask``: bool ``[B]``, False for rows that only fill up the batch; or with more of the dimensions of the labels or
-  targets, such as ``[B, T]``, False for places that do not count. Floats of at least 0 are weights. A missing mask
-  means that everything counts.
-- ``labels``: int classes, ``[B]`` or ``[B, T]``.
+  targets, such as ``[B, T]``, False for places that do not count. Floats of at least 0 are the
+  weights of examples. A missing mask means that everything counts.
+- ``labels``: int classes, ``[B]`` or ``[B, T]``; ``[B, N]`` if their times are unknown.
+- ``label_lengths``: int ``[B]``, the number of labels of each row whose times are unknown.
 - ``targets``: float numbers that a regression predicts, ``[B, ...]``.
 - ``resets``: bool ``[B]``, True where a row begins a new stream in a `Stateful` layer.
 - ``carry``: only in an evaluation of streams, which adds it: where the stream of each row is before the batch.

@@ -121,6 +121,21 @@ def to_real(name: str, values: Any) -> jax.Array:
     return at_least_float32(array)
 
 
+def to_integers(name: str, values: Any) -> jax.Array:
+    """Integers of any dtype, booleans or nested lists of them as a JAX array of int32.
+
+    Raises:
+        TypeError: the values are something else; ``name`` is what the error message calls them.
+
+    >>> to_integers("labels", [True, False]).tolist()
+    [1, 0]
+    """
+    if isinstance(values, list | tuple):
+        values = to_array(name, values)
+    booleans = isinstance(values, jax.Array | np.ndarray) and values.dtype == bool
+    return check_integers(name, values.astype(int) if booleans else values)
+
+
 def to_labels(logits: jax.Array, labels: Any) -> jax.Array:
     """Labels of any integer dtype, or booleans, as a JAX array of int32.
 
@@ -135,14 +150,35 @@ def to_labels(logits: jax.Array, labels: Any) -> jax.Array:
     >>> to_labels(jnp.zeros((1, 256)), np.array([255], np.uint8)).tolist()
     [255]
     """
-    if isinstance(labels, list | tuple):
-        labels = to_array("labels", labels)
-    booleans = isinstance(labels, jax.Array | np.ndarray) and labels.dtype == bool
-    labels = check_integers("labels", labels.astype(int) if booleans else labels)
+    labels = to_integers("labels", labels)
     if logits.ndim < 2 or labels.shape != logits.shape[:-1] or not logits.shape[-1]:
         raise ValueError(
             f"logits: got {logits.shape} for labels of shape {labels.shape}, expected [B, ..., C] and [B, ...]; "
             "flatten or pool the model's output to one row of class scores a label"
+        )
+    return labels
+
+
+def to_binary(name: str, scores: jax.Array, labels: Any) -> jax.Array:
+    """Labels 0 and 1 of one score each as a JAX array of int32; other integers stay as they are.
+
+    Args:
+        name: what error messages call the scores.
+        scores: ``[B, ...]``.
+        labels: integers or booleans ``[B, ...]``; lists become arrays.
+
+    Raises:
+        TypeError: the labels are not integers.
+        ValueError: their shape is not that of the scores, or they have no axis.
+
+    >>> to_binary("logits", jnp.zeros(2), np.array([True, False])).tolist()
+    [1, 0]
+    """
+    labels = to_integers("labels", labels)
+    if not scores.ndim or labels.shape != scores.shape:
+        raise ValueError(
+            f"{name}: got {scores.shape} for labels of shape {labels.shape}, expected the same shape [B, ...], one a "
+            f"label; {name}[..., 0] drops a last dimension of 1"
         )
     return labels
 

@@ -1,4 +1,5 @@
 from .canvas import new_figure as new_figure
+from .classification import confusion_counts as confusion_counts
 from .classification import confusion_matrix as confusion_matrix
 from .classification import image_classifier as image_classifier
 from .classification import worst_mistakes as worst_mistakes

@@ -37,6 +37,33 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, names: Sequenc
         )
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (labels, predictions), 1)
+    return _draw_counts(counts, names)
+
+
+def confusion_counts(counts: np.ndarray, names: Sequence[str]) -> "Figure":
+    """The figure of `confusion_matrix` from counts, such as the value of ``dl.metrics.ConfusionMatrix``.
+
+    Args:
+        counts: numbers ``[C, C]`` of at least 0, an array or nested lists; rows are true, columns predicted classes.
+        names: the names of the C classes.
+
+    Raises:
+        ValueError: the counts are not a matrix of one row and one column a name, one is below 0 or not finite, or there
+            is none above 0.
+        TypeError: the counts are not real numbers, or the names are one text or no list.
+    """
+    names = _class_names(names)
+    known = as_numbers("counts", counts, "[C, C]")
+    if known.shape != (len(names), len(names)):
+        raise ValueError(
+            f"counts: got shape {known.shape} for {len(names)} names, expected {(len(names), len(names))}"
+        )
+    if not (np.isfinite(known) & (known >= 0)).all() or not known.any():
+        raise ValueError("counts: got numbers below 0, not finite or all 0, expected counts with one above 0")
+    return _draw_counts(known, names)
+
+
+def _draw_counts(counts: np.ndarray, names: list[Any]) -> "Figure":
     mistakes = counts - np.diag(np.diag(counts))
     figure = new_figure(6.4, 6)
     axes = figure.subplots()
@@ -44,13 +71,18 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, names: Sequenc
     for (row, column), count in np.ndenumerate(counts):
         weight = "bold" if row != column else "normal"
         if count:
-            axes.text(column, row, str(count), ha="center", va="center", fontsize=9, weight=weight)
+            axes.text(column, row, _short(count), ha="center", va="center", fontsize=9, weight=weight)
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
     correct, total = np.trace(counts), counts.sum()
-    title = f"{correct} of {total} correct ({correct / total:.2%})"
+    title = f"{_short(correct)} of {_short(total)} correct ({correct / total:.2%})"
     axes.set(xlabel="predicted class", ylabel="true class", title=title)
     return figure
+
+
+def _short(count: float) -> str:
+    """A count as text: an integer with all its digits, a sum of weights with four."""
+    return f"{count:.0f}" if count == int(count) else f"{count:.4g}"
 
 
 def _class_names(names: Sequence[str]) -> list[Any]:

@@ -1,6 +1,7 @@
 """Checks that an experiment keeps its contract: traces its functions before anything is computed."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from dlcore.data.batch import STREAMS, row_count
 from dlcore.data.pipeline import batch_of
 from dlcore.training.arguments import check_call, check_pair, describe
 from dlcore.training.experiment import Batch, Experiment, Metrics, ModelState, Params
+from dlcore.training.metrics.checks import check_metric, check_same_shapes
 from dlcore.training.stream_evaluation import has_streams, initial_streams
 from dlcore.utils.checks import check_instance
 from dlcore.utils.trees import named_leaves
@@ -32,10 +34,10 @@ def check_model(experiment: Experiment) -> None:
     """Checks an experiment by tracing its functions on a training and an evaluation batch; computes nothing.
 
     Raises:
-        ValueError: ``best`` is not an evaluation metric, a metric has a name that the run gives itself, there is no
-            evaluation batch, or the fields of a batch have different numbers of rows.
-        TypeError: ``init``, ``loss`` or a batch are not what the contract says, or ``eval_data`` can be iterated only
-            once or never ends.
+        ValueError: ``best`` is not an evaluation metric with one number as its value, a metric has a name that the run
+            gives itself, there is no evaluation batch, or the fields of a batch have different numbers of rows.
+        TypeError: ``init``, ``loss`` or a batch are not what the contract says, a metric is no sum as far as
+            `metrics.checks` can tell, or ``eval_data`` can be iterated only once or never ends.
         Exception: whatever the model raises if its settings do not fit the data.
     """
     train_batch, eval_batch = (
@@ -48,10 +50,14 @@ def check_model(experiment: Experiment) -> None:
     if has_streams(model_state, eval_batch):
         streams = jax.eval_shape(functools.partial(initial_streams, experiment), eval_batch)
         eval_batch = {**eval_batch, STREAMS: streams}
-    metrics = _trace_loss(experiment, (params, model_state, eval_batch, rng), train=False)
-    if experiment.best not in metrics:
+    shapes = _trace_loss(experiment, (params, model_state, eval_batch, rng), train=False)
+    numbers = [name for name, shape in sorted(shapes.items()) if shape == ()]
+    if experiment.best not in numbers:
+        got = f"{experiment.best!r}"
+        if experiment.best in shapes:
+            got += f", whose value is an array of shape {shapes[experiment.best]}"
         raise ValueError(
-            f"best: got {experiment.best!r}, expected one of the metrics: {', '.join(sorted(metrics)) or '(none)'}"
+            f"best: got {got}, expected one of the metrics: {', '.join(numbers) or '(none)'}; one number decides"
         )
 
 
@@ -93,8 +99,10 @@ def _trace_init(experiment: Experiment, rng: Any, batch: Batch) -> tuple[Params,
     return params, model_state
 
 
-def _trace_loss(experiment: Experiment, arguments: tuple[Any, ...], train: bool) -> Metrics:
-    """The shapes of the metrics that the loss returns."""
+def _trace_loss(
+    experiment: Experiment, arguments: tuple[Any, ...], train: bool
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of the values of the metrics that the loss returns, by name."""
 
     def loss(params: Params, model_state: ModelState, batch: Batch, rng: Any) -> Any:
         returned = experiment.loss(params, model_state, batch, rng, train)
@@ -112,14 +120,14 @@ def _trace_loss(experiment: Experiment, arguments: tuple[Any, ...], train: bool)
         _check_same_state(arguments[1], model_state)
     elif STREAMS in arguments[2]:
         _check_same_state({STREAMS: arguments[2][STREAMS]}, {STREAMS: model_state[STREAMS]})
-    for name, metric in metrics.items():
+    for name in metrics:
         check_instance("loss", name, str, "metrics whose names are text")
         if name in RESERVED[train]:
             raise ValueError(
                 f"loss: got a metric {name!r}, expected another name; the run itself gives this one"
             )
-        _check_value(name, metric)
-    return metrics
+    params, state, batch, rng = arguments
+    return _check_metrics(metrics, batch, lambda rows: jax.eval_shape(loss, params, state, rows, rng), train)
 
 
 def check_returned(returned: Any) -> None:
@@ -167,14 +175,28 @@ def _check_same_state(before: ModelState, after: ModelState) -> None:
         raise TypeError(f"loss: got a model_state of the structure {returned}, expected that of init, {made}")
 
 
-def _check_value(name: str, metric: Any) -> None:
-    """Checks that ``value()`` reads a number from sums on the host, as the loop does."""
-    ones = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), metric)
-    try:
-        value = ones.value()
-        float(value)
-        fault = "" if np.shape(value) == () else f"returns the shape {np.shape(value)}"
-    except Exception as error:  # it is the experiment's own code
-        fault = f"raises {type(error).__name__}: {error}"
-    if fault:
-        raise TypeError(f"loss: got a metric {name} whose value() {fault}, expected one number from its sums")
+def _check_metrics(
+    metrics: Metrics, batch: Batch, traced: Callable[[Batch], Any], train: bool
+) -> dict[str, tuple[int, ...]]:
+    """Checks that the metrics are sums over the rows of the batch; returns the shapes of their values by name.
+
+    Args:
+        metrics: the shapes of the metrics.
+        batch: the batch that they were traced with.
+        traced: gives what the loss returns for another batch, as shapes.
+        train: see `check_metric`.
+    """
+    shapes = {name: check_metric(name, metric, train) for name, metric in metrics.items()}
+    if STREAMS not in batch and any(leaf.shape for leaf in jax.tree.leaves(metrics)):
+        try:
+            doubled = traced(jax.tree.map(_twice, dict(batch)))[1][1]
+        except Exception:  # a model of one number of rows, such as a stateful one, cannot be compared
+            return shapes
+        check_same_shapes(metrics, row_count(batch), doubled)
+    return shapes
+
+
+def _twice(field: Any) -> jax.ShapeDtypeStruct:
+    """The shape of a field of twice as many rows."""
+    shape = jax.eval_shape(jnp.asarray, field)
+    return jax.ShapeDtypeStruct((2 * shape.shape[0], *shape.shape[1:]), shape.dtype)

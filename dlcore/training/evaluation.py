@@ -1,7 +1,7 @@
 """Evaluation on a whole finite set, in which every example counts once."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from dlcore.training.engine import Engine
 from dlcore.training.experiment import Metrics
 from dlcore.training.faults.nonfinite import NonFiniteError, first_bad_leaf
-from dlcore.training.metrics import Metric
+from dlcore.training.metrics.values import Metric, read_value
 from dlcore.training.state import TrainState
 
 BATCHES_IN_FLIGHT = 3
@@ -17,8 +17,8 @@ BATCHES_IN_FLIGHT = 3
 
 def evaluate(
     engine: Engine, state: TrainState, on_batch: Callable[[], None] = lambda: None
-) -> dict[str, float]:
-    """The values of all metrics over all evaluation batches: a dict of floats, sorted by name.
+) -> dict[str, Any]:
+    """The values of all metrics over all evaluation batches, sorted by name, as `read_sums` returns them.
 
     The devices work ahead by a few batches; the sums are added in float64 on the host.
 
@@ -43,23 +43,26 @@ def evaluate(
     batches = jax.device_get(batches)
     values = read_sums(jax.tree.map(lambda *leaves: np.sum(leaves, axis=0, dtype=np.float64), *batches))
     for name in ("loss", engine.experiment.best):
-        if math.isnan(values.get(name, 0)):
+        if np.isnan(values.get(name, 0)).any():
             raise NonFiniteError(int(state.step), _find_nan(engine, name, batches))
     return values
 
 
-def read_sums(sums: Mapping[str, Metric]) -> dict[str, float]:
-    """The values of summed metrics: a dict of floats, sorted by name."""
+def read_sums(sums: Mapping[str, Metric]) -> dict[str, Any]:
+    """The values of summed metrics, sorted by name: floats, and nested lists of floats for arrays."""
     # A value() may use jax.numpy, which moves the sums to the device again; the training loop forbids that elsewhere.
     with jax.transfer_guard("allow"):
-        return {name: float(metric.value()) for name, metric in sorted(jax.device_get(sums).items())}
+        return {name: read_value(metric) for name, metric in sorted(jax.device_get(sums).items())}
 
 
 def _find_nan(engine: Engine, name: str, batches: Sequence[Metrics]) -> str:
     """Says which evaluation batch makes the metric NaN, and which of its fields is the first that is not finite."""
     for index, (metrics, batch) in enumerate(zip(batches, engine.experiment.eval_data, strict=False)):
-        if math.isnan(read_sums({name: metrics[name]})[name]):
+        if np.isnan(read_sums({name: metrics[name]})[name]).any():
             field = first_bad_leaf(dict(batch))
-            cause = field or "all fields are finite; the model makes it, or a label outside of the classes"
+            cause = field or (
+                "all fields are finite; the model makes it, or a label outside of the classes, or the metric is not "
+                "defined for these labels"
+            )
             return f"the evaluation's {name} is NaN, first in batch {index} of eval_data: {cause}"
     return f"the evaluation's {name} is NaN, though it is not in any batch"

@@ -68,21 +68,25 @@ def to_json(values: Mapping[str, Any], indent: int | None = None) -> str:
     """Returns a string of JSON in which floats that are not finite are null, as the standard asks.
 
     Args:
-        values: values by name, of types that JSON knows. Only numbers that are values themselves become null.
+        values: values by name, of types that JSON knows.
         indent: number of spaces for each level; None: everything is on one line.
 
     Raises:
-        ValueError: a number inside of a nested value is not finite.
         TypeError: JSON does not know the type of a value.
 
-    >>> to_json({"loss": float("nan"), "step": 3})
-    '{"loss": null, "step": 3}'
+    >>> to_json({"loss": float("nan"), "step": 3, "f1": [0.5, float("inf")]})
+    '{"loss": null, "step": 3, "f1": [0.5, null]}'
     """
-    finite = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }
-    return json.dumps(finite, indent=indent, allow_nan=False)
+    return json.dumps(_finite(values), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """The value with None in place of each float that is not finite, at every depth."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -3,14 +3,17 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from sklearn import metrics as sklearn
 
 import dlcore as dl
 from dlcore.training import loop
+from dlcore.training.contract import check_model
 from dlcore.training.engine import Engine
-from dlcore.training.evaluation import evaluate
+from dlcore.training.evaluation import evaluate, read_sums
 from dlcore.training.mesh import make_mesh
 from tests.helpers import library_models, sequence_toy
 from tests.helpers import toy as image_toy
@@ -198,6 +201,70 @@ def test_rows_of_an_evaluation_of_streams_stay_on_their_devices(documents):
     _, streams = engine._evaluate_streams(state.params, state.model_state, None, batch)
     for leaf in jax.tree.leaves(streams):
         assert (leaf.shape, leaf.sharding.shard_shape(leaf.shape)) == ((2, 8, 4), (2, 1, 4))
+
+
+class Tagger:
+    """Ragged tags of 3 classes whose predictions do not depend on the parameters; 4 of 5 are right."""
+
+    def __init__(self, rows=40, steps=7):
+        generator = np.random.default_rng(0)
+        labels = generator.integers(0, 3, (rows, steps))
+        wrong = generator.random((rows, steps)) < 0.2
+        lengths, mask = generator.integers(0, steps + 1, rows), generator.random((rows, steps)) < 0.8
+        self.arrays = {
+            "inputs": np.where(wrong, 0, labels),
+            "labels": labels,
+            "lengths": lengths.astype(np.int32),
+            "mask": mask,
+        }
+
+    def loss(self, params, model_state, batch, rng, train):
+        logits = jax.nn.one_hot(batch["inputs"], 3) + params["bias"]
+        value, metrics = dl.losses.classification(logits, batch)
+        counts = logits, batch["labels"], dl.metrics.place_weights(batch, batch["labels"].shape)
+        f1, matrix = dl.metrics.F1.of(*counts), dl.metrics.ConfusionMatrix.of(*counts)
+        per_class = dl.metrics.F1.of(*counts, average=None)
+        return value, (model_state, {**metrics, "f1": f1, "matrix": matrix, "per_class": per_class})
+
+    def engine(self, mesh, micro_batches):
+        config = sequence_toy.Config()
+        config.train = dataclasses.replace(config.train, batch_size=16, micro_batches=micro_batches)
+        config.mesh = mesh
+        experiment = dl.Experiment(
+            init=lambda rng, batch: ({"bias": jnp.zeros(())}, {}),
+            loss=self.loss,
+            train_data=dl.data.ShuffledBatches(self.arrays, 16, seed=0),
+            eval_data=dl.data.PaddedBatches(self.arrays, 13),
+            best="f1",
+        )
+        check_model(experiment)
+        return Engine(experiment, config)
+
+
+def scikit_learns(rows):
+    """The metrics of the tags that count, by scikit-learn."""
+    valid = rows["mask"] & (np.arange(rows["labels"].shape[1]) < rows["lengths"][:, None])
+    truth, predicted = rows["labels"][valid], rows["inputs"][valid]
+    return {
+        "accuracy": pytest.approx((truth == predicted).mean(), rel=1e-6),
+        "f1": pytest.approx(sklearn.f1_score(truth, predicted, average="macro"), rel=1e-6),
+        "matrix": sklearn.confusion_matrix(truth, predicted, labels=range(3)).tolist(),
+        "per_class": pytest.approx(sklearn.f1_score(truth, predicted, average=None), rel=1e-6),
+    }
+
+
+@pytest.mark.parametrize(("devices", "micro_batches"), [(1, 1), (1, 4), (8, 1), (8, 2)])
+def test_metrics_of_ragged_and_padded_rows_equal_scikit_learns(devices, micro_batches):
+    tagger = Tagger()
+    engine = tagger.engine(dl.MeshConfig(data=devices), micro_batches)
+    values = evaluate(engine, engine.initial_state())
+    assert {**values, "loss": 0} == {**scikit_learns(tagger.arrays), "loss": 0}
+    state = trained(engine, steps=3)
+    batches = [engine.experiment.train_data[step] for step in range(3)]
+    rows = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    measured = read_sums(state.metrics)
+    expected = scikit_learns(rows)
+    assert {name: measured[name] for name in expected} == expected
 
 
 def test_bad_meshes_are_refused():

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from dlcore.plots.classification import confusion_matrix, image_classifier, labeled_images, worst_mistakes
+from dlcore.plots.classification import (
+    confusion_counts,
+    confusion_matrix,
+    image_classifier,
+    labeled_images,
+    worst_mistakes,
+)
 
 
 def test_the_confusion_matrix_counts_true_by_predicted(drawn):
@@ -14,6 +20,18 @@ def test_the_confusion_matrix_counts_true_by_predicted(drawn):
     }
     assert seen == {(0, 0): "1", (0, 1): "1", (1, 1): "1", (2, 2): "1"}
     assert axes.get_title() == "3 of 4 correct (75.00%)"
+
+
+def test_counts_are_drawn_as_they_are(drawn):
+    axes = drawn(confusion_counts([[2.0, 0.0], [0.0, 0.5]], list("ab"))).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["2", "0.5"]
+    assert axes.get_title() == "2.5 of 2.5 correct (100.00%)"
+
+
+@pytest.mark.parametrize("counts", [[[1, 2]], [[1, -1], [0, 0]], [[np.nan, 1], [1, 1]], np.zeros((2, 2))])
+def test_counts_that_are_none_are_refused(counts):
+    with pytest.raises(ValueError, match="counts: got"):
+        confusion_counts(counts, list("ab"))
 
 
 @pytest.mark.parametrize("wrong", [0, 1, 9])

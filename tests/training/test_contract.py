@@ -43,8 +43,19 @@ class Quotient(NamedTuple):
         return self.read(self.total)
 
 
-def with_value(read):
-    return type("Made", (Quotient,), {"read": staticmethod(read)})(jnp.ones(()))
+def with_value(read, total=None):
+    made = type("Made", (Quotient,), {"read": staticmethod(read)})
+    return made(jnp.ones(()) if total is None else total)
+
+
+def with_rows(metric):
+    """The toy with the metric f1, which ``metric(rows)`` makes of one number for each row."""
+
+    def loss(params, model_state, batch, rng, train):
+        value, (model_state, metrics) = TOY.loss(params, model_state, batch, rng, train)
+        return value, (model_state, {**metrics, "f1": metric(batch["targets"].sum((1, 2)))})
+
+    return {"loss": loss}
 
 
 class NoTree:
@@ -184,17 +195,27 @@ BROKEN = {
         ValueError,
         "loss: got a metric 'gradient_norm', expected another name",
     ),
-    "a vector as value": (
-        returning(
-            lambda value, state, metrics: (value, (state, {"loss": with_value(lambda x: np.ones(3) * x)}))
-        ),
+    "a value that is text": (
+        returning(lambda value, state, metrics: (value, (state, {"loss": with_value(lambda x: "a")}))),
         TypeError,
-        "loss: got a metric loss whose value",
+        "loss: got a metric loss whose value.. cannot be read from sums of 1 .TypeError: value: got <U1",
     ),
     "a value that raises": (
         returning(lambda value, state, metrics: (value, (state, {"loss": with_value(lambda x: x["a"])}))),
         TypeError,
-        "loss: got a metric loss whose value.. raises IndexError",
+        "loss: got a metric loss whose value.. cannot be read from sums of 1 .IndexError",
+    ),
+    "an array as the best": (
+        returning(
+            lambda value, state, metrics: (value, (state, {"loss": with_value(lambda x: np.ones(3) * x)}))
+        ),
+        ValueError,
+        r"best: got 'loss', whose value is an array of shape \(3,\), expected one of the metrics: .none.",
+    ),
+    "a sum for each row": (
+        with_rows(lambda rows: with_value(lambda x: x.sum(), rows)),
+        TypeError,
+        r"loss: got a metric with float32\[8\] at f1/total for 8 rows and float32\[16\] for 16, expected sums over",
     ),
 }
 
@@ -228,6 +249,23 @@ def test_a_value_may_use_numpy_and_jax_numpy():
                 **returning(lambda value, state, metrics, metric=metric: (value, (state, {"loss": metric}))),
             )
         )
+
+
+def test_sums_of_any_shape_are_taken():
+    change = with_rows(lambda rows: with_value(lambda x: x, jnp.outer(rows[:3], rows[:3])))
+    check_model(dataclasses.replace(TOY, **change))
+
+
+def test_a_model_of_one_number_of_rows_is_checked_as_far_as_possible():
+    """A stateful model cannot be traced with twice as many rows."""
+    rows = len(BATCH["inputs"])
+
+    def loss(params, model_state, batch, rng, train):
+        value, (model_state, metrics) = TOY.loss(params, model_state, batch, rng, train)
+        sums = batch["targets"].sum((1, 2)) + jnp.ones(rows)
+        return value, (model_state, {**metrics, "f1": with_value(lambda x: x, sums)})
+
+    check_model(dataclasses.replace(TOY, loss=loss, eval_data=[BATCH]))
 
 
 def test_a_missing_field_is_named():

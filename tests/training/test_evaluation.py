@@ -58,6 +58,11 @@ def test_sums_are_read_as_python_numbers_sorted_by_name():
     assert {type(value) for value in values.values()} == {float}
 
 
+def test_arrays_are_read_as_nested_lists():
+    matrix = dl.metrics.ConfusionMatrix(np.array([[3, 1], [0, 2]], np.float32))
+    assert read_sums({"matrix": matrix}) == {"matrix": [[3.0, 1.0], [0.0, 2.0]]}
+
+
 def test_a_tagger_that_is_right_at_every_valid_step_has_the_accuracy_1():
     """The user's mask says which 25 of the 80 places of 10 rows are tags; the last batch is padded."""
     generator = np.random.default_rng(0)

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from dlcore.training.evaluation import evaluate, read_sums
 from dlcore.training.experiment import Metrics
 from dlcore.training.faults.lost_folder import FolderGuard
 from dlcore.training.faults.watchdog import Watchdog
+from dlcore.training.metrics.values import to_numbers
 from dlcore.training.optimizer import make_schedule
 from dlcore.training.run_folder import LOCK
 from dlcore.training.state import TrainState
@@ -103,7 +105,7 @@ class Recorder(contextlib.ExitStack):
         metrics, rates = jax.device_get(metrics), self.speed.read_rates()
         if NONFINITE in metrics and not metrics["gradient_norm"].weight:  # every step of the row was left out
             metrics = {NONFINITE: metrics[NONFINITE]}
-        values = read_sums(metrics)
+        values = to_numbers(read_sums(metrics))
         row = {f"train/{name}": value for name, value in values.items()}
         row["train/learning_rate"] = jax.device_get(learning_rate).item()
         best = self.engine.experiment.best
@@ -130,13 +132,13 @@ class Recorder(contextlib.ExitStack):
             if self._log:
                 self._log.write(step, {f"flow/{name}": value for name, value in values.items()})
 
-    def record_evaluation(self, step: int, state: TrainState) -> dict[str, float]:
+    def record_evaluation(self, step: int, state: TrainState) -> dict[str, Any]:
         """Evaluates the state on the whole evaluation set and logs the result; returns the metrics by name."""
         self.write_row()
         with self.speed.paused():
             values = evaluate(self.engine, state, self._watchdog.reset)
             best = self.engine.experiment.best
-            row = {f"eval/{name}": value for name, value in values.items()}
+            row = {f"eval/{name}": value for name, value in to_numbers(values).items()}
             self._record(step, row, {f"eval {best}": values[best]})
         return values
 

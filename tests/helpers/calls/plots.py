@@ -61,6 +61,8 @@ def plots() -> Iterator[Call]:
     )
     images, labels, shares = numbers(2, 4, 4, 1), classes(0, 1), numbers(2, 2)
     yield call(dl.plots.confusion_matrix, labels=labels, predictions=classes(1, 1), names=NAMES)
+    counts = numbers(2, 2).also(below_0=-np.ones((2, 2)))
+    yield call(dl.plots.confusion_counts, counts=counts, names=NAMES)
     yield call(
         dl.plots.worst_mistakes,
         images=images,

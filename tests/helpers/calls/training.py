@@ -14,10 +14,12 @@ from tests.helpers import toy
 from tests.helpers.calls.kinds import (
     Argument,
     Call,
+    choice,
     fields,
     flag,
     floats,
     function,
+    integer,
     integers,
     kind,
     number,
@@ -48,6 +50,8 @@ def masks(shape: tuple[int, ...]) -> dict[str, Any]:
 
 def training() -> Iterator[Call]:
     yield from losses()
+    yield from more_losses()
+    yield from measures()
     yield from contract()
     yield from constructors()
     yield from settings()
@@ -65,8 +69,14 @@ def losses() -> Iterator[Call]:
         taken=frozenset({"labels that are a list", "labels that are booleans", "a mask that is a list"})
     )
     logits = floats(2, 3, taken=("a list", "integers"))
-    smoothing = number(0.1, wrong=(-0.1, 2.0))
-    yield call(dl.losses.classification, logits=logits, batch=batch, label_smoothing=smoothing)
+    yield call(
+        dl.losses.classification,
+        logits=logits,
+        batch=batch,
+        label_smoothing=number(0.1, wrong=(-0.1, 2.0)),
+        class_weights=weights_of(3, optional=True),
+        ignore_index=integer(-100, -(2**31), optional=True),
+    )
     wrong = {name: {**TARGETS, "mask": mask} for name, mask in masks((2,)).items()}
     targets = {
         "targets of another shape": {"targets": np.ones((2, 2), np.float32)},
@@ -95,6 +105,79 @@ def losses() -> Iterator[Call]:
     optional = ("nothing", "no mask", "no lengths", "mask that are None", "lengths that are None")
     places = places._replace(taken=frozenset({*optional, "mask that are a list", "lengths that are a list"}))
     yield call(dl.metrics.place_weights, batch=places, shape=shape._replace(names=("mask", "lengths")))
+
+
+def weights_of(classes: int, *, optional: bool = False) -> Argument:
+    """Weights ``[C]`` of classes."""
+    known = floats(classes, optional=optional, taken=("a list", "integers"))
+    known = known._replace(good=np.linspace(0.5, 2, classes, dtype=np.float32))
+    wrong = {"below 0": -known.good, "too many": np.ones(classes + 1), "NaN": np.full(classes, np.nan)}
+    bad = {**known.bad, "a list": known.good.tolist(), "integers": np.ones(classes, np.int32), **wrong}
+    return known._replace(bad=bad)
+
+
+def more_losses() -> Iterator[Call]:
+    wrong = {name: {**LABELS, "mask": mask} for name, mask in masks((2,)).items()}
+    batch = fields(LABELS, more=wrong, names=("batch", "mask", "logits"))
+    taken = ("labels that are a list", "a mask that is a list")
+    batch = batch._replace(taken=frozenset(taken))
+    logits = floats(2, taken=("a list", "integers"))._replace(names=("labels",))
+    weight = number(2.0, wrong=(-1.0, float("inf")))
+    yield call(dl.losses.binary, logits=logits, batch=batch, positive_weight=weight.without("an array"))
+    wrong = {name: {**TARGETS, "mask": mask} for name, mask in masks((2,)).items()}
+    batch = fields(TARGETS, more=wrong, names=("batch", "mask", "logits"))
+    batch = batch._replace(taken=frozenset({"targets that are a list", "a mask that is a list"}))
+    logits = floats(2, 3, taken=("a list", "integers"))._replace(names=("targets",))
+    yield call(
+        dl.losses.multi_label, logits=logits, batch=batch, positive_weight=weights_of(3).without("None")
+    )
+    spelled = {"labels": np.array([[1, 2], [1, 1]], np.int32), "label_lengths": np.array([2, 1], np.int32)}
+    wrong = {name: {**spelled, "mask": mask} for name, mask in masks((2,)).items()}
+    lengths = {
+        "label_lengths above N": {**spelled, "label_lengths": np.array([3, 1])},
+        "label_lengths below 0": {**spelled, "label_lengths": np.array([-1, 1])},
+        "labels that are floats": {**spelled, "labels": np.ones((2, 2), np.float32)},
+    }
+    batch = fields(spelled, more=wrong | lengths, names=("batch", "mask", "logits"))
+    taken = ("labels that are a list", "label_lengths that are a list", "no label_lengths")
+    taken = (*taken, "label_lengths that are None", "a mask that is a list")
+    batch = batch._replace(taken=frozenset(taken))
+    logits = floats(2, 4, 3, taken=("a list", "integers"))._replace(names=("labels", "blank"))
+    yield call(dl.losses.ctc, logits=logits, batch=batch, blank=integer(0, 0), zero_infinity=flag())
+
+
+def measures() -> Iterator[Call]:
+    """Metrics other than means."""
+    bad = {name.replace("a mask ", ""): mask for name, mask in masks((2,)).items()}
+    mask = kind(np.ones(2, bool), bad, "that is a list")
+    logits = floats(2, 3, taken=("a list",))._replace(names=("classes", "labels", "logits"))
+    logits = logits.without("nothing")
+    labels = integers(0, 1, taken=("a list", "booleans")).without("-1")
+    labels = labels._replace(names=("logits", "predictions"))
+    average = choice("macro", optional=True)
+    known = {"predictions": logits, "labels": labels, "mask": mask}
+    yield call(dl.metrics.ConfusionMatrix.of, "ConfusionMatrix", **known)
+    for score in (dl.metrics.F1, dl.metrics.Precision, dl.metrics.Recall):
+        yield call(score.of, score.__name__, **known, average=average)
+    yield call(
+        dl.metrics.top_k_accuracy,
+        logits=logits.also(integers=logits.good.astype(np.int32))._replace(
+            taken=frozenset({"a list", "integers"})
+        ),
+        labels=labels,
+        mask=mask,
+        k=integer(2).also(too_large=4),
+    )
+    scores = floats(2, taken=("a list", "integers"))._replace(names=("labels",))
+    flags = labels._replace(names=("scores", "logits"))
+    yield call(dl.metrics.binary_accuracy, logits=scores, labels=flags, mask=mask)
+    yield call(dl.metrics.AUC.of, "AUC", scores=scores, labels=flags, mask=mask, bins=integer(8, 2))
+    values = floats(2, 3, taken=("a list", "integers"))
+    outputs, targets = values._replace(names=("targets",)), values._replace(names=("outputs",))
+    center = number(0.5, wrong=(float("inf"),))
+    yield call(dl.metrics.R2.of, "R2", outputs=outputs, targets=targets, mask=mask, center=center)
+    values = values.without("rank 1", "a 0-d array", "nothing")
+    yield call(dl.metrics.Perplexity.of, "Perplexity", values=values, mask=mask)
 
 
 def contract() -> Iterator[Call]:

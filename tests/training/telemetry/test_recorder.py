@@ -76,14 +76,17 @@ def test_a_training_row_is_written_one_call_late(engine, clocks, tmp_path, capsy
 
 
 def test_an_evaluation_is_written_after_the_training_row_before_it(engine, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(recorder_module, "evaluate", lambda engine, state, on_batch: {"accuracy": 0.5})
+    values = {"accuracy": 0.5, "f1": [1.0, 0.0], "matrix": [[1.0, 0.0], [1.0, 0.0]]}
+    monkeypatch.setattr(recorder_module, "evaluate", lambda engine, state, on_batch: values)
     with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
         state = recorder.take_metrics(6, SimpleNamespace(metrics=sums(0.5, 8)))
-        assert recorder.record_evaluation(6, state) == {"accuracy": 0.5}
+        assert recorder.record_evaluation(6, state) == values
     assert [row[:2] for row in rows_in(tmp_path)] == [
         (6, "train/loss"),
         (6, "train/learning_rate"),
         (6, "eval/accuracy"),
+        (6, "eval/f1/0"),
+        (6, "eval/f1/1"),  # the matrix is in the evaluation only
     ]
     assert capsys.readouterr().err.splitlines()[-1].startswith("step 6/12  eval accuracy 0.5")
 

@@ -1,4 +1,4 @@
-"""Losses, against NumPy in float64."""
+"""The cross-entropy of classes, against NumPy in float64 and torch."""
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +6,10 @@ import numpy as np
 import optax
 import pytest
 
-from dlcore.training.losses import classification, regression
+from dlcore.training.losses import classification
 
-classify = jax.jit(classification, static_argnames="label_smoothing")
-regress = jax.jit(regression)
+classify = jax.jit(classification, static_argnames=("label_smoothing", "ignore_index"))
+differentiate = jax.jit(jax.value_and_grad(classification, has_aux=True), static_argnames="label_smoothing")
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -60,37 +60,10 @@ def test_every_valid_label_of_a_sequence_has_the_same_weight(mask):
         np.testing.assert_allclose(metrics[name], metric, rtol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(6,), (6, 3)])
-@pytest.mark.parametrize("masked", [False, True])
-def test_the_squared_error_equals_its_definition(shape, masked):
-    generator = np.random.default_rng(0)
-    outputs, targets = generator.normal(size=(2, *shape))
-    mask = np.arange(6) < 4 if masked else np.ones(6, bool)
-    expected = ((outputs - targets)[mask] ** 2).mean()
-    targets = np.where(mask.reshape(-1, *[1] * (len(shape) - 1)), targets, np.nan)  # masked NaN
-    batch = {"targets": jnp.asarray(targets, jnp.float32), **({"mask": jnp.asarray(mask)} if masked else {})}
-    loss, metrics = regress(jnp.asarray(outputs, jnp.float32), batch)
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
-    for name in ("loss", "mean_squared_error"):
-        assert float(metrics[name].value()) == pytest.approx(expected, rel=1e-5)
-    gradient = jax.jit(jax.grad(lambda y: regression(y, batch)[0]))(jnp.asarray(outputs, jnp.float32))
-    assert np.isfinite(gradient).all()
-    assert not gradient[~mask].any()
-
-
-@pytest.mark.parametrize("shapes", [((6, 1), (6,)), ((6,), (6, 1)), ((6, 2), (6, 3))])
-def test_outputs_of_another_shape_than_the_targets_are_refused(shapes):
-    with pytest.raises(ValueError, match="outputs: got"):
-        regression(jnp.ones(shapes[0]), {"targets": jnp.zeros(shapes[1])})
-
-
-def test_bfloat16_outputs_are_reduced_in_float32():
+def test_bfloat16_logits_are_reduced_in_float32():
     """The sum of 1000 terms in bfloat16 would stop growing at 256."""
-    logits, outputs = jnp.zeros((1000, 2), jnp.bfloat16), jnp.ones(1000, jnp.bfloat16)
-    loss, _ = classify(logits, {"labels": jnp.zeros(1000, int)})
+    loss, _ = classify(jnp.zeros((1000, 2), jnp.bfloat16), {"labels": jnp.zeros(1000, int)})
     assert (loss.dtype, float(loss)) == (jnp.float32, pytest.approx(np.log(2), rel=1e-6))
-    loss, _ = regress(outputs, {"targets": jnp.zeros(1000)})
-    assert (loss.dtype, float(loss)) == (jnp.float32, 1)
 
 
 def test_a_mask_hides_nan():
@@ -100,50 +73,35 @@ def test_a_mask_hides_nan():
     assert float(measured["accuracy"].value()) == 1
 
 
-def test_steps_after_the_end_of_a_row_do_not_count_in_a_regression():
-    batch = {"targets": [[1, 1, 9], [1, 9, 9]], "lengths": [2, 1]}
-    loss, measured = regression([[1, 1, 0], [1, 0, 0]], batch)
-    assert float(loss) == 0
-    assert float(measured["loss"].weight) == 3
-
-
 def test_steps_after_the_end_of_a_row_do_not_count_in_a_classification():
     """Equals the loss of the valid labels in a flat batch."""
     generator = np.random.default_rng(0)
     logits, labels = generator.normal(size=(3, 4, 5)).astype(np.float32), generator.integers(0, 5, (3, 4))
     lengths = np.array([4, 0, 2])
     valid = np.arange(4) < lengths[:, None]
-    expected, expected_metrics = classification(logits[valid], {"labels": labels[valid]})
+    expected, expected_metrics = classify(logits[valid], {"labels": labels[valid]})
     padded = np.where(valid[..., None], logits, np.nan)
     batch = {"inputs": np.ones((3, 4, 2)), "labels": np.where(valid, labels, -7), "lengths": lengths}
     loss, measured = classify(padded, batch)
     assert float(loss) == pytest.approx(float(expected), rel=1e-6)
     for name, metric in expected_metrics.items():
         np.testing.assert_allclose(measured[name], metric, rtol=1e-6)
-    gradient = jax.grad(lambda logits: classification(logits, batch)[0])(padded)
+    gradient = jax.jit(jax.grad(lambda logits: classification(logits, batch)[0]))(padded)
     assert np.isfinite(gradient).all()
     assert not gradient[~valid].any()
 
 
 def test_float_masks_are_weights():
-    """Errors 1 and 9 with the weights .5 and 2: (.5 + 18) / 2.5."""
-    batch = {"targets": jnp.array([1.0, 3.0]), "mask": jnp.array([0.5, 2.0])}
-    loss, measured = regression(jnp.zeros(2), batch)
-    assert float(loss) == pytest.approx(7.4)
-    assert float(measured["loss"].weight) == 2.5
     logits, labels = jnp.array([[0.0, 1.0], [2.0, 0.0]]), jnp.array([0, 1])
-    costs = [
-        float(classification(logits[row : row + 1], {"labels": labels[row : row + 1]})[0]) for row in (0, 1)
-    ]
-    loss, measured = classification(logits, {"labels": labels, "mask": batch["mask"]})
+    costs = [float(classify(logits[row : row + 1], {"labels": labels[row : row + 1]})[0]) for row in (0, 1)]
+    loss, measured = classify(logits, {"labels": labels, "mask": jnp.array([0.5, 2.0])})
     assert float(loss) == pytest.approx((0.5 * costs[0] + 2 * costs[1]) / 2.5, rel=1e-6)
+    assert float(measured["loss"].weight) == 2.5
     assert float(measured["accuracy"].value()) == 0
 
 
 def test_a_class_that_is_ruled_out_adds_nothing_to_the_loss():
-    value, gradient = jax.value_and_grad(lambda x: classification(x, {"labels": jnp.array([1])})[0])(
-        jnp.array([[0.0, 1.0, -jnp.inf]])
-    )
+    (value, _), gradient = differentiate(jnp.array([[0.0, 1.0, -jnp.inf]]), {"labels": jnp.array([1])})
     assert float(value) == pytest.approx(np.log(1 + np.exp(-1)), rel=1e-6)  # .3133
     expected = 1 / (1 + np.e)
     np.testing.assert_allclose(gradient, [[expected, -expected, 0]], rtol=1e-6)
@@ -160,22 +118,17 @@ def test_label_smoothing_spreads_over_the_classes_that_are_not_ruled_out():
 
 
 def test_a_label_that_is_ruled_out_has_an_infinite_loss():
-    loss, _ = classification(jnp.array([[0.0, -jnp.inf]]), {"labels": jnp.array([1])})
+    loss, _ = classify(jnp.array([[0.0, -jnp.inf]]), {"labels": jnp.array([1])})
     assert float(loss) == np.inf
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_masked_rows_of_nan_have_the_gradient_0(smoothing):
-    mask = jnp.array([True, False])
     logits = jnp.array([[2.0, 0.0], [jnp.nan, jnp.nan]])
-    batch = {"labels": jnp.array([0, 0]), "mask": mask}
-    gradient = jax.grad(lambda x: classification(x, batch, label_smoothing=smoothing)[0])(logits)
-    alone = {"labels": jnp.array([0])}
-    expected = jax.grad(lambda x: classification(x, alone, label_smoothing=smoothing)[0])(logits[:1])
+    batch = {"labels": jnp.array([0, 0]), "mask": jnp.array([True, False])}
+    _, gradient = differentiate(logits, batch, label_smoothing=smoothing)
+    _, expected = differentiate(logits[:1], {"labels": jnp.array([0])}, label_smoothing=smoothing)
     np.testing.assert_allclose(gradient, [*expected, [0, 0]], rtol=1e-6)
-    outputs = jnp.array([[2.0], [jnp.nan]])
-    gradient = jax.grad(lambda y: regression(y, {"targets": jnp.ones((2, 1)), "mask": mask})[0])(outputs)
-    np.testing.assert_array_equal(gradient, [[2], [0]])
 
 
 INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "uint32")
@@ -187,25 +140,65 @@ def test_labels_of_every_integer_type_give_the_same_loss(dtype, transform):
     """256 classes do not fit into uint8, though every label does."""
     labels = np.array([0, 100, 127] if dtype == "int8" else [0, 200, 255])
     logits = np.random.default_rng(0).normal(size=(3, 256)).astype(np.float32)
-    expected, expected_metrics = classification(logits, {"labels": labels})
+    expected, expected_metrics = classify(logits, {"labels": labels})
     loss, measured = transform(classification)(logits, {"labels": labels.astype(dtype)})
     assert float(loss) == pytest.approx(float(expected), rel=1e-6)
     np.testing.assert_allclose(measured["accuracy"], expected_metrics["accuracy"])
 
 
-@pytest.mark.parametrize("dtype", INTEGERS)
-def test_lengths_of_every_integer_type_give_the_same_loss(dtype):
-    targets = np.arange(600.0).reshape(2, 300)
-    batch = {"targets": targets, "lengths": np.array([100, 127])}
-    expected, _ = regression(np.zeros((2, 300)), batch)
-    loss, _ = regress(np.zeros((2, 300)), {**batch, "lengths": batch["lengths"].astype(dtype)})
+WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0], np.float32)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_weight_the_terms_and_the_mean(smoothing):
+    generator = np.random.default_rng(0)
+    logits, labels = generator.normal(size=(6, 3, 4)) * 3, generator.integers(0, 4, (6, 3))
+    mask = generator.uniform(0, 2, 6).astype(np.float32)
+    log_softmax = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    total = weight = right = 0.0
+    for place in np.ndindex(6, 3):
+        label, one = labels[place], mask[place[0]]
+        target = (1 - smoothing) * np.eye(4)[label] + smoothing / 4
+        if WEIGHTS[label]:
+            total -= one * (WEIGHTS * target * log_softmax[place]).sum()
+        weight += one * WEIGHTS[label]
+        right += one * (logits[place].argmax() == label)
+    batch = {"labels": labels, "mask": mask}
+    loss, measured = classify(logits, batch, label_smoothing=smoothing, class_weights=WEIGHTS)
+    assert float(loss) == pytest.approx(total / weight, rel=1e-5)
+    assert float(measured["loss"].weight) == pytest.approx(weight, rel=1e-6)
+    assert float(measured["accuracy"].total) == pytest.approx(right, rel=1e-6)
+    assert float(measured["accuracy"].weight) == pytest.approx(3 * mask.sum(), rel=1e-6)
+
+
+def test_labels_that_are_ignored_do_not_count():
+    logits = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    batch = {"labels": np.array([0, -100, 2, -100]), "mask": np.array([True, True, True, False])}
+    expected, expected_metrics = classify(logits, {**batch, "mask": np.array([True, False, True, False])})
+    logits[1] = np.nan
+    loss, measured = classify(logits, batch, ignore_index=-100)
     assert float(loss) == float(expected)
+    np.testing.assert_array_equal(measured["accuracy"], expected_metrics["accuracy"])
+    assert np.isnan(classify(logits, batch)[0])
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_weights_in_half_precision_are_summed_in_float32(dtype):
-    loss, measured = regression(jnp.ones(3000), {"targets": jnp.zeros(3000), "mask": jnp.ones(3000, dtype)})
-    assert (float(loss), float(measured["loss"].weight)) == (1, 3000)
+@pytest.mark.slow
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_class_weights_smoothing_and_ignored_labels_equal_torchs(smoothing):
+    torch = pytest.importorskip("torch", reason="the peer torch is not installed (extra `peers`)")
+    generator = np.random.default_rng(0)
+    logits, labels = generator.normal(size=(5, 7, 4)), generator.integers(0, 4, (5, 7))
+    labels[2, 3:], weights = -100, generator.uniform(0.5, 2, 4)
+    theirs = torch.nn.CrossEntropyLoss(torch.tensor(weights), ignore_index=-100, label_smoothing=smoothing)
+    given = torch.tensor(logits.reshape(-1, 4), requires_grad=True)
+    expected = theirs(given, torch.tensor(labels.ravel()))
+    expected.backward()
+    with jax.enable_x64(True):
+        options = {"class_weights": weights, "ignore_index": -100, "label_smoothing": smoothing}
+        loss = lambda logits: classification(logits, {"labels": labels}, **options)[0]
+        value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.asarray(logits))
+    assert float(value) == pytest.approx(expected.item(), rel=1e-13)
+    np.testing.assert_allclose(gradient.reshape(-1, 4), given.grad, rtol=1e-10, atol=1e-14)
 
 
 BAD_CALLS = {
@@ -214,8 +207,6 @@ BAD_CALLS = {
         ValueError,
         "labels: got a batch with",
     ),
-    "no targets": (lambda: regression(jnp.ones(2), {}), ValueError, r"targets: got a batch with .*\(none\)"),
-    "no batch": (lambda: regression(jnp.ones(2), None), TypeError, "batch: got NoneType, expected a dict"),
     "float labels": (
         lambda: classification(jnp.ones((2, 3)), {"labels": jnp.ones(2)}),
         TypeError,
@@ -231,18 +222,21 @@ BAD_CALLS = {
         TypeError,
         "logits: got None, expected an array",
     ),
-    "text": (
-        lambda: regression("ab", {"targets": jnp.ones(2)}),
-        TypeError,
-        "outputs: got 'ab', expected an array",
+    "class weights of another length": (
+        lambda: classification(jnp.ones((2, 3)), {"labels": jnp.ones(2, int)}, class_weights=jnp.ones(2)),
+        ValueError,
+        r"class_weights: got shape \(2,\) for 3 classes, expected \(3,\)",
     ),
-    "ragged": (lambda: regression([[1], [1, 2]], {"targets": jnp.ones(2)}), TypeError, "outputs: got list"),
-    "complex": (
-        lambda: regression(jnp.ones(2) + 1j, {"targets": jnp.ones(2)}),
-        TypeError,
-        "outputs: got complex64, expected real",
+    "class weights below 0": (
+        lambda: classification(jnp.ones((2, 2)), {"labels": jnp.ones(2, int)}, class_weights=-jnp.ones(2)),
+        ValueError,
+        "class_weights: got -1.0",
     ),
-    "a scalar": (lambda: regression(1.0, {"targets": 1.0}), ValueError, r"outputs: got \(\)"),
+    "an index that is text": (
+        lambda: classification(jnp.ones((2, 2)), {"labels": jnp.ones(2, int)}, ignore_index="pad"),
+        TypeError,
+        "ignore_index: got 'pad', expected an integer",
+    ),
     "no class": (
         lambda: classification(jnp.ones((2, 0)), {"labels": jnp.ones(2, int)}),
         ValueError,
@@ -258,26 +252,6 @@ BAD_CALLS = {
         TypeError,
         "label_smoothing: got '0.1'",
     ),
-    "mask -1": (
-        lambda: regression(jnp.ones(2), {"targets": jnp.ones(2), "mask": jnp.array([1, -1])}),
-        ValueError,
-        "mask: got -1",
-    ),
-    "mask (1,)": (
-        lambda: regression(jnp.ones(2), {"targets": jnp.ones(2), "mask": jnp.array([True])}),
-        ValueError,
-        r"mask: got shape \(1,\) for values of shape \(2,\)",
-    ),
-    "float lengths": (
-        lambda: regression(jnp.ones((2, 3)), {"targets": jnp.ones((2, 3)), "lengths": jnp.array([1.0, 2.0])}),
-        TypeError,
-        "lengths: got float32, expected integers",
-    ),
-    "lengths above T": (
-        lambda: regression(jnp.ones((2, 3)), {"targets": jnp.ones((2, 3)), "lengths": [1, 4]}),
-        ValueError,
-        "lengths: got 4 in row 1",
-    ),
 }
 
 
@@ -289,5 +263,4 @@ def test_bad_arguments_are_refused_by_name(case):
 
 
 def test_an_empty_batch_has_the_loss_0():
-    assert float(classification(jnp.ones((0, 3)), {"labels": jnp.ones(0, int)})[0]) == 0
-    assert float(regression(jnp.ones(0), {"targets": jnp.ones(0)})[0]) == 0
+    assert float(classify(jnp.ones((0, 3)), {"labels": jnp.ones(0, int)})[0]) == 0

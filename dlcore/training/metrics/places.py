@@ -1,82 +1,15 @@
-"""Metrics as sums: a metric is a pytree whose leaves are added over batches, and ``value()`` reads the sum.
-
-A training loop, an evaluation over padded batches and a reduction over devices only have to add. Every example
-counts once, however the batches were cut.
-"""
+"""Which values of a batch count, and how much: masks and weights."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from dlcore.data.batch import check_fields
-from dlcore.ops.arrays import expand_to_rank, to_array, to_labels, to_real
+from dlcore.ops.arrays import expand_to_rank, to_array, to_real
 from dlcore.ops.lengths import check_lengths, valid_steps
 from dlcore.utils.checks import check_integer
-
-
-class Metric(Protocol):
-    """A metric that a loss function returns: a pytree of sums with a method that gives its value."""
-
-    def value(self) -> jax.Array: ...
-
-
-class Average(NamedTuple):
-    """A weighted mean, ``total / weight``; batches are added leaf by leaf.
-
-    Attributes:
-        total: sum of weight × value, a scalar.
-        weight: sum of the weights, a scalar; if it is 0, the value is 0.
-
-    >>> first, second = Average.of(jnp.array([1.0, 3.0])), Average.of(jnp.array([8.0]))
-    >>> float(jax.tree.map(jnp.add, first, second).value())
-    4.0
-    """
-
-    total: jax.Array
-    weight: jax.Array
-
-    @classmethod
-    def of(cls, values: jax.Array, mask: jax.Array | None = None) -> "Average":
-        """The `Average` of the values that count; its sums are float64 if the values or the mask are, else float32.
-
-        Args:
-            values: ``[B, ...]``; values that do not count may be NaN.
-            mask: booleans or weights, see `expand_mask`; None: all values count, with the weight 1.
-
-        Raises:
-            TypeError, ValueError: as in `expand_mask`; or the values are not an array of real numbers.
-
-        >>> round(float(Average.of(jnp.array([1.0, 9.0]), jnp.array([0.5, 2.0])).value()), 3)
-        7.4
-        """
-        values = to_real("values", values)
-        weights = jnp.ones(values.shape, bool) if mask is None else expand_mask(mask, values.shape)
-        total = (jnp.where(weights != 0, values, 0) * weights).sum()
-        return cls(total, weights.sum().astype(total.dtype))
-
-    def value(self) -> jax.Array:
-        """The scalar ``total / weight``, and 0 if the weight is 0."""
-        # Only operators: sums that were fetched as NumPy arrays are read on the host, without the device.
-        return self.total / (self.weight + (self.weight == 0))
-
-
-def accuracy(logits: jax.Array, labels: jax.Array, mask: jax.Array | None = None) -> Average:
-    """An `Average`: the fraction of the labels that are the index of the largest logit.
-
-    Args:
-        logits: ``[B, ..., C]``.
-        labels: integers ``[B, ...]`` of any integer type.
-        mask: as in `Average.of`, for instance `place_weights` of a batch; it is False for labels that do not count.
-
-    Raises:
-        TypeError: logits or labels are not arrays of numbers, or the labels are not integers.
-        ValueError: the shapes of logits, labels and mask do not match.
-    """
-    logits = to_real("logits", logits)
-    labels = to_labels(logits, labels)
-    return Average.of(jnp.argmax(logits, axis=-1) == labels, mask)
 
 
 def expand_mask(mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -102,15 +35,34 @@ def expand_mask(mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:
             f"{shape[:1]} up to {shape}"
         )
     if mask.dtype != bool:
-        mask = _check_weights(to_real("mask", mask))
+        mask = check_weights("mask", mask)
     return jnp.broadcast_to(expand_to_rank(mask, len(shape)), shape)
 
 
-def _check_weights(weights: jax.Array) -> jax.Array:
+def mask_or_ones(mask: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
+    """The mask broadcast to a shape, see `expand_mask`; True everywhere if it is None."""
+    return jnp.ones(shape, bool) if mask is None else expand_mask(mask, shape)
+
+
+def check_weights(name: str, weights: jax.Array) -> jax.Array:
+    """Checks that weights are finite numbers of at least 0; one below 0 that is traced becomes NaN.
+
+    Args:
+        name: what the error message calls the weights.
+        weights: an array of any shape.
+
+    Returns:
+        The weights as floats of at least 32 bits.
+
+    Raises:
+        TypeError: they are not an array of real numbers.
+        ValueError: a weight is below 0, infinite or NaN.
+    """
+    weights = to_real(name, weights)
     if not isinstance(weights, jax.core.Tracer):
         wrong = weights[~((weights >= 0) & (weights < jnp.inf))]
         if wrong.size:
-            raise ValueError(f"mask: got {wrong[0]}, expected booleans or finite weights of at least 0")
+            raise ValueError(f"{name}: got {wrong[0]}, expected booleans or finite weights of at least 0")
     return jnp.where(weights < 0, jnp.nan, weights)
 
 
@@ -150,7 +102,7 @@ def place_weights(batch: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array
     check_fields(batch)
     shape = _check_shape(shape)
     mask, lengths = batch.get("mask"), batch.get("lengths")
-    weights = jnp.ones(shape, bool) if mask is None else expand_mask(mask, shape)
+    weights = mask_or_ones(mask, shape)
     if lengths is None or not _has_steps(batch, shape):
         return weights
     lengths = check_lengths(to_array("lengths", lengths), shape)

@@ -1,0 +1,14 @@
+from .accuracies import accuracy as accuracy
+from .accuracies import binary_accuracy as binary_accuracy
+from .accuracies import top_k_accuracy as top_k_accuracy
+from .averages import Average as Average
+from .averages import Perplexity as Perplexity
+from .class_counts import F1 as F1
+from .class_counts import Precision as Precision
+from .class_counts import Recall as Recall
+from .confusion import ConfusionMatrix as ConfusionMatrix
+from .determination import R2 as R2
+from .places import expand_mask as expand_mask
+from .places import place_weights as place_weights
+from .roc import AUC as AUC
+from .values import Metric as Metric
