@@ -11,8 +11,9 @@ from tests.helpers.paths import ROOT
 
 PACKAGE = ROOT / "dlcore"
 FLOORS = {
-    "cli": 7,
-    "sweep": 6,
+    "cli": 8,
+    "sweep": 7,
+    "runs": 6,
     "gradflow": 5,
     "training": 4,
     "layers": 3,

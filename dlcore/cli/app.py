@@ -1,6 +1,5 @@
 """The command line of every experiment: reads flags, builds the config and the experiment, and calls a mode."""
 
-import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -11,18 +10,18 @@ import jax
 from absl import app, flags, logging
 
 from dlcore.cli import modes, process
-from dlcore.cli.command_line import check_config_class, choose_folder, parse_flags
+from dlcore.cli.command_line import check_config_class, choose_folder, own_flags, parse_flags
 from dlcore.cli.errors import UsageError, describe_failure, one_line_errors, print_error
 from dlcore.config import settings
 from dlcore.config.files import read_config
 from dlcore.config.flags import define_flags, find_preset, with_flags
+from dlcore.runs.build import check_run, make_run
 from dlcore.training import distributed
 from dlcore.training.config import Config
-from dlcore.training.contract import check_model
 from dlcore.training.experiment import Experiment, Mode
 from dlcore.training.faults.signals import INTERRUPTED, Interrupted
 from dlcore.training.run import Run
-from dlcore.training.run_folder import CONFIG, check_kinds, claim_folder
+from dlcore.training.run_folder import CONFIG, check_kinds
 from dlcore.training.telemetry.profile import Trace
 from dlcore.utils.checks import check_callable, check_instance, shown
 from dlcore.utils.files import to_json, user_path
@@ -62,8 +61,9 @@ def run(
         flush(sys.stderr)
 
     try:
-        define_run_flags(config_class(), presets, FLAGS)
-        app.run(main, flags_parser=parse_flags)
+        with own_flags(FLAGS):
+            define_run_flags(config_class(), presets, FLAGS)
+            app.run(main, flags_parser=parse_flags)
     except KeyboardInterrupt:  # outside of the training loop, which raises `Interrupted` after a call
         say("stopped by Ctrl-C at once; what is saved stays, and the same command goes on")
         process.end(INTERRUPTED)
@@ -121,27 +121,23 @@ def run_mode(config_class: type[C], experiment: Callable[[C], Experiment], prese
     """
     if FLAGS.verbosity < 0:  # Orbax also logs at length what it raises, which one line will say
         logging.get_absl_logger().addFilter(lambda record: "/orbax/" not in record.pathname)
-    with contextlib.ExitStack() as stack:
-        with one_line_errors(config_class()):
-            _check_flags()
-            process.prepare()
-            distributed.initialize(FLAGS.distributed)
-            distributed.check_devices()
-            distributed.enable_compilation_cache()
-            folder = _folder()
-            check_kinds(folder)
-            config = _config(config_class(), presets, folder)
-            settings.check(config)
-            distributed.check_same_settings(_shared_settings(config, folder))
-            built = modes.with_monitor(_build(experiment, config), config)
-            mode, this_run = _mode(built), Run(built, config, folder, FLAGS.checkpoint, FLAGS.profile)
-            with one_line_errors(config, " (--verbosity=1 shows where)"):
-                check_model(built)
-                _ = this_run.engine.abstract_state  # checks mesh, sharding rules and batch size
-            Trace(folder, FLAGS.profile, int(this_run.engine.config.train.steps))  # checks the steps
-            if FLAGS.mode == "train":
-                stack.enter_context(claim_folder(this_run))
-        result = _call(mode, this_run)
+    with one_line_errors(config_class()):
+        _check_flags()
+        process.prepare()
+        distributed.initialize(FLAGS.distributed)
+        distributed.check_devices()
+        distributed.enable_compilation_cache()
+        folder = _folder()
+        check_kinds(folder)
+        config = _config(config_class(), presets, folder)
+        settings.check(config)
+        distributed.check_same_settings(_shared_settings(config, folder))
+        this_run = make_run(experiment, config, folder, checkpoint=FLAGS.checkpoint, profile=FLAGS.profile)
+        mode = _mode(this_run.experiment)
+        with one_line_errors(config, " (--verbosity=1 shows where)"):
+            check_run(this_run)
+        Trace(folder, FLAGS.profile, int(this_run.engine.config.train.steps))  # checks the steps
+    result = _call(mode, this_run)
     if jax.process_index() == 0:
         process.print_result(result)
 
@@ -157,12 +153,6 @@ def _check_flags() -> None:
         )
     if FLAGS.preset is not None and FLAGS.from_config is not None:
         raise ValueError("--preset: got a --from_config too, expected one of them")
-
-
-def _build(experiment: Callable[[C], Experiment], config: C) -> Experiment:
-    built = experiment(config)
-    check_instance("experiment", built, Experiment, "a dl.Experiment that it returns")
-    return built
 
 
 def _folder() -> Path:

@@ -1,22 +1,40 @@
 """What the command lines of experiments and sweeps share: how flags are parsed and which folder a run gets."""
 
+import contextlib
 import inspect
 import io
 import re
 import sys
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from absl import flags
+from absl import app, flags
 
 from dlcore.cli.errors import fail
 from dlcore.config.flags import old_flags_given
 from dlcore.config.renamed import RENAMED
 from dlcore.config.settings import did_you_mean
+from dlcore.runs.train import RUNS, new_folder
 from dlcore.utils.checks import shown
 from dlcore.utils.files import user_path
 from dlcore.utils.streams import say
+
+
+@contextlib.contextmanager
+def own_flags(values: flags.FlagValues) -> Iterator[None]:
+    """A context manager after which the flags that its block defined are gone, so that a process can define them again.
+
+    Args:
+        values: the place where the flags are defined, usually ``absl.flags.FLAGS``.
+    """
+    app.define_help_flags()  # absl defines these once in a process
+    others = set(values)
+    try:
+        yield
+    finally:
+        for name in set(values) - others:
+            delattr(values, name)
 
 
 def parse_flags(arguments: list[str]) -> list[str]:
@@ -107,8 +125,10 @@ def choose_folder(run: str | None, workdir: str | None) -> Path:
         raise ValueError("--run: got a --workdir too, expected one of them; --workdir is the folder itself")
     if workdir is not None:
         return user_path("--workdir", workdir)
-    name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") if run is None else run
-    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(f"--run: got {run!r}, expected letters, digits and . _ -; a path is --workdir")
     spec = sys.modules["__main__"].__spec__
-    return Path("runs") / (spec.name if spec else Path(sys.argv[0]).stem).split(".")[-1] / name
+    program = (spec.name if spec else Path(sys.argv[0]).stem).split(".")[-1]
+    if run is None:
+        return new_folder(program)
+    if not isinstance(run, str) or not re.fullmatch(r"\w[\w.-]*", run):
+        raise ValueError(f"--run: got {run!r}, expected letters, digits and . _ -; a path is --workdir")
+    return Path(RUNS) / program / run

@@ -105,14 +105,16 @@ def name_flag(error: Exception, config: Any) -> str | None:
         config: the config whose settings are searched.
 
     Returns:
-        The message with the flag in place of the name; None if it begins with no flag and not with the name of exactly
-        one setting.
+        The message with the flag in place of the name; None if it begins with no flag, not with ``checkpoint`` and not
+        with the name of exactly one setting.
     """
     message = str(error)
     argument = re.match(r"(\w+): ", message)
     leaves = [
         leaf for leaf in settings.leaves(config) if argument and leaf.path.split(".")[-1] == argument[1]
     ]
+    if argument and argument[1] == "checkpoint":
+        return f"--{message}"
     if argument and len(leaves) == 1:
         return f"{leaves[0].flag}: {message.removeprefix(argument[0])}"
     return message if message.startswith("--") else None

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from absl import app, flags
 
-from dlcore.cli.command_line import check_config_class, choose_folder, parse_flags
+from dlcore.cli.command_line import check_config_class, choose_folder, own_flags, parse_flags
 from dlcore.cli.errors import one_line_errors
 from dlcore.cli.process import print_result
 from dlcore.config import settings
@@ -60,13 +60,6 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
     open_missing()
     check_config_class(config_class, SweepConfig, "dl.SweepConfig")
     check_callable("plan", plan, "plan(config) -> dl.sweep.Sweep")
-    program = sys.argv[0]
-    for name, meaning in (
-        ("run", "Name of the run; its folder is runs/SWEEP/NAME. The default is the time of day."),
-        ("workdir", "The run's folder itself, in place of --run."),
-    ):
-        flags.DEFINE_string(name, None, meaning, FLAGS, module_name=program)
-    define_flags(config_class(), program, FLAGS)
 
     def main(_: list[str]) -> None:
         began = time.monotonic()
@@ -91,7 +84,19 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
         seconds = round(time.monotonic() - began, 2)
         print_result(to_json({"configurations": len(rows), "seconds": seconds, "folder": str(folder)}))
 
-    app.run(main, flags_parser=parse_flags)
+    with own_flags(FLAGS):
+        _define_sweep_flags(config_class())
+        app.run(main, flags_parser=parse_flags)
+
+
+def _define_sweep_flags(config: SweepConfig) -> None:
+    program = sys.argv[0]
+    for name, meaning in (
+        ("run", "Name of the run; its folder is runs/SWEEP/NAME. The default is the time of day."),
+        ("workdir", "The run's folder itself, in place of --run."),
+    ):
+        flags.DEFINE_string(name, None, meaning, FLAGS, module_name=program)
+    define_flags(config, program, FLAGS)
 
 
 def stored_config(config: C, folder: Path, values: flags.FlagValues) -> C:

@@ -96,6 +96,26 @@ class CheckpointConfig:
 
 
 @dataclass
+class GradientFlowConfig:
+    """On which rows of the training data gradient flow is measured, by ``--mode=gradient_flow`` and while training."""
+
+    rows: int = setting(
+        16,
+        "Number of rows of a batch on which gradient flow is measured: its first ones.",
+        minimum=1,
+        maximum=MAX_COUNT,
+        may_change=True,
+    )
+    batches: int = setting(
+        1,
+        "Number of batches from the first step on whose rows are measured together.",
+        minimum=1,
+        maximum=10**6,
+        may_change=True,
+    )
+
+
+@dataclass
 class Config:
     """The settings of every experiment; a subclass adds the settings of its model and data."""
 
@@ -123,3 +143,4 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
+    gradient_flow: GradientFlowConfig = field(default_factory=GradientFlowConfig)

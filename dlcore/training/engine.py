@@ -219,7 +219,8 @@ class Engine:
         return Program(compiled, time.monotonic() - began, flops)
 
     @cached_property
-    def _eval_step(self) -> Callable[[Any, Any, Batch], Metrics]:
+    def eval_step(self) -> Callable[[Any, Any, Batch], Metrics]:
+        """The evaluation of one batch as a compiled function, see `make_eval_step`."""
         return jax.jit(
             make_eval_step(self.experiment, self.config.train),
             in_shardings=(
@@ -239,7 +240,7 @@ class Engine:
                 if has_streams(model_state, placed):
                     metrics, streams = self._evaluate_streams(params, model_state, streams, placed)
                 else:
-                    metrics = self._eval_step(params, model_state, placed)
+                    metrics = self.eval_step(params, model_state, placed)
             yield metrics
 
     @cached_property

@@ -33,7 +33,7 @@ from dlcore.training.telemetry.recorder import Recorder
 INITIAL = "initial"
 
 
-class Trained(NamedTuple):
+class TrainingResult(NamedTuple):
     """The result of a finished run.
 
     Attributes:
@@ -47,7 +47,7 @@ class Trained(NamedTuple):
     seconds: float
 
 
-def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
+def train(engine: Engine, folder: Path, profile: str | None = None) -> TrainingResult:
     """Trains to ``config.train.steps``, from the newest whole checkpoint in ``folder`` if there is one.
 
     Writes ``metrics.csv``, TensorBoard events and ``checkpoints/`` into the folder. A checkpoint is saved every
@@ -59,7 +59,7 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
         profile: the steps to trace, as ``"FIRST-LAST"``; None traces nothing.
 
     Returns:
-        A `Trained`: the last state, its evaluation, and the seconds. The evaluation is never that of the best
+        A `TrainingResult`: the last state, its evaluation, and the seconds. The evaluation is never that of the best
         checkpoint, which was chosen on the evaluation set.
 
     Raises:
@@ -111,10 +111,10 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> Trained:
 
         if evaluation is None:  # the run had ended before this process began
             evaluation = evaluate(engine, state, watchdog.reset)
-    return _checked(Trained(state, evaluation, time.monotonic() - began))
+    return _checked(TrainingResult(state, evaluation, time.monotonic() - began))
 
 
-def _checked(trained: Trained) -> Trained:
+def _checked(trained: TrainingResult) -> TrainingResult:
     """The same result; NonFiniteError if its state is still the initial one, since no step gave an update."""
     if update_count(trained.state.opt_state) == 0:
         raise NonFiniteError(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from dlcore.training.experiment import Batch, LossFunction, Metrics, ModelState, Params
+from dlcore.training.model import Predict
 
 READ_BY_MODELS = ("inputs", "source")
 """Fields that only a model reads; a loss may read any other field, such as targets."""
@@ -31,12 +32,28 @@ def with_precision(loss: LossFunction, precision: str) -> LossFunction:
     def cast_loss(
         params: Params, model_state: ModelState, batch: Batch, rng: jax.Array, train: bool
     ) -> tuple[jax.Array, tuple[ModelState, Metrics]]:
-        batch = {**batch, **{name: _cast(batch[name], precision) for name in READ_BY_MODELS if name in batch}}
-        value, (new_state, metrics) = loss(_cast(params, precision), model_state, batch, rng, train)
+        cast = _cast(params, precision), model_state, _cast_inputs(batch, precision)
+        value, (new_state, metrics) = loss(*cast, rng, train)
         kept = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), new_state, model_state)
         return value.astype(jnp.float32), (kept, metrics)
 
     return cast_loss
+
+
+def predict_with_precision(predict: Predict, precision: str) -> Predict:
+    """A function like ``predict`` whose model computes in ``precision``; its outputs are float32, see `with_precision`."""
+    if precision == "float32":
+        return predict
+
+    def cast_predict(params: Params, model_state: ModelState, batch: Batch) -> Any:
+        outputs = predict(_cast(params, precision), model_state, _cast_inputs(batch, precision))
+        return _cast(outputs, jnp.float32)
+
+    return cast_predict
+
+
+def _cast_inputs(batch: Batch, dtype: DTypeLike) -> Batch:
+    return {**batch, **{name: _cast(batch[name], dtype) for name in READ_BY_MODELS if name in batch}}
 
 
 def _cast(tree: Any, dtype: DTypeLike) -> Any:

@@ -1,6 +1,7 @@
 """One run of an experiment: what every mode of the command line gets as its argument."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ class Run:
         checkpoint: the state that a mode restores: a step (a number or its text), ``"newest"`` or ``"best"``.
             `loop.named_states` also takes ``"initial"`` and ``"all"``.
         profile: the steps to trace, as ``"FIRST-LAST"``; None traces nothing.
+        build: the function ``experiment(config)`` that made the experiment; None if nothing is known of it.
     """
 
     experiment: Experiment
@@ -27,6 +29,7 @@ class Run:
     folder: Path
     checkpoint: int | Literal["newest", "best"] = "newest"
     profile: str | None = None
+    build: Callable[[Any], Experiment] | None = None
 
     @functools.cached_property
     def engine(self) -> Engine:

@@ -16,6 +16,7 @@ from dlcore.config import settings
 from dlcore.config.files import read_config, to_dict
 from dlcore.training.checkpoints.folder import CHECKPOINTS, DAMAGED, saved_steps
 from dlcore.training.experiment import resolve_config
+from dlcore.training.origin import ORIGIN, read_origin, write_origin
 from dlcore.training.run import Run
 from dlcore.training.telemetry.metrics_log import TABLE, read_metrics
 from dlcore.utils.files import write_json
@@ -23,20 +24,20 @@ from dlcore.utils.locks import lock_file, open_lock
 
 CONFIG, RESULT, LOCK = "config.json", "result.json", ".lock"
 FOLDERS = (CHECKPOINTS, DAMAGED, "events", "figures", "gradient_flow", "nonfinite", "profile")
-FILES = (CONFIG, RESULT, LOCK, TABLE)
+FILES = (CONFIG, ORIGIN, RESULT, LOCK, TABLE)
 
 
 @contextlib.contextmanager
 def claim_folder(run: Run) -> Iterator[None]:
-    """A context manager that locks the run's folder against other processes and writes its ``config.json``.
+    """A context manager that locks the run's folder and writes its ``config.json`` and ``experiment.json``.
 
     The lock ends with the block. In a job of several processes, the first one holds the lock for all of them.
 
     Raises:
-        ValueError: the folder holds checkpoints of a run with other settings, a damaged ``config.json`` or
-            ``metrics.csv``, files but no ``config.json``, or a link as its lock. `config.settings.setting` says which
-            settings may differ; with a schedule other than "constant", the number of steps may not. Durations are
-            compared in steps, and a setting that ``config.json`` lacks has its default.
+        ValueError: the folder holds checkpoints of a run with other settings, a damaged ``config.json``,
+            ``metrics.csv`` or ``experiment.json``, files but no ``config.json``, or a link as its lock.
+            `config.settings.setting` says which settings may differ; with a schedule other than "constant", the number
+            of steps may not. Durations are compared in steps, and a setting that ``config.json`` lacks has its default.
         NotADirectoryError: a file is in the place of the folder or of a folder in it.
         IsADirectoryError: a folder is in the place of a file in it.
         BlockingIOError: another process trains in the folder.
@@ -51,10 +52,11 @@ def claim_folder(run: Run) -> Iterator[None]:
         lock_file(
             lock,
             f"{run.folder}: another process trains in this folder; wait until it ends, stop it, or choose another "
-            "--run name",
+            "folder (--run)",
         )
         check_folder(run)  # another process may have trained here since the check above
         write_json(run.folder / CONFIG, to_dict(run.config))
+        write_origin(run.folder, run.build, run.config)
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices(str(run.folder))
         yield
@@ -73,6 +75,7 @@ def check_folder(run: Run) -> None:
         if saved_steps(run.folder / CHECKPOINTS):  # without a checkpoint, other settings lose nothing
             _check_same_settings(run, stored)
         read_metrics(run.folder / TABLE)
+        read_origin(run.folder)
     else:
         check_unused(run.folder)
 
@@ -86,7 +89,7 @@ def check_kinds(folder: Path) -> None:
     Raises:
         NotADirectoryError, IsADirectoryError: as in `claim_folder`.
     """
-    mend = "move it elsewhere, or choose another --run name"
+    mend = "move it elsewhere, or choose another folder (--run)"
     for path in (folder, *(folder / name for name in FOLDERS)):
         if (path.exists() or path.is_symlink()) and not path.is_dir():
             raise NotADirectoryError(f"{path}: got a file, expected a folder of the run; {mend}")
@@ -118,13 +121,13 @@ def _check_same_settings(run: Run, stored: Any) -> None:
     if other:
         raise ValueError(
             f"{run.folder}: holds a run with other settings: {', '.join(other)}; "
-            "choose another --run name, or leave these flags out to continue it"
+            "choose another folder (--run), or leave these flags out to continue it"
         )
     if run.config.optimizer.schedule != "constant" and before.train.steps != now.train.steps:
         raise ValueError(
             f"--config.train.steps: got {run.config.train.steps} (was {stored.train.steps}) with a "
             f"{run.config.optimizer.schedule} schedule, in which the number of steps determines the learning rate of "
-            "each step; choose another --run name"
+            "each step; choose another folder (--run)"
         )
 
 

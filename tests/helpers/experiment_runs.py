@@ -13,7 +13,7 @@ import dlcore as dl
 from dlcore.config import settings
 from dlcore.training import loop
 from dlcore.training.engine import Engine
-from dlcore.training.loop import Trained
+from dlcore.training.loop import TrainingResult
 
 
 def make_config(module: ModuleType, **changes: Any) -> Any:
@@ -21,7 +21,9 @@ def make_config(module: ModuleType, **changes: Any) -> Any:
     return settings.replace(module.Config(), values)
 
 
-def train_experiment(module: ModuleType, folder: Path, **changes: Any) -> tuple[dl.Experiment, Trained]:
+def train_experiment(
+    module: ModuleType, folder: Path, **changes: Any
+) -> tuple[dl.Experiment, TrainingResult]:
     config = make_config(module, **changes)
     experiment = module.experiment(config)
     return experiment, loop.train(Engine(experiment, config), folder)

@@ -60,7 +60,10 @@ def test_two_ways_to_write_a_duration_are_the_same_setting(trained):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"seed": 1}, "holds a run with other settings: --config.seed=1 .was 0.; choose another --run name"),
+        (
+            {"seed": 1},
+            "holds a run with other settings: --config.seed=1 .was 0.; choose another folder .--run.",
+        ),
         ({"train.steps": 6}, "other settings: --config.train.steps=6 .was 12."),
         (
             {"dropout": 0.5, "train.eval_every": dl.Duration("25%")},

@@ -229,7 +229,7 @@ class Checkpoints:
         """
         if not re.fullmatch(r"newest|best|[0-9]+", str(which)):
             raise ValueError(
-                f"--checkpoint: got {which!r}, expected newest, best or a step; --mode=gradient_flow knows initial "
+                f"checkpoint: got {which!r}, expected newest, best or a step; --mode=gradient_flow knows initial "
                 "and all, too"
             )
         found = self._find(str(which))
@@ -237,7 +237,7 @@ class Checkpoints:
         if found not in saved:
             damaged = ", all of them damaged" if which == "newest" else ""
             listed = f"steps {', '.join(map(str, saved))}{damaged}" if saved else "no checkpoint; train first"
-            raise FileNotFoundError(f"--checkpoint: got {which}, but {self.folder} has {listed}")
+            raise FileNotFoundError(f"checkpoint: got {which}, but {self.folder} has {listed}")
         if which != "newest":
             check_whole(self.folder / str(found))
         return found

@@ -61,4 +61,4 @@ def check_whole(checkpoint: Path) -> None:
     """Raises ValueError if a checkpoint is damaged."""
     damage = find_damage(checkpoint)
     if damage is not None:
-        raise ValueError(f"{checkpoint}: damaged ({damage}); choose another --checkpoint")
+        raise ValueError(f"{checkpoint}: damaged ({damage}); choose another checkpoint")

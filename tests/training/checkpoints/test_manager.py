@@ -149,9 +149,9 @@ def test_nan_is_never_the_best(tmp_path):
 def test_a_step_is_found_by_its_number(run):
     with open_run(run) as checkpoints:
         assert checkpoints.find_step("3") == checkpoints.find_step(3) == 3
-        with pytest.raises(FileNotFoundError, match=r"--checkpoint: got 0, but .* has steps 1, 2, 3"):
+        with pytest.raises(FileNotFoundError, match=r"^checkpoint: got 0, but .* has steps 1, 2, 3"):
             checkpoints.find_step(0)
-        with pytest.raises(ValueError, match="--checkpoint: got 'last', expected newest, best or a step"):
+        with pytest.raises(ValueError, match=r"^checkpoint: got 'last', expected newest, best or a step"):
             checkpoints.find_step("last")
 
 
@@ -160,7 +160,7 @@ def test_without_an_evaluation_there_is_no_best(tmp_path):
         checkpoints.save(1, small_state(1), None)
     with (
         open_run(tmp_path) as checkpoints,
-        pytest.raises(FileNotFoundError, match=r"--checkpoint: got best, but .* has steps 1"),
+        pytest.raises(FileNotFoundError, match=r"^checkpoint: got best, but .* has steps 1"),
     ):
         checkpoints.find_step("best")
 

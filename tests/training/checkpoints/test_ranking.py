@@ -46,5 +46,5 @@ def test_damage_is_named(tmp_path):
     check_whole(folder)
     flip_bit(folder)
     (folder / "metrics" / "metrics").write_text("{")
-    with pytest.raises(ValueError, match=r"checkpoints/1: damaged \(.*\); choose another --checkpoint"):
+    with pytest.raises(ValueError, match=r"checkpoints/1: damaged \(.*\); choose another checkpoint"):
         Ranking("score").best_step(tmp_path / "checkpoints")

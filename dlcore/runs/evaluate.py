@@ -1,0 +1,62 @@
+"""Evaluates a trained model on its evaluation set or on other data."""
+
+import copy
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcore.data.arrays import PaddedBatches
+from dlcore.data.batch import row_count
+from dlcore.runs.load import as_model
+from dlcore.runs.model import TrainedModel
+from dlcore.runs.train import Trained
+from dlcore.training.engine import Engine
+from dlcore.training.evaluation import evaluate as evaluate_state
+from dlcore.training.experiment import Batch
+from dlcore.utils.checks import shown
+
+
+def evaluate(
+    model: TrainedModel | Trained | str | Path,
+    data: Mapping[str, np.ndarray] | Iterable[Batch] | None = None,
+) -> dict[str, float]:
+    """The metrics of a trained model: every example counts once, as in training.
+
+    Args:
+        model: what `train` or `load` returned, or the folder of a run, which means its best checkpoint.
+        data: the batches to evaluate, or a dict of arrays ``[N, ...]`` by field, which is cut into batches of
+            ``train.eval_batch_size`` rows. None: the experiment's evaluation set.
+
+    Returns:
+        The values by the names of the metrics.
+
+    Raises:
+        TypeError: an argument has another type.
+        ValueError: there is no batch, or its fields have different numbers of rows; or as in `load`.
+        NonFiniteError: the loss, or the metric that decides which checkpoint is the best, is NaN.
+    """
+    model = as_model(model)
+    engine = model.run.engine
+    if data is not None:
+        engine = _with_data(engine, _batches(data, model.config.train.eval_batch_size))
+    return evaluate_state(engine, model.state)
+
+
+def _with_data(engine: Engine, data: Iterable[Batch]) -> Engine:
+    """An engine that evaluates these batches in place of the experiment's, with the same compiled programs."""
+    _ = engine.eval_step  # both engines have it
+    other = copy.copy(engine)
+    other.experiment = dataclasses.replace(engine.experiment, eval_data=data)
+    return other
+
+
+def _batches(data: Any, batch_size: int) -> Iterable[Batch]:
+    if isinstance(data, Mapping):
+        row_count(data, "data")
+        return PaddedBatches(data, batch_size)
+    if not isinstance(data, Iterable) or isinstance(data, str):
+        raise TypeError(f"data: got {shown(data)}, expected batches or a dict of arrays")
+    return data
