@@ -77,8 +77,8 @@ def _same_shapes(name: str, batches: Sequence[Batch]) -> list[np.ndarray]:
     if "lengths" not in batches[0] or not all(in_time) or len({field.shape[2:] for field in fields}) > 1:
         shapes = ", ".join(sorted({str(list(field.shape[1:])) for field in fields}))
         raise ValueError(
-            f"batches: got {len(batches)} batches whose {name} have rows of the shapes {shapes}, expected one shape, or "
-            "sequences [rows, T, ...] with lengths and the T of their inputs; 1 measures the first batch alone"
+            f"batches: got {len(batches)} batches whose {name} have rows of the shapes {shapes}, expected one shape "
+            "or sequences [rows, T, ...] with lengths and the T of their inputs; 1 measures the first batch alone"
         )
     longest = max(field.shape[1] for field in fields)
     return [

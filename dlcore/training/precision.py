@@ -41,7 +41,7 @@ def with_precision(loss: LossFunction, precision: str) -> LossFunction:
 
 
 def predict_with_precision(predict: Predict, precision: str) -> Predict:
-    """A function like ``predict`` whose model computes in ``precision``; its outputs are float32, see `with_precision`."""
+    """A function like ``predict`` whose model computes in ``precision``, see `with_precision`; outputs are float32."""
     if precision == "float32":
         return predict
 

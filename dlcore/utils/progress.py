@@ -9,14 +9,15 @@ from typing import Any
 from rich import progress as rich_progress
 from rich.console import Console
 
+from dlcore.utils.notebook import NotebookLine
 from dlcore.utils.streams import say
 
 
 class Progress:
-    """A context manager that shows a rich bar on a terminal, and plain lines elsewhere.
+    """A context manager that shows a rich bar on a terminal, one changing line in a notebook, and lines elsewhere.
 
-    Both go to stderr and include the estimated time left. The work does not depend on them: what stderr does not take
-    is lost.
+    Bar and lines go to stderr. All include the estimated time left. The work does not depend on them: what stderr does
+    not take is lost.
 
     Args:
         label: the work, such as "training".
@@ -29,6 +30,8 @@ class Progress:
         self._unit, self._total, self._first, self._done = unit, total, done, done
         self._began: float | None = None
         self._shown: dict[str, str] = {}
+        console = Console(stderr=True)
+        self._line = NotebookLine() if console.is_jupyter else None  # rich's own bar needs ipywidgets there
         self._bar = rich_progress.Progress(
             rich_progress.TextColumn(label),
             rich_progress.BarColumn(),
@@ -36,8 +39,8 @@ class Progress:
             rich_progress.TextColumn("{task.fields[shown]}"),
             rich_progress.TimeRemainingColumn(),
             rich_progress.TextColumn("left"),
-            console=Console(stderr=True),
-            disable=sys.stderr is None or not sys.stderr.isatty(),
+            console=console,
+            disable=console.is_jupyter or sys.stderr is None or not sys.stderr.isatty(),
         )
         self._task = self._bar.add_task(label, total=total, completed=done, shown="")
 
@@ -49,6 +52,8 @@ class Progress:
     def __exit__(self, *_: Any) -> None:
         with contextlib.suppress(OSError):  # the terminal is gone
             self._bar.stop()
+        if self._line:
+            self._line.flush()
 
     @contextlib.contextmanager
     def paused(self, reason: str) -> Iterator[None]:
@@ -59,7 +64,9 @@ class Progress:
         """
         began = time.monotonic()
         self._bar.update(self._task, shown=reason)
-        if self._bar.disable:
+        if self._line:
+            self._line.show(reason, at_once=True)
+        elif self._bar.disable:
             say(reason)
         yield
         self._bar.update(self._task, shown=_join(self._shown))
@@ -73,11 +80,11 @@ class Progress:
         self._bar.advance(self._task, count)
 
     def report(self, values: Mapping[str, str], done: int | None = None) -> None:
-        """Shows values: on a terminal in the bar, beside the last values of other names, elsewhere as a printed line.
+        """Shows values: in the bar or the notebook's line beside the last values of other names, else as a new line.
 
         Args:
             values: texts by name.
-            done: number of units after which the values were taken, for the printed line; None means all that were
+            done: number of units after which the values were taken, for a line; None means all that were
                 counted.
         """
         self._shown.update(values)
@@ -86,7 +93,9 @@ class Progress:
             done = self._done if done is None else done
             elapsed = time.monotonic() - self._began if self._began else 0.0
             left = elapsed * (self._total - done) / max(done - self._first, 1)
-            say(f"{self._unit} {done}/{self._total}  {_join(values)}  {left:.0f} s left")
+            shown = _join(values if self._line is None else self._shown)
+            text = f"{self._unit} {done}/{self._total}  {shown}  {left:.0f} s left"
+            self._line.show(text) if self._line else say(text)
 
 
 def _join(values: Mapping[str, str]) -> str:

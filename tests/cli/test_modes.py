@@ -2,24 +2,19 @@
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
-
 from dlcore.cli import modes
 from dlcore.cli.errors import UsageError
 from dlcore.gradflow.models import find_recurrences, flow
 from dlcore.gradflow.report import page
-from dlcore.training.checkpoints.checksums import NAME
 from dlcore.training.run import Run
 from tests.helpers import plain_toy
 from tests.helpers.bad_arguments import unclear_errors
-from tests.helpers.checkpoints import fake_checkpoint, read_files
+from tests.helpers.checkpoints import read_files
 
 
 def make_run(folder, **fields):
@@ -29,56 +24,24 @@ def make_run(folder, **fields):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A finished run with a figure of its own, and its result."""
-
-    def figures(params, model_state):
-        assert isinstance(params["weights"], np.ndarray)
-        return {"weights": Figure()}
-
-    run = make_run(tmp_path_factory.mktemp("run"), figures=figures)
-    (run.folder / "config.json").write_text(json.dumps(dataclasses.asdict(run.config)))
+    """A finished run and its result."""
+    run = make_run(tmp_path_factory.mktemp("runs") / "run")
     return run, modes.train(run)
 
 
-def test_training_writes_figures_and_the_result(trained):
+def test_training_claims_the_folder_and_returns_the_result(trained):
     run, result = trained
     assert set(result) == {"loss", "steps", "seconds"}
     assert result["steps"] == 12
     assert json.loads((run.folder / "result.json").read_text()) == result
-    figures = {path.name for path in (run.folder / "figures").iterdir()}
-    assert figures == {"learning_curves.png", "weights.png"}
+    assert (run.folder / "config.json").is_file()
 
 
-@pytest.mark.parametrize(
-    "failure", ["a function that raises", "a folder in its place", "a link in its place"]
-)
-def test_a_figure_that_cannot_be_drawn_costs_nothing_else(trained, tmp_path, capsys, failure):
-    def figures(params, model_state):
-        if failure == "a function that raises":
-            raise ZeroDivisionError("division by zero")
-        return {"weights": Figure()}
-
-    shutil.copytree(trained[0].folder, tmp_path / "run")
-    run = make_run(tmp_path / "run", figures=figures)
-    (run.folder / "result.json").unlink()
-    place, victim = run.folder / "figures" / "weights.png", tmp_path / "victim"
-    place.unlink()
-    victim.write_text("precious")
-    if failure == "a folder in its place":
-        place.mkdir()
-    if failure == "a link in its place":
-        place.symlink_to(victim)
-    assert modes.train(run)["loss"] == trained[1]["loss"]
-    assert json.loads((run.folder / "result.json").read_text())["steps"] == 12
-    errors = capsys.readouterr().err
-    assert f"figure: {run.folder}/figures/learning_curves.png\n" in errors
-    told = {
-        "a function that raises": "figures: got ZeroDivisionError: division by zero; the run is finished without them",
-        "a folder in its place": "figures: got IsADirectoryError: ",
-        "a link in its place": f"figure: {place}\n",
-    }
-    assert told[failure] in errors
-    assert victim.read_text() == "precious"
+def test_training_in_the_folder_of_a_run_with_other_settings_is_a_usage_error(trained):
+    run, _ = trained
+    config = dataclasses.replace(run.config, seed=1)
+    with pytest.raises(UsageError, match=r"holds a run with other settings: --config\.seed=1 \(was 0\)"):
+        modes.train(Run(run.experiment, config, run.folder))
 
 
 def test_a_finished_run_returns_its_result_and_writes_nothing(trained, capsys):
@@ -111,24 +74,6 @@ def test_a_checkpoint_that_does_not_exist_or_fit_is_a_usage_error(trained, tmp_p
     larger = make_run(run.folder, init=init)
     with pytest.raises(UsageError, match=r"params/scale: checkpoint has none, this experiment \(3,\)"):
         modes.evaluate(larger)
-
-
-@pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"steps": 3}'])
-def test_a_damaged_result_or_one_of_fewer_steps_does_not_count(tmp_path, content):
-    run = make_run(tmp_path)
-    (tmp_path / "result.json").write_text(content)
-    assert modes.finished_result(run) is None
-
-
-def test_a_result_counts_only_with_its_last_checkpoint(tmp_path):
-    run = make_run(tmp_path)
-    assert modes.finished_result(run) is None
-    (tmp_path / "result.json").write_text('{"steps": 12}')
-    assert modes.finished_result(run) is None
-    checkpoint = fake_checkpoint(tmp_path, 12)
-    assert modes.finished_result(run) == {"steps": 12}
-    (checkpoint / NAME).unlink()
-    assert modes.finished_result(run) is None
 
 
 @pytest.fixture
@@ -217,26 +162,6 @@ def test_gradient_flow_of_a_model_without_recurrence_is_refused(tmp_path):
         modes.gradient_flow(make_run(tmp_path / "run"))
 
 
-def test_gradient_flow_is_measured_on_the_first_rows_without_dropout():
-    config = plain_toy.Config(dropout=0.5)
-    config.train.batch_size = 20
-    experiment = plain_toy.experiment(config)
-    params, model_state = experiment.init(jax.random.key(0), None)
-    first = {name: field[:16] for name, field in experiment.train_data[0].items()}
-    expected, _ = plain_toy.make_loss(0.0)(params, model_state, first, jax.random.key(0), True)
-    np.testing.assert_allclose(modes.probe_loss(experiment)(params, model_state), expected, rtol=1e-6)
-
-
-def test_an_experiment_gets_a_monitor_only_if_the_config_asks_and_it_has_none():
-    config = plain_toy.Config()
-    experiment = plain_toy.experiment(config)
-    assert modes.with_monitor(experiment, config) is experiment
-    config.train.monitor_every = 3
-    assert modes.with_monitor(experiment, config).monitor is not None
-    own = dataclasses.replace(experiment, monitor=lambda params, model_state: {})
-    assert modes.with_monitor(own, config) is own
-
-
 RUN = make_run(Path("nowhere"))
 
 
@@ -246,9 +171,6 @@ RUN = make_run(Path("nowhere"))
         (modes.train, {"run": RUN}),
         (modes.evaluate, {"run": RUN}),
         (modes.gradient_flow, {"run": RUN}),
-        (modes.finished_result, {"run": RUN}),
-        (modes.probe_loss, {"experiment": RUN.experiment}),
-        (modes.with_monitor, {"experiment": RUN.experiment, "config": RUN.config}),
     ],
 )
 def test_a_bad_argument_is_named(function, arguments):

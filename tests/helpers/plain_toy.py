@@ -51,7 +51,7 @@ def make_loss(dropout: float) -> Any:
         inputs = batch["inputs"]
         if train and dropout:
             inputs = jnp.where(jax.random.bernoulli(rng, 1 - dropout, inputs.shape), inputs, 0)
-        errors = (inputs @ params["weights"] + params["bias"] - batch["targets"]) ** 2
+        errors = (predict(params, model_state, {"inputs": inputs}) - batch["targets"]) ** 2
         valid = jnp.arange(inputs.shape[1]) < batch["lengths"][:, None]
         if "mask" in batch:
             valid &= batch["mask"][:, None]
@@ -60,6 +60,10 @@ def make_loss(dropout: float) -> Any:
         return mean.value(), (moved, {"loss": mean})
 
     return loss
+
+
+def predict(params: Any, model_state: Any, batch: Any) -> jax.Array:
+    return batch["inputs"] @ params["weights"] + params["bias"]
 
 
 def experiment(config: Config) -> dl.Experiment:
@@ -72,6 +76,7 @@ def experiment(config: Config) -> dl.Experiment:
         best="loss",
         lower_is_better=True,
         sharding_rules={"weights": (None, "model"), ".*": ()},
+        predict=predict,
     )
 
 

@@ -22,6 +22,8 @@ def test_a_run_that_is_started_again_may_change_only_what_does_not_change_its_nu
         "train.prefetch_workers",
         "train.hang_timeout",
         "checkpoint.grace",
+        "gradient_flow.rows",
+        "gradient_flow.batches",
         "mesh.data",
         "mesh.model",
         "mesh.parameters",

@@ -9,11 +9,11 @@ import pytest
 from flax import linen as nn
 
 import dlcore as dl
-from dlcore.cli import modes
 from dlcore.gradflow.measures.lags import log_by_lag
 from dlcore.gradflow.measures.recurrence import state_cotangents, trajectory
 from dlcore.gradflow.models.find_recurrences import find_recurrences
 from dlcore.gradflow.models.monitor import make_monitor
+from dlcore.runs.probe import probe_loss, with_monitor
 from dlcore.training import loop
 from dlcore.training.engine import Engine
 from dlcore.training.telemetry.metrics_log import read_metrics
@@ -71,21 +71,21 @@ def test_a_model_without_a_recurrent_layer_has_nothing_to_monitor():
 
 def test_nothing_is_monitored_unless_the_config_asks(make_toy):
     toy = make_toy()
-    assert modes.with_monitor(toy.experiment, toy.config) is toy.experiment
+    assert with_monitor(toy.experiment, toy.config) is toy.experiment
 
 
 @pytest.mark.slow
 def test_training_logs_the_norms_of_its_state_at_that_step(tmp_path):
     config = sequence_toy.Config()
     config.train = dataclasses.replace(config.train, steps=9, monitor_every=4)
-    experiment = modes.with_monitor(sequence_toy.experiment(config), config)
+    experiment = with_monitor(sequence_toy.experiment(config), config)
     engine = Engine(experiment, config)
     trained = loop.train(engine, tmp_path)
     model = loop.model_on_host(engine, trained.state)
     rows = read_metrics(tmp_path / "metrics.csv")
     logged = {(step, name): value for step, name, value in rows if name.startswith("flow/")}
     assert {step for step, _ in logged} == {4, 8, 9}
-    loss = modes.probe_loss(experiment)
+    loss = probe_loss(experiment, config.gradient_flow)
 
     @jax.jit
     def by_lag(*model):
