@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import pytest
 
+import dlcore as dl
 from dlcore.cli import app, modes
 from dlcore.training import loop
 from dlcore.training.checkpoints.disk import CheckpointError
@@ -63,7 +64,7 @@ def plain_run(tmp_path_factory):
     folder, out = tmp_path_factory.mktemp("runs") / "plain", io.StringIO()
     capture = SimpleNamespace(readouterr=lambda: SimpleNamespace(out=out.getvalue(), err=""))
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
-        start = CommandLine(patch, capture, plain_toy.Config, plain_toy.experiment, {})
+        start = CommandLine(patch, capture, plain_toy.Config, experiment, {})
         return folder, start(f"--workdir={folder}").result()
 
 
@@ -395,6 +396,42 @@ def test_a_run_that_is_resumed_in_a_new_process_equals_an_uninterrupted_one_to_t
     states = [loop.restore(Run(toy.experiment(config), config, path)) for path in (toy_run, tmp_path)]
     for one, other in zip(*(jax.tree.leaves(state) for state in states), strict=True):
         assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+TWICE = """
+import sys
+import dlcore as dl
+from tests.helpers import plain_toy
+
+for folder in sys.argv.pop().split(","):
+    sys.argv = ["program", f"--workdir={folder}"]
+    try:
+        dl.run(plain_toy.Config, plain_toy.experiment)
+    except SystemExit as stop:
+        assert not stop.code
+"""
+
+
+@pytest.mark.slow
+def test_a_process_may_run_two_command_lines(tmp_path):
+    folders = [tmp_path / "one", tmp_path / "other"]
+    finished = subprocess.run(
+        [sys.executable, "-c", TWICE, ",".join(map(str, folders))], cwd=ROOT, capture_output=True, text=True
+    )
+    assert finished.stdout.count("result: {") == 2, finished.stderr
+    one, other = ((folder / "metrics.csv").read_bytes() for folder in folders)
+    assert one == other
+
+
+@pytest.mark.slow
+def test_a_run_of_a_process_is_loaded_by_its_folder_alone(toy_run):
+    """The experiment was ``__main__`` there."""
+    names = json.loads((toy_run / "experiment.json").read_text())
+    assert names == {"experiment": "tests.helpers.toy:experiment", "config": "tests.helpers.toy:Config"}
+    model = dl.load(toy_run, "newest")
+    assert model.predict(toy.arrays(3)["inputs"]).shape == (3, 3)
+    stored = json.loads((toy_run / "result.json").read_text())
+    assert dl.evaluate(model) == {name: stored[name] for name in ("accuracy", "loss")}
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 
 import dlcore as dl
-from dlcore.cli.command_line import check_config_class, choose_folder, parse_flags
+from dlcore.cli.command_line import check_config_class, choose_folder, own_flags, parse_flags
 from dlcore.config.flags import define_flags, with_flags
 from tests.helpers.bad_arguments import unclear_errors
 
@@ -35,6 +35,21 @@ def test_flags_are_parsed_and_libraries_print_warnings_only(parse, capsys):
     assert (config.seed, verbosity) == (3, -1)
     assert parse("--verbosity=1")[1] == 1
     assert capsys.readouterr() == ("", "")
+
+
+def test_flags_can_be_defined_again_after_the_block_and_those_of_others_stay():
+    values = flags.FlagValues()
+    flags.DEFINE_integer("others", 3, "", flag_values=values)
+    for _ in range(2):
+        with own_flags(values):
+            define_flags(dl.Config(), "program", values)
+            values(["program", "--config.seed=3"])
+            assert "config.seed" in values
+        assert list(values) == ["others"]
+    assert values.others == 3
+    with pytest.raises(SystemExit), own_flags(values):
+        define_flags(dl.Config(), "program", values) or sys.exit(2)
+    assert list(values) == ["others"]
 
 
 def test_an_old_flag_is_understood_and_its_new_name_is_told(parse, capsys):

@@ -41,6 +41,7 @@ class Outer:
         ("kernel: got -1", None),
         ("rate got -1", None),
         ("--mode: got x", "--mode: got x"),
+        ("checkpoint: got 7", "--checkpoint: got 7"),
     ],
 )
 def test_an_argument_is_named_by_its_flag(message, named):

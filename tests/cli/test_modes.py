@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from dlcore.cli import modes
 from dlcore.cli.errors import UsageError
 from dlcore.gradflow.models import find_recurrences, flow

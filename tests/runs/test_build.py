@@ -34,7 +34,12 @@ def test_the_config_may_ask_for_a_monitor():
         (lambda config: 3, CONFIG, TypeError, "experiment: got 3, expected a dl.Experiment that it returns"),
         (plain_toy.experiment, None, TypeError, "config: got None, expected a dl.Config"),
         (plain_toy.experiment, dl.Config, TypeError, "config: got .*, expected a dl.Config"),
-        (plain_toy.experiment, plain_toy.Config(seed=-1), ValueError, "--config.seed: got -1, expected an integer"),
+        (
+            plain_toy.experiment,
+            plain_toy.Config(seed=-1),
+            ValueError,
+            "--config.seed: got -1, expected an integer",
+        ),
     ],
 )
 def test_a_bad_argument_is_named(experiment, config, error, message):
@@ -44,5 +49,5 @@ def test_a_bad_argument_is_named(experiment, config, error, message):
 
 def test_settings_that_do_not_fit_the_data_are_refused_by_the_check():
     run = make_run(plain_toy.experiment, settings.replace(CONFIG, {"train.micro_batches": 3}), Path("folder"))
-    with pytest.raises(ValueError, match="^micro_batches: got 3"):
+    with pytest.raises(ValueError, match=r"^micro_batches: got 3"):
         check_run(run)

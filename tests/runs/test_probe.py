@@ -67,13 +67,19 @@ def batches_of(**shapes):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (batches_of(inputs=[(2, 4, 1), (2, 6, 1)]), r"whose inputs have rows of the shapes \[4, 1\], \[6, 1\]"),
+        (
+            batches_of(inputs=[(2, 4, 1), (2, 6, 1)]),
+            r"whose inputs have rows of the shapes \[4, 1\], \[6, 1\]",
+        ),
         (batches_of(inputs=[(2, 4, 1), (2, 6, 2)], lengths=[2, 2]), "whose inputs have rows"),
         (
             batches_of(inputs=[(2, 4, 1), (2, 4, 1)], lengths=[2, 2], source=[(2, 3), (2, 5)]),
             "whose source have rows",
         ),
-        ([{"inputs": np.zeros(2)}, {"inputs": np.zeros(2), "mask": np.ones(2)}], "the fields inputs and inputs, mask"),
+        (
+            [{"inputs": np.zeros(2)}, {"inputs": np.zeros(2), "mask": np.ones(2)}],
+            "the fields inputs and inputs, mask",
+        ),
     ],
 )
 def test_batches_that_do_not_fit_together_are_refused(data, message):

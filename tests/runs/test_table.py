@@ -43,7 +43,9 @@ def test_it_reads_the_folder_of_a_run(tmp_path):
     assert len(MetricsTable.read(tmp_path)) == 0
     (tmp_path / "metrics.csv").write_text("step,name,value\n3,train/loss,0.5\n6,train/lo")
     assert MetricsTable.read(str(tmp_path))["train/loss"].values.tolist() == [0.5]
-    with pytest.raises(ValueError, match=r"^folder: got '.*none', which is none, expected the folder of a run"):
+    with pytest.raises(
+        ValueError, match=r"^folder: got '.*none', which is none, expected the folder of a run"
+    ):
         MetricsTable.read(tmp_path / "none")
-    with pytest.raises(TypeError, match="^folder: got 3, expected a path"):
+    with pytest.raises(TypeError, match=r"^folder: got 3, expected a path"):
         MetricsTable.read(3)

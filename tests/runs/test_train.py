@@ -70,7 +70,8 @@ def test_calls_in_one_process_give_the_bits_of_processes_of_their_own(tmp_path):
     command = [sys.executable, "-m", "tests.helpers.toy", f"--workdir={tmp_path / 'process'}"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
     trainings = [
-        dl.train(toy.experiment, toy.Config(seed=seed), tmp_path / str(index)) for index, seed in enumerate((0, 1, 0))
+        dl.train(toy.experiment, toy.Config(seed=seed), tmp_path / str(index))
+        for index, seed in enumerate((0, 1, 0))
     ]
     of_process = dl.train(toy.experiment, toy.Config(), tmp_path / "process")
     assert_same_bits(trainings[0], of_process)
@@ -134,7 +135,9 @@ def test_without_a_folder_there_is_a_new_one_named_after_the_experiment(tmp_path
 def test_new_folders_of_one_second_differ(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        train_module, "datetime", type("Clock", (), {"now": lambda: type("Now", (), {"strftime": lambda *_: "now"})()})
+        train_module,
+        "datetime",
+        type("Clock", (), {"now": lambda: type("Now", (), {"strftime": lambda *_: "now"})()}),
     )
     folders = []
     for _ in range(3):

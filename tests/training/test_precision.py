@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlcore.training.precision import with_precision
+from dlcore.training.precision import predict_with_precision, with_precision
 from tests.helpers import plain_toy
 
 BATCH = {name: jnp.asarray(field[:8]) for name, field in plain_toy.arrays().items()}
@@ -58,6 +58,15 @@ def test_the_loss_is_that_of_rounded_parameters_and_inputs():
     expected = ((errors - np.asarray(BATCH["targets"])) ** 2)[valid].mean()
     value, _ = with_precision(plain_toy.make_loss(0.0), "bfloat16")(PARAMS, STATE, BATCH, KEY, False)
     assert float(value) == pytest.approx(expected, rel=0.02)
+
+
+def test_outputs_are_those_of_rounded_parameters_and_inputs_in_float32():
+    assert predict_with_precision(plain_toy.predict, "float32") is plain_toy.predict
+    outputs = predict_with_precision(plain_toy.predict, "bfloat16")(PARAMS, STATE, BATCH)
+    rounded = {name: jnp.asarray(leaf, jnp.bfloat16) for name, leaf in PARAMS.items()}
+    expected = plain_toy.predict(rounded, STATE, {"inputs": jnp.asarray(BATCH["inputs"], jnp.bfloat16)})
+    assert (outputs.dtype, expected.dtype) == (jnp.float32, jnp.bfloat16)
+    np.testing.assert_array_equal(outputs, expected.astype(jnp.float32))
 
 
 def test_a_batch_without_inputs_is_not_cast():

@@ -8,15 +8,18 @@ from tests.helpers.calls.kinds import Call
 from tests.helpers.calls.layers import layers
 from tests.helpers.calls.ops import ops
 from tests.helpers.calls.plots import plots
+from tests.helpers.calls.runs import runs
 from tests.helpers.calls.sweep import sweep
 from tests.helpers.calls.training import training
 
-ROOMS = (ops, layers, data, training, gradflow, sweep, plots)
+ROOMS = (ops, layers, data, training, gradflow, runs, sweep, plots)
 
 WITHOUT_CHECKS = {
     "dl.CELLS": "a dict of cells",
     "dl.run": "a command line, tested as one",
     "dl.run_sweep": "a command line, tested as one",
+    "dl.GradientFlow": "a result that gradient_flow makes",
+    "dl.Trained": "a result that train makes",
     "dl.setting": "declares a field of a config; `check` refuses values that do not fit it",
     "dl.metrics.Metric": "a protocol",
     "dl.data.japanese_vowels": "has no argument",

@@ -245,6 +245,7 @@ def settings() -> Iterator[Call]:
         dl.Config,
         dl.TrainConfig,
         dl.CheckpointConfig,
+        dl.GradientFlowConfig,
         dl.MeshConfig,
         dl.OptimizerConfig,
         dl.SweepConfig,
