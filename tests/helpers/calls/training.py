@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 import dlcore as dl
-from dlcore.cli.app import check_model
 from dlcore.config.settings import check, leaves, replace
+from dlcore.training.contract import check_model
 from tests.helpers import toy
 from tests.helpers.calls.kinds import (
     Argument,
