@@ -38,14 +38,13 @@ def runs() -> Iterator[Call]:
 
     callbacks = kind((), {"None": None, "3": 3, "text": "text"})
     folder = kind("run", {**FOLDER, "no run": "nowhere"})
-    yield call(
-        in_folder(dl.train),
-        "train",
-        experiment=experiment,
-        config=settings,
-        folder=kind("run", FOLDER),
-        callbacks=callbacks,
-    )
+    own = {
+        "experiment": experiment,
+        "config": settings,
+        "folder": kind("run", FOLDER),
+        "callbacks": callbacks,
+    }
+    yield call(in_folder(dl.train), "train", **own)
     checkpoint = kind("newest", {**OBJECTS, "a word": "last", "-1": -1, "2.5": 2.5})
     yield call(in_folder(dl.load), "load", folder=folder, checkpoint=checkpoint.without("3"))
     yield call(in_folder(dl.MetricsTable.read), "MetricsTable", folder=folder)
