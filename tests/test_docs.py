@@ -39,7 +39,7 @@ def programs(page: Path) -> list[str]:
     return PROGRAM.findall(page.read_text())
 
 
-COMPILED = ("gradient_flow", "sequences")  # mostly compilation
+COMPILED = ("gradient_flow", "notebook", "sequences")  # mostly compilation
 WITH_EXAMPLES = [page for page in PAGES if any(">>>" in program for program in programs(page))]
 
 
