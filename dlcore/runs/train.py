@@ -93,8 +93,8 @@ def train(
         experiment: the experiment, or the function ``experiment(config)`` of an experiment file. With a function that
             can be imported, `load` needs nothing but the folder.
         config: its config.
-        folder: the run's folder. None: a new one, ``runs/NAME/DATE_TIME``. NAME is the module of the function,
-            ``notebook`` if it is defined in a notebook or an `Experiment` is given.
+        folder: the run's folder. None: a new one, ``runs/NAME/DATE_TIME``. NAME is the module that defines the
+            function, or the program if an `Experiment` is given; it is ``notebook`` for what a notebook defines.
         callbacks: added to the experiment's own callbacks.
 
     Returns:
