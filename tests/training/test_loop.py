@@ -65,10 +65,10 @@ def assert_equals_whole(finished, folder, whole):
 def test_a_run_that_is_made_longer_equals_one_that_never_stopped(tmp_path, whole):
     engine = make(steps=6)
     train(tmp_path, engine)
-    assert len(engine._programs) == engine._eval_step._cache_size() == 1
+    assert len(engine._programs) == engine.eval_step._cache_size() == 1
     resumed = make()  # from a restored state, nothing is compiled twice either
     assert_equals_whole(train(tmp_path, resumed), tmp_path, whole)
-    assert len(resumed._programs) == resumed._eval_step._cache_size() == 1
+    assert len(resumed._programs) == resumed.eval_step._cache_size() == 1
 
 
 def interrupting(engine, stop, signal_number):
