@@ -8,6 +8,7 @@ import pytest
 import dlcore as dl
 from dlcore.config import settings
 from dlcore.training import run_folder
+from dlcore.training.origin import ORIGIN, read_origin
 from dlcore.training.run import Run
 from dlcore.training.run_folder import CONFIG, LOCK, check_folder, check_unused, claim_folder
 from dlcore.utils.locks import lock_file
@@ -35,6 +36,18 @@ def test_a_new_folder_gets_the_config_and_can_be_claimed_again(tmp_path):
             assert stored == json.loads(json.dumps(dataclasses.asdict(run.config)))
 
 
+def test_the_folder_gets_the_names_of_the_code_after_the_config(tmp_path):
+    run = dataclasses.replace(make_run(tmp_path / "run"), build=plain_toy.experiment)
+    with claim_folder(run):
+        assert read_origin(run.folder) == {
+            "experiment": "tests.helpers.plain_toy:experiment",
+            "config": "tests.helpers.plain_toy:Config",
+        }
+    (run.folder / ORIGIN).write_text("{")
+    with pytest.raises(ValueError, match=r"experiment\.json: got a file that is no JSON"), claim_folder(run):
+        pass
+
+
 def test_a_folder_that_another_process_holds_is_refused(tmp_path):
     run = make_run(tmp_path)
     with (tmp_path / LOCK).open("w") as lock:
@@ -50,7 +63,12 @@ def test_a_folder_that_another_process_holds_is_refused(tmp_path):
 
 
 def test_a_run_may_continue_with_more_steps_and_with_settings_that_change_no_number(trained):
-    check_folder(make_run(trained, {"train.steps": 24, "train.prefetch": 5, "mesh.parameters": "sharded"}))
+    values = {"train.steps": 24, "train.prefetch": 5, "mesh.parameters": "sharded", "gradient_flow.rows": 3}
+    check_folder(make_run(trained, values))
+    stored = json.loads((trained / CONFIG).read_text())
+    del stored["gradient_flow"]  # as in a run of version 0.2
+    (trained / CONFIG).write_text(json.dumps(stored))
+    check_folder(make_run(trained, values))
 
 
 def test_two_ways_to_write_a_duration_are_the_same_setting(trained):
