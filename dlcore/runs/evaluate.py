@@ -22,7 +22,7 @@ from dlcore.utils.checks import shown
 def evaluate(
     model: TrainedModel | Trained | str | Path,
     data: Mapping[str, np.ndarray] | Iterable[Batch] | None = None,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """The metrics of a trained model: every example counts once, as in training.
 
     Args:
@@ -31,7 +31,7 @@ def evaluate(
             ``train.eval_batch_size`` rows. None: the experiment's evaluation set.
 
     Returns:
-        The values by the names of the metrics.
+        The values by the names of the metrics: floats, and nested lists of floats for arrays.
 
     Raises:
         TypeError: an argument has another type.

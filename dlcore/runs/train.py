@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import numpy as np
 
 from dlcore.runs.build import Build, C, check_run, make_run
 from dlcore.runs.figures import own_figures, training_figures, write_figures
@@ -39,12 +40,13 @@ class Trained:
 
     Attributes:
         model: the trained model, at the last step; `load` gives that of another checkpoint.
-        evaluation: the metrics of the last step on the evaluation set, by name.
+        evaluation: the metrics of the last step on the evaluation set by name: floats, and nested lists of floats for
+            arrays.
         metrics: everything that was logged, as a table.
     """
 
     model: TrainedModel
-    evaluation: Mapping[str, float]
+    evaluation: Mapping[str, Any]
     metrics: MetricsTable
 
     @property
@@ -71,7 +73,9 @@ class Trained:
         return {**training_figures(run), **own_figures(run, params, model_state)}
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value:.4g}" for name, value in self.evaluation.items())
+        values = ", ".join(
+            f"{name}={value:.4g}" for name, value in self.evaluation.items() if np.ndim(value) == 0
+        )
         return f"Trained(folder={str(self.folder)!r}, step={self.model.step}, {values})"
 
 
@@ -120,10 +124,15 @@ def train(
         from dlcore.training import loop
 
         state = loop.restore(run)
-    evaluation = {
-        name: math.nan if value is None else value for name, value in result.items() if name not in COUNTS
-    }
+    evaluation = {name: _with_nan(value) for name, value in result.items() if name not in COUNTS}
     return Trained(TrainedModel(run, state), evaluation, MetricsTable.read(run.folder))
+
+
+def _with_nan(value: Any) -> Any:
+    """A value of a result, in which JSON's null stands for a number that is not finite, with NaN in its place."""
+    if isinstance(value, list):
+        return [_with_nan(inner) for inner in value]
+    return math.nan if value is None else value
 
 
 def with_callbacks(experiment: Experiment, callbacks: Sequence[Any]) -> Experiment:

@@ -178,7 +178,9 @@ def test_a_result_counts_only_with_its_last_checkpoint(run):
 def test_a_metric_that_was_not_finite_is_nan_again(trained, tmp_path):
     folder = shutil.copytree(trained.folder, tmp_path / "run")
     result = json.loads((folder / "result.json").read_text())
-    (folder / "result.json").write_text(json.dumps({**result, "other": None}))
+    (folder / "result.json").write_text(json.dumps({**result, "other": None, "f1": [0.5, None]}))
     again = dl.train(plain_toy.experiment, plain_toy.Config(), folder)
     assert again.evaluation["loss"] == trained.evaluation["loss"]
     assert np.isnan(again.evaluation["other"])
+    np.testing.assert_array_equal(again.evaluation["f1"], [0.5, np.nan])
+    assert repr(again).endswith(", other=nan)")
