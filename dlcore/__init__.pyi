@@ -58,10 +58,13 @@ from .ops.pooling import global_avg_pool as global_avg_pool
 from .ops.pooling import global_max_pool as global_max_pool
 from .ops.pooling import max_pool as max_pool
 from .ops.sizes import output_size as output_size
+from .training import callbacks as callbacks
 from .training import losses as losses
 from .training import metrics as metrics
 from .training.config import CheckpointConfig as CheckpointConfig
 from .training.config import Config as Config
+from .training.config import LogConfig as LogConfig
+from .training.config import StopConfig as StopConfig
 from .training.config import TrainConfig as TrainConfig
 from .training.experiment import Experiment as Experiment
 from .training.mesh import MeshConfig as MeshConfig

@@ -6,7 +6,6 @@ What imports Orbax (``dlcore.training.loop``) is imported when a mode is called,
 import contextlib
 import dataclasses
 import functools
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from absl import logging
 from dlcore.cli.errors import usage_errors
 from dlcore.plots.canvas import save_figures
 from dlcore.plots.training import learning_curves
-from dlcore.training.checkpoints.folder import CHECKPOINTS, newest_whole
+from dlcore.training import run_folder
 from dlcore.training.config import Config
 from dlcore.training.distributed import say_once
 from dlcore.training.experiment import Experiment
@@ -40,8 +39,8 @@ def train(run: Run) -> Mapping[str, Any]:
     If the run is finished already, it writes nothing.
 
     Returns:
-        A dict of the last state's evaluation metrics by name, ``steps`` and ``seconds``; the stored one if the run is
-        finished already.
+        A dict of the last state's evaluation metrics by name, ``steps`` and ``seconds``, and ``stopped``, the reason,
+        if a callback stopped the run; the stored one if the run is finished already.
 
     Raises:
         Interrupted, NonFiniteError, CheckpointError: as in `loop.train`.
@@ -51,7 +50,12 @@ def train(run: Run) -> Mapping[str, Any]:
     _check_run(run)
     finished = finished_result(run)
     if finished is not None:
-        say_once("finished already; a larger --config.train.steps trains it on")
+        why = finished.get("stopped")
+        say_once(
+            "finished already; a larger --config.train.steps trains it on"
+            if why is None
+            else f"finished already, stopped by a callback: {why}"
+        )
         return finished
     say_once(f"run folder: {run.folder}")
     trained = loop.train(run.engine, run.folder, run.profile)
@@ -59,6 +63,7 @@ def train(run: Run) -> Mapping[str, Any]:
         **trained.evaluation,
         "steps": int(trained.state.step),
         "seconds": round(trained.seconds, 2),
+        **({} if trained.stopped is None else {"stopped": trained.stopped}),
     }
     params, model_state = loop.model_on_host(run.engine, trained.state)
     if jax.process_index() == 0:
@@ -191,18 +196,9 @@ def with_monitor(experiment: Experiment, config: Any) -> Experiment:
 
 
 def finished_result(run: Run) -> Mapping[str, Any] | None:
-    """The dict in ``result.json`` of a finished run; None if the run is not finished.
-
-    A run is finished if its result and its newest whole checkpoint are of the config's last step.
-    """
+    """The dict in ``result.json`` of a finished run; None if it is not finished, see `run_folder.finished_result`."""
     _check_run(run)
-    try:
-        result = json.loads((run.folder / RESULT).read_text())
-        last = result["steps"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None  # a damaged result is written anew, as a missing one
-    whole = newest_whole(run.folder / CHECKPOINTS)
-    return result if last == run.engine.config.train.steps == whole else None
+    return run_folder.finished_result(run)
 
 
 def _draw(run: Run, params: Any, model_state: Any) -> None:
@@ -221,7 +217,8 @@ def _training_figures(run: Run, _: Any, __: Any) -> Mapping[str, "Figure"]:
     from dlcore.training.telemetry.metrics_log import TABLE, read_metrics
 
     rows = read_metrics(run.folder / TABLE)
-    figures = {"learning_curves": learning_curves(rows, run.experiment.best)}
+    sets = [name for name in run.experiment.eval_sets if name]
+    figures = {"learning_curves": learning_curves(rows, run.experiment.best, sets)}
     if any(name.startswith("flow/") for _, name, _ in rows):
         from dlcore.gradflow.report.training_figures import plot_lags_in_training
 

@@ -15,6 +15,7 @@ from dlcore.cli import modes
 from dlcore.cli.errors import UsageError
 from dlcore.gradflow.models import find_recurrences, flow
 from dlcore.gradflow.report import page
+from dlcore.training import loop
 from dlcore.training.checkpoints.checksums import NAME
 from dlcore.training.run import Run
 from tests.helpers import plain_toy
@@ -129,6 +130,21 @@ def test_a_result_counts_only_with_its_last_checkpoint(tmp_path):
     assert modes.finished_result(run) == {"steps": 12}
     (checkpoint / NAME).unlink()
     assert modes.finished_result(run) is None
+
+
+def test_a_run_that_a_callback_stopped_is_finished(tmp_path, capsys, monkeypatch):
+    stopped = loop.Trained(SimpleNamespace(step=6), {"loss": 0.5}, 1.25, "enough")
+    monkeypatch.setattr(loop, "train", lambda engine, folder, profile: stopped)
+    monkeypatch.setattr(loop, "model_on_host", lambda engine, state: (None, None))
+    fake_checkpoint(tmp_path, 6)
+    run = make_run(tmp_path)
+    result = modes.train(run)
+    assert result == {"loss": 0.5, "steps": 6, "seconds": 1.25, "stopped": "enough"}
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    before = read_files(tmp_path)
+    assert modes.train(run) == result
+    assert "finished already, stopped by a callback: enough" in capsys.readouterr().err
+    assert read_files(tmp_path) == before
 
 
 @pytest.fixture
