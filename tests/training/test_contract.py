@@ -253,7 +253,8 @@ def test_the_best_metric_names_its_evaluation_set():
     check_model(with_sets("test/loss", **sets))
     for best in ("loss", "train/loss", "dev", "dev/accuracy"):
         with pytest.raises(
-            ValueError, match=f"best: got '{best}', expected one of the metrics: dev/loss, test/loss$"
+            ValueError,
+            match=f"best: got '{best}', expected one of the metrics: dev/loss, test/loss; one number",
         ):
             check_model(with_sets(best, **sets))
 
