@@ -66,11 +66,14 @@ from .runs.model import TrainedModel as TrainedModel
 from .runs.table import MetricsTable as MetricsTable
 from .runs.train import Trained as Trained
 from .runs.train import train as train
+from .training import callbacks as callbacks
 from .training import losses as losses
 from .training import metrics as metrics
 from .training.config import CheckpointConfig as CheckpointConfig
 from .training.config import Config as Config
 from .training.config import GradientFlowConfig as GradientFlowConfig
+from .training.config import LogConfig as LogConfig
+from .training.config import StopConfig as StopConfig
 from .training.config import TrainConfig as TrainConfig
 from .training.experiment import Experiment as Experiment
 from .training.mesh import MeshConfig as MeshConfig

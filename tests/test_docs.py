@@ -31,6 +31,7 @@ NAMESPACES = {
     "data": "dlcore.data",
     "losses": "dlcore.training.losses",
     "metrics": "dlcore.training.metrics",
+    "callbacks": "dlcore.training.callbacks",
     "convert": "dlcore.layers.convert",
 }
 

@@ -19,8 +19,8 @@ def train(run: Run) -> Mapping[str, Any]:
     """``--mode=train``: claims the run's folder and trains to the last step, see `runs.train.train_run`.
 
     Returns:
-        A dict of the last state's evaluation metrics by name, ``steps`` and ``seconds``; the stored one if the run is
-        finished already.
+        A dict of the last state's evaluation metrics by name, ``steps`` and ``seconds``, and ``stopped``, the reason,
+        if a callback stopped the run; the stored one if the run is finished already.
 
     Raises:
         UsageError: the folder is in use, or holds a run with other settings or other files.

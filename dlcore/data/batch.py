@@ -178,6 +178,15 @@ def check_generator(generator: Any) -> None:
         )
 
 
+def shapes_of(batch: Mapping[str, Any]) -> tuple[tuple[str, tuple[int, ...], Any], ...]:
+    """The names, shapes and types of a batch's fields, which determine the program that it needs.
+
+    >>> shapes_of({"labels": np.zeros(3, np.int32)})
+    (('labels', (3,), dtype('int32')),)
+    """
+    return tuple((name, field.shape, field.dtype) for name, field in batch.items())
+
+
 def slice_rows(batch: Any, start: int, stop: int) -> Any:
     """The rows ``start`` to ``stop - 1`` of every array of a batch.
 

@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,21 @@ from dlcore.runs.model import TrainedModel
 from dlcore.runs.train import Trained
 from dlcore.training.engine import Engine
 from dlcore.training.evaluation import evaluate as evaluate_state
-from dlcore.training.experiment import Batch
+from dlcore.training.experiment import Batch, EvalData
 from dlcore.utils.checks import shown
 
 
 def evaluate(
     model: TrainedModel | Trained | str | Path,
-    data: Mapping[str, np.ndarray] | Iterable[Batch] | None = None,
+    data: Mapping[str, np.ndarray] | EvalData | None = None,
 ) -> dict[str, Any]:
     """The metrics of a trained model: every example counts once, as in training.
 
     Args:
         model: what `train` or `load` returned, or the folder of a run, which means its best checkpoint.
         data: the batches to evaluate, or a dict of arrays ``[N, ...]`` by field, which is cut into batches of
-            ``train.eval_batch_size`` rows. None: the experiment's evaluation set.
+            ``train.eval_batch_size`` rows, or a dict of several such sets by name. None: the experiment's evaluation
+            data.
 
     Returns:
         The values by the names of the metrics: floats, and nested lists of floats for arrays.
@@ -45,7 +46,7 @@ def evaluate(
     return evaluate_state(engine, model.state)
 
 
-def _with_data(engine: Engine, data: Iterable[Batch]) -> Engine:
+def _with_data(engine: Engine, data: EvalData) -> Engine:
     """An engine that evaluates these batches in place of the experiment's, with the same compiled programs."""
     _ = engine.eval_step  # both engines have it
     other = copy.copy(engine)
@@ -53,10 +54,20 @@ def _with_data(engine: Engine, data: Iterable[Batch]) -> Engine:
     return other
 
 
-def _batches(data: Any, batch_size: int) -> Iterable[Batch]:
+def _batches(data: Any, batch_size: int) -> EvalData:
     if isinstance(data, Mapping):
+        if data and all(map(_is_set, data.values())):
+            return {name: _batches(eval_set, batch_size) for name, eval_set in data.items()}
         row_count(data, "data")
         return PaddedBatches(data, batch_size)
     if not isinstance(data, Iterable) or isinstance(data, str):
         raise TypeError(f"data: got {shown(data)}, expected batches or a dict of arrays")
     return data
+
+
+def _is_set(value: Any) -> bool:
+    """True for an evaluation set, of batches or of arrays by field; False for an array."""
+    if isinstance(value, Mapping):
+        return True
+    batches = isinstance(value, Iterable) and not hasattr(value, "shape") and not isinstance(value, Iterator)
+    return batches and isinstance(next(iter(value), None), Mapping)

@@ -39,7 +39,8 @@ def write_figures(run: Run, params: Any, model_state: Any) -> None:
 def training_figures(run: Run, _: Any = None, __: Any = None) -> Mapping[str, "Figure"]:
     """The figures that every run has, of its metrics over the steps."""
     rows = read_metrics(run.folder / TABLE)
-    figures = {"learning_curves": learning_curves(rows, run.experiment.best)}
+    sets = [name for name in run.experiment.eval_sets if name]
+    figures = {"learning_curves": learning_curves(rows, run.experiment.best, sets)}
     if any(name.startswith("flow/") for _, name, _ in rows):
         from dlcore.gradflow.report.training_figures import plot_lags_in_training
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,12 @@ from dlcore.runs.build import Build, C, check_run, make_run
 from dlcore.runs.figures import own_figures, training_figures, write_figures
 from dlcore.runs.model import TrainedModel
 from dlcore.runs.table import MetricsTable
-from dlcore.training.checkpoints.folder import CHECKPOINTS, newest_whole
+from dlcore.training.callbacks.callback import Callback
 from dlcore.training.distributed import say_once
 from dlcore.training.experiment import Experiment
 from dlcore.training.origin import MAIN, module_name
 from dlcore.training.run import Run
-from dlcore.training.run_folder import RESULT, claim_folder
+from dlcore.training.run_folder import RESULT, claim_folder, finished_result
 from dlcore.training.state import TrainState
 from dlcore.utils.checks import check_instance
 from dlcore.utils.files import user_path, write_json
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RUNS, NOTEBOOK = "runs", "notebook"
-COUNTS = ("steps", "seconds")  # what a result has beside the evaluation
+COUNTS = ("steps", "seconds", "stopped")  # what a result has beside the evaluation
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,7 +83,7 @@ def train(
     config: C,
     folder: str | Path | None = None,
     *,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """Trains an experiment to ``config.train.steps`` in a folder, as its command line does, and returns the result.
 
@@ -135,13 +134,10 @@ def _with_nan(value: Any) -> Any:
     return math.nan if value is None else value
 
 
-def with_callbacks(experiment: Experiment, callbacks: Sequence[Any]) -> Experiment:
-    """A copy of the experiment with more callbacks after its own; the experiment itself if there are none."""
+def with_callbacks(experiment: Experiment, callbacks: Sequence[Callback]) -> Experiment:
+    """A copy of the experiment with more callbacks after its own."""
     check_instance("callbacks", callbacks, (list, tuple), "a list of callbacks")
-    if not callbacks:
-        return experiment
-    changes: Any = {"callbacks": (*getattr(experiment, "callbacks", ()), *callbacks)}
-    return dataclasses.replace(experiment, **changes)
+    return dataclasses.replace(experiment, callbacks=(*experiment.callbacks, *callbacks))
 
 
 def _folder_of(experiment: Any) -> Path:
@@ -162,7 +158,8 @@ class RunResult(NamedTuple):
     """What `train_run` returns.
 
     Attributes:
-        result: the last state's evaluation metrics by name, ``steps`` and ``seconds``, as in ``result.json``.
+        result: the last state's evaluation metrics by name, ``steps`` and ``seconds``, as in ``result.json``; also
+            ``stopped``, the reason, if a callback stopped the run.
         state: the last state; None if the run was finished already.
     """
 
@@ -185,7 +182,12 @@ def train_run(run: Run) -> RunResult:
 
     finished = finished_result(run)
     if finished is not None:
-        say_once("finished already; a larger --config.train.steps trains it on")
+        why = finished.get("stopped")
+        say_once(
+            "finished already; a larger --config.train.steps trains it on"
+            if why is None
+            else f"finished already, stopped by a callback: {why}"
+        )
         return RunResult(finished, None)
     say_once(f"run folder: {run.folder}")
     trained = loop.train(run.engine, run.folder, run.profile)
@@ -193,23 +195,10 @@ def train_run(run: Run) -> RunResult:
         **trained.evaluation,
         "steps": int(trained.state.step),
         "seconds": round(trained.seconds, 2),
+        **({} if trained.stopped is None else {"stopped": trained.stopped}),
     }
     model = loop.model_on_host(run.engine, trained.state)
     if jax.process_index() == 0:
         write_figures(run, *model)
         write_json(run.folder / RESULT, result)  # last, since a run with a result counts as finished
     return RunResult(result, trained.state)
-
-
-def finished_result(run: Run) -> Mapping[str, Any] | None:
-    """The dict in ``result.json`` of a finished run; None if the run is not finished.
-
-    A run is finished if its result and its newest whole checkpoint are of the config's last step.
-    """
-    try:
-        result = json.loads((run.folder / RESULT).read_text())
-        last = result["steps"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None  # a damaged result is written anew, as a missing one
-    whole = newest_whole(run.folder / CHECKPOINTS)
-    return result if last == run.engine.config.train.steps == whole else None

@@ -1,2 +1,3 @@
+from . import callbacks as callbacks
 from . import losses as losses
 from . import metrics as metrics

@@ -1,4 +1,4 @@
-"""The settings that every experiment has: length of the run, precision, checkpoints, mesh, optimizer.
+"""The settings that every experiment has: length of the run, precision, checkpoints, mesh, optimizer, logs.
 
 An experiment subclasses `Config` and adds the settings of its model and data. Every setting is a flag of the command
 line, and its text is what ``--help`` prints.
@@ -116,6 +116,35 @@ class GradientFlowConfig:
 
 
 @dataclass
+class StopConfig:
+    """When a run ends before its last step."""
+
+    patience: int | None = setting(
+        None,
+        "Number of evaluations in a row without an improvement of the best metric after which the run stops; none: it "
+        "goes on to the last step.",
+        minimum=1,
+        maximum=MAX_COUNT,
+    )
+    min_change: float = setting(
+        0.0, "For patience: the smallest change of the metric that counts as an improvement.", minimum=0
+    )
+
+
+@dataclass
+class LogConfig:
+    """Where the numbers of a run are written, in addition to metrics.csv."""
+
+    tensorboard: bool = setting(True, "Write TensorBoard events into the run's folder.", may_change=True)
+    wandb: str | None = setting(
+        None, "Project of Weights & Biases to which the run is logged; none: no such log.", may_change=True
+    )
+    mlflow: str | None = setting(
+        None, "Tracking URI of MLflow to which the run is logged; none: no such log.", may_change=True
+    )
+
+
+@dataclass
 class Config:
     """The settings of every experiment; a subclass adds the settings of its model and data."""
 
@@ -144,3 +173,5 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     gradient_flow: GradientFlowConfig = field(default_factory=GradientFlowConfig)
+    stop: StopConfig = field(default_factory=StopConfig)
+    log: LogConfig = field(default_factory=LogConfig)

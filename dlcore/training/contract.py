@@ -1,17 +1,25 @@
 """Checks that an experiment keeps its contract: traces its functions before anything is computed."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore.data.batch import STREAMS, row_count
+from dlcore.data.batch import STREAMS, row_count, shapes_of
 from dlcore.data.pipeline import batch_of
 from dlcore.training.arguments import check_call, check_pair, describe
-from dlcore.training.experiment import Batch, Experiment, Metrics, ModelState, Params
+from dlcore.training.experiment import (
+    Batch,
+    Experiment,
+    Metrics,
+    ModelState,
+    Params,
+    data_name,
+    metric_name,
+)
 from dlcore.training.metrics.checks import check_metric, check_same_shapes
 from dlcore.training.stream_evaluation import has_streams, initial_streams
 from dlcore.utils.checks import check_instance
@@ -25,37 +33,45 @@ RESERVED = {
         "nonfinite_fraction",
         "learning_rate",
     },
-    False: {"steps", "seconds", "folder"},
+    False: {"steps", "seconds", "folder", "stopped"},
 }
 """Names that no metric of training (True) or evaluation (False) may have, since the run gives them itself."""
 
 
 def check_model(experiment: Experiment) -> None:
-    """Checks an experiment by tracing its functions on a training and an evaluation batch; computes nothing.
+    """Checks an experiment by tracing its functions on a training batch and on one of each evaluation set.
+
+    It computes nothing. Evaluation sets whose first batches have the same fields, shapes and types are traced once.
 
     Raises:
         ValueError: ``best`` is not an evaluation metric with one number as its value, a metric has a name that the run
-            gives itself, there is no evaluation batch, or the fields of a batch have different numbers of rows.
+            gives itself, there is no evaluation set, a set has no batch or a name with a slash, or the fields of a
+            batch have different numbers of rows.
         TypeError: ``init``, ``loss`` or a batch are not what the contract says, a metric is no sum as far as
-            `metrics.checks` can tell, or ``eval_data`` can be iterated only once or never ends.
+            `metrics.checks` can tell, or a set of ``eval_data`` can be iterated only once or never ends.
         Exception: whatever the model raises if its settings do not fit the data.
     """
-    train_batch, eval_batch = (
-        _first_train_batch(experiment.train_data),
-        _first_eval_batch(experiment.eval_data),
-    )
+    train_batch, eval_batches = _first_train_batch(experiment.train_data), _first_eval_batches(experiment)
     rng = jax.eval_shape(lambda: jax.random.key(0))
     params, model_state = _trace_init(experiment, rng, train_batch)
     _trace_loss(experiment, (params, model_state, train_batch, rng), train=True)
-    if has_streams(model_state, eval_batch):
-        streams = jax.eval_shape(functools.partial(initial_streams, experiment), eval_batch)
-        eval_batch = {**eval_batch, STREAMS: streams}
-    shapes = _trace_loss(experiment, (params, model_state, eval_batch, rng), train=False)
+    traced: dict[Any, dict[str, tuple[int, ...]]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for eval_set, batch in eval_batches.items():
+        fields = shapes_of(batch)
+        if fields not in traced:
+            traced[fields] = _trace_evaluation(experiment, params, model_state, batch, rng)
+        shapes |= {metric_name(eval_set, name): shape for name, shape in traced[fields].items()}
+    _check_best(experiment.best, shapes)
+
+
+def _check_best(best: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Checks that one number decides which checkpoint is the best; ``shapes`` are those of the metrics' values."""
     numbers = [name for name, shape in sorted(shapes.items()) if shape == ()]
-    if experiment.best not in numbers:
-        got = f"{experiment.best!r}"
-        if experiment.best in shapes:
-            got += f", whose value is an array of shape {shapes[experiment.best]}"
+    if best not in numbers:
+        got = f"{best!r}"
+        if best in shapes:
+            got += f", whose value is an array of shape {shapes[best]}"
         raise ValueError(
             f"best: got {got}, expected one of the metrics: {', '.join(numbers) or '(none)'}; one number decides"
         )
@@ -67,16 +83,33 @@ def _first_train_batch(train_data: Any) -> Batch:
     return batch
 
 
-def _first_eval_batch(eval_data: Any) -> Batch:
+def _first_eval_batches(experiment: Experiment) -> dict[str, Batch]:
+    """The first batch of each evaluation set, by the set's name."""
+    sets = experiment.eval_sets
+    if not sets:
+        raise ValueError("eval_data: got no evaluation set, expected at least one")
+    if any(hasattr(data, "dtype") for data in sets.values()):
+        raise TypeError(
+            "eval_data: got one batch, expected a list of batches, or a dict of such lists by name"
+        )
+    if isinstance(experiment.eval_data, Mapping):
+        for name in sets:
+            check_instance("eval_data", name, str, "names of evaluation sets that are text")
+            if not name or "/" in name:
+                raise ValueError(f"eval_data: got {name!r}, expected a name without a slash, such as 'dev'")
+    return {name: _first_eval_batch(data, data_name(name)) for name, data in sets.items()}
+
+
+def _first_eval_batch(data: Any, name: str) -> Batch:
     expected = "expected a list of batches or PaddedBatches"
-    if not hasattr(eval_data, "__iter__") and not hasattr(eval_data, "__len__"):
-        raise TypeError(f"eval_data: got {type(eval_data).__name__}, which has no end, {expected}")
-    if iter(eval_data) is eval_data:
-        raise TypeError(f"eval_data: got an iterator, which can be iterated only once, {expected}")
-    batch = next(iter(eval_data), None)
+    if not hasattr(data, "__iter__") and not hasattr(data, "__len__"):
+        raise TypeError(f"{name}: got {type(data).__name__}, which has no end, {expected}")
+    if iter(data) is data:
+        raise TypeError(f"{name}: got an iterator, which can be iterated only once, {expected}")
+    batch = next(iter(data), None)
     if batch is None:
-        raise ValueError("eval_data: got no batch, expected at least one")
-    row_count(batch, "eval_data")
+        raise ValueError(f"{name}: got no batch, expected at least one")
+    row_count(batch, name)
     return batch
 
 
@@ -97,6 +130,16 @@ def _trace_init(experiment: Experiment, rng: Any, batch: Batch) -> tuple[Params,
                 "other arrays belong into model_state"
             )
     return params, model_state
+
+
+def _trace_evaluation(
+    experiment: Experiment, params: Params, model_state: ModelState, batch: Batch, rng: Any
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of the values of an evaluation batch's metrics, whose streams begin anew."""
+    if has_streams(model_state, batch):
+        streams = jax.eval_shape(functools.partial(initial_streams, experiment), batch)
+        batch = {**batch, STREAMS: streams}
+    return _trace_loss(experiment, (params, model_state, batch, rng), train=False)
 
 
 def _trace_loss(

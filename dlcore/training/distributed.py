@@ -131,7 +131,7 @@ def check_same_settings(settings: Mapping[str, str]) -> None:
         ValueError: the settings differ; every process raises it.
     """
     texts = [f"{flag}={value}" for flag, value in settings.items()]
-    first, *others = (text.split("\0") for text in _gather_texts("\0".join(texts)))
+    first, *others = (text.split("\0") for text in gather_texts("\0".join(texts)))
     for process, found in enumerate(others, 1):
         if found != first:
             in_first, in_other = (sorted(set(a) - set(b)) for a, b in ((first, found), (found, first)))
@@ -141,8 +141,8 @@ def check_same_settings(settings: Mapping[str, str]) -> None:
             )
 
 
-def _gather_texts(text: str) -> list[str]:
-    """The ``text`` that each process passes, ordered by process."""
+def gather_texts(text: str) -> list[str]:
+    """The ``text`` that each process passes, ordered by process; every process of a job must call it."""
     if jax.process_count() == 1:
         return [text]
     letters = np.frombuffer(text.encode(), np.uint8)

@@ -15,8 +15,9 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dlcore.data.batch import mask_rows, row_count, slice_rows
+from dlcore.data.batch import mask_rows, row_count, shapes_of, slice_rows
 from dlcore.data.pipeline import batch_of, rows_of
+from dlcore.training.callbacks.run_callbacks import all_callbacks
 from dlcore.training.config import Config
 from dlcore.training.experiment import Batch, Experiment, Metrics, batch_size, resolve_config
 from dlcore.training.mesh import (
@@ -62,10 +63,12 @@ class Engine:
         config: the config, in which every duration is a number of steps.
         mesh: the ``jax.sharding.Mesh`` of the devices.
         optimizer: the optax chain.
+        callbacks: those of the experiment, and then those that settings ask for.
         while_compiling: makes a context manager for each compilation from a text that says what is compiled; the loop
             sets it, to say so and to stop its clocks.
 
     Raises:
+        ImportError: a logger's package is not installed.
         ValueError: the data does not tell what a duration needs; or settings, mesh, batch size and micro-batches do
             not fit each other.
     """
@@ -79,6 +82,7 @@ class Engine:
         self.experiment, self.config = experiment, config
         self.mesh = make_mesh(config.mesh)
         self.optimizer = make_optimizer(config.optimizer, int(config.train.steps))
+        self.callbacks = all_callbacks(experiment, config)
         self._step = make_train_step(experiment, self.optimizer, config.seed, config.train)
         self._batch_size = batch_size(experiment)
         self._rows = process_rows(self.mesh, self._batch_size)
@@ -187,7 +191,7 @@ class Engine:
             batch: the batch of the steps on the devices, see `batch`.
             step_count: the number of steps.
         """
-        key = step_count, _shapes(batch)
+        key = step_count, shapes_of(batch)
         if key not in self._programs:
             with self.while_compiling("compiling the training"):
                 self._programs[key] = self._compile(batch, step_count)
@@ -231,12 +235,12 @@ class Engine:
             out_shardings=self._replicated,
         )
 
-    def eval_metrics(self, state: TrainState) -> Iterator[Metrics]:
-        """Yields the metrics of each evaluation batch: sums by name, which the devices compute in the background."""
+    def eval_metrics(self, state: TrainState, eval_set: str = "") -> Iterator[Metrics]:
+        """Yields the metrics of each batch of an evaluation set: sums by name, which the devices compute meanwhile."""
         params, model_state, streams = state.evaluated_params, state.model_state, None
-        for batch in self.experiment.eval_data:
+        for batch in self.experiment.eval_sets[eval_set]:
             placed = self._place_eval_batch(batch)
-            with self._first_call(_shapes(placed), "compiling the evaluation"):
+            with self._first_call(shapes_of(placed), "compiling the evaluation"):
                 if has_streams(model_state, placed):
                     metrics, streams = self._evaluate_streams(params, model_state, streams, placed)
                 else:
@@ -276,11 +280,6 @@ class Engine:
         All processes of a job must call it.
         """
         return jax.jit(lambda tree: tree, out_shardings=self._replicated)(tree)
-
-
-def _shapes(batch: Batch) -> tuple[Any, ...]:
-    """The fields' names, shapes and types, which determine the program that a batch needs."""
-    return tuple((name, field.shape, field.dtype) for name, field in batch.items())
 
 
 def _pad_rows(batch: Batch, multiple: int) -> Batch:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from dlcore.training.engine import Engine
-from dlcore.training.experiment import Metrics
+from dlcore.training.experiment import Metrics, data_name, metric_name
 from dlcore.training.faults.nonfinite import NonFiniteError, first_bad_leaf
 from dlcore.training.metrics.values import Metric, read_value
 from dlcore.training.state import TrainState
@@ -18,33 +18,47 @@ BATCHES_IN_FLIGHT = 3
 def evaluate(
     engine: Engine, state: TrainState, on_batch: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
-    """The values of all metrics over all evaluation batches, sorted by name, as `read_sums` returns them.
+    """The values of all metrics over all batches of each evaluation set, as `read_sums` returns them.
 
-    The devices work ahead by a few batches; the sums are added in float64 on the host.
+    The sets come in the experiment's order, the metrics of a set sorted by name. The devices work ahead by a few
+    batches; the sums are added in float64 on the host.
 
     Args:
-        engine: the engine of the experiment that has the ``eval_data``.
+        engine: the engine of the experiment that has the evaluation sets.
         state: the state to evaluate; the moving average of its parameters is used if there is one.
         on_batch: called after every batch, for instance to reset a watchdog.
 
     Raises:
         TypeError: an evaluation batch is not a dict of arrays.
         ValueError: there is no evaluation batch, or its fields have different numbers of rows.
-        NonFiniteError: the metric ``loss``, or the one that decides which checkpoint is the best, is NaN; the message
-            names the first batch that makes it NaN.
+        NonFiniteError: the metric ``loss`` of a set, or the one that decides which checkpoint is the best, is NaN; the
+            message names the first batch that makes it NaN.
     """
+    values: dict[str, Any] = {}
+    for eval_set in engine.experiment.eval_sets:
+        found = _evaluate_set(engine, state, eval_set, on_batch)
+        values |= {metric_name(eval_set, name): value for name, value in found.items()}
+    return values
+
+
+def _evaluate_set(
+    engine: Engine, state: TrainState, eval_set: str, on_batch: Callable[[], None]
+) -> dict[str, Any]:
     batches = []
-    for metrics in engine.eval_metrics(state):
+    for metrics in engine.eval_metrics(state, eval_set):
         batches.append(metrics)
         jax.block_until_ready(batches[-BATCHES_IN_FLIGHT:][0])  # no more batches on the devices at a time
         on_batch()
     if not batches:
-        raise ValueError("eval_data: got no batch, expected at least one; it must be iterable more than once")
+        raise ValueError(
+            f"{data_name(eval_set)}: got no batch, expected at least one; it must be iterable more than once"
+        )
     batches = jax.device_get(batches)
     values = read_sums(jax.tree.map(lambda *leaves: np.sum(leaves, axis=0, dtype=np.float64), *batches))
-    for name in ("loss", engine.experiment.best):
-        if np.isnan(values.get(name, 0)).any():
-            raise NonFiniteError(int(state.step), _find_nan(engine, name, batches))
+    for name, value in values.items():
+        decides = name == "loss" or metric_name(eval_set, name) == engine.experiment.best
+        if decides and np.isnan(value).any():
+            raise NonFiniteError(int(state.step), _find_nan(engine, eval_set, name, batches))
     return values
 
 
@@ -55,14 +69,15 @@ def read_sums(sums: Mapping[str, Metric]) -> dict[str, Any]:
         return {name: read_value(metric) for name, metric in sorted(jax.device_get(sums).items())}
 
 
-def _find_nan(engine: Engine, name: str, batches: Sequence[Metrics]) -> str:
+def _find_nan(engine: Engine, eval_set: str, name: str, batches: Sequence[Metrics]) -> str:
     """Says which evaluation batch makes the metric NaN, and which of its fields is the first that is not finite."""
-    for index, (metrics, batch) in enumerate(zip(batches, engine.experiment.eval_data, strict=False)):
+    full_name, data = metric_name(eval_set, name), engine.experiment.eval_sets[eval_set]
+    for index, (metrics, batch) in enumerate(zip(batches, data, strict=False)):
         if np.isnan(read_sums({name: metrics[name]})[name]).any():
             field = first_bad_leaf(dict(batch))
             cause = field or (
                 "all fields are finite; the model makes it, or a label outside of the classes, or the metric is not "
                 "defined for these labels"
             )
-            return f"the evaluation's {name} is NaN, first in batch {index} of eval_data: {cause}"
-    return f"the evaluation's {name} is NaN, though it is not in any batch"
+            return f"the evaluation's {full_name} is NaN, first in batch {index} of {data_name(eval_set)}: {cause}"
+    return f"the evaluation's {full_name} is NaN, though it is not in any batch"

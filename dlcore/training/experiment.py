@@ -13,6 +13,7 @@ import jax
 from dlcore.config import durations
 from dlcore.data.batch import row_count
 from dlcore.data.pipeline import ByStep, batch_of
+from dlcore.training.callbacks.callback import Callback
 from dlcore.training.config import Config
 from dlcore.training.mesh import ShardingRules, check_rules
 from dlcore.training.model import Batch, LossFunction, ModelState, OutputLoss, Params, PureModel
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="Config")
 
+EvalData: TypeAlias = Iterable[Batch] | Mapping[str, Iterable[Batch]]
+"""Batches of one finite set, or of several sets by name."""
 Figures: TypeAlias = Callable[[Params, ModelState], Mapping[str, "Figure"]]
 Monitor: TypeAlias = Callable[[Params, ModelState], Mapping[str, float]]
 Mode: TypeAlias = Callable[[Any], Mapping[str, Any]]
@@ -36,13 +39,14 @@ class Options(TypedDict, total=False):
     """The fields of an `Experiment` besides its model and loss; ``modes`` and ``sharding_rules`` may also be None."""
 
     train_data: Required[ByStep[Batch]]
-    eval_data: Required[Iterable[Batch]]
+    eval_data: Required[EvalData]
     best: str
     lower_is_better: bool
     figures: Figures | None
     monitor: Monitor | None
     modes: Mapping[str, Mode] | None
     sharding_rules: ShardingRules | None
+    callbacks: Sequence[Callback]
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,9 @@ class Experiment:
         train_data: ``train_data[step] -> batch``, a dict of arrays ``[B, ...]``.
         eval_data: batches of a finite set, iterated once in each evaluation; a ``mask`` is False for padded rows. If
             they have ``resets``, as those of `data.StreamEvaluation`, each row of a batch begins with the state of
-            `Stateful` layers that the same row of the previous batch ended with.
-        best: the evaluation metric that decides which checkpoint is the best.
+            `Stateful` layers that the same row of the previous batch ended with. Or a dict of several such sets by
+            name; the metrics of an evaluation then have the names ``SET/METRIC``.
+        best: the evaluation metric that decides which checkpoint is the best; ``SET/METRIC`` if the sets have names.
         lower_is_better: True if the smallest value is the best, as for a loss.
         figures: ``figures(params, model_state) -> {name: matplotlib figure}``, drawn at the end of a run.
         monitor: ``monitor(params, model_state) -> {name: number}``, more numbers for the log, measured every
@@ -67,6 +72,7 @@ class Experiment:
             instance ``{"recurrent_kernel|input_kernel": (None, "model"), ".*": ()}``.
         predict: ``predict(params, model_state, batch) -> outputs``, the model's outputs in evaluation. The constructors
             ``from_...`` make it.
+        callbacks: what the training loop calls after rows, evaluations and checkpoints, see `callbacks.Callback`.
 
     Raises:
         TypeError: a field after ``eval_data`` has another type. `contract.check_model` checks the model and its data.
@@ -76,7 +82,7 @@ class Experiment:
     init: Callable[[jax.Array, Batch], tuple[Params, ModelState]]
     loss: LossFunction
     train_data: ByStep[Batch]
-    eval_data: Iterable[Batch]
+    eval_data: EvalData
     best: str = "accuracy"
     lower_is_better: bool = False
     figures: Figures | None = None
@@ -84,6 +90,7 @@ class Experiment:
     modes: Mapping[str, Mode] = field(default_factory=dict)
     sharding_rules: ShardingRules = field(default_factory=dict)
     predict: Callable[[Params, ModelState, Batch], Any] | None = None
+    callbacks: Sequence[Callback] = ()
 
     def __post_init__(self) -> None:
         check_instance("best", self.best, str, "the name of an evaluation metric")
@@ -97,6 +104,14 @@ class Experiment:
         for name, mode in self.modes.items():
             check_callable(f"modes[{name!r}]", mode, "predict(run)")
         check_rules(self.sharding_rules)
+        check_instance("callbacks", self.callbacks, (list, tuple), "a list of callbacks")
+        for callback in self.callbacks:
+            check_instance("callbacks", callback, Callback, "objects of dl.callbacks.Callback")
+
+    @property
+    def eval_sets(self) -> Mapping[str, Iterable[Batch]]:
+        """The evaluation sets by name; a set without a name has the name ``""``."""
+        return self.eval_data if isinstance(self.eval_data, Mapping) else {"": self.eval_data}
 
     @classmethod
     def from_functions(
@@ -226,6 +241,20 @@ def resolve_config(config: C, experiment: Experiment) -> C:
         batch_size=batch_size(experiment),
         examples=getattr(data, "examples", None),
     )
+
+
+def metric_name(eval_set: str, metric: str) -> str:
+    """The name of a metric of an evaluation set in the results of an evaluation.
+
+    >>> metric_name("dev", "accuracy"), metric_name("", "accuracy")
+    ('dev/accuracy', 'accuracy')
+    """
+    return f"{eval_set}/{metric}" if eval_set else metric
+
+
+def data_name(eval_set: str) -> str:
+    """What error messages call the data of an evaluation set: ``eval_data``, or ``eval_data['dev']``."""
+    return f"eval_data[{eval_set!r}]" if eval_set else "eval_data"
 
 
 def batch_size(experiment: Experiment) -> int:

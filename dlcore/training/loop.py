@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 import jax
 
+from dlcore.training.callbacks.callback import Start
+from dlcore.training.callbacks.run_callbacks import RunCallbacks
 from dlcore.training.calls import CallInputs, Due, PendingCalls, due_after, prefetch_calls
 from dlcore.training.checkpoints.fine_tune import initialize_from
-from dlcore.training.checkpoints.folder import CHECKPOINTS, saved_steps
+from dlcore.training.checkpoints.folder import CHECKPOINTS, read_callbacks, saved_steps
 from dlcore.training.checkpoints.manager import Checkpoints
 from dlcore.training.distributed import say_once
 from dlcore.training.engine import Engine
@@ -40,18 +42,21 @@ class TrainingResult(NamedTuple):
         state: the last state.
         evaluation: the evaluation of the last state.
         seconds: how many seconds `train` took in this process.
+        stopped: the reason for which a callback stopped the run before its last step; None if none did.
     """
 
     state: TrainState
     evaluation: Mapping[str, float]
     seconds: float
+    stopped: str | None = None
 
 
 def train(engine: Engine, folder: Path, profile: str | None = None) -> TrainingResult:
     """Trains to ``config.train.steps``, from the newest whole checkpoint in ``folder`` if there is one.
 
-    Writes ``metrics.csv``, TensorBoard events and ``checkpoints/`` into the folder. A checkpoint is saved every
-    ``checkpoint.every`` steps, after the last step, and after every evaluation that is better than all before.
+    A callback may stop the run before. Writes ``metrics.csv``, TensorBoard events and ``checkpoints/`` into the folder.
+    A checkpoint is saved every ``checkpoint.every`` steps, after the last step, and after every evaluation that is
+    better than all before.
 
     Args:
         engine: the engine of an experiment that `contract.check_model` accepts.
@@ -59,14 +64,15 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> TrainingR
         profile: the steps to trace, as ``"FIRST-LAST"``; None traces nothing.
 
     Returns:
-        A `TrainingResult`: the last state, its evaluation, and the seconds. The evaluation is never that of the best
-        checkpoint, which was chosen on the evaluation set.
+        A `TrainingResult`: the last state, its evaluation, the seconds, and why a callback stopped the run. The
+        evaluation is never that of the best checkpoint, which was chosen on the evaluation set.
 
     Raises:
         Interrupted: Ctrl-C or a signal of `signals.PREEMPTING` stopped the run; its state is saved, unless no step was
             done yet.
         NonFiniteError: a loss, gradient or update was not finite, and ``train.on_nan`` is ``stop`` or ``raise``; or the
             update of every step of the run was left out; or an evaluation is NaN, see `evaluation.evaluate`.
+        CallbackError: a callback failed; the state after the step at which it failed is saved.
         CheckpointError: a checkpoint could not be written, for instance on a full disk; as LostFolderError: the folder
             was deleted, moved or replaced during training.
         ValueError: ``profile`` has another form or starts after the last step; or the checkpoint, or that of
@@ -77,20 +83,21 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> TrainingR
     with contextlib.ExitStack() as stack:
         stop_signals = stack.enter_context(StopSignals(config.checkpoint.grace))
         watchdog = stack.enter_context(Watchdog(config.train.hang_timeout))
+        callbacks = stack.enter_context(RunCallbacks(engine.callbacks, watchdog))
         checkpoints = stack.enter_context(open_checkpoints(engine, folder))
         engine.while_compiling = functools.partial(_compiling, watchdog)
         state = restore_or_initialize(engine, checkpoints)
         start = int(state.step)
         if signal_number := stop_signals.signal_at(start):
             raise Interrupted(start, signal_number)
-        recorder = stack.enter_context(Recorder(engine, folder, start, watchdog))
+        callbacks.start(Start(folder, start, config), read_callbacks(checkpoints.folder / str(start)))
+        recorder = stack.enter_context(Recorder(engine, folder, start, watchdog, callbacks))
         stack.enter_context(contextlib.closing(trace))
         all_inputs = stack.enter_context(contextlib.closing(prefetch_calls(engine, start)))
         stack.enter_context(jax.transfer_guard("disallow"))
-        pending = PendingCalls(engine, folder)
-        evaluation = None
+        pending, evaluation = PendingCalls(engine, folder), None
 
-        while (inputs := next_inputs(all_inputs, recorder)) is not None:
+        while not callbacks.stopped and (inputs := next_inputs(all_inputs, recorder)) is not None:
             trace.before_call(inputs.steps)
             state, bad_step = run_call(engine, state, inputs, recorder)
             step = inputs.steps.stop
@@ -104,14 +111,13 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> TrainingR
             if any(due) or signal_number:
                 pending.wait(state)
             state, evaluation = _record(due, recorder, step, state)
-            if due.checkpoint or signal_number or checkpoints.is_best(evaluation):
+            if due.checkpoint or signal_number or callbacks.end_the_run or checkpoints.is_best(evaluation):
                 _save(checkpoints, recorder, step, state, evaluation)
             if signal_number:
                 raise Interrupted(step, signal_number)
 
-        if evaluation is None:  # the run had ended before this process began
-            evaluation = evaluate(engine, state, watchdog.reset)
-    return _checked(TrainingResult(state, evaluation, time.monotonic() - began))
+        evaluation = evaluation or evaluate(engine, state, watchdog.reset)  # there was no step left to do
+    return _checked(TrainingResult(state, evaluation, time.monotonic() - began, callbacks.stopped))
 
 
 def _checked(trained: TrainingResult) -> TrainingResult:
@@ -195,7 +201,8 @@ def _record(
         state = recorder.take_metrics(step, state)
     if due.monitor:
         recorder.record_monitor(step, state)
-    return state, recorder.record_evaluation(step, state) if due.evaluation else None
+    due_now = due.evaluation or recorder.callbacks.stopped  # the last state of a run is always evaluated
+    return state, recorder.record_evaluation(step, state) if due_now else None
 
 
 def _save(
@@ -205,11 +212,20 @@ def _save(
     state: TrainState,
     evaluation: Mapping[str, float] | None,
 ) -> None:
-    """Saves a checkpoint; the rows up to its step are written first, since a resumed run does not log them again."""
+    """Saves a checkpoint; the rows up to its step are written first, since a resumed run does not log them again.
+
+    Raises:
+        CallbackError: a callback failed at this step.
+    """
     recorder.write_row()
     recorder.guard.check_all()  # Orbax would make a folder that is gone again
+    callbacks = recorder.callbacks
     with recorder.speed.paused():
-        checkpoints.save(step, state, evaluation)
+        checkpoints.save(step, state, evaluation, callbacks.to_save(step))
+        if callbacks.want_checkpoints:
+            checkpoints.wait()
+            callbacks.on_checkpoint(step, checkpoints.folder / str(step))
+    callbacks.raise_failure()
 
 
 def restore(run: Run) -> TrainState:

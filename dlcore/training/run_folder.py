@@ -5,7 +5,8 @@ only with the settings it began with, so that nothing is overwritten silently.
 """
 
 import contextlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from jax.experimental import multihost_utils
 
 from dlcore.config import settings
 from dlcore.config.files import read_config, to_dict
-from dlcore.training.checkpoints.folder import CHECKPOINTS, DAMAGED, saved_steps
+from dlcore.training.checkpoints.folder import CHECKPOINTS, DAMAGED, newest_whole, saved_steps
 from dlcore.training.experiment import resolve_config
 from dlcore.training.origin import ORIGIN, read_origin, write_origin
 from dlcore.training.run import Run
@@ -106,6 +107,21 @@ def check_unused(folder: Path) -> None:
     """
     if folder.exists() and {entry.name for entry in folder.iterdir()} - {LOCK}:
         raise ValueError(f"{folder}: holds files but no {CONFIG}, so it is no run's folder; choose another")
+
+
+def finished_result(run: Run) -> Mapping[str, Any] | None:
+    """The dict in ``result.json`` of a finished run; None if the run is not finished.
+
+    A run is finished if its result is that of its newest whole checkpoint, and that checkpoint is of the config's last
+    step or of the step after which a callback stopped the run.
+    """
+    try:
+        result = json.loads((run.folder / RESULT).read_text())
+        last, stopped = result["steps"], result.get("stopped")
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None  # a damaged result is written anew, as a missing one
+    ended = stopped is not None or last == run.engine.config.train.steps
+    return result if ended and last == newest_whole(run.folder / CHECKPOINTS) else None
 
 
 def _check_same_settings(run: Run, stored: Any) -> None:

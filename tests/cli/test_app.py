@@ -142,7 +142,7 @@ def test_help_lists_every_setting_with_default_bounds_and_meaning(call):
     )
     assert "--config.optimizer.clip_norm" in text
     assert "small" in text.split("--preset:")[1][:80]
-    assert "patience" not in text
+    assert "--config.train.patience" not in text
 
 
 BAD = {

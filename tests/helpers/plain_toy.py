@@ -5,6 +5,7 @@ use it directly and as a program: ``python -m tests.helpers.plain_toy --workdir=
 """
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +95,20 @@ def make_state(engine: Engine) -> TrainState:
     params = {"bias": np.zeros(OUTPUTS, np.float32), "weights": weights}
     average = None if zeros.average is None else params
     return zeros.replace(params=params, average=average, bad_step=np.int32(NONE_BAD))
+
+
+def interrupting(engine: Engine, stop: int, signal_number: int) -> Engine:
+    """The same engine, whose data sends a signal to this process when the batch of one step is read."""
+
+    class Data:
+        batch_size, examples = 8, ROWS
+
+        def __getitem__(self, step: int) -> Any:
+            if step == stop:
+                os.kill(os.getpid(), signal_number)
+            return engine.experiment.train_data[step]
+
+    return Engine(dataclasses.replace(engine.experiment, train_data=Data()), engine.config)
 
 
 if __name__ == "__main__":

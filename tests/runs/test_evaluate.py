@@ -67,3 +67,9 @@ def test_what_is_no_model_is_named(trained):
         dl.evaluate(None)
     other = dataclasses.replace(trained.model, state=trained.state)
     assert dl.evaluate(other) == trained.evaluation
+
+
+def test_several_sets_have_names(trained):
+    arrays = {name: field[:6] for name, field in plain_toy.arrays().items()}
+    found = dl.evaluate(trained, {"dev": arrays, "test": list(dl.data.PaddedBatches(arrays, 6))})
+    assert found == {f"{name}/loss": dl.evaluate(trained, arrays)["loss"] for name in ("dev", "test")}

@@ -39,7 +39,7 @@ def test_the_figures_of_the_experiment_get_the_model_and_all_are_said(tmp_path, 
     "failure", ["a function that raises", "a folder in its place", "a link in its place"]
 )
 def test_a_figure_that_cannot_be_drawn_costs_nothing_else(tmp_path, capsys, monkeypatch, failure):
-    monkeypatch.setattr(figures_module, "learning_curves", lambda rows, best: Figure())
+    monkeypatch.setattr(figures_module, "learning_curves", lambda rows, best, sets: Figure())
 
     def figures(params, model_state):
         if failure == "a function that raises":

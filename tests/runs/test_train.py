@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -15,8 +16,8 @@ import pytest
 
 import dlcore as dl
 from dlcore.runs import train as train_module
-from dlcore.runs.train import finished_result, new_folder
-from dlcore.training.checkpoints.checksums import NAME
+from dlcore.runs.train import new_folder, train_run
+from dlcore.training import loop
 from dlcore.training.faults.signals import Interrupted
 from dlcore.training.run import Run
 from dlcore.training.run_folder import claim_folder
@@ -159,20 +160,18 @@ def run(tmp_path):
     return Run(plain_toy.experiment(config), config, tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"steps": 3}'])
-def test_a_damaged_result_or_one_of_fewer_steps_does_not_count(run, content):
-    (run.folder / "result.json").write_text(content)
-    assert finished_result(run) is None
-
-
-def test_a_result_counts_only_with_its_last_checkpoint(run):
-    assert finished_result(run) is None
-    (run.folder / "result.json").write_text('{"steps": 12}')
-    assert finished_result(run) is None
-    checkpoint = fake_checkpoint(run.folder, 12)
-    assert finished_result(run) == {"steps": 12}
-    (checkpoint / NAME).unlink()
-    assert finished_result(run) is None
+def test_a_run_that_a_callback_stopped_is_finished(run, capsys, monkeypatch):
+    stopped = loop.TrainingResult(SimpleNamespace(step=6), {"loss": 0.5}, 1.25, "enough")
+    monkeypatch.setattr(loop, "train", lambda engine, folder, profile: stopped)
+    monkeypatch.setattr(loop, "model_on_host", lambda engine, state: (None, None))
+    fake_checkpoint(run.folder, 6)
+    result = train_run(run).result
+    assert result == {"loss": 0.5, "steps": 6, "seconds": 1.25, "stopped": "enough"}
+    assert json.loads((run.folder / "result.json").read_text()) == result
+    before = read_files(run.folder)
+    assert train_run(run) == (result, None)
+    assert "finished already, stopped by a callback: enough" in capsys.readouterr().err
+    assert read_files(run.folder) == before
 
 
 def test_a_metric_that_was_not_finite_is_nan_again(trained, tmp_path):

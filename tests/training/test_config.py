@@ -24,6 +24,9 @@ def test_a_run_that_is_started_again_may_change_only_what_does_not_change_its_nu
         "checkpoint.grace",
         "gradient_flow.rows",
         "gradient_flow.batches",
+        "log.tensorboard",
+        "log.wandb",
+        "log.mlflow",
         "mesh.data",
         "mesh.model",
         "mesh.parameters",
@@ -54,6 +57,8 @@ def test_a_run_that_is_started_again_may_change_only_what_does_not_change_its_nu
         ("optimizer.momentum", 1.0),
         ("optimizer.clip_norm", 0.0),
         ("mesh.model", 0),
+        ("stop.patience", 0),
+        ("stop.min_change", -0.1),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_its_flag(path, value):

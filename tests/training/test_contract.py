@@ -70,6 +70,23 @@ BROKEN = {
         TypeError,
         "eval_data: got an iterator, which can be iterated only once",
     ),
+    "no evaluation set by name": ({"eval_data": {}}, ValueError, "eval_data: got no evaluation set"),
+    "an empty set by name": (
+        {"eval_data": {"dev": [BATCH], "test": []}},
+        ValueError,
+        r"eval_data\['test'\]: got no batch",
+    ),
+    "a batch in place of a set": (
+        {"eval_data": {"dev": BATCH}},
+        TypeError,
+        r"eval_data\['dev'\]: got str, expected a dict of arrays",
+    ),
+    "a name with a slash": (
+        {"eval_data": {"dev/a": [BATCH]}},
+        ValueError,
+        "eval_data: got 'dev/a', expected a name",
+    ),
+    "a name that is no text": ({"eval_data": {3: [BATCH]}}, TypeError, "eval_data: got 3, expected names"),
     "an endless evaluation": (
         {"eval_data": TOY.train_data},
         TypeError,
@@ -79,7 +96,7 @@ BROKEN = {
     "one evaluation batch": (
         {"eval_data": BATCH},
         TypeError,
-        "eval_data: got str, expected a dict of arrays",
+        "eval_data: got one batch, expected a list of batches",
     ),
     "an empty batch": ({"eval_data": [{}]}, ValueError, "eval_data: got fields of lengths {}"),
     "a batch of no rows": (
@@ -225,6 +242,34 @@ def test_an_experiment_that_breaks_the_contract_is_refused(case):
     change, error, message = BROKEN[case]
     with pytest.raises(error, match=message):
         check_model(dataclasses.replace(TOY, **change))
+
+
+def with_sets(best, **sets):
+    return dataclasses.replace(TOY, eval_data=sets, best=best)
+
+
+def test_the_best_metric_names_its_evaluation_set():
+    sets = {"dev": [BATCH], "test": [BATCH]}
+    check_model(with_sets("test/loss", **sets))
+    for best in ("loss", "train/loss", "dev", "dev/accuracy"):
+        with pytest.raises(
+            ValueError,
+            match=f"best: got '{best}', expected one of the metrics: dev/loss, test/loss; one number",
+        ):
+            check_model(with_sets(best, **sets))
+
+
+def test_sets_whose_batches_have_the_same_shapes_are_traced_once():
+    traced = []
+
+    def loss(params, model_state, batch, rng, train):
+        traced.append((train, batch["inputs"].shape))
+        return TOY.loss(params, model_state, batch, rng, train)
+
+    half = {name: field[:4] for name, field in BATCH.items()}
+    check_model(dataclasses.replace(with_sets("a/loss", a=[BATCH], b=[BATCH], c=[half]), loss=loss))
+    shapes = [shape for train, shape in traced if not train]
+    assert shapes == [BATCH["inputs"].shape, half["inputs"].shape]
 
 
 def test_metrics_of_training_and_evaluation_may_differ():

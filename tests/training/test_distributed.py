@@ -89,6 +89,14 @@ def test_two_processes_equal_one_device_and_compare_their_settings(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_callback_of_the_first_process_stops_both_after_the_same_step(tmp_path):
+    two = run(["plain_toy", tmp_path / "two", 12, 4, 1, "replicated", 9], 2, 2)
+    assert [(result["steps"], result["stopped"]) for result in two] == 2 * [(9, "enough ä")]
+    assert two[0]["loss"] == two[1]["loss"]
+    assert saved_steps(tmp_path / "two" / "checkpoints") == [6, 9]
+
+
+@pytest.mark.slow
 def test_two_processes_equal_one_process_of_as_many_devices(tmp_path):
     mesh = (2, 2, "by_rules")
     (one,) = run(["sequence_toy", tmp_path / "one", 12, *mesh], 1, 4)

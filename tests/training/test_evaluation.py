@@ -18,9 +18,9 @@ from tests.helpers import plain_toy
 ARRAYS = plain_toy.arrays()
 
 
-def with_eval_data(data):
+def with_eval_data(data, best="loss"):
     config = plain_toy.Config()
-    return Engine(dataclasses.replace(plain_toy.experiment(config), eval_data=data), config)
+    return Engine(dataclasses.replace(plain_toy.experiment(config), eval_data=data, best=best), config)
 
 
 def test_every_example_counts_once_whatever_the_batch_size():
@@ -32,6 +32,32 @@ def test_every_example_counts_once_whatever_the_batch_size():
         values = evaluate(with_eval_data(data), state, lambda beats=beats: beats.append(1))
         assert values == {"loss": pytest.approx(expected, rel=1e-5)}
         assert len(beats) == len(data)
+
+
+def test_sets_by_name_have_the_values_that_each_has_alone_and_share_a_program():
+    parts = {"test": slice(0, 10), "dev": slice(10, 40)}
+    sets = {
+        name: dl.data.PaddedBatches({field: array[rows] for field, array in ARRAYS.items()}, 10)
+        for name, rows in parts.items()
+    }
+    engine = with_eval_data(sets, best="dev/loss")
+    state = plain_toy.make_state(engine)
+    values = evaluate(engine, state)
+    assert list(values) == ["test/loss", "dev/loss"]
+    errors = (ARRAYS["inputs"] @ np.float64(state.params["weights"]) - ARRAYS["targets"]) ** 2
+    valid = np.arange(plain_toy.STEPS) < ARRAYS["lengths"][:, None]
+    for name, rows in parts.items():
+        assert values[f"{name}/loss"] == pytest.approx(errors[rows][valid[rows]].mean(), rel=1e-5)
+    assert engine.eval_step._cache_size() == 1
+
+
+def test_nan_in_a_set_names_the_set():
+    inputs = np.full_like(ARRAYS["inputs"], np.nan)
+    sets = {"dev": dl.data.PaddedBatches(ARRAYS, 40), "test": [{**ARRAYS, "inputs": inputs}]}
+    engine = with_eval_data(sets, best="dev/loss")
+    message = r"the evaluation's test/loss is NaN, first in batch 0 of eval_data\['test'\]: inputs"
+    with pytest.raises(NonFiniteError, match=message):
+        evaluate(engine, plain_toy.make_state(engine))
 
 
 def test_the_moving_average_is_evaluated():

@@ -86,6 +86,7 @@ def test_the_constructors_take_every_other_field_with_the_same_default():
         "monitor": lambda params, model_state: {},
         "modes": {"greet": dict},
         "sharding_rules": {".*": ()},
+        "callbacks": [dl.callbacks.Callback()],
     }
     fields = {field.name for field in dataclasses.fields(dl.Experiment)}
     assert set(given) == set(Options.__annotations__) == fields - {"init", "loss", "predict"}
@@ -109,6 +110,18 @@ def test_predict_is_a_function():
         TypeError, match=r"predict: got 3, expected a function such as predict\(params, model_state"
     ):
         dataclasses.replace(TOY, predict=3)
+
+
+def test_evaluation_sets_have_names():
+    assert TOY.eval_sets == {"": TOY.eval_data}
+    sets = {"dev": [], "test": []}
+    assert dataclasses.replace(TOY, eval_data=sets).eval_sets is sets
+
+
+@pytest.mark.parametrize("callbacks", [None, dl.callbacks.Callback(), [dl.callbacks.Callback], [print], "ab"])
+def test_callbacks_are_a_list_of_objects(callbacks):
+    with pytest.raises(TypeError, match=r"callbacks: got .*, expected"):
+        dataclasses.replace(TOY, callbacks=callbacks)
 
 
 def test_a_model_in_plain_jax_trains(tmp_path):

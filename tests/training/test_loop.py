@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 
 from dlcore.training import loop
+from dlcore.training.callbacks.callback import Callback, Stop
+from dlcore.training.callbacks.run_callbacks import CallbackError
 from dlcore.training.checkpoints import manager
 from dlcore.training.checkpoints.checksums import find_damage
 from dlcore.training.checkpoints.disk import CheckpointError
-from dlcore.training.checkpoints.folder import saved_steps
+from dlcore.training.checkpoints.folder import read_callbacks, saved_steps
 from dlcore.training.engine import Engine
 from dlcore.training.evaluation import evaluate
 from dlcore.training.run import Run
@@ -28,7 +30,7 @@ from dlcore.training.telemetry import recorder
 from dlcore.training.telemetry.metrics_log import read_metrics
 from tests.helpers.bits import assert_same_bits
 from tests.helpers.paths import ROOT
-from tests.helpers.plain_toy import make_engine
+from tests.helpers.plain_toy import Config, experiment, interrupting, make_engine
 
 
 def newest(folder):
@@ -69,20 +71,6 @@ def test_a_run_that_is_made_longer_equals_one_that_never_stopped(tmp_path, whole
     resumed = make()  # from a restored state, nothing is compiled twice either
     assert_equals_whole(train(tmp_path, resumed), tmp_path, whole)
     assert len(resumed._programs) == resumed.eval_step._cache_size() == 1
-
-
-def interrupting(engine, stop, signal_number):
-    """The same engine, whose data sends a signal to this process when the batch of one step is read."""
-
-    class Data:
-        batch_size, examples = 8, 40
-
-        def __getitem__(self, step):
-            if step == stop:
-                os.kill(os.getpid(), signal_number)
-            return engine.experiment.train_data[step]
-
-    return Engine(dataclasses.replace(engine.experiment, train_data=Data()), engine.config)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +157,112 @@ def test_only_a_better_evaluation_than_all_before_is_saved(tmp_path, monkeypatch
         train(tmp_path, interrupting(engine, 77, signal.SIGTERM))
     train(tmp_path, engine)
     assert saved == list(dict.fromkeys([30, 40, 60, stopped.value.step, 80, 120]))
+
+
+FALLING = {step: 1 - step / 1000 if step < 30 else 1.0 for step in range(10, 130, 10)}
+
+
+def stopping_engine(monkeypatch, *callbacks):
+    """An engine whose loss falls until step 20, so that it stops at step 50."""
+    evaluated = lambda engine, state, on_batch: {"loss": FALLING[int(jax.device_get(state.step))]}
+    monkeypatch.setattr(recorder, "evaluate", evaluated)
+    monkeypatch.setattr(loop, "evaluate", evaluated)
+    config = Config()
+    config.train = dataclasses.replace(config.train, steps=120, eval_every=10, log_every=15, steps_per_call=5)
+    config.checkpoint.every, config.stop.patience = 40, 3
+    return Engine(dataclasses.replace(experiment(config), callbacks=callbacks), config)
+
+
+class Copies(Callback):
+    """Copies the run's folder as a kill at this moment would leave it."""
+
+    def on_start(self, start):
+        self.run = start.folder
+
+    def on_evaluation(self, step, values):
+        shutil.copytree(self.run, f"{self.run}_{step}", ignore=shutil.ignore_patterns("*-tmp"))
+
+
+@pytest.mark.parametrize(
+    ("signals", "kills"), [([37], [50]), pytest.param([12, 44], [20, 40], marks=pytest.mark.slow)]
+)
+def test_a_run_that_is_stopped_early_after_a_signal_or_a_kill_ends_at_the_same_step_with_the_same_bits(
+    tmp_path, monkeypatch, signals, kills
+):
+    engine = stopping_engine(monkeypatch, Copies())
+    whole = train(tmp_path / "whole", engine), tmp_path / "whole"
+    assert (int(whole[0].state.step), whole[0].evaluation) == (50, {"loss": 1.0})
+    assert whole[0].stopped == "loss has not improved in 3 evaluations; the best was 0.98 at step 20"
+    engine = stopping_engine(monkeypatch)
+    for step in signals:
+        folder = tmp_path / f"signal_{step}"
+        with pytest.raises(loop.Interrupted):
+            train(folder, interrupting(engine, step, signal.SIGTERM))
+        assert_stops_as_whole(folder, engine, whole)
+    for step in kills:  # at step 50, the stop itself is not saved yet
+        assert_stops_as_whole(tmp_path / f"whole_{step}", engine, whole)
+    assert_stops_as_whole(tmp_path / "whole", engine, whole)  # it had ended before
+
+
+def assert_stops_as_whole(folder, engine, whole):
+    again = train(folder, engine)
+    assert again.stopped == whole[0].stopped
+    assert_equals_whole(again, folder, whole)
+    saved = [read_callbacks(path / "checkpoints" / "50") for path in (folder, whole[1])]
+    assert saved[0] == saved[1]
+    assert saved[0]["states"]["EarlyStopping"] == {"best": 0.98, "best_step": 20, "waited": 3}
+
+
+class FailsAtRow(Callback):
+    def on_row(self, step, values, clock):
+        if step == 9:
+            raise ZeroDivisionError("by hand")
+
+
+def test_a_callback_that_fails_leaves_the_state_of_its_step_and_the_run_goes_on_to_the_same_bits(
+    tmp_path, whole
+):
+    engine = make()
+    failing = Engine(dataclasses.replace(engine.experiment, callbacks=[FailsAtRow()]), engine.config)
+    with pytest.raises(
+        CallbackError, match=r"got ZeroDivisionError from FailsAtRow.on_row at step 9: by hand"
+    ):
+        train(tmp_path, failing)
+    assert newest(tmp_path) == 9
+    assert find_damage(tmp_path / "checkpoints" / "9") is None
+    assert max(step for step, _, _ in read_metrics(tmp_path / "metrics.csv")) == 9
+    assert_equals_whole(train(tmp_path), tmp_path, whole)
+
+
+class StopsAtRow(Callback):
+    def __init__(self):
+        self.seen, self.saved, self.ended = [], [], None
+
+    def on_evaluation(self, step, values):
+        self.seen.append((step, values))
+
+    def on_checkpoint(self, step, folder):
+        assert find_damage(folder) is None
+        self.saved.append(step)
+
+    def on_row(self, step, values, clock):
+        if step == 9 and "train/loss" in values:
+            raise Stop("far enough")
+
+    def on_end(self, error):
+        self.ended = error
+
+
+def test_a_stop_evaluates_and_saves_the_state_of_its_step_and_ends_the_run(tmp_path):
+    engine, callback = make(), StopsAtRow()
+    stopping = Engine(dataclasses.replace(engine.experiment, callbacks=[callback]), engine.config)
+    stopped = train(tmp_path, stopping)
+    assert (int(stopped.state.step), stopped.stopped, callback.ended) == (9, "far enough", None)
+    assert callback.saved == [6, 9]
+    assert [step for step, _ in callback.seen] == [6, 9]
+    assert values_of(tmp_path, "eval/loss")[9] == stopped.evaluation["loss"] == callback.seen[-1][1]["loss"]
+    again = train(tmp_path)  # also without the callback
+    assert (int(again.state.step), again.stopped, again.evaluation) == (9, "far enough", stopped.evaluation)
 
 
 def test_a_run_that_goes_on_says_from_where_and_what_it_compiles(tmp_path, capsys):

@@ -10,9 +10,17 @@ from dlcore.config import settings
 from dlcore.training import run_folder
 from dlcore.training.origin import ORIGIN, read_origin
 from dlcore.training.run import Run
-from dlcore.training.run_folder import CONFIG, LOCK, check_folder, check_unused, claim_folder
+from dlcore.training.run_folder import (
+    CONFIG,
+    LOCK,
+    check_folder,
+    check_unused,
+    claim_folder,
+    finished_result,
+)
 from dlcore.utils.locks import lock_file
 from tests.helpers import plain_toy
+from tests.helpers.checkpoints import fake_checkpoint
 
 
 def make_run(folder, values=None):
@@ -214,6 +222,22 @@ def test_no_link_is_followed(trained, tmp_path, name):
     with claim_folder(make_run(trained, {"train.steps": 24})):
         assert json.loads((trained / CONFIG).read_text())["train"]["steps"] == 24
     assert victim.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("result", "finished"),
+    [
+        ({"steps": 12}, True),
+        ({"steps": 6}, False),
+        ({"steps": 6, "stopped": "enough"}, True),
+        ({"steps": 9, "stopped": "enough"}, False),
+        ([], False),
+    ],
+)
+def test_a_run_is_finished_at_its_last_step_or_where_a_callback_stopped_it(tmp_path, result, finished):
+    fake_checkpoint(tmp_path, 12 if result == {"steps": 12} else 6)
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    assert finished_result(make_run(tmp_path)) == (result if finished else None)
 
 
 @pytest.mark.parametrize("place", ["result.json", "metrics.csv", "config.json"])

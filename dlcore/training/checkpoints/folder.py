@@ -4,13 +4,18 @@ Code that only reads skips a damaged checkpoint; the run that goes on sets it as
 """
 
 import itertools
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dlcore.training.checkpoints.checksums import find_damage
 from dlcore.training.distributed import say_once
+from dlcore.utils.files import atomic_write
 
 CHECKPOINTS, DAMAGED = "checkpoints", "damaged_checkpoints"  # folders in a run's folder
+CALLBACKS = "callbacks.json"  # a file in a checkpoint's folder
 
 
 def saved_steps(folder: Path) -> list[int]:
@@ -63,6 +68,19 @@ def set_aside_damaged(folder: Path) -> int | None:
             (folder / str(step)).rename(aside)
             say_once(f"{folder / str(step)}: damaged ({damage}); moved to {aside}; {outcome}")
     return newest
+
+
+def write_callbacks(folder: Path, saved: Mapping[str, Any]) -> None:
+    """Writes what the run's callbacks have to keep into a checkpoint's folder; nothing, if they keep nothing."""
+    if saved:
+        with atomic_write(folder / CALLBACKS) as file:
+            json.dump(saved, file)
+
+
+def read_callbacks(folder: Path) -> dict[str, Any]:
+    """What `write_callbacks` wrote into a checkpoint's folder; empty if it wrote nothing, as in old checkpoints."""
+    path = folder / CALLBACKS
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def _free_path(folder: Path, name: str) -> Path:

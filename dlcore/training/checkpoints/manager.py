@@ -5,9 +5,7 @@ never deleted: a run that goes on sets it aside, and a mode that only reads skip
 """
 
 import contextlib
-import errno
 import functools
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,8 +19,8 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from dlcore.training.checkpoints.checksums import write_checksums
-from dlcore.training.checkpoints.disk import CheckpointError, LostFolderError, disk_error
-from dlcore.training.checkpoints.folder import newest_whole, saved_steps, set_aside_damaged
+from dlcore.training.checkpoints.disk import CheckpointError, LostFolderError, disk_error, write_failure
+from dlcore.training.checkpoints.folder import newest_whole, saved_steps, set_aside_damaged, write_callbacks
 from dlcore.training.checkpoints.ranking import Ranking, check_whole
 from dlcore.training.checkpoints.restore import restore_fields, restore_state
 from dlcore.training.config import CheckpointConfig
@@ -49,6 +47,7 @@ class Checkpoints:
         self.folder, self._config = folder.absolute(), config
         self._ranking = Ranking(best, lower_is_better)
         self._writing: int | None = None
+        self._callbacks: Mapping[str, Any] = {}
         self._best_rank: float | None = None
 
     @functools.cached_property
@@ -62,7 +61,7 @@ class Checkpoints:
             preservation_policy=keep,
             create=False,
             todelete_subdir=DISCARDED,
-            async_options=ocp.AsyncOptions(post_finalization_callback=self._write_checksums),
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._write_own_files),
         )
         return ocp.CheckpointManager(self.folder, options=options)
 
@@ -70,9 +69,11 @@ class Checkpoints:
     def _has_manager(self) -> bool:
         return "_manager" in vars(self)
 
-    def _write_checksums(self) -> None:
-        """Orbax calls this in one process, after all is written and before the folder gets its name."""
-        write_checksums(self.folder / f"{self._writing}{UNFINISHED}")
+    def _write_own_files(self) -> None:
+        """Orbax calls this in the first process, after all is written and before the folder gets its name."""
+        folder = self.folder / f"{self._writing}{UNFINISHED}"
+        write_callbacks(folder, self._callbacks)
+        write_checksums(folder)
 
     def is_best(self, metrics: Mapping[str, float] | None) -> bool:
         """True if an evaluation is better than those of all checkpoints, also of those of earlier processes.
@@ -136,9 +137,7 @@ class Checkpoints:
         Raises:
             CheckpointError: a write was in progress, and the disk failed.
         """
-        if self._has_manager:
-            with self._disk_errors_named():
-                self._manager.wait_until_finished()
+        self.wait()
         if jax.process_count() > 1:  # nobody may write or list the folder while the first process moves
             multihost_utils.sync_global_devices("Checkpoints.set_aside_damaged")
         self._delete_discarded()
@@ -151,7 +150,23 @@ class Checkpoints:
             self._manager.reload()
         return newest
 
-    def save(self, step: int, state: Any, metrics: Mapping[str, float] | None) -> None:
+    def wait(self) -> None:
+        """Waits until the last write is finished, if there was one.
+
+        Raises:
+            CheckpointError: the disk failed in this write.
+        """
+        if self._has_manager:
+            with self._disk_errors_named():
+                self._manager.wait_until_finished()
+
+    def save(
+        self,
+        step: int,
+        state: Any,
+        metrics: Mapping[str, float] | None,
+        callbacks: Mapping[str, Any] | None = None,
+    ) -> None:
         """Waits for the previous write, then starts to write this state in the background.
 
         On return, the state may be donated to the next step.
@@ -160,6 +175,7 @@ class Checkpoints:
             step: the training step; if this object saved it before, `save` returns at once.
             state: a tree of arrays.
             metrics: the evaluation at this step, which ranks the checkpoints; None if there was none.
+            callbacks: what `folder.read_callbacks` returns later; the first process' counts.
 
         Raises:
             CheckpointError: the disk failed in the previous write or at the start of this one, or there is a
@@ -167,10 +183,9 @@ class Checkpoints:
         """
         if step == self._writing:
             return
-        with self._disk_errors_named():
-            self._manager.wait_until_finished()
+        self.wait()
         self._delete_discarded()
-        self._writing = step
+        self._writing, self._callbacks = step, dict(callbacks or {})
         best = self.is_best(metrics)
         with self._disk_errors_named():
             saved = self._manager.save(step, args=ocp.args.StandardSave(state), metrics=dict(metrics or {}))
@@ -200,19 +215,7 @@ class Checkpoints:
             error_code = disk_error(error)
             if error_code is None:
                 raise
-            raise CheckpointError(error_code, self._failure(error_code)) from error
-
-    def _failure(self, error_code: int) -> str:
-        full = error_code in (errno.ENOSPC, errno.EDQUOT)
-        problem, mend = ("the disk is full", "free space") if full else ("the disk failed", "mend it")
-        whole = newest_whole(self.folder)
-        left = (
-            "there is no good checkpoint" if whole is None else f"the last good checkpoint is of step {whole}"
-        )
-        return (
-            f"{problem} ({os.strerror(error_code)}): step {self._writing} was not saved, {left} in {self.folder}; "
-            f"{mend} and start again"
-        )
+            raise write_failure(error_code, self._writing, self.folder) from error
 
     def find_step(self, which: int | str) -> int:
         """The step, an integer, of a checkpoint to read; damaged checkpoints are not moved.

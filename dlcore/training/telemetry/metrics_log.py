@@ -1,12 +1,11 @@
-"""A run's metrics as a table, ``metrics.csv``, and as TensorBoard events."""
+"""A run's numbers as a table, ``metrics.csv``."""
 
 import csv
 import itertools
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from dlcore.training.callbacks.callback import Callback, Start
 from dlcore.utils.files import atomic_write
 from dlcore.utils.streams import say
 
@@ -14,88 +13,39 @@ TABLE = "metrics.csv"
 COLUMNS = ["step", "name", "value"]
 
 
-class MetricsLog:
-    """Writes a run's metrics to ``metrics.csv`` and to TensorBoard events; a context manager.
+class MetricsTable(Callback):
+    """Writes a run's numbers to ``metrics.csv``.
 
     The table is long: each row has one number (``step,name,value``), so any metric may come at any step;
     ``pandas.read_csv(path).pivot(index="step", columns="name", values="value")`` makes it wide. It contains no times,
     so the table of a resumed run equals that of an uninterrupted one to the bit.
 
     Args:
-        folder: the run's folder.
-        step: the step from which the run goes on. Rows of later steps are dropped, since they will be written again.
         every: the number of steps between two rows by the beginning of their names, for instance ``{"train/": 50}``.
             A line on stderr says which earlier rows are missing. None: any may be missing.
     """
 
-    def __init__(self, folder: Path, step: int, every: Mapping[str, int] | None = None):
-        self._path = folder / TABLE
-        rows = [row for row in read_metrics(self._path) if row[0] <= step]
-        for gap in _gaps(rows, step, every or {}):
-            say(f"{self._path}: {gap} are missing; the table goes on without them")
-        with atomic_write(self._path) as file:
+    def __init__(self, every: Mapping[str, int] | None = None):
+        self._every = every or {}
+
+    def on_start(self, start: Start) -> None:
+        """Opens the table. Rows after the step from which the run goes on are dropped: they will be written again."""
+        path = start.folder / TABLE
+        rows = [row for row in read_metrics(path) if row[0] <= start.step]
+        for gap in _gaps(rows, start.step, self._every):
+            say(f"{path}: {gap} are missing; the table goes on without them")
+        with atomic_write(path) as file:
             csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
-        self._file = self._path.open("a", newline="")
+        self._file = path.open("a", newline="")
         self._rows = csv.writer(self._file, lineterminator="\n")
-        self._events = Events(folder, step)
 
-    def __enter__(self) -> "MetricsLog":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._file.close()
-        self._events.close()
-
-    def write(self, step: int, values: Mapping[str, float], clock: Mapping[str, float] | None = None) -> None:
-        """Writes the numbers of one step; they are in the file when this returns.
-
-        Args:
-            step: the training step.
-            values: numbers by name.
-            clock: numbers that depend on the time; they go to TensorBoard only.
-        """
+    def on_row(self, step: int, values: Mapping[str, float], clock: Mapping[str, float]) -> None:
+        """Writes the numbers of one step, without the clock's; they are in the file when this returns."""
         self._rows.writerows([step, name, repr(value)] for name, value in values.items())
         self._file.flush()
-        self._events.write(step, {**values, **(clock or {})})
 
-
-class Events:
-    """TensorBoard's file of events, written without a thread.
-
-    tensorboardX's ``SummaryWriter`` writes in a thread. If the disk is full the thread ends, and the writer then
-    waits for it without end.
-
-    Args:
-        folder: where the file goes.
-        step: the step from which the run goes on; TensorBoard forgets later steps of earlier files.
-    """
-
-    def __init__(self, folder: Path, step: int):
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-
-        self._event = Event
-        self._file = EventsWriter(str(folder / "events"))
-        if step:
-            self._put(step + 1, session_log=SessionLog(status=SessionLog.START))
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes the numbers of one step.
-
-        Args:
-            step: the training step.
-            values: numbers by name.
-        """
-        self._put(
-            step, summary={"value": [{"tag": name, "simple_value": value} for name, value in values.items()]}
-        )
-        self._file.flush()
-
-    def _put(self, step: int, **content: Any) -> None:
-        self._file.write_event(self._event(wall_time=time.time(), step=step, **content))
-
-    def close(self) -> None:
-        """Closes the file."""
+    def on_end(self, error: BaseException | None) -> None:
+        """Closes the table."""
         self._file.close()
 
 

@@ -1,4 +1,4 @@
-"""Writes a run's rows: into the log for later, and into the progress report for now."""
+"""Hands a run's rows on: to the logs for later, to the progress report for now, and to the run's callbacks."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from dlcore.training.callbacks.callback import Callback, Start
+from dlcore.training.callbacks.run_callbacks import RunCallbacks
 from dlcore.training.engine import Engine
 from dlcore.training.evaluation import evaluate, read_sums
 from dlcore.training.experiment import Metrics
@@ -18,36 +20,39 @@ from dlcore.training.optimizer import make_schedule
 from dlcore.training.run_folder import LOCK
 from dlcore.training.state import TrainState
 from dlcore.training.step import NONFINITE
-from dlcore.training.telemetry.metrics_log import TABLE, MetricsLog
+from dlcore.training.telemetry.events import Events
+from dlcore.training.telemetry.metrics_log import TABLE, MetricsTable
 from dlcore.training.telemetry.speed import Speed
 from dlcore.utils.progress import Progress
 
 
 class Recorder(contextlib.ExitStack):
-    """Writes a run's rows into ``metrics.csv``, TensorBoard events and the progress report; a context manager.
+    """Hands a run's rows to ``metrics.csv``, TensorBoard, the progress report and the callbacks; a context manager.
 
-    A training row is taken after a call and written after the next call has begun, so that the devices work meanwhile.
-    An evaluation is written at once. If there are several processes, only the first one writes and prints.
+    A training row is taken after a call and written after the next call has begun, so that the devices work meanwhile;
+    if the run has callbacks, it is written at once, since one of them may stop the run after this step. An evaluation
+    is written at once. If there are several processes, only the first one writes and prints.
 
     Args:
         engine: the run's engine.
         folder: the run's folder.
         start: the step from which the run goes on.
         watchdog: is reset after every batch of an evaluation, and paused while something is compiled.
+        callbacks: the run's callbacks, which get every row after it is written.
 
     Attributes:
+        callbacks: the argument.
         guard: watches ``metrics.csv`` and the folder's lock.
         speed: the rates of training.
     """
 
-    def __init__(self, engine: Engine, folder: Path, start: int, watchdog: Watchdog):
+    def __init__(self, engine: Engine, folder: Path, start: int, watchdog: Watchdog, callbacks: RunCallbacks):
         super().__init__()
-        self.engine, self._watchdog = engine, watchdog
-        self._log = self._progress = None
+        self.engine, self._watchdog, self.callbacks = engine, watchdog, callbacks
+        self._writers: list[Callback] = []
+        self._progress = None
         if jax.process_index() == 0:
-            train = engine.config.train
-            every = {"train/": int(train.log_every), "eval/": int(train.eval_every)}
-            self._log = self.enter_context(MetricsLog(folder, start, every))
+            self._open_writers(Start(folder, start, engine.config))
             self._progress = self.enter_context(
                 Progress("training", "step", int(engine.config.train.steps), start)
             )
@@ -58,6 +63,14 @@ class Recorder(contextlib.ExitStack):
         config = engine.config
         self._learning_rate = jax.jit(make_schedule(config.optimizer, int(config.train.steps)))
         self._pending: tuple[int, Metrics, jax.Array] | None = None
+
+    def _open_writers(self, start: Start) -> None:
+        train = start.config.train
+        every = {"train/": int(train.log_every), "eval/": int(train.eval_every)}
+        for writer in (MetricsTable(every), *([Events()] if start.config.log.tensorboard else [])):
+            writer.on_start(start)
+            self.callback(writer.on_end, None)
+            self._writers.append(writer)
 
     @contextlib.contextmanager
     def compiling(self, what: str) -> Iterator[None]:
@@ -94,6 +107,8 @@ class Recorder(contextlib.ExitStack):
         with jax.transfer_guard("allow"):
             learning_rate = self._learning_rate(np.int32(step - 1))  # of the update that leads to this step
         self._pending = step, state.metrics, learning_rate
+        if self.callbacks:
+            self.write_row()
         return self.engine.with_zero_metrics(state)
 
     def write_row(self) -> None:
@@ -110,12 +125,10 @@ class Recorder(contextlib.ExitStack):
         row["train/learning_rate"] = jax.device_get(learning_rate).item()
         best = self.engine.experiment.best
         shown = next(name for name in ("loss", best, *values) if name in values)
-        self._record(
-            step,
-            row,
-            {shown: values[shown], "steps/s": rates["steps_per_second"]},
-            clock={f"train/{name}": value for name, value in rates.items()},
-        )
+        report = {shown: values[shown], "steps/s": rates["steps_per_second"]}
+        clock = {f"train/{name}": value for name, value in rates.items()}
+        with self.speed.paused() if self.callbacks else contextlib.nullcontext():
+            self._record(step, row, report, clock)
 
     def record_monitor(self, step: int, state: TrainState) -> None:
         """Logs what the experiment's monitor measures of the state's parameters and model state.
@@ -129,8 +142,7 @@ class Recorder(contextlib.ExitStack):
         self.write_row()
         with self.speed.paused(), self._watchdog.paused(), jax.transfer_guard("allow"):
             values = monitor(*self.engine.replicate((state.params, state.model_state)))
-            if self._log:
-                self._log.write(step, {f"flow/{name}": value for name, value in values.items()})
+            self._record(step, {f"flow/{name}": value for name, value in values.items()}, {})
 
     def record_evaluation(self, step: int, state: TrainState) -> dict[str, Any]:
         """Evaluates the state on the whole evaluation set and logs the result; returns the metrics by name."""
@@ -140,6 +152,7 @@ class Recorder(contextlib.ExitStack):
             best = self.engine.experiment.best
             row = {f"eval/{name}": value for name, value in to_numbers(values).items()}
             self._record(step, row, {f"eval {best}": values[best]})
+            self.callbacks.on_evaluation(step, values)
         return values
 
     def _record(
@@ -149,6 +162,8 @@ class Recorder(contextlib.ExitStack):
         shown: Mapping[str, float],
         clock: Mapping[str, float] | None = None,
     ) -> None:
-        if self._log and self._progress:
-            self._log.write(step, row, clock)
+        for writer in self._writers:
+            writer.on_row(step, row, clock or {})
+        if self._progress and shown:
             self._progress.report({name: f"{value:.4g}" for name, value in shown.items()}, step)
+        self.callbacks.on_row(step, row, clock or {})

@@ -91,7 +91,8 @@ def plots() -> Iterator[Call]:
     yield call(dl.plots.accuracy_by_place, correct=truths(2, 2), chance=chance)
     pairs = numbers(3)._replace(names=("targets", "predictions"))
     yield call(dl.plots.predicted_against_true, targets=pairs, predictions=pairs)
-    yield call(dl.plots.learning_curves, rows=ROWS, best=label("accuracy"))
+    sets = NAMES.without("nothing", "one name too few")
+    yield call(dl.plots.learning_curves, rows=ROWS, best=label("accuracy"), eval_sets=sets)
 
 
 def grids() -> Iterator[Call]:

@@ -55,6 +55,7 @@ def training() -> Iterator[Call]:
     yield from contract()
     yield from constructors()
     yield from settings()
+    yield from callbacks()
 
 
 def losses() -> Iterator[Call]:
@@ -214,6 +215,7 @@ def contract() -> Iterator[Call]:
                 "a mode of dlcore",  # the command line refuses it
             ),
             "sharding_rules": kind({}, {"None": None, "3": 3, "a list": ["a"], "no pattern": {"(": ()}}),
+            "callbacks": kind((), {"None": None, "3": 3, "text": "text", "a class": [dl.callbacks.Callback]}),
         },
         traced=False,
     )
@@ -239,6 +241,17 @@ def constructors() -> Iterator[Call]:
         yield call(dl.Experiment.from_equinox, model=make, batched=flag(), **parts)
 
 
+def callbacks() -> Iterator[Call]:
+    yield call(dl.callbacks.Stop, reason=text("enough").also(nothing=""))
+    yield call(
+        dl.callbacks.EarlyStopping,
+        metric=text("accuracy"),
+        patience=integer(3),
+        min_change=number(0.1, wrong=(-0.1, float("inf"))),
+        lower_is_better=flag(),
+    )
+
+
 def settings() -> Iterator[Call]:
     """Every leaf of every config: text, a number that is not finite and an object in its place are refused."""
     for make in (
@@ -248,6 +261,8 @@ def settings() -> Iterator[Call]:
         dl.GradientFlowConfig,
         dl.MeshConfig,
         dl.OptimizerConfig,
+        dl.StopConfig,
+        dl.LogConfig,
         dl.SweepConfig,
     ):
         known = {leaf.path: leaf.value for leaf in leaves(make())}

@@ -5,7 +5,14 @@ import os
 
 import pytest
 
-from dlcore.training.checkpoints.disk import DISK_ERRORS, CheckpointError, LostFolderError, disk_error
+from dlcore.training.checkpoints.disk import (
+    DISK_ERRORS,
+    CheckpointError,
+    LostFolderError,
+    disk_error,
+    write_failure,
+)
+from tests.helpers.checkpoints import fake_checkpoint
 
 
 @pytest.mark.parametrize("number", DISK_ERRORS)
@@ -27,3 +34,13 @@ def test_the_message_of_an_error_is_all_that_it_says():
     for kind in (CheckpointError, LostFolderError):
         assert str(kind(errno.ENOSPC, "the disk is full")) == "the disk is full"
         assert str(kind(0, "")) == ""
+
+
+def test_a_failed_write_says_what_is_left(tmp_path):
+    folder = tmp_path / "checkpoints"
+    failure = write_failure(errno.EIO, 6, folder)
+    assert failure.errno == errno.EIO
+    assert "step 6 was not saved, there is no good checkpoint in" in str(failure)
+    fake_checkpoint(tmp_path, 3)
+    assert "the disk is full" in str(write_failure(errno.ENOSPC, 6, folder))
+    assert "the last good checkpoint is of step 3" in str(write_failure(errno.ENOSPC, 6, folder))

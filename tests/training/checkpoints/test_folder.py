@@ -6,8 +6,10 @@ from dlcore.training.checkpoints.folder import (
     CHECKPOINTS,
     DAMAGED,
     newest_whole,
+    read_callbacks,
     saved_steps,
     set_aside_damaged,
+    write_callbacks,
 )
 from tests.helpers.checkpoints import fake_checkpoint, flip_bit, read_files, truncate
 
@@ -77,3 +79,12 @@ def test_nothing_that_was_set_aside_is_overwritten(run):
     flip_bit(run / CHECKPOINTS / "10")
     assert set_aside_damaged(run / CHECKPOINTS) == 2
     assert (run / DAMAGED / "10.2" / "default").is_dir()
+
+
+def test_what_callbacks_keep_comes_back_and_nothing_is_no_file(tmp_path):
+    saved = {"stopped": "enough", "states": {"EarlyStopping": {"best": float("inf"), "waited": 2}}}
+    write_callbacks(tmp_path, {})
+    assert list(tmp_path.iterdir()) == []
+    assert read_callbacks(tmp_path) == {}
+    write_callbacks(tmp_path, saved)
+    assert read_callbacks(tmp_path) == saved

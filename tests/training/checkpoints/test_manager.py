@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from dlcore.training.checkpoints import manager
+from dlcore.training.checkpoints.checksums import find_damage
 from dlcore.training.checkpoints.disk import CheckpointError, LostFolderError
-from dlcore.training.checkpoints.folder import DAMAGED, saved_steps
+from dlcore.training.checkpoints.folder import DAMAGED, read_callbacks, saved_steps
 from dlcore.training.checkpoints.manager import DISCARDED, Checkpoints
 from dlcore.training.config import CheckpointConfig
 from dlcore.training.state import TrainState
@@ -94,6 +95,22 @@ def test_an_evaluation_is_the_best_if_it_is_better_than_all_before_also_of_other
         damage.flip_bit(tmp_path / "checkpoints" / "1")
         checkpoints.set_aside_damaged()
         assert checkpoints.is_best({"score": 0.1})
+
+
+def test_what_callbacks_keep_is_in_the_checkpoint_and_under_its_checksums(tmp_path):
+    saved = {"states": {"EarlyStopping": {"waited": 2}}}
+    with open_run(tmp_path) as checkpoints:
+        checkpoints.save(1, small_state(1), None, saved)
+        checkpoints.save(2, small_state(2), None)
+        checkpoints.wait()
+        folder = checkpoints.folder
+        assert [read_callbacks(folder / step) for step in ("1", "2", "3")] == [saved, {}, {}]
+        assert find_damage(folder / "1") is None
+        path = folder / "1" / "callbacks.json"
+        path.write_text(path.read_text().replace("2", "3"))
+        assert find_damage(folder / "1") == "callbacks.json: its contents differ from what was written"
+        path.unlink()
+        assert find_damage(folder / "1") == "callbacks.json is missing"
 
 
 def test_a_checkpoint_that_is_not_written_is_an_error(run):

@@ -1,35 +1,45 @@
-"""``metrics.csv`` and TensorBoard events hold what was written, also after a kill or on a full disk."""
+"""``metrics.csv`` holds what was written, also after a kill or on a full disk."""
 
+import contextlib
 import resource
 
 import pytest
-from tensorboardX.proto.event_pb2 import Event
 
-from dlcore.training.telemetry.metrics_log import MetricsLog, read_metrics
+from dlcore.training.callbacks.callback import Start
+from dlcore.training.config import Config
+from dlcore.training.telemetry.metrics_log import MetricsTable, read_metrics
+
+
+@contextlib.contextmanager
+def table(folder, step=0, every=None):
+    """The table of a run that goes on from a step, as a function that writes numbers."""
+    table = MetricsTable(every)
+    table.on_start(Start(folder, step, Config()))
+    yield lambda step, values, clock=None: table.on_row(step, values, clock or {})
+    table.on_end(None)
 
 
 def test_rows_come_back_as_they_were(tmp_path):
-    with MetricsLog(tmp_path, 0) as log:
-        log.write(5, {"train/loss": 0.1 + 0.2, "train/accuracy": 1.0}, {"train/steps_per_second": 10.0})
+    with table(tmp_path) as write:
+        write(5, {"train/loss": 0.1 + 0.2, "train/accuracy": 1.0}, {"train/steps_per_second": 10.0})
         assert read_metrics(tmp_path / "metrics.csv") == [
             (5, "train/loss", 0.1 + 0.2),
             (5, "train/accuracy", 1.0),
         ]
-    assert list(tmp_path.glob("events.out.tfevents.*"))
 
 
 def test_rows_after_the_restored_step_are_dropped(tmp_path):
-    with MetricsLog(tmp_path, 0) as log:
+    with table(tmp_path) as write:
         for step in (5, 10, 15):
-            log.write(step, {"train/loss": float(step)})
-    with MetricsLog(tmp_path, 10) as log:
-        log.write(15, {"train/loss": -1.0})
+            write(step, {"train/loss": float(step)})
+    with table(tmp_path, 10) as write:
+        write(15, {"train/loss": -1.0})
     assert [value for _, _, value in read_metrics(tmp_path / "metrics.csv")] == [5.0, 10.0, -1.0]
 
 
 def test_an_incomplete_last_row_is_skipped(tmp_path):
-    with MetricsLog(tmp_path, 0) as log:
-        log.write(5, {"train/loss": 1.0})
+    with table(tmp_path) as write:
+        write(5, {"train/loss": 1.0})
     path = tmp_path / "metrics.csv"
     for torn in ("10,train/lo", "10", "10,train/loss,0.12345"):
         path.write_text(path.read_text().splitlines()[0] + "\n5,train/loss,1.0\n" + torn)
@@ -63,7 +73,7 @@ WHOLE = "step,name,value\n" + "".join(f"{step},train/loss,0.5\n" for step in ran
 def test_a_table_without_its_first_part_or_with_nuls_is_named_and_stays(tmp_path, damaged):
     path = tmp_path / "metrics.csv"
     path.write_text(damaged)
-    for read in (lambda: read_metrics(path), lambda: MetricsLog(tmp_path, 40)):
+    for read in (lambda: read_metrics(path), lambda: MetricsTable().on_start(Start(tmp_path, 40, Config()))):
         with pytest.raises(
             ValueError, match=r"metrics\.csv: got a row that is no step,name,value .*mend the file"
         ):
@@ -87,14 +97,14 @@ def test_missing_rows_are_said(tmp_path, capsys, text, missing):
     path = tmp_path / "metrics.csv"
     if text is not None:
         path.write_text(text)
-    with MetricsLog(tmp_path, 40, {"train/": 5}):
+    with table(tmp_path, 40, {"train/": 5}):
         pass
     line = f"{path}: rows train/... {missing} are missing; the table goes on without them\n"
     assert capsys.readouterr().err == ("" if missing is None else line)
 
 
 def test_a_new_run_misses_no_rows(tmp_path, capsys):
-    with MetricsLog(tmp_path, 0, {"train/": 5, "eval/": 20}):
+    with table(tmp_path, 0, {"train/": 5, "eval/": 20}):
         pass
     assert capsys.readouterr().err == ""
 
@@ -113,28 +123,12 @@ def test_a_full_disk_raises_at_once(tmp_path):
     """A thread that writes would end instead, and the run would wait for it for ever."""
 
     def write_much():
-        with MetricsLog(tmp_path, 0) as log:
+        with table(tmp_path) as write:
             for step in range(1, 10_000):
-                log.write(step, {"train/loss": 0.5}, {f"train/{index}": 1.0 for index in range(10)})
+                write(step, {"train/loss": 0.5}, {f"train/{index}": 1.0 for index in range(10)})
 
     with pytest.raises(OSError, match="File too large"):
         write_much()
     rows = read_metrics(tmp_path / "metrics.csv")
     assert rows
     assert [step for step, _, _ in rows] == list(range(1, len(rows) + 1))
-
-
-def test_tensorboard_reads_what_was_written(tmp_path):
-    with MetricsLog(tmp_path, 4) as log:
-        log.write(5, {"train/loss": 0.25}, {"train/steps_per_second": 10.0})
-    (path,) = tmp_path.glob("events.out.tfevents.*")
-    content, events = path.read_bytes(), []
-    while content:  # length, its checksum, the event, its checksum
-        size = int.from_bytes(content[:8], "little")
-        events.append(Event.FromString(content[12 : 12 + size]))
-        content = content[16 + size :]
-    values = {
-        value.tag: (event.step, value.simple_value) for event in events for value in event.summary.value
-    }
-    assert values == {"train/loss": (5, 0.25), "train/steps_per_second": (5, 10.0)}
-    assert [event.step for event in events if event.session_log.status] == [5]

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from dlcore.training import loop
+from dlcore.training.callbacks.callback import Callback, Stop
+from dlcore.training.callbacks.run_callbacks import RunCallbacks
 from dlcore.training.engine import Engine
 from dlcore.training.faults.watchdog import Watchdog
 from dlcore.training.metrics import Average
 from dlcore.training.telemetry import recorder as recorder_module
-from dlcore.training.telemetry.metrics_log import MetricsLog, read_metrics
+from dlcore.training.telemetry.events import Events
+from dlcore.training.telemetry.metrics_log import read_metrics
 from dlcore.training.telemetry.recorder import Recorder
 from tests.helpers import sequence_toy
 
@@ -43,14 +46,19 @@ def engine():
 def clocks(monkeypatch):
     """The times of every row that is written."""
     clocks = []
-    write = MetricsLog.write
+    write = Events.on_row
 
-    def note_and_write(self, step, row, clock=None):
+    def note_and_write(self, step, values, clock):
         clocks.append(clock)
-        write(self, step, row, clock)
+        write(self, step, values, clock)
 
-    monkeypatch.setattr(MetricsLog, "write", note_and_write)
+    monkeypatch.setattr(Events, "on_row", note_and_write)
     return clocks
+
+
+def record(engine, folder, watchdog=None, callbacks=()):
+    watchdog = watchdog or Watchdog(60)
+    return Recorder(engine, folder, 0, watchdog, RunCallbacks(callbacks, watchdog))
 
 
 def rows_in(folder):
@@ -58,7 +66,7 @@ def rows_in(folder):
 
 
 def test_a_training_row_is_written_one_call_late(engine, clocks, tmp_path, capsys):
-    with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
+    with record(engine, tmp_path) as recorder:
         recorder.count_call(3, (24, 100), 1e6)
         state = recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24)))
         assert float(state.metrics["loss"].weight) == 0
@@ -78,7 +86,7 @@ def test_a_training_row_is_written_one_call_late(engine, clocks, tmp_path, capsy
 def test_an_evaluation_is_written_after_the_training_row_before_it(engine, tmp_path, monkeypatch, capsys):
     values = {"accuracy": 0.5, "f1": [1.0, 0.0], "matrix": [[1.0, 0.0], [1.0, 0.0]]}
     monkeypatch.setattr(recorder_module, "evaluate", lambda engine, state, on_batch: values)
-    with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
+    with record(engine, tmp_path) as recorder:
         state = recorder.take_metrics(6, SimpleNamespace(metrics=sums(0.5, 8)))
         assert recorder.record_evaluation(6, state) == values
     assert [row[:2] for row in rows_in(tmp_path)] == [
@@ -94,7 +102,7 @@ def test_an_evaluation_is_written_after_the_training_row_before_it(engine, tmp_p
 def test_the_monitor_is_asked_only_if_the_config_wants_it(engine, tmp_path):
     engine.experiment.monitor = lambda params, model_state: {"total": params + model_state}
     state = SimpleNamespace(params=1.0, model_state=0.5)
-    with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
+    with record(engine, tmp_path) as recorder:
         recorder.record_monitor(6, state)
         assert rows_in(tmp_path) == []
         engine.config.train.monitor_every = 6
@@ -102,9 +110,47 @@ def test_the_monitor_is_asked_only_if_the_config_wants_it(engine, tmp_path):
     assert rows_in(tmp_path) == [(6, "flow/total", 1.5)]
 
 
+def test_callbacks_get_every_row_at_once_and_after_it_is_written(engine, clocks, tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder_module, "evaluate", lambda engine, state, on_batch: {"accuracy": 0.5})
+    engine.experiment.monitor = lambda params, model_state: {"total": params + model_state}
+    engine.config.train.monitor_every = 6
+    seen = []
+
+    class Listener(Callback):
+        def on_row(self, step, values, clock):
+            assert rows_in(tmp_path)[-len(values) :] == [(step, *row) for row in values.items()]
+            seen.append((step, *values, *(["clock"] if clock else [])))
+
+        def on_evaluation(self, step, values):
+            seen.append((step, values))
+            raise Stop("enough")
+
+    with record(engine, tmp_path, callbacks=[Listener()]) as recorder:
+        state = recorder.take_metrics(6, SimpleNamespace(metrics=sums(0.5, 8)))
+        state.params, state.model_state = 1.0, 0.5
+        recorder.record_monitor(6, state)
+        recorder.record_evaluation(6, state)
+        assert recorder.callbacks.stopped == "enough"
+    assert seen == [
+        (6, "train/loss", "train/learning_rate", "clock"),
+        (6, "flow/total"),
+        (6, "eval/accuracy"),
+        (6, {"accuracy": 0.5}),
+    ]
+
+
+def test_tensorboard_may_be_off(engine, tmp_path):
+    engine.config.log.tensorboard = False
+    with record(engine, tmp_path) as recorder:
+        recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24)))
+        recorder.write_row()
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+    assert len(rows_in(tmp_path)) == 2
+
+
 def test_only_the_first_process_writes_and_prints(engine, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jax, "process_index", lambda: 1)
-    with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
+    with record(engine, tmp_path) as recorder:
         recorder.count_call(3, (24, 100), 1e6)
         recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24)))
         recorder.write_row()
@@ -114,7 +160,7 @@ def test_only_the_first_process_writes_and_prints(engine, tmp_path, monkeypatch,
 
 def test_a_compilation_is_said_stops_the_watchdog_and_counts_for_no_estimate(engine, tmp_path, capsys):
     watchdog = Watchdog(60)
-    with Recorder(engine, tmp_path, 0, watchdog):
+    with record(engine, tmp_path, watchdog):
         with engine.while_compiling("compiling the training"):
             assert watchdog._pauses == 1
         assert watchdog._pauses == 0
