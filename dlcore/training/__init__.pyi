@@ -1,2 +1,3 @@
 from . import losses as losses
 from . import metrics as metrics
+from . import optimizers as optimizers

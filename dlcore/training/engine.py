@@ -18,7 +18,14 @@ from jax.sharding import NamedSharding, PartitionSpec
 from dlcore.data.batch import mask_rows, row_count, slice_rows
 from dlcore.data.pipeline import batch_of, rows_of
 from dlcore.training.config import Config
-from dlcore.training.experiment import Batch, Experiment, Metrics, batch_size, resolve_config
+from dlcore.training.experiment import (
+    Batch,
+    Experiment,
+    Metrics,
+    batch_size,
+    resolve_config,
+    with_optimizer_name,
+)
 from dlcore.training.mesh import (
     DATA,
     batch_sharding,
@@ -28,7 +35,7 @@ from dlcore.training.mesh import (
     process_rows,
     state_shardings,
 )
-from dlcore.training.optimizer import make_optimizer
+from dlcore.training.optimizers.make import choose_optimizer
 from dlcore.training.state import TrainState, make_state
 from dlcore.training.step import make_eval_step, make_train_step
 from dlcore.training.stream_evaluation import StreamEvaluator, has_streams
@@ -61,7 +68,7 @@ class Engine:
         experiment: the experiment.
         config: the config, in which every duration is a number of steps.
         mesh: the ``jax.sharding.Mesh`` of the devices.
-        optimizer: the optax chain.
+        optimizer: the optax chain: clipping, then the rule of the config or the experiment's own optimizer.
         while_compiling: makes a context manager for each compilation from a text that says what is compiled; the loop
             sets it, to say so and to stop its clocks.
 
@@ -71,14 +78,14 @@ class Engine:
     """
 
     def __init__(self, experiment: Experiment, config: Config):
-        config = resolve_config(config, experiment)
+        config = resolve_config(with_optimizer_name(config, experiment), experiment)
         if config.init_map and config.init_from is None:
             raise ValueError(
                 f"init_map: got {config.init_map} without init_from, expected the run whose parameters it renames too"
             )
         self.experiment, self.config = experiment, config
         self.mesh = make_mesh(config.mesh)
-        self.optimizer = make_optimizer(config.optimizer, int(config.train.steps))
+        self.optimizer, self._read_rates = choose_optimizer(experiment.optimizer, config)
         self._step = make_train_step(experiment, self.optimizer, config.seed, config.train)
         self._batch_size = batch_size(experiment)
         self._rows = process_rows(self.mesh, self._batch_size)
@@ -112,12 +119,13 @@ class Engine:
         """A `TrainState` of ``jax.ShapeDtypeStruct``: shapes, types and shardings, to which a checkpoint is restored.
 
         Raises:
-            ValueError: the sharding rules do not fit the parameters or the mesh.
+            ValueError: the sharding rules do not fit the parameters or the mesh; or as in `check_optimizer`.
+            TypeError: as in `check_optimizer`.
         """
         shapes = jax.eval_shape(self._make_initial_state, self.experiment.train_data[0])
         rules = self.experiment.sharding_rules
         specs = parameter_specs(shapes.params, self.mesh, self.config.mesh, rules)
-        shardings = state_shardings(shapes, self.mesh, specs, self.optimizer)
+        shardings = state_shardings(shapes, self.mesh, specs)
         return jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             shapes,
@@ -127,6 +135,11 @@ class Engine:
     @cached_property
     def _shardings(self) -> TrainState:
         return jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state)
+
+    @cached_property
+    def learning_rates(self) -> Callable[[optax.OptState], dict[str, jax.Array]]:
+        """A function from an optimizer state to the learning rates of its last update, see `optimizers.rates`."""
+        return jax.jit(self._read_rates, out_shardings=self._replicated)
 
     def initial_state(self) -> TrainState:
         """The `TrainState` at step 0; one compiled program makes it directly on its devices."""
