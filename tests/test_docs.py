@@ -31,6 +31,7 @@ NAMESPACES = {
     "data": "dlcore.data",
     "losses": "dlcore.training.losses",
     "metrics": "dlcore.training.metrics",
+    "optimizers": "dlcore.training.optimizers",
     "convert": "dlcore.layers.convert",
 }
 

@@ -47,6 +47,7 @@ FACES = (
     "dlcore.training",
     "dlcore.training.losses",
     "dlcore.training.metrics",
+    "dlcore.training.optimizers",
 )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import dlcore as dl
@@ -144,3 +145,33 @@ def test_padding_changes_no_metric():
         read_sums(evaluate(state.params, state.model_state, part)) for part in (batch, _pad_rows(batch, 4))
     ]
     assert values[0] == pytest.approx(values[1], rel=1e-6)
+
+
+def test_an_optimizer_of_the_experiments_own_is_checked_used_and_its_rates_are_read():
+    """The update of sgd is -rate * gradient."""
+    asked = []
+
+    def make(config, steps):
+        asked.append((config.optimizer.name, config.train.eval_every, steps))
+        schedule = optax.linear_schedule(0.5, 0.0, steps)
+        sgd = optax.inject_hyperparams(optax.sgd)(schedule)
+        return dl.optimizers.by_path({"weights": optax.set_to_zero(), ".*": sgd})
+
+    config = plain_toy.Config()
+    config.train.steps, config.train.eval_every = 4, dl.Duration("50%")
+    config.optimizer.clip_norm = 1e-3
+    engine = Engine(dataclasses.replace(plain_toy.experiment(config), optimizer=make), config)
+    assert asked == [("custom", 2, 4)]
+    before = jax.device_get(engine.initial_state().params)
+    batch = engine.batch(range(2))
+    state, _ = engine.program(batch, 2).call(engine.initial_state(), batch)
+    params, rates = jax.device_get(state.params), engine.learning_rates(state.opt_state)
+    engine.program(batch, 2).call(state, batch)  # takes the buffers of the state, not of the rates
+    assert {name: float(rate) for name, rate in rates.items()} == {"learning_rate": 0.375}
+    np.testing.assert_array_equal(params["weights"], before["weights"])
+    assert 0 < np.linalg.norm(params["bias"]) <= (0.5 + 0.375) * 1e-3  # the bias begins at 0; clipped before
+
+    other = dl.optimizers.by_path({"gru": optax.sgd(1.0), ".*": optax.sgd(1.0)})
+    experiment = dataclasses.replace(engine.experiment, optimizer=lambda config, steps: other)
+    with pytest.raises(ValueError, match=r"ValueError from its init: transformations: got 'gru'"):
+        _ = Engine(experiment, config).abstract_state

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import linen as nn
 
@@ -12,7 +13,7 @@ import dlcore as dl
 from dlcore.training import loop
 from dlcore.training.contract import check_model
 from dlcore.training.engine import Engine
-from dlcore.training.experiment import Options, resolve_config
+from dlcore.training.experiment import Options, resolve_config, with_optimizer_name
 from dlcore.training.metrics import Average
 from tests.helpers import plain_toy
 from tests.helpers.paths import ROOT
@@ -36,6 +37,20 @@ def test_durations_are_steps_of_the_experiments_own_data():
     config.train.steps = dl.Duration("2epochs")
     with pytest.raises(ValueError, match=r"--config\.train\.steps: got '2epochs'"):
         resolve_config(config, silent)
+
+
+def test_the_name_of_an_optimizer_of_the_experiments_own_is_custom():
+    config = plain_toy.Config()
+    assert with_optimizer_name(config, TOY) is config
+    own = dataclasses.replace(TOY, optimizer=lambda config, steps: optax.sgd(1.0))
+    named = with_optimizer_name(config, own)
+    assert (named.optimizer.name, config.optimizer.name) == ("custom", "momentum")
+    assert with_optimizer_name(named, own) == named
+    config.optimizer.name = "adam"
+    with pytest.raises(
+        ValueError, match=r"--config.optimizer.name: got adam, but the experiment has an optimizer"
+    ):
+        with_optimizer_name(config, own)
 
 
 class Model(nn.Module):
@@ -86,6 +101,7 @@ def test_the_constructors_take_every_other_field_with_the_same_default():
         "monitor": lambda params, model_state: {},
         "modes": {"greet": dict},
         "sharding_rules": {".*": ()},
+        "optimizer": lambda config, steps: optax.sgd(1.0),
     }
     fields = {field.name for field in dataclasses.fields(dl.Experiment)}
     assert set(given) == set(Options.__annotations__) == fields - {"init", "loss", "predict"}

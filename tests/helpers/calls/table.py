@@ -22,6 +22,7 @@ WITHOUT_CHECKS = {
     "dl.Trained": "a result that train makes",
     "dl.setting": "declares a field of a config; `check` refuses values that do not fit it",
     "dl.metrics.Metric": "a protocol",
+    "dl.optimizers.is_decayed": "takes any tree of arrays",
     "dl.data.japanese_vowels": "has no argument",
     "dl.data.mnist5k": "has no argument",
     "dl.data.uci_digits": "has no argument",

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import optax
 
 import dlcore as dl
 from dlcore.config.settings import check, leaves, replace
@@ -24,6 +25,7 @@ from tests.helpers.calls.kinds import (
     kind,
     number,
     text,
+    thing,
 )
 
 LABELS = {"labels": np.array([0, 1], np.int32)}
@@ -54,6 +56,7 @@ def training() -> Iterator[Call]:
     yield from measures()
     yield from contract()
     yield from constructors()
+    yield from optimizers()
     yield from settings()
 
 
@@ -214,6 +217,7 @@ def contract() -> Iterator[Call]:
                 "a mode of dlcore",  # the command line refuses it
             ),
             "sharding_rules": kind({}, {"None": None, "3": 3, "a list": ["a"], "no pattern": {"(": ()}}),
+            "optimizer": function(lambda config, steps: optax.sgd(1.0), optional=True),
         },
         traced=False,
     )
@@ -237,6 +241,15 @@ def constructors() -> Iterator[Call]:
     yield call(dl.Experiment.from_functions, **functions, **parts)
     if find_spec("equinox"):
         yield call(dl.Experiment.from_equinox, model=make, batched=flag(), **parts)
+
+
+def optimizers() -> Iterator[Call]:
+    config, steps = thing(dl.OptimizerConfig()), integer(10)
+    yield call(dl.optimizers.make_schedule, config=config, steps=steps)
+    yield call(dl.optimizers.make_rule, name=choice("lion"), config=config, steps=steps)
+    bad = {"None": None, "text": "text", "3": 3, "nothing": {}, "a list": [optax.sgd(1.0)]}
+    bad |= {"no pattern": {"(": optax.sgd(1.0)}, "no transformation": {".*": optax.sgd}}
+    yield call(dl.optimizers.by_path, transformations=kind({".*": optax.sgd(1.0)}, bad))
 
 
 def settings() -> Iterator[Call]:

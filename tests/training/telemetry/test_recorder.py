@@ -27,15 +27,13 @@ def sums(loss, examples):
 def engine():
     """As much of an engine as a recorder uses."""
     config = sequence_toy.Config()
-    config.optimizer = dataclasses.replace(
-        config.optimizer, learning_rate=0.5, schedule="linear", warmup_steps=2
-    )
     config.train.monitor_every = None
     return SimpleNamespace(
         config=config,
         experiment=SimpleNamespace(best="accuracy", monitor=None),
         with_zero_metrics=lambda state: SimpleNamespace(metrics=sums(0, 0)),
         replicate=lambda tree: tree,
+        learning_rates=lambda opt_state: {"learning_rate": jnp.asarray(opt_state)},
     )
 
 
@@ -60,14 +58,14 @@ def rows_in(folder):
 def test_a_training_row_is_written_one_call_late(engine, clocks, tmp_path, capsys):
     with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
         recorder.count_call(3, (24, 100), 1e6)
-        state = recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24)))
+        state = recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24), opt_state=0.5))
         assert float(state.metrics["loss"].weight) == 0
         assert rows_in(tmp_path) == []
         recorder.write_row()
         recorder.write_row()  # there is no other row
     assert rows_in(tmp_path) == [
         (3, "train/loss", 0.75),
-        (3, "train/learning_rate", 0.5),  # after 2 steps of warm-up, of the update that leads to step 3
+        (3, "train/learning_rate", 0.5),
     ]
     (clock,) = clocks
     assert clock["train/frames_per_second"] / clock["train/steps_per_second"] == pytest.approx(100 / 3)
@@ -79,7 +77,7 @@ def test_an_evaluation_is_written_after_the_training_row_before_it(engine, tmp_p
     values = {"accuracy": 0.5, "f1": [1.0, 0.0], "matrix": [[1.0, 0.0], [1.0, 0.0]]}
     monkeypatch.setattr(recorder_module, "evaluate", lambda engine, state, on_batch: values)
     with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
-        state = recorder.take_metrics(6, SimpleNamespace(metrics=sums(0.5, 8)))
+        state = recorder.take_metrics(6, SimpleNamespace(metrics=sums(0.5, 8), opt_state=0.5))
         assert recorder.record_evaluation(6, state) == values
     assert [row[:2] for row in rows_in(tmp_path)] == [
         (6, "train/loss"),
@@ -106,7 +104,7 @@ def test_only_the_first_process_writes_and_prints(engine, tmp_path, monkeypatch,
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     with Recorder(engine, tmp_path, 0, Watchdog(60)) as recorder:
         recorder.count_call(3, (24, 100), 1e6)
-        recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24)))
+        recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24), opt_state=0.5))
         recorder.write_row()
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().err == ""
