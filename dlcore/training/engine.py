@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dlcore.data.batch import mask_rows, row_count, slice_rows
+from dlcore.data.batch import pad_rows, row_count, slice_rows
 from dlcore.data.pipeline import batch_of, rows_of
 from dlcore.training.config import Config
 from dlcore.training.experiment import (
@@ -270,7 +270,7 @@ class Engine:
 
     def _place_eval_batch(self, batch: Batch) -> Batch:
         """The evaluation batch on its devices, padded to a multiple of the data axis."""
-        padded = _pad_rows(batch, self.mesh.shape[DATA])
+        padded = pad_rows("eval_data", batch, self.mesh.shape[DATA])
         start, stop = process_rows(self.mesh, row_count(padded, "eval_data"))
         return place_batch(slice_rows(dict(padded), start, stop), self.mesh)
 
@@ -294,18 +294,3 @@ class Engine:
 def _shapes(batch: Batch) -> tuple[Any, ...]:
     """The fields' names, shapes and types, which determine the program that a batch needs."""
     return tuple((name, field.shape, field.dtype) for name, field in batch.items())
-
-
-def _pad_rows(batch: Batch, multiple: int) -> Batch:
-    """The batch with masked copies of its first row at the end, until its row count is a multiple.
-
-    Raises:
-        TypeError, ValueError: the fields are not arrays with the same number of rows, at least one.
-    """
-    count = row_count(batch, "eval_data")
-    missing = -count % multiple
-    if not missing:
-        return batch
-    places = np.arange(count + missing)
-    padded = {name: np.asarray(field)[np.where(places < count, places, 0)] for name, field in batch.items()}
-    return {**padded, "mask": mask_rows(padded, places < count)}

@@ -8,8 +8,9 @@ import optax
 import pytest
 
 import dlcore as dl
+from dlcore.data.batch import pad_rows
 from dlcore.training import engine as engine_module
-from dlcore.training.engine import Engine, _pad_rows
+from dlcore.training.engine import Engine
 from dlcore.training.evaluation import read_sums
 from dlcore.training.step import make_eval_step
 from tests.helpers import plain_toy
@@ -105,44 +106,13 @@ def test_a_process_loads_only_its_rows(monkeypatch):
     np.testing.assert_array_equal(listed.host_batch(0)["lengths"], batches[0]["lengths"][2:4])
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_evaluation_batches_are_padded_with_masked_rows(masked):
-    batch = {"labels": np.array([4, 5, 6])} | ({"mask": np.array([True, True, False])} if masked else {})
-    assert _pad_rows(batch, 3) is batch
-    padded = _pad_rows(batch, 4)
-    assert padded["labels"].tolist() == [4, 5, 6, 4]
-    assert padded["mask"].tolist() == [True, True, not masked, False]
-
-
-@pytest.mark.parametrize("dtype", [bool, np.float32])
-def test_a_mask_of_steps_is_padded_with_masked_rows(dtype):
-    mask = np.ones((10, 3), dtype)
-    padded = _pad_rows({"labels": np.arange(30).reshape(10, 3), "mask": mask}, 4)
-    assert padded["mask"].dtype == dtype
-    np.testing.assert_array_equal(padded["mask"], [[1] * 3] * 10 + [[0] * 3] * 2)
-
-
-@pytest.mark.parametrize(
-    ("batch", "error", "message"),
-    [
-        ({}, ValueError, "eval_data: got fields of lengths {}"),
-        ({"inputs": np.zeros((0, 2))}, ValueError, "eval_data: got fields of lengths {'inputs': 0}"),
-        ({"inputs": np.zeros((3, 2)), "labels": np.zeros(2)}, ValueError, "eval_data: got fields of lengths"),
-        ({"inputs": [1, 2]}, TypeError, "eval_data: inputs: got list, expected an array"),
-        ([np.zeros(2)], TypeError, "eval_data: got list, expected a dict"),
-    ],
-)
-def test_evaluation_batches_without_rows_or_with_several_numbers_of_rows_are_refused(batch, error, message):
-    with pytest.raises(error, match=message):
-        _pad_rows(batch, 2)
-
-
 def test_padding_changes_no_metric():
     engine = make_engine()
     batch = {name: field[:7] for name, field in plain_toy.arrays().items()}
     state, evaluate = plain_toy.make_state(engine), make_eval_step(engine.experiment, engine.config.train)
     values = [
-        read_sums(evaluate(state.params, state.model_state, part)) for part in (batch, _pad_rows(batch, 4))
+        read_sums(evaluate(state.params, state.model_state, part))
+        for part in (batch, pad_rows("eval_data", batch, 4))
     ]
     assert values[0] == pytest.approx(values[1], rel=1e-6)
 
