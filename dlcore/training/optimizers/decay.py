@@ -13,7 +13,8 @@ def is_decayed(params: optax.Params) -> optax.Params:
     each parameter one more dimension. A name that says nothing, such as ``w1``, or a parameter without a name counts
     as a kernel if the array has two or more dimensions.
 
-    >>> params = {"recurrent_kernel": jnp.ones(3), "bias": jnp.ones((2, 3)), "w1": jnp.ones((3, 3)), "w2": jnp.ones(3)}
+    >>> import numpy as np
+    >>> params = {"recurrent_kernel": np.ones(3), "bias": np.ones((2, 3)), "w1": np.ones((3, 3)), "w2": np.ones(3)}
     >>> is_decayed(params)
     {'bias': False, 'recurrent_kernel': True, 'w1': True, 'w2': False}
     """

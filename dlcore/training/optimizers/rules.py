@@ -81,8 +81,10 @@ def make_rule(name: str, config: OptimizerConfig, steps: int) -> optax.GradientT
         ValueError: there is no such rule, it has no ``b2`` or ``eps`` and one is given, or as in `make_schedule`.
 
     >>> rule = make_rule("lion", OptimizerConfig(learning_rate=0.25), steps=100)
-    >>> float(optax.tree.get(rule.init({"kernel": 0.0}), "learning_rate"))
-    0.25
+    >>> params = {"kernel": 0.0}
+    >>> updates, _ = rule.update({"kernel": 3.0}, rule.init(params), params)
+    >>> float(updates["kernel"])
+    -0.25
     """
     schedule = make_schedule(config, steps)
     check_choice("name", name, tuple(RULES))

@@ -8,11 +8,15 @@ import numpy as np
 import optax
 import pytest
 
+from dlcore.training import loop
+from dlcore.training.engine import Engine
 from dlcore.training.optimizers.clipping import find_clip_state
 from dlcore.training.optimizers.config import OptimizerConfig, PathFactor
 from dlcore.training.optimizers.make import make_optimizer, wrap_optimizer
+from dlcore.training.telemetry.metrics_log import read_metrics
 from dlcore.utils.trees import named_leaves
 from tests.helpers import plain_toy
+from tests.helpers.bits import assert_same_bits
 
 PARAMS = {"bias": jnp.ones(2), "kernel": jnp.ones((2, 2))}
 PATHS = {
@@ -70,3 +74,33 @@ def test_what_is_no_optimizer_and_rates_without_an_effect_are_refused():
         ValueError, match=r"--config.optimizer.rates: got bias=2 with an optimizer of the experiment's"
     ):
         wrap_optimizer(lambda config, steps: optax.sgd(1.0), config_of(rates=(PathFactor("bias=2"),)))
+
+
+@pytest.mark.slow
+def test_a_run_with_a_plateau_goes_on_with_the_same_bits_and_logs_the_rate_that_fell(tmp_path):
+    def run(folder, steps):
+        config = plain_toy.Config()
+        config.train.steps, config.train.log_every = steps, 1
+        config.optimizer = OptimizerConfig(
+            "sgd", 1e-3, "plateau", plateau_window=2, plateau_patience=1, plateau_factor=0.5
+        )
+        folder.mkdir(exist_ok=True)
+        return loop.train(Engine(plain_toy.experiment(config), config), folder).state
+
+    whole = run(tmp_path / "whole", 13)
+    run(tmp_path / "parts", 7)  # in the middle of a window
+    assert_same_bits(jax.device_get(run(tmp_path / "parts", 13)), jax.device_get(whole))
+    tables = [read_metrics(tmp_path / part / "metrics.csv") for part in ("whole", "parts")]
+    losses, rates = (
+        [value for _, name, value in tables[0] if name == f"train/{what}"]
+        for what in ("loss", "learning_rate")
+    )
+    assert [row for row in tables[1] if row[0] > 7] == [row for row in tables[0] if row[0] > 7]
+    scale, best, expected = 1e-3, np.inf, []
+    for step, loss in enumerate(losses):
+        if step % 2:
+            mean = (losses[step - 1] + loss) / 2
+            best, scale = (mean, scale) if mean < best * (1 - 1e-4) else (best, scale / 2)
+        expected.append(scale)
+    assert len(set(expected)) > 2
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
