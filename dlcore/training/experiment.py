@@ -76,7 +76,8 @@ class Experiment:
             ``from_...`` make it.
 
     Raises:
-        TypeError: a field after ``eval_data`` has another type. `contract.check_model` checks the model and its data.
+        TypeError: a field after ``eval_data`` has another type, or ``optimizer`` takes other arguments.
+            `contract.check_model` checks the model and its data.
         ValueError: a sharding rule is no regular expression.
     """
 
@@ -106,7 +107,7 @@ class Experiment:
             check_callable(f"modes[{name!r}]", mode, "predict(run)")
         check_rules(self.sharding_rules)
         if self.optimizer is not None:
-            check_callable("optimizer", self.optimizer, "optimizer(config, steps)")
+            check_call("optimizer", self.optimizer, None, 1)  # a config and a number of steps
 
     @classmethod
     def from_functions(

@@ -53,6 +53,12 @@ def test_the_name_of_an_optimizer_of_the_experiments_own_is_custom():
         with_optimizer_name(config, own)
 
 
+@pytest.mark.parametrize("optimizer", [optax.sgd(0.1), "adam", lambda config: optax.sgd(0.1)])
+def test_an_optimizer_is_a_function_of_the_config_and_the_steps(optimizer):
+    with pytest.raises(TypeError, match=r"optimizer: got .*, expected a function"):
+        dataclasses.replace(TOY, optimizer=optimizer)
+
+
 class Model(nn.Module):
     """A model with lengths, optional resets, and a variable that is not a parameter."""
 
