@@ -13,6 +13,7 @@ import jax
 from dlcore.config import durations, settings
 from dlcore.data.batch import row_count
 from dlcore.data.pipeline import ByStep, batch_of
+from dlcore.training.arguments import check_call
 from dlcore.training.config import Config
 from dlcore.training.mesh import ShardingRules, check_rules
 from dlcore.training.model import Batch, LossFunction, ModelState, OutputLoss, Params, PureModel
