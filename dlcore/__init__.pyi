@@ -69,6 +69,7 @@ from .runs.train import train as train
 from .training import callbacks as callbacks
 from .training import losses as losses
 from .training import metrics as metrics
+from .training import optimizers as optimizers
 from .training.config import CheckpointConfig as CheckpointConfig
 from .training.config import Config as Config
 from .training.config import GradientFlowConfig as GradientFlowConfig
@@ -77,6 +78,6 @@ from .training.config import StopConfig as StopConfig
 from .training.config import TrainConfig as TrainConfig
 from .training.experiment import Experiment as Experiment
 from .training.mesh import MeshConfig as MeshConfig
-from .training.optimizer import OptimizerConfig as OptimizerConfig
+from .training.optimizers.config import OptimizerConfig as OptimizerConfig
 
 __version__: str

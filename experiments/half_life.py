@@ -31,7 +31,7 @@ import dlcore as dl
 from dlcore.gradflow.measures import jacobians, wide_range
 from dlcore.gradflow.measures.summary import fit_rate, half_life
 from dlcore.layers.recurrent.cell_config import CellName
-from dlcore.training.optimizer import make_optimizer
+from dlcore.training.optimizers.make import make_optimizer
 from experiments import adding, copy_memory, temporal_order
 
 if TYPE_CHECKING:

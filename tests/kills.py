@@ -1,6 +1,6 @@
 """Kills runs at random moments and starts them again until they end: their bits must be those of an undisturbed run.
 
-    python -m tests.kills --kills=100                  # SIGKILL: digits, an LSTM, a BiGRU, with dropout and BatchNorm
+    python -m tests.kills --kills=100                  # SIGKILL: a CNN, an LSTM, a BiGRU, and lion on 8 devices
     python -m tests.kills --kills=100 --signal=TERM    # SIGTERM: exit code 75 within 30 s
 
 Half of the moments are uniform over a run; the other half are within 0.2 s after a line of its log. The command prints
@@ -20,9 +20,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from absl import app, flags, logging
 
+from dlcore.training.checkpoints.restore import restore_leaves, stored_tree
+from dlcore.utils.trees import named_leaves
 from tests.helpers.paths import ROOT
 
 KILLS = flags.DEFINE_integer("kills", 100, "Number of kills.", lower_bound=1)
@@ -34,7 +35,10 @@ EXPERIMENTS = {
     "digits": ["experiments.digits", "--config.features=4,8", "--config.optimizer.warmup_steps=5"],
     "lstm": ["tests.helpers.sequence_toy", "--config.cell=lstm"],
     "bigru": ["tests.helpers.sequence_toy", "--config.cell=bigru"],
-}
+    "own_optimizer": [
+        "tests.helpers.own_optimizer", "--config.mesh.model=2", "--config.mesh.parameters=sharded",
+    ],
+}  # fmt: skip
 WITHIN = 30
 
 
@@ -159,13 +163,15 @@ def results_of(folder: Path) -> dict:
     result = json.loads((folder / "result.json").read_text())
     result.pop("seconds")
     newest = max(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
-    state = ocp.StandardCheckpointer().restore(folder / "checkpoints" / str(newest) / "default")
-    leaves = {
-        jax.tree_util.keystr(path): np.asarray(leaf).tobytes()
-        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    checkpoint = folder / "checkpoints" / str(newest)
+    stored, here = stored_tree(checkpoint), jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    wanted = {
+        path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here)
+        for path, leaf in named_leaves(stored).items()
     }
+    leaves = restore_leaves(checkpoint, stored, wanted)
     return {
-        **leaves,
+        **{path: np.asarray(leaf).tobytes() for path, leaf in leaves.items()},
         "newest": newest,
         "result": result,
         "metrics.csv": (folder / "metrics.csv").read_bytes(),

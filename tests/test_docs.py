@@ -32,6 +32,7 @@ NAMESPACES = {
     "losses": "dlcore.training.losses",
     "metrics": "dlcore.training.metrics",
     "callbacks": "dlcore.training.callbacks",
+    "optimizers": "dlcore.training.optimizers",
     "convert": "dlcore.layers.convert",
 }
 

@@ -48,6 +48,7 @@ FACES = (
     "dlcore.training.losses",
     "dlcore.training.metrics",
     "dlcore.training.callbacks",
+    "dlcore.training.optimizers",
 )
 
 

@@ -5,6 +5,7 @@ its time or its folder away.
 """
 
 import contextlib
+import math
 import shutil
 import signal
 import subprocess
@@ -14,8 +15,9 @@ import time
 import pytest
 
 from dlcore.training.faults.signals import PREEMPTING
+from dlcore.training.telemetry.metrics_log import read_metrics
 from tests.helpers.paths import ROOT
-from tests.kills import kill, results_of
+from tests.kills import kill, log_of, results_of, start
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +27,35 @@ pytestmark = pytest.mark.slow
 )
 def test_a_killed_run_ends_with_the_same_bits(signal_number, experiment):
     assert sum(kill(1, signal_number, seed=1, experiments=[experiment]).values()) == 1
+
+
+def test_a_killed_run_with_an_optimizer_of_its_own_on_eight_devices_ends_with_the_same_bits(tmp_path):
+    """Lion on 4 x 2 devices: the encoder is frozen, the middle layer learns at a quarter of the rate."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start("own_optimizer", whole).wait() == 0, log_of(whole)
+    process = start("own_optimizer", killed)
+    while "\nstep 14/" not in log_of(killed) and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert start("own_optimizer", killed).wait() == 0, log_of(killed)
+    assert "going on from step" in log_of(killed)
+    results = results_of(whole)
+    assert_equal(killed, results)
+    assert not any(results["params/encoder/bias"])  # it begins at 0, as that of the middle layer
+    assert any(results["params/middle/bias"])
+
+    def rate(step):
+        """A warm-up of 4 steps to 0.004, then half a cosine down to a tenth of it; of the update that leads to step."""
+        count = step - 1
+        course = 0.1 + 0.9 * (1 + math.cos(math.pi * (count - 4) / 36)) / 2
+        return 4e-3 * (count / 4 if count < 4 else course)
+
+    rows = {(step, name): value for step, name, value in read_metrics(killed / "metrics.csv")}
+    for step in range(2, 41, 2):
+        assert rows[step, "train/learning_rate/.*"] == pytest.approx(rate(step), rel=1e-5)
+        assert rows[step, "train/learning_rate/^middle/"] == pytest.approx(rate(step) / 4, rel=1e-5)
+    assert (40, "train/learning_rate") not in rows
 
 
 STEPS, LONG = 600, 10**9

@@ -129,6 +129,29 @@ def mask_rows(batch: Mapping[str, Any], valid: np.ndarray) -> np.ndarray:
     return np.where(valid.reshape(-1, *[1] * (mask.ndim - 1)), mask, np.zeros((), mask.dtype))
 
 
+def pad_rows(name: str, batch: Mapping[str, Any], multiple: int) -> Mapping[str, Any]:
+    """The batch with masked copies of its first row at the end, until its row count is a multiple.
+
+    Args:
+        name: what error messages call the batch.
+        batch: arrays ``[B, ...]`` by name.
+        multiple: a number of rows.
+
+    Returns:
+        The batch itself if its row count is a multiple already; else a dict of arrays with a ``mask``.
+
+    Raises:
+        TypeError, ValueError: the fields are not arrays with the same number of rows, at least one.
+    """
+    count = row_count(batch, name)
+    missing = -count % multiple
+    if not missing:
+        return batch
+    places = np.arange(count + missing)
+    padded = {field: np.asarray(array)[np.where(places < count, places, 0)] for field, array in batch.items()}
+    return {**padded, "mask": mask_rows(padded, places < count)}
+
+
 def check_batch_size(batch_size: int, examples: int | None) -> None:
     """Checks that 1 <= batch_size <= examples; if ``examples`` is None, there is no upper bound.
 

@@ -15,7 +15,7 @@ from dlcore.runs.model import TrainedModel
 from dlcore.runs.train import Trained
 from dlcore.training.engine import Engine
 from dlcore.training.evaluation import evaluate as evaluate_state
-from dlcore.training.experiment import Batch, EvalData
+from dlcore.training.experiment import EvalData
 from dlcore.utils.checks import shown
 
 

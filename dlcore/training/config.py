@@ -10,7 +10,7 @@ from typing import Literal
 from dlcore.config.durations import Duration
 from dlcore.config.settings import setting
 from dlcore.training.mesh import MeshConfig
-from dlcore.training.optimizer import OptimizerConfig
+from dlcore.training.optimizers.config import OptimizerConfig
 
 MAX_COUNT = 2**31 - 1  # steps and rows are 32-bit integers on the devices
 MAX_SECONDS = 10**9  # the system's timers take no more than some billions

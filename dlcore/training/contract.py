@@ -23,7 +23,7 @@ from dlcore.training.experiment import (
 from dlcore.training.metrics.checks import check_metric, check_same_shapes
 from dlcore.training.stream_evaluation import has_streams, initial_streams
 from dlcore.utils.checks import check_instance
-from dlcore.utils.trees import named_leaves
+from dlcore.utils.trees import first_difference, named_leaves
 
 RESERVED = {
     True: {
@@ -165,7 +165,7 @@ def _trace_loss(
         _check_same_state({STREAMS: arguments[2][STREAMS]}, {STREAMS: model_state[STREAMS]})
     for name in metrics:
         check_instance("loss", name, str, "metrics whose names are text")
-        if name in RESERVED[train]:
+        if name in RESERVED[train] or name.startswith("learning_rate/"):
             raise ValueError(
                 f"loss: got a metric {name!r}, expected another name; the run itself gives this one"
             )
@@ -203,19 +203,9 @@ def _check_leaves(name: str, returned: Any) -> None:
 
 def _check_same_state(before: ModelState, after: ModelState) -> None:
     """Checks that the loss returned a model state of the same structure, shapes and types."""
-    old, new = (
-        {path: f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in named_leaves(state).items()}
-        for state in (before, after)
-    )
-    for path in (*old, *new):
-        if old.get(path) != new.get(path):
-            raise TypeError(
-                f"loss: got a model_state with {new.get(path, 'nothing')} at {path}, expected "
-                f"{old.get(path, 'nothing')} as init returned it"
-            )
-    made, returned = (str(jax.tree.structure(state)) for state in (before, after))
-    if made != returned:
-        raise TypeError(f"loss: got a model_state of the structure {returned}, expected that of init, {made}")
+    fault = first_difference(before, after)
+    if fault is not None:
+        raise TypeError(f"loss: got a model_state with {fault} as init returned it")
 
 
 def _check_metrics(

@@ -15,11 +15,18 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dlcore.data.batch import mask_rows, row_count, shapes_of, slice_rows
+from dlcore.data.batch import pad_rows, row_count, shapes_of, slice_rows
 from dlcore.data.pipeline import batch_of, rows_of
 from dlcore.training.callbacks.run_callbacks import all_callbacks
 from dlcore.training.config import Config
-from dlcore.training.experiment import Batch, Experiment, Metrics, batch_size, resolve_config
+from dlcore.training.experiment import (
+    Batch,
+    Experiment,
+    Metrics,
+    batch_size,
+    resolve_config,
+    with_optimizer_name,
+)
 from dlcore.training.mesh import (
     DATA,
     batch_sharding,
@@ -29,7 +36,7 @@ from dlcore.training.mesh import (
     process_rows,
     state_shardings,
 )
-from dlcore.training.optimizer import make_optimizer
+from dlcore.training.optimizers.make import choose_optimizer
 from dlcore.training.state import TrainState, make_state
 from dlcore.training.step import make_eval_step, make_train_step
 from dlcore.training.stream_evaluation import StreamEvaluator, has_streams
@@ -62,7 +69,7 @@ class Engine:
         experiment: the experiment.
         config: the config, in which every duration is a number of steps.
         mesh: the ``jax.sharding.Mesh`` of the devices.
-        optimizer: the optax chain.
+        optimizer: the optax chain: clipping, then the rule of the config or the experiment's own optimizer.
         callbacks: those of the experiment, and then those that settings ask for.
         while_compiling: makes a context manager for each compilation from a text that says what is compiled; the loop
             sets it, to say so and to stop its clocks.
@@ -74,14 +81,14 @@ class Engine:
     """
 
     def __init__(self, experiment: Experiment, config: Config):
-        config = resolve_config(config, experiment)
+        config = resolve_config(with_optimizer_name(config, experiment), experiment)
         if config.init_map and config.init_from is None:
             raise ValueError(
                 f"init_map: got {config.init_map} without init_from, expected the run whose parameters it renames too"
             )
         self.experiment, self.config = experiment, config
         self.mesh = make_mesh(config.mesh)
-        self.optimizer = make_optimizer(config.optimizer, int(config.train.steps))
+        self.optimizer, self._read_rates = choose_optimizer(experiment.optimizer, config)
         self.callbacks = all_callbacks(experiment, config)
         self._step = make_train_step(experiment, self.optimizer, config.seed, config.train)
         self._batch_size = batch_size(experiment)
@@ -116,12 +123,13 @@ class Engine:
         """A `TrainState` of ``jax.ShapeDtypeStruct``: shapes, types and shardings, to which a checkpoint is restored.
 
         Raises:
-            ValueError: the sharding rules do not fit the parameters or the mesh.
+            ValueError: the sharding rules do not fit the parameters or the mesh; or as in `check_optimizer`.
+            TypeError: as in `check_optimizer`.
         """
         shapes = jax.eval_shape(self._make_initial_state, self.experiment.train_data[0])
         rules = self.experiment.sharding_rules
         specs = parameter_specs(shapes.params, self.mesh, self.config.mesh, rules)
-        shardings = state_shardings(shapes, self.mesh, specs, self.optimizer)
+        shardings = state_shardings(shapes, self.mesh, specs)
         return jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             shapes,
@@ -131,6 +139,11 @@ class Engine:
     @cached_property
     def _shardings(self) -> TrainState:
         return jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state)
+
+    @cached_property
+    def learning_rates(self) -> Callable[[optax.OptState], dict[str, jax.Array]]:
+        """A function from an optimizer state to the learning rates of its last update, see `optimizers.rates`."""
+        return jax.jit(self._read_rates, out_shardings=self._replicated)
 
     def initial_state(self) -> TrainState:
         """The `TrainState` at step 0; one compiled program makes it directly on its devices."""
@@ -261,7 +274,7 @@ class Engine:
 
     def _place_eval_batch(self, batch: Batch) -> Batch:
         """The evaluation batch on its devices, padded to a multiple of the data axis."""
-        padded = _pad_rows(batch, self.mesh.shape[DATA])
+        padded = pad_rows("eval_data", batch, self.mesh.shape[DATA])
         start, stop = process_rows(self.mesh, row_count(padded, "eval_data"))
         return place_batch(slice_rows(dict(padded), start, stop), self.mesh)
 
@@ -280,18 +293,3 @@ class Engine:
         All processes of a job must call it.
         """
         return jax.jit(lambda tree: tree, out_shardings=self._replicated)(tree)
-
-
-def _pad_rows(batch: Batch, multiple: int) -> Batch:
-    """The batch with masked copies of its first row at the end, until its row count is a multiple.
-
-    Raises:
-        TypeError, ValueError: the fields are not arrays with the same number of rows, at least one.
-    """
-    count = row_count(batch, "eval_data")
-    missing = -count % multiple
-    if not missing:
-        return batch
-    places = np.arange(count + missing)
-    padded = {name: np.asarray(field)[np.where(places < count, places, 0)] for name, field in batch.items()}
-    return {**padded, "mask": mask_rows(padded, places < count)}

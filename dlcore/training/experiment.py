@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Required, TypeAlias, TypedDict, TypeVar, 
 
 import jax
 
-from dlcore.config import durations
+from dlcore.config import durations, settings
 from dlcore.data.batch import row_count
 from dlcore.data.pipeline import ByStep, batch_of
+from dlcore.training.arguments import check_call
 from dlcore.training.callbacks.callback import Callback
 from dlcore.training.config import Config
 from dlcore.training.mesh import ShardingRules, check_rules
 from dlcore.training.model import Batch, LossFunction, ModelState, OutputLoss, Params, PureModel
 from dlcore.training.model import Metrics as Metrics
+from dlcore.training.optimizers.config import CUSTOM
+from dlcore.training.optimizers.make import MakeOptimizer
 from dlcore.utils.checks import check_bool, check_callable, check_instance, check_integer
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ class Options(TypedDict, total=False):
     modes: Mapping[str, Mode] | None
     sharding_rules: ShardingRules | None
     callbacks: Sequence[Callback]
+    optimizer: MakeOptimizer | None
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,17 @@ class Experiment:
         modes: more modes of the command line: functions by name, see `Mode`.
         sharding_rules: how ``--config.mesh.parameters=by_rules`` splits parameters, see `mesh.parameter_specs`; for
             instance ``{"recurrent_kernel|input_kernel": (None, "model"), ".*": ()}``.
+        optimizer: ``optimizer(config, steps) -> optax transformation``, in place of the rule that the config names;
+            ``config`` is the whole config with all durations in steps, and ``steps`` the length of the run. The run
+            clips before it by ``clip_norm`` and keeps parameters of ``frozen`` from it; rule, learning rate, schedule
+            and weight decay are the function's. ``optimizer.name`` is ``custom`` in the config and in ``config.json``.
         predict: ``predict(params, model_state, batch) -> outputs``, the model's outputs in evaluation. The constructors
             ``from_...`` make it.
         callbacks: what the training loop calls after rows, evaluations and checkpoints, see `callbacks.Callback`.
 
     Raises:
-        TypeError: a field after ``eval_data`` has another type. `contract.check_model` checks the model and its data.
+        TypeError: a field after ``eval_data`` has another type, or ``optimizer`` takes other arguments.
+            `contract.check_model` checks the model and its data.
         ValueError: a sharding rule is no regular expression.
     """
 
@@ -89,6 +98,7 @@ class Experiment:
     monitor: Monitor | None = None
     modes: Mapping[str, Mode] = field(default_factory=dict)
     sharding_rules: ShardingRules = field(default_factory=dict)
+    optimizer: MakeOptimizer | None = None
     predict: Callable[[Params, ModelState, Batch], Any] | None = None
     callbacks: Sequence[Callback] = ()
 
@@ -107,6 +117,8 @@ class Experiment:
         check_instance("callbacks", self.callbacks, (list, tuple), "a list of callbacks")
         for callback in self.callbacks:
             check_instance("callbacks", callback, Callback, "objects of dl.callbacks.Callback")
+        if self.optimizer is not None:
+            check_call("optimizer", self.optimizer, None, 1)  # a config and a number of steps
 
     @property
     def eval_sets(self) -> Mapping[str, Iterable[Batch]]:
@@ -226,6 +238,23 @@ class Experiment:
         from dlcore.training.adapters.equinox import equinox_model
 
         return cls.from_functions(*equinox_model(model, batched), loss=loss, **options)
+
+
+def with_optimizer_name(config: C, experiment: Experiment) -> C:
+    """The config with ``optimizer.name`` = ``custom`` if the experiment has an optimizer of its own; else unchanged.
+
+    Raises:
+        ValueError: the experiment has an optimizer of its own, and the name is neither ``custom`` nor the default of
+            the config's class, so that somebody chose a rule that would not be used.
+    """
+    name, default = config.optimizer.name, type(config)().optimizer.name
+    if experiment.optimizer is None:
+        return config
+    if name not in (CUSTOM, default):
+        raise ValueError(
+            f"--config.optimizer.name: got {name}, but the experiment has an optimizer of its own; expected {CUSTOM}"
+        )
+    return settings.replace(config, {"optimizer.name": CUSTOM})
 
 
 def resolve_config(config: C, experiment: Experiment) -> C:

@@ -26,7 +26,7 @@ from dlcore.training.experiment import ModelState, Params
 from dlcore.training.faults.nonfinite import NonFiniteError
 from dlcore.training.faults.signals import Interrupted, StopSignals
 from dlcore.training.faults.watchdog import Watchdog
-from dlcore.training.optimizer import update_count
+from dlcore.training.optimizers.clipping import update_count
 from dlcore.training.run import Run
 from dlcore.training.state import TrainState
 from dlcore.training.telemetry.profile import Trace

@@ -1,18 +1,17 @@
 """Placement on devices: the mesh, and which part of the state and of a batch each device holds."""
 
 import itertools
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import jax
 import numpy as np
-import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dlcore.config.settings import setting
 from dlcore.utils.checks import check_instance
+from dlcore.utils.patterns import check_pattern, first_matches
 from dlcore.utils.trees import named_leaves
 
 DATA, MODEL = "data", "model"
@@ -99,14 +98,8 @@ def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: Sharding
         )
     check_rules(rules)
     named = named_leaves(params)
-    found = {name: _find_rule(rules, name, leaf.shape) for name, leaf in named.items()}
-    for rule in rules:
-        if rule not in found.values():
-            raise ValueError(
-                f"sharding_rules: got {rule!r}, expected a rule that is the first to match some parameter; correct it "
-                "or remove it"
-            )
-    specs = [_make_spec(rule, rules[rule], name, named[name].shape, mesh) for name, rule in found.items()]
+    found = first_matches("sharding_rules", rules, named)
+    specs = [_make_spec(rules, rule, name, named[name].shape, mesh) for name, rule in found.items()]
     return jax.tree.unflatten(jax.tree.structure(params), specs)
 
 
@@ -121,28 +114,18 @@ def check_rules(rules: ShardingRules) -> None:
     for rule, axes in rules.items():
         check_instance("sharding_rules", rule, str, "regular expressions")
         check_instance(f"sharding_rules[{rule!r}]", axes, tuple, 'a tuple such as (None, "model")')
-        try:
-            re.compile(rule)
-        except re.error as error:
-            raise ValueError(
-                f"sharding_rules: got {rule!r}, expected a regular expression ({error})"
-            ) from None
-
-
-def _find_rule(rules: ShardingRules, name: str, shape: tuple[int, ...]) -> str:
-    """The first rule whose expression is found in the parameter's path."""
-    for rule in rules:
-        if re.search(rule, name):
-            return rule
-    raise ValueError(
-        f'sharding_rules: got none for the parameter {name} {shape}; add one, or ".*": () at the end'
-    )
+        check_pattern("sharding_rules", rule)
 
 
 def _make_spec(
-    rule: str, axes: tuple[str | None, ...], name: str, shape: tuple[int, ...], mesh: Mesh
+    rules: ShardingRules, rule: str | None, name: str, shape: tuple[int, ...], mesh: Mesh
 ) -> PartitionSpec:
     """The rule's axes as a PartitionSpec; ValueError if they do not fit the parameter's shape and the mesh."""
+    if rule is None:
+        raise ValueError(
+            f'sharding_rules: got none for the parameter {name} {shape}; add one, or ".*": () at the end'
+        )
+    axes = rules[rule]
     used = [axis for axis in axes if axis is not None]
     fits = (
         len(axes) <= len(shape)
@@ -169,17 +152,17 @@ def _split_largest(shape: tuple[int, ...], shards: int) -> PartitionSpec:
     return PartitionSpec(*[None] * largest, DATA)
 
 
-def state_shardings(state: Any, mesh: Mesh, specs: Any, optimizer: optax.GradientTransformation) -> Any:
+def state_shardings(state: Any, mesh: Mesh, specs: Any) -> Any:
     """A `TrainState` with one NamedSharding for each leaf of ``state``.
 
     What the state holds for a parameter (its moving average, its optimizer moments) is split like the parameter;
-    every other leaf is replicated.
+    every other leaf is replicated. A leaf of the optimizer state is a parameter's if its path ends in that of the
+    parameter and it has the same shape, whatever optimizer made the state.
 
     Args:
         state: a `TrainState` of arrays or of ``jax.ShapeDtypeStruct``.
         mesh: the mesh.
         specs: the PartitionSpecs from `parameter_specs`.
-        optimizer: the optimizer whose state ``state.opt_state`` is.
     """
     replicated = NamedSharding(mesh, PartitionSpec())
     split = jax.tree.map(
@@ -188,14 +171,23 @@ def state_shardings(state: Any, mesh: Mesh, specs: Any, optimizer: optax.Gradien
     return jax.tree.map(lambda _: replicated, state).replace(
         params=split,
         average=None if state.average is None else split,
-        opt_state=optax.tree.map_params(
-            optimizer,
-            lambda _, sharding: sharding,
-            state.opt_state,
-            split,
-            transform_non_params=lambda _: replicated,
-        ),
+        opt_state=_split_like(state.params, split, state.opt_state, replicated),
     )
+
+
+def _split_like(params: Any, shardings: Any, opt_state: Any, otherwise: NamedSharding) -> Any:
+    """The sharding of each leaf of the optimizer state: that of the parameter with the longest fitting path."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(params)
+    known = {
+        (path, tuple(leaf.shape)): sharding
+        for (path, leaf), sharding in zip(flat, jax.tree.leaves(shardings), strict=True)
+    }
+
+    def find(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        ends = ((path[start:], tuple(leaf.shape)) for start in range(len(path) + 1))
+        return next((known[end] for end in ends if end in known), otherwise)
+
+    return jax.tree_util.tree_map_with_path(find, opt_state)
 
 
 def process_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:

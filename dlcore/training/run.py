@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dlcore.training.engine import Engine
-from dlcore.training.experiment import Experiment
+from dlcore.training.experiment import Experiment, with_optimizer_name
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,15 @@ class Run:
 
     Attributes:
         experiment: the built experiment.
-        config: its whole config, checked.
+        config: its whole config, checked; ``optimizer.name`` is ``custom`` if the experiment has its own optimizer.
         folder: the run's folder.
         checkpoint: the state that a mode restores: a step (a number or its text), ``"newest"`` or ``"best"``.
             `loop.named_states` also takes ``"initial"`` and ``"all"``.
         profile: the steps to trace, as ``"FIRST-LAST"``; None traces nothing.
         build: the function ``experiment(config)`` that made the experiment; None if nothing is known of it.
+
+    Raises:
+        ValueError: the config names an update rule, and the experiment has an optimizer of its own.
     """
 
     experiment: Experiment
@@ -30,6 +33,9 @@ class Run:
     checkpoint: int | Literal["newest", "best"] = "newest"
     profile: str | None = None
     build: Callable[[Any], Experiment] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "config", with_optimizer_name(self.config, self.experiment))
 
     @functools.cached_property
     def engine(self) -> Engine:

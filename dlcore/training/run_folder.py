@@ -17,6 +17,8 @@ from dlcore.config import settings
 from dlcore.config.files import read_config, to_dict
 from dlcore.training.checkpoints.folder import CHECKPOINTS, DAMAGED, newest_whole, saved_steps
 from dlcore.training.experiment import resolve_config
+from dlcore.training.optimizers.config import CUSTOM
+from dlcore.training.optimizers.schedules import follows_length
 from dlcore.training.origin import ORIGIN, read_origin, write_origin
 from dlcore.training.run import Run
 from dlcore.training.telemetry.metrics_log import TABLE, read_metrics
@@ -37,8 +39,9 @@ def claim_folder(run: Run) -> Iterator[None]:
     Raises:
         ValueError: the folder holds checkpoints of a run with other settings, a damaged ``config.json``,
             ``metrics.csv`` or ``experiment.json``, files but no ``config.json``, or a link as its lock.
-            `config.settings.setting` says which settings may differ; with a schedule other than "constant", the number
-            of steps may not. Durations are compared in steps, and a setting that ``config.json`` lacks has its default.
+            `config.settings.setting` says which settings may differ; the number of steps may not if the learning rate
+            of each step depends on it, see `optimizers.schedules.follows_length`. Durations are compared in steps, and
+            a setting that ``config.json`` lacks has its default.
         NotADirectoryError: a file is in the place of the folder or of a folder in it.
         IsADirectoryError: a folder is in the place of a file in it.
         BlockingIOError: another process trains in the folder.
@@ -139,11 +142,17 @@ def _check_same_settings(run: Run, stored: Any) -> None:
             f"{run.folder}: holds a run with other settings: {', '.join(other)}; "
             "choose another folder (--run), or leave these flags out to continue it"
         )
-    if run.config.optimizer.schedule != "constant" and before.train.steps != now.train.steps:
+    optimizer = run.config.optimizer
+    if follows_length(optimizer) and before.train.steps != now.train.steps:
+        reason = (
+            "an optimizer of the experiment's own, which gets the number of steps and may depend on it"
+            if optimizer.name == CUSTOM
+            else f"a {optimizer.schedule} schedule, in which the number of steps determines the learning rate of each "
+            "step"
+        )
         raise ValueError(
-            f"--config.train.steps: got {run.config.train.steps} (was {stored.train.steps}) with a "
-            f"{run.config.optimizer.schedule} schedule, in which the number of steps determines the learning rate of "
-            "each step; choose another folder (--run)"
+            f"--config.train.steps: got {run.config.train.steps} (was {stored.train.steps}) with {reason}; choose "
+            "another folder (--run)"
         )
 
 

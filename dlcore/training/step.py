@@ -12,7 +12,7 @@ from dlcore.ops import clipping
 from dlcore.training.config import TrainConfig
 from dlcore.training.experiment import Batch, Experiment, LossFunction, Metrics, ModelState, Params
 from dlcore.training.metrics import Average
-from dlcore.training.optimizer import clip_metrics, is_usable
+from dlcore.training.optimizers.clipping import clip_metrics, is_usable
 from dlcore.training.precision import with_precision
 from dlcore.training.state import NONE_BAD, TrainState
 from dlcore.utils.rng import stream_key
@@ -33,7 +33,8 @@ def make_train_step(
 
     Args:
         experiment: its loss is minimized.
-        optimizer: an optax chain; it gets one gradient in each step, however many micro-batches were added.
+        optimizer: an optax chain; it gets one gradient in each step, however many micro-batches were added, and the
+            step's loss as the extra argument ``value``.
         seed: seed of dropout.
         config: precision, micro-batches, remat, moving average, and what happens after a step that is not finite.
 
@@ -41,12 +42,13 @@ def make_train_step(
         The function; it raises ValueError if ``micro_batches`` does not divide the rows of the batch.
     """
     gradient = accumulate_gradients(make_gradient(experiment.loss, config), config.micro_batches)
+    update = optax.with_extra_args_support(optimizer).update
 
     def train_step(state: TrainState, batch: Batch) -> TrainState:
         rng = stream_key(seed, "dropout", state.step)
         grads, loss, model_state, metrics = gradient(state.params, state.model_state, batch, rng)
         usable = zero_nonfinite(grads) if config.on_nan == "zero" else grads
-        updates, opt_state = optimizer.update(usable, state.opt_state, state.params)
+        updates, opt_state = update(usable, state.opt_state, state.params, value=loss)
         params = optax.apply_updates(state.params, updates)
         average = moving_average(state.average, params, config.ema_decay, state.step)
         updated = state.replace(  # type: ignore[attr-defined]

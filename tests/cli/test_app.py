@@ -142,7 +142,7 @@ def test_help_lists_every_setting_with_default_bounds_and_meaning(call):
     )
     assert "--config.optimizer.clip_norm" in text
     assert "small" in text.split("--preset:")[1][:80]
-    assert "--config.train.patience" not in text
+    assert "--config.train.patience" not in text  # an old name
 
 
 BAD = {
@@ -151,7 +151,7 @@ BAD = {
     ("--config.train.batch_size=0",): "--config.train.batch_size=0: expected an integer >= 1",
     ("--config.train.batch_size=41",): "--config.train.batch_size: got 41, expected 1 to 40",
     ("--config.train.steps=many",): "--config.train.steps=many: expected an integer >= 1",
-    ("--config.optimizer.name=adm",): "expected one of sgd, momentum, adam, adamw",
+    ("--config.optimizer.name=adm",): "expected one of sgd, momentum, nesterov, adam, adamw",
     ("--config.optimizer.warmup_steps=13",): "--config.optimizer.warmup_steps: got 13, expected at most",
     ("--preset=smal",): "--preset: got 'smal', expected one of small; did you mean 'small'",
     (

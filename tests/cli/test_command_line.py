@@ -92,7 +92,7 @@ def test_help_ends_with_0_and_does_not_list_old_flags(parse, capsys, argument):
     assert stop.value.code == 0
     shown = capsys.readouterr().out
     assert "--config.train.hang_timeout:" in shown
-    assert "train.patience" not in shown
+    assert "config.train.patience" not in shown
     assert "read_ahead" not in shown
 
 

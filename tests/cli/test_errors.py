@@ -3,6 +3,7 @@
 import errno
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -140,11 +141,16 @@ FULL = "the disk is full ([Errno 28] No space left); every checkpoint in run is 
     ],
 )
 def test_what_the_command_line_says_of_a_failure(error, line, exit_code):
-    assert describe_failure(error, Run(None, dl.Config(), Path("run"))) == (line, exit_code)
+    assert describe_failure(error, Run(SimpleNamespace(optimizer=None), dl.Config(), Path("run"))) == (
+        line,
+        exit_code,
+    )
 
 
 def test_the_traceback_of_a_step_that_is_not_finite_is_shown_on_request():
     config = dl.Config()
     config.train.on_nan = "raise"
-    found = describe_failure(NonFiniteError(7, "loss has NaN"), Run(None, config, Path("run")))
+    found = describe_failure(
+        NonFiniteError(7, "loss has NaN"), Run(SimpleNamespace(optimizer=None), config, Path("run"))
+    )
     assert found == (None, 1)

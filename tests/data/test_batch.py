@@ -10,6 +10,7 @@ from dlcore.data.batch import (
     check_step,
     get_field,
     mask_rows,
+    pad_rows,
     row_count,
     slice_rows,
 )
@@ -114,3 +115,35 @@ def test_rows_of_nested_fields_are_cut():
     cut = slice_rows(batch, 1, 3)
     assert cut["labels"].tolist() == [1, 2]
     assert cut["source"]["inputs"].tolist() == [[2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_evaluation_batches_are_padded_with_masked_rows(masked):
+    batch = {"labels": np.array([4, 5, 6])} | ({"mask": np.array([True, True, False])} if masked else {})
+    assert pad_rows("eval_data", batch, 3) is batch
+    padded = pad_rows("eval_data", batch, 4)
+    assert padded["labels"].tolist() == [4, 5, 6, 4]
+    assert padded["mask"].tolist() == [True, True, not masked, False]
+
+
+@pytest.mark.parametrize("dtype", [bool, np.float32])
+def test_a_mask_of_steps_is_padded_with_masked_rows(dtype):
+    mask = np.ones((10, 3), dtype)
+    padded = pad_rows("eval_data", {"labels": np.arange(30).reshape(10, 3), "mask": mask}, 4)
+    assert padded["mask"].dtype == dtype
+    np.testing.assert_array_equal(padded["mask"], [[1] * 3] * 10 + [[0] * 3] * 2)
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "message"),
+    [
+        ({}, ValueError, "eval_data: got fields of lengths {}"),
+        ({"inputs": np.zeros((0, 2))}, ValueError, "eval_data: got fields of lengths {'inputs': 0}"),
+        ({"inputs": np.zeros((3, 2)), "labels": np.zeros(2)}, ValueError, "eval_data: got fields of lengths"),
+        ({"inputs": [1, 2]}, TypeError, "eval_data: inputs: got list, expected an array"),
+        ([np.zeros(2)], TypeError, "eval_data: got list, expected a dict"),
+    ],
+)
+def test_evaluation_batches_without_rows_or_with_several_numbers_of_rows_are_refused(batch, error, message):
+    with pytest.raises(error, match=message):
+        pad_rows("eval_data", batch, 2)

@@ -72,7 +72,19 @@ ARGUMENTS: dict[tuple[str, ...], str] = {
     ("--noconfig.train.steps",): "--noconfig.train.steps: no such flag",
     ("--config.train.precision=float16",): "expected one of float32, bfloat16",
     ("--config.train.on_nan=",): "expected one of stop, skip, zero, raise",
-    ("--config.optimizer.name=Adam",): "expected one of sgd, momentum, adam, adamw",
+    ("--config.optimizer.name=Adam",): "expected one of sgd, momentum, nesterov, adam, adamw",
+    (
+        "--config.optimizer.name=custom",
+    ): "got custom, but the experiment has no optimizer of its own; expected one",
+    ("--config.optimizer.b2=0.9",): "--config.optimizer.b2: got 0.9 with name=momentum, expected none",
+    (
+        "--config.optimizer.frozen=gru",
+    ): "--config.optimizer.frozen: got 'gru', expected a rule that is the first to",
+    ("--config.optimizer.frozen=(",): "--config.optimizer.frozen=(: expected comma-separated, each a regular",
+    (
+        "--config.optimizer.rates=bias",
+    ): "expected comma-separated, each a regular expression, = and a number > 0",
+    ("--config.optimizer.schedule=piecewise",): "--config.optimizer.boundaries: got () with factors=()",
     ("--config.mesh.parameters=by_rule",): "expected one of replicated, sharded, by_rules",
     # Flags that do not exist, and arguments that are no flags.
     ("--config.train.stepz=1",): "did you mean 'config.train.steps'?",

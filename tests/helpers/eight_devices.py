@@ -15,7 +15,8 @@ from dlcore.training.contract import check_model
 from dlcore.training.engine import Engine
 from dlcore.training.evaluation import evaluate, read_sums
 from dlcore.training.mesh import make_mesh
-from tests.helpers import library_models, sequence_toy
+from dlcore.utils.trees import named_leaves
+from tests.helpers import library_models, own_optimizer, sequence_toy
 from tests.helpers import toy as image_toy
 from tests.helpers.bits import assert_close, assert_same_bits
 
@@ -84,6 +85,45 @@ def test_parameters_are_split_as_the_mesh_config_says():
     kernel = kernel_of(MESHES["data and model"])
     assert kernel.sharding.shard_shape(kernel.shape) == (8, 16)
     assert [len(kernel.sharding.device_set), tuple(kernel.sharding.spec)] == [8, (None, "model")]
+
+
+def small_engine(mesh, **optimizer):
+    """The small network with the optimizer of its own, or with settings in its place."""
+    config = own_optimizer.Config(mesh=mesh)
+    experiment = own_optimizer.experiment(config)
+    if optimizer:
+        config.optimizer = dl.OptimizerConfig(**optimizer)
+        experiment = dataclasses.replace(experiment, optimizer=None)
+    return Engine(experiment, config)
+
+
+SETTINGS = {
+    "own": {},
+    "frozen": {"name": "lion", "clip_norm": 0.05, "frozen": ("^encoder/",), "rates": ("^middle/=0.25",)},
+    "muon": {
+        "name": "muon",
+        "learning_rate": 0.1,
+        "weight_decay": 0.1,
+        "schedule": "plateau",
+        "plateau_window": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_optimizers_by_path_equal_the_run_on_one_device(settings):
+    expected = trained(small_engine(ONE, **settings), steps=3)
+    for mesh in ("fully sharded", "data and model"):
+        state = trained(small_engine(MESHES[mesh], **settings), steps=3)
+        for name in ("params", "opt_state"):
+            assert_close(getattr(state, name), getattr(expected, name), rtol=1e-4, atol=1e-5)
+        middle = state.params["middle"]["kernel"]
+        moments = [
+            leaf for path, leaf in named_leaves(state.opt_state).items() if path.endswith("middle/kernel")
+        ]
+        assert moments
+        assert {moment.sharding for moment in moments} == {middle.sharding}
+        assert not middle.sharding.is_fully_replicated
 
 
 def test_a_checkpoint_is_restored_on_any_mesh(tmp_path):

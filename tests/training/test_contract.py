@@ -198,7 +198,7 @@ BROKEN = {
     "a state of another container": (
         returning(lambda value, state, metrics: (value, (flax.core.freeze(state), metrics))),
         TypeError,
-        "loss: got a model_state of the structure .*FrozenDict",
+        "loss: got a model_state with the structure .*FrozenDict",
     ),
     "no state": (
         returning(lambda value, state, metrics: (value, ({}, metrics))),

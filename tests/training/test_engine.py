@@ -4,11 +4,13 @@ import dataclasses
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import dlcore as dl
+from dlcore.data.batch import pad_rows
 from dlcore.training import engine as engine_module
-from dlcore.training.engine import Engine, _pad_rows
+from dlcore.training.engine import Engine
 from dlcore.training.evaluation import read_sums
 from dlcore.training.step import make_eval_step
 from tests.helpers import plain_toy
@@ -104,43 +106,42 @@ def test_a_process_loads_only_its_rows(monkeypatch):
     np.testing.assert_array_equal(listed.host_batch(0)["lengths"], batches[0]["lengths"][2:4])
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_evaluation_batches_are_padded_with_masked_rows(masked):
-    batch = {"labels": np.array([4, 5, 6])} | ({"mask": np.array([True, True, False])} if masked else {})
-    assert _pad_rows(batch, 3) is batch
-    padded = _pad_rows(batch, 4)
-    assert padded["labels"].tolist() == [4, 5, 6, 4]
-    assert padded["mask"].tolist() == [True, True, not masked, False]
-
-
-@pytest.mark.parametrize("dtype", [bool, np.float32])
-def test_a_mask_of_steps_is_padded_with_masked_rows(dtype):
-    mask = np.ones((10, 3), dtype)
-    padded = _pad_rows({"labels": np.arange(30).reshape(10, 3), "mask": mask}, 4)
-    assert padded["mask"].dtype == dtype
-    np.testing.assert_array_equal(padded["mask"], [[1] * 3] * 10 + [[0] * 3] * 2)
-
-
-@pytest.mark.parametrize(
-    ("batch", "error", "message"),
-    [
-        ({}, ValueError, "eval_data: got fields of lengths {}"),
-        ({"inputs": np.zeros((0, 2))}, ValueError, "eval_data: got fields of lengths {'inputs': 0}"),
-        ({"inputs": np.zeros((3, 2)), "labels": np.zeros(2)}, ValueError, "eval_data: got fields of lengths"),
-        ({"inputs": [1, 2]}, TypeError, "eval_data: inputs: got list, expected an array"),
-        ([np.zeros(2)], TypeError, "eval_data: got list, expected a dict"),
-    ],
-)
-def test_evaluation_batches_without_rows_or_with_several_numbers_of_rows_are_refused(batch, error, message):
-    with pytest.raises(error, match=message):
-        _pad_rows(batch, 2)
-
-
 def test_padding_changes_no_metric():
     engine = make_engine()
     batch = {name: field[:7] for name, field in plain_toy.arrays().items()}
     state, evaluate = plain_toy.make_state(engine), make_eval_step(engine.experiment, engine.config.train)
     values = [
-        read_sums(evaluate(state.params, state.model_state, part)) for part in (batch, _pad_rows(batch, 4))
+        read_sums(evaluate(state.params, state.model_state, part))
+        for part in (batch, pad_rows("eval_data", batch, 4))
     ]
     assert values[0] == pytest.approx(values[1], rel=1e-6)
+
+
+def test_an_optimizer_of_the_experiments_own_is_checked_used_and_its_rates_are_read():
+    """The update of sgd is -rate * gradient."""
+    asked = []
+
+    def make(config, steps):
+        asked.append((config.optimizer.name, config.train.eval_every, steps))
+        schedule = optax.linear_schedule(0.5, 0.0, steps)
+        sgd = optax.inject_hyperparams(optax.sgd)(schedule)
+        return dl.optimizers.by_path({"weights": optax.set_to_zero(), ".*": sgd})
+
+    config = plain_toy.Config()
+    config.train.steps, config.train.eval_every = 4, dl.Duration("50%")
+    config.optimizer.clip_norm = 1e-3
+    engine = Engine(dataclasses.replace(plain_toy.experiment(config), optimizer=make), config)
+    assert asked == [("custom", 2, 4)]
+    before = jax.device_get(engine.initial_state().params)
+    batch = engine.batch(range(2))
+    state, _ = engine.program(batch, 2).call(engine.initial_state(), batch)
+    params, rates = jax.device_get(state.params), engine.learning_rates(state.opt_state)
+    engine.program(batch, 2).call(state, batch)  # takes the buffers of the state, not of the rates
+    assert {name: float(rate) for name, rate in rates.items()} == {"learning_rate": 0.375}
+    np.testing.assert_array_equal(params["weights"], before["weights"])
+    assert 0 < np.linalg.norm(params["bias"]) <= (0.5 + 0.375) * 1e-3  # the bias begins at 0; clipped before
+
+    other = dl.optimizers.by_path({"gru": optax.sgd(1.0), ".*": optax.sgd(1.0)})
+    experiment = dataclasses.replace(engine.experiment, optimizer=lambda config, steps: other)
+    with pytest.raises(ValueError, match=r"ValueError from its init: transformations: got 'gru'"):
+        _ = Engine(experiment, config).abstract_state

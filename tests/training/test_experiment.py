@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import linen as nn
 
@@ -12,7 +13,7 @@ import dlcore as dl
 from dlcore.training import loop
 from dlcore.training.contract import check_model
 from dlcore.training.engine import Engine
-from dlcore.training.experiment import Options, resolve_config
+from dlcore.training.experiment import Options, resolve_config, with_optimizer_name
 from dlcore.training.metrics import Average
 from tests.helpers import plain_toy
 from tests.helpers.paths import ROOT
@@ -36,6 +37,26 @@ def test_durations_are_steps_of_the_experiments_own_data():
     config.train.steps = dl.Duration("2epochs")
     with pytest.raises(ValueError, match=r"--config\.train\.steps: got '2epochs'"):
         resolve_config(config, silent)
+
+
+def test_the_name_of_an_optimizer_of_the_experiments_own_is_custom():
+    config = plain_toy.Config()
+    assert with_optimizer_name(config, TOY) is config
+    own = dataclasses.replace(TOY, optimizer=lambda config, steps: optax.sgd(1.0))
+    named = with_optimizer_name(config, own)
+    assert (named.optimizer.name, config.optimizer.name) == ("custom", "momentum")
+    assert with_optimizer_name(named, own) == named
+    config.optimizer.name = "adam"
+    with pytest.raises(
+        ValueError, match=r"--config.optimizer.name: got adam, but the experiment has an optimizer"
+    ):
+        with_optimizer_name(config, own)
+
+
+@pytest.mark.parametrize("optimizer", [optax.sgd(0.1), "adam", lambda config: optax.sgd(0.1)])
+def test_an_optimizer_is_a_function_of_the_config_and_the_steps(optimizer):
+    with pytest.raises(TypeError, match=r"optimizer: got .*, expected a function"):
+        dataclasses.replace(TOY, optimizer=optimizer)
 
 
 class Model(nn.Module):
@@ -87,6 +108,7 @@ def test_the_constructors_take_every_other_field_with_the_same_default():
         "modes": {"greet": dict},
         "sharding_rules": {".*": ()},
         "callbacks": [dl.callbacks.Callback()],
+        "optimizer": lambda config, steps: optax.sgd(1.0),
     }
     fields = {field.name for field in dataclasses.fields(dl.Experiment)}
     assert set(given) == set(Options.__annotations__) == fields - {"init", "loss", "predict"}

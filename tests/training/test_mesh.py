@@ -20,7 +20,9 @@ from dlcore.training.mesh import (
     process_rows,
     state_shardings,
 )
-from dlcore.training.state import make_state
+from dlcore.training.optimizers.by_path import by_path, freeze
+from dlcore.training.state import TrainState, make_state
+from dlcore.utils.trees import named_leaves
 from tests.helpers import plain_toy
 from tests.helpers.paths import ROOT
 
@@ -138,16 +140,48 @@ def test_a_batch_is_split_along_its_rows_also_if_steps_are_stacked():
         np.testing.assert_array_equal(placed, batch["inputs"])
 
 
-def test_the_average_and_the_optimizer_state_are_split_like_their_parameter():
-    optimizer, specs = optax.adam(0.1), {"bias": PartitionSpec(), "weights": PartitionSpec(None, "model")}
+MATRIX, WHOLE = PartitionSpec(None, "model"), PartitionSpec()
+OPTIMIZERS = {
+    "adam": (optax.adam(0.1), {"mu/weights", "nu/weights"}),
+    "adafactor": (optax.adafactor(0.1, momentum=0.9), {"0/v/weights", "4/ema/weights"}),
+    "by path": (by_path({"weights": optax.lion(0.1), ".*": optax.set_to_zero()}), {"mu/weights"}),
+    "frozen": (freeze(optax.adam(0.1), ["weights"]), set()),
+    "masked": (optax.masked(optax.adam(0.1), {"weights": True, "bias": False}), {"mu/weights", "nu/weights"}),
+    "injected": (optax.inject_hyperparams(optax.lion)(0.1), {"mu/weights"}),
+    "accumulating": (
+        optax.MultiSteps(optax.adam(0.1), 2).gradient_transformation(),
+        {"mu/weights", "nu/weights", "acc_grads/weights"},
+    ),
+    "schedule free": (
+        optax.contrib.schedule_free_sgd(0.1),
+        {"z/weights"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_average_and_the_optimizer_state_are_split_like_their_parameter(name):
+    optimizer, split = OPTIMIZERS[name]
+    specs = {"bias": WHOLE, "weights": MATRIX}
     experiment = plain_toy.experiment(plain_toy.Config())
     state = jax.eval_shape(
         lambda: make_state(experiment, optimizer, 0, experiment.train_data[0], averaged=True)
     )
-    shardings = state_shardings(state, MESH, specs, optimizer)
+    shardings = state_shardings(state, MESH, specs)
     assert jax.tree.structure(shardings) == jax.tree.structure(state)
-    adam = shardings.opt_state[0]
-    for part in (shardings.params, shardings.average, adam.mu, adam.nu):
+    for part in (shardings.params, shardings.average):
         assert {name: sharding.spec for name, sharding in part.items()} == specs
-    for part in (shardings.step, shardings.bad_step, shardings.model_state["mean"], adam.count):
-        assert part == NamedSharding(MESH, PartitionSpec())
+    for part in (shardings.step, shardings.bad_step, shardings.model_state["mean"]):
+        assert part == NamedSharding(MESH, WHOLE)
+    found = {path for path, sharding in named_leaves(shardings.opt_state).items() if sharding.spec == MATRIX}
+    assert len(found) == len(split)
+    assert all(any(path.endswith(end) for path in found) for end in split)
+
+
+def test_a_parameter_is_recognized_by_the_longest_path_and_the_shape():
+    params = {"kernel": np.zeros((4, 2)), "cell": {"kernel": np.zeros((4, 2))}, "size": np.zeros(4)}
+    specs = {"kernel": WHOLE, "cell": {"kernel": MATRIX}, "size": PartitionSpec("data")}
+    state = TrainState(None, params, {}, (params, {"size": np.zeros(8)}), {}, None, None)
+    (copies, other) = state_shardings(state, MESH, specs).opt_state
+    assert jax.tree.map(lambda sharding: sharding.spec, copies) == specs
+    assert other["size"].spec == WHOLE

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import optax
 import pytest
 
 import dlcore as dl
@@ -155,6 +156,29 @@ def test_more_steps_are_refused_if_the_schedule_depends_on_them(tmp_path):
         (tmp_path / "checkpoints" / "6").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"--config\.train\.steps: got 24 \(was 12\) with a cosine schedule"):
         check_folder(make_run(tmp_path, {**values, "train.steps": 24}))
+
+
+def test_a_run_with_an_optimizer_of_its_own_is_custom_and_keeps_its_length(tmp_path):
+    def run(steps=12, name="momentum", own=True):
+        plain = make_run(tmp_path, {"train.steps": steps, "optimizer.name": name})
+        optimizer = (lambda config, steps: optax.lion(1e-3)) if own else None
+        return Run(dataclasses.replace(plain.experiment, optimizer=optimizer), plain.config, tmp_path)
+
+    with claim_folder(run()):
+        (tmp_path / "checkpoints" / "6").mkdir(parents=True)
+    assert json.loads((tmp_path / CONFIG).read_text())["optimizer"]["name"] == "custom"
+    check_folder(run())
+    check_folder(run(name="custom"))
+    with pytest.raises(
+        ValueError, match=r"got 24 \(was 12\) with an optimizer of the experiment's own, which gets"
+    ):
+        check_folder(run(steps=24))
+    with pytest.raises(ValueError, match=r"--config.optimizer.name=momentum \(was custom\)"):
+        check_folder(run(own=False))
+    with pytest.raises(
+        ValueError, match=r"--config.optimizer.name: got sgd, but the experiment has an optimizer of its"
+    ):
+        run(name="sgd")
 
 
 def test_other_settings_are_accepted_before_the_first_checkpoint(tmp_path):

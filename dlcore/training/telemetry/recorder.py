@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from dlcore.training.callbacks.callback import Callback, Start
 from dlcore.training.callbacks.run_callbacks import RunCallbacks
@@ -16,7 +15,6 @@ from dlcore.training.experiment import Metrics
 from dlcore.training.faults.lost_folder import FolderGuard
 from dlcore.training.faults.watchdog import Watchdog
 from dlcore.training.metrics.values import to_numbers
-from dlcore.training.optimizer import make_schedule
 from dlcore.training.run_folder import LOCK
 from dlcore.training.state import TrainState
 from dlcore.training.step import NONFINITE
@@ -60,9 +58,7 @@ class Recorder(contextlib.ExitStack):
         self.speed = Speed()
         engine.while_compiling = self.compiling
         self.callback(setattr, engine, "while_compiling", contextlib.nullcontext)
-        config = engine.config
-        self._learning_rate = jax.jit(make_schedule(config.optimizer, int(config.train.steps)))
-        self._pending: tuple[int, Metrics, jax.Array] | None = None
+        self._pending: tuple[int, Metrics, Mapping[str, jax.Array]] | None = None
 
     def _open_writers(self, start: Start) -> None:
         train = start.config.train
@@ -105,8 +101,8 @@ class Recorder(contextlib.ExitStack):
             A copy of the state in which all sums of metrics are 0.
         """
         with jax.transfer_guard("allow"):
-            learning_rate = self._learning_rate(np.int32(step - 1))  # of the update that leads to this step
-        self._pending = step, state.metrics, learning_rate
+            learning_rates = self.engine.learning_rates(state.opt_state)
+        self._pending = step, state.metrics, learning_rates
         if self.callbacks:
             self.write_row()
         return self.engine.with_zero_metrics(state)
@@ -115,14 +111,14 @@ class Recorder(contextlib.ExitStack):
         """Writes the row of the metrics that `take_metrics` kept, if any; waits until the devices computed them."""
         if self._pending is None:
             return
-        step, metrics, learning_rate = self._pending
+        step, metrics, learning_rates = self._pending
         self._pending = None
         metrics, rates = jax.device_get(metrics), self.speed.read_rates()
         if NONFINITE in metrics and not metrics["gradient_norm"].weight:  # every step of the row was left out
-            metrics = {NONFINITE: metrics[NONFINITE]}
+            metrics, learning_rates = {NONFINITE: metrics[NONFINITE]}, {}
         values = to_numbers(read_sums(metrics))
         row = {f"train/{name}": value for name, value in values.items()}
-        row["train/learning_rate"] = jax.device_get(learning_rate).item()
+        row |= {f"train/{name}": rate.item() for name, rate in jax.device_get(learning_rates).items()}
         best = self.engine.experiment.best
         shown = next(name for name in ("loss", best, *values) if name in values)
         report = {shown: values[shown], "steps/s": rates["steps_per_second"]}

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import optax
 
 import dlcore as dl
 from dlcore.config.settings import check, leaves, replace
@@ -24,6 +25,7 @@ from tests.helpers.calls.kinds import (
     kind,
     number,
     text,
+    thing,
 )
 
 LABELS = {"labels": np.array([0, 1], np.int32)}
@@ -54,6 +56,7 @@ def training() -> Iterator[Call]:
     yield from measures()
     yield from contract()
     yield from constructors()
+    yield from optimizers()
     yield from settings()
     yield from callbacks()
 
@@ -216,6 +219,7 @@ def contract() -> Iterator[Call]:
             ),
             "sharding_rules": kind({}, {"None": None, "3": 3, "a list": ["a"], "no pattern": {"(": ()}}),
             "callbacks": kind((), {"None": None, "3": 3, "text": "text", "a class": [dl.callbacks.Callback]}),
+            "optimizer": function(lambda config, steps: optax.sgd(1.0), optional=True),
         },
         traced=False,
     )
@@ -250,6 +254,15 @@ def callbacks() -> Iterator[Call]:
         min_change=number(0.1, wrong=(-0.1, float("inf"))),
         lower_is_better=flag(),
     )
+
+
+def optimizers() -> Iterator[Call]:
+    config, steps = thing(dl.OptimizerConfig()), integer(10)
+    yield call(dl.optimizers.make_schedule, config=config, steps=steps)
+    yield call(dl.optimizers.make_rule, name=choice("lion"), config=config, steps=steps)
+    bad = {"None": None, "text": "text", "3": 3, "nothing": {}, "a list": [optax.sgd(1.0)]}
+    bad |= {"no pattern": {"(": optax.sgd(1.0)}, "no transformation": {".*": optax.sgd}}
+    yield call(dl.optimizers.by_path, transformations=kind({".*": optax.sgd(1.0)}, bad))
 
 
 def settings() -> Iterator[Call]:

@@ -30,15 +30,13 @@ def sums(loss, examples):
 def engine():
     """As much of an engine as a recorder uses."""
     config = sequence_toy.Config()
-    config.optimizer = dataclasses.replace(
-        config.optimizer, learning_rate=0.5, schedule="linear", warmup_steps=2
-    )
     config.train.monitor_every = None
     return SimpleNamespace(
         config=config,
         experiment=SimpleNamespace(best="accuracy", monitor=None),
         with_zero_metrics=lambda state: SimpleNamespace(metrics=sums(0, 0)),
         replicate=lambda tree: tree,
+        learning_rates=lambda opt_state: {"learning_rate": jnp.asarray(opt_state)},
     )
 
 
@@ -68,14 +66,14 @@ def rows_in(folder):
 def test_a_training_row_is_written_one_call_late(engine, clocks, tmp_path, capsys):
     with record(engine, tmp_path) as recorder:
         recorder.count_call(3, (24, 100), 1e6)
-        state = recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24)))
+        state = recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24), opt_state=0.5))
         assert float(state.metrics["loss"].weight) == 0
         assert rows_in(tmp_path) == []
         recorder.write_row()
         recorder.write_row()  # there is no other row
     assert rows_in(tmp_path) == [
         (3, "train/loss", 0.75),
-        (3, "train/learning_rate", 0.5),  # after 2 steps of warm-up, of the update that leads to step 3
+        (3, "train/learning_rate", 0.5),
     ]
     (clock,) = clocks
     assert clock["train/frames_per_second"] / clock["train/steps_per_second"] == pytest.approx(100 / 3)
@@ -87,7 +85,7 @@ def test_an_evaluation_is_written_after_the_training_row_before_it(engine, tmp_p
     values = {"accuracy": 0.5, "f1": [1.0, 0.0], "matrix": [[1.0, 0.0], [1.0, 0.0]]}
     monkeypatch.setattr(recorder_module, "evaluate", lambda engine, state, on_batch: values)
     with record(engine, tmp_path) as recorder:
-        state = recorder.take_metrics(6, SimpleNamespace(metrics=sums(0.5, 8)))
+        state = recorder.take_metrics(6, SimpleNamespace(metrics=sums(0.5, 8), opt_state=0.5))
         assert recorder.record_evaluation(6, state) == values
     assert [row[:2] for row in rows_in(tmp_path)] == [
         (6, "train/loss"),
@@ -126,7 +124,7 @@ def test_callbacks_get_every_row_at_once_and_after_it_is_written(engine, clocks,
             raise Stop("enough")
 
     with record(engine, tmp_path, callbacks=[Listener()]) as recorder:
-        state = recorder.take_metrics(6, SimpleNamespace(metrics=sums(0.5, 8)))
+        state = recorder.take_metrics(6, SimpleNamespace(metrics=sums(0.5, 8), opt_state=0.5))
         state.params, state.model_state = 1.0, 0.5
         recorder.record_monitor(6, state)
         recorder.record_evaluation(6, state)
@@ -142,7 +140,7 @@ def test_callbacks_get_every_row_at_once_and_after_it_is_written(engine, clocks,
 def test_tensorboard_may_be_off(engine, tmp_path):
     engine.config.log.tensorboard = False
     with record(engine, tmp_path) as recorder:
-        recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24)))
+        recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24), opt_state=0.5))
         recorder.write_row()
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
     assert len(rows_in(tmp_path)) == 2
@@ -152,7 +150,7 @@ def test_only_the_first_process_writes_and_prints(engine, tmp_path, monkeypatch,
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     with record(engine, tmp_path) as recorder:
         recorder.count_call(3, (24, 100), 1e6)
-        recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24)))
+        recorder.take_metrics(3, SimpleNamespace(metrics=sums(0.75, 24), opt_state=0.5))
         recorder.write_row()
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().err == ""
