@@ -19,14 +19,7 @@ from dlcore.data.batch import pad_rows, row_count, shapes_of, slice_rows
 from dlcore.data.pipeline import batch_of, rows_of
 from dlcore.training.callbacks.run_callbacks import all_callbacks
 from dlcore.training.config import Config
-from dlcore.training.experiment import (
-    Batch,
-    Experiment,
-    Metrics,
-    batch_size,
-    resolve_config,
-    with_optimizer_name,
-)
+from dlcore.training.experiment import Batch, Experiment, Metrics
 from dlcore.training.mesh import (
     DATA,
     batch_sharding,
@@ -37,6 +30,7 @@ from dlcore.training.mesh import (
     state_shardings,
 )
 from dlcore.training.optimizers.make import choose_optimizer
+from dlcore.training.run_config import batch_size, resolve_config, with_optimizer_name
 from dlcore.training.state import TrainState, make_state
 from dlcore.training.step import make_eval_step, make_train_step
 from dlcore.training.stream_evaluation import StreamEvaluator, has_streams

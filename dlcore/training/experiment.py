@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, Any, Required, TypeAlias, TypedDict, TypeVar, 
 
 import jax
 
-from dlcore.config import durations, settings
-from dlcore.data.batch import row_count
-from dlcore.data.pipeline import ByStep, batch_of
+from dlcore.data.pipeline import ByStep
 from dlcore.training.arguments import check_call
 from dlcore.training.callbacks.callback import Callback
 from dlcore.training.config import Config
 from dlcore.training.mesh import ShardingRules, check_rules
 from dlcore.training.model import Batch, LossFunction, ModelState, OutputLoss, Params, PureModel
 from dlcore.training.model import Metrics as Metrics
-from dlcore.training.optimizers.config import CUSTOM
 from dlcore.training.optimizers.make import MakeOptimizer
-from dlcore.utils.checks import check_bool, check_callable, check_instance, check_integer
+from dlcore.utils.checks import check_bool, check_callable, check_instance
 
 if TYPE_CHECKING:
     from flax import linen, nnx
@@ -240,38 +237,6 @@ class Experiment:
         return cls.from_functions(*equinox_model(model, batched), loss=loss, **options)
 
 
-def with_optimizer_name(config: C, experiment: Experiment) -> C:
-    """The config with ``optimizer.name`` = ``custom`` if the experiment has an optimizer of its own; else unchanged.
-
-    Raises:
-        ValueError: the experiment has an optimizer of its own, and the name is neither ``custom`` nor the default of
-            the config's class, so that somebody chose a rule that would not be used.
-    """
-    name, default = config.optimizer.name, type(config)().optimizer.name
-    if experiment.optimizer is None:
-        return config
-    if name not in (CUSTOM, default):
-        raise ValueError(
-            f"--config.optimizer.name: got {name}, but the experiment has an optimizer of its own; expected {CUSTOM}"
-        )
-    return settings.replace(config, {"optimizer.name": CUSTOM})
-
-
-def resolve_config(config: C, experiment: Experiment) -> C:
-    """A copy of the config in which every duration is a number of steps of the experiment's training data.
-
-    Raises:
-        ValueError: the data does not tell its number of examples, and a duration needs it; or a setting has another
-            type or is out of its bounds.
-    """
-    data = experiment.train_data
-    return durations.resolve_durations(
-        config,
-        batch_size=batch_size(experiment),
-        examples=getattr(data, "examples", None),
-    )
-
-
 def metric_name(eval_set: str, metric: str) -> str:
     """The name of a metric of an evaluation set in the results of an evaluation.
 
@@ -284,15 +249,3 @@ def metric_name(eval_set: str, metric: str) -> str:
 def data_name(eval_set: str) -> str:
     """What error messages call the data of an evaluation set: ``eval_data``, or ``eval_data['dev']``."""
     return f"eval_data[{eval_set!r}]" if eval_set else "eval_data"
-
-
-def batch_size(experiment: Experiment) -> int:
-    """The number of rows of a training batch: the data's ``batch_size``, or else what the first batch has.
-
-    Raises:
-        TypeError, ValueError: the first batch is not a dict of arrays with the same number of rows.
-    """
-    declared = getattr(experiment.train_data, "batch_size", None)
-    if declared is not None:
-        return check_integer("train_data.batch_size", declared)
-    return row_count(batch_of(experiment.train_data, 0, "train_data"), "train_data")

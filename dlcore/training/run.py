@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dlcore.training.engine import Engine
-from dlcore.training.experiment import Experiment, with_optimizer_name
+from dlcore.training.experiment import Experiment
+from dlcore.training.run_config import with_optimizer_name
 
 
 @dataclass(frozen=True)

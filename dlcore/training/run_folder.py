@@ -16,11 +16,11 @@ from jax.experimental import multihost_utils
 from dlcore.config import settings
 from dlcore.config.files import read_config, to_dict
 from dlcore.training.checkpoints.folder import CHECKPOINTS, DAMAGED, newest_whole, saved_steps
-from dlcore.training.experiment import resolve_config
 from dlcore.training.optimizers.config import CUSTOM
 from dlcore.training.optimizers.schedules import follows_length
 from dlcore.training.origin import ORIGIN, read_origin, write_origin
 from dlcore.training.run import Run
+from dlcore.training.run_config import resolve_config
 from dlcore.training.telemetry.metrics_log import TABLE, read_metrics
 from dlcore.utils.files import write_json
 from dlcore.utils.locks import lock_file, open_lock
