@@ -44,9 +44,10 @@ def brute_force(loop: Loop) -> dict[str, Any]:
     ]
     (terms,) = jax.vmap(pull)(alone)
     by_lag = [
-        jax.tree.map(lambda *terms: sum(terms), *(
-            jax.tree.map(lambda leaf, t=k + 1 + lag: leaf[t], terms[k]) for k in range(len(loop.xs) - lag)
-        ))
+        jax.tree.map(
+            lambda *terms: sum(terms),
+            *(jax.tree.map(lambda leaf, t=k + 1 + lag: leaf[t], terms[k]) for k in range(len(loop.xs) - lag)),
+        )
         for lag in range(len(loop.xs))
     ]
     total = lambda trees: jax.tree.map(lambda *leaves: sum(leaves), *trees)

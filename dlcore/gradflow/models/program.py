@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-import dlcore
 from dlcore.gradflow.models.cell_listener import CELL, STEP, CellListener
 from dlcore.gradflow.models.scan_body import is_float
 from dlcore.utils.checks import shown
@@ -20,7 +19,7 @@ from dlcore.utils.jaxprs import Trail, bind, evaluate, nested_programs, operatio
 from dlcore.utils.trees import named_leaves
 
 LOOPS = frozenset(("scan", "while"))
-LIBRARIES = (*map(sysconfig.get_path, ("purelib", "platlib", "stdlib")), str(Path(dlcore.__file__).parent))
+LIBRARIES = (*map(sysconfig.get_path, ("purelib", "platlib", "stdlib")), str(Path(__file__).parents[2]))
 PARAMS, OTHERS = frozenset(("params",)), frozenset(("others",))
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from jax.extend import core
+
 from dlcore.gradflow.models.cell_listener import CELL, STEP
 from dlcore.gradflow.models.program import (
     LOOPS,
@@ -78,7 +80,8 @@ class _Walk:
             self._look_into(trail, f"each step of {name_of(trail)} contains it", True)
         else:
             self._list(trail, reason)
-            self._look_into(trail, f"it runs within {kind}", kind in LOOPS)
+            mapped = "lax.map, which has no state; jax.vmap runs all rows at once"
+            self._look_into(trail, f"it runs within {mapped if _is_map(equation) else kind}", kind in LOOPS)
         return outputs
 
     def _look_into(self, trail: Trail, reason: str, looped: bool) -> None:
@@ -91,9 +94,13 @@ class _Walk:
                 self._look_into((*trail, equation), reason, looped or is_loop)
 
     def _list(self, trail: Trail, reason: str | None) -> None:
-        stateless = trail[-1].params.get("num_carry") == 0  # as that of lax.map
-        if reason is None or stateless:
+        if reason is None or _is_map(trail[-1]):
             return
         name, source = name_of(trail), source_of(trail)
         place = f" at {source}" if source not in ("", name) else ""
         self.unmeasured.append(f"{name} ({trail[-1].primitive.name}{place}: {reason})")
+
+
+def _is_map(equation: core.JaxprEqn) -> bool:
+    """True if an operation is a scan without a carry, as ``jax.lax.map`` is."""
+    return equation.params.get("num_carry") == 0

@@ -5,7 +5,7 @@ state s_t wherever the body computes it from there. So the derivative of the los
 step, and a parameter that only reads the state out has no part in the recurrence.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -81,15 +81,8 @@ class ScanBody(NamedTuple):
     def sources(self, results: Sequence[Any], cut: Collection[core.Var] = ()) -> set[core.Var]:
         """The variables by which the results may have a derivative, on other ways than through those in ``cut``."""
         same = self._same_cases(cut)
-        wanted = {one for one in results if _is_variable(one) and one not in cut}
-        for equation in reversed(self.program.eqns):
-            if wanted.intersection(equation.outvars):
-                wanted |= {
-                    atom
-                    for place, atom in enumerate(equation.invars)
-                    if _is_variable(atom) and atom not in cut and _case(equation, place, atom) not in same
-                }
-        return wanted
+        passes = lambda equation, place, atom: atom not in cut and _case(equation, place, atom) not in same
+        return sources(self.program, [one for one in results if one not in cut], passes)
 
     def _same_cases(self, variables: Collection[core.Var]) -> dict[Any, core.Var]:
         """Cases of ``where`` that are a given variable wherever they are taken.
@@ -123,6 +116,29 @@ def scan_body(equation: core.JaxprEqn) -> ScanBody:
 
     flat = jax.make_jaxpr(step)(*(jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in closed.in_avals))
     return ScanBody(flat.jaxpr, flat.consts, equation.params["num_consts"], equation.params["num_carry"])
+
+
+def sources(
+    program: core.Jaxpr,
+    results: Sequence[Any],
+    passes: Callable[[core.JaxprEqn, int, Any], bool] = lambda equation, place, atom: True,
+) -> set[core.Var]:
+    """The variables of a program by which the results may have a derivative.
+
+    Args:
+        program: the program; a call in it is one operation.
+        results: variables or numbers.
+        passes: ``passes(equation, place, variable)`` says if the way from an operation to its operand counts.
+    """
+    found = {one for one in results if _is_variable(one)}
+    for equation in reversed(program.eqns):
+        if found.intersection(equation.outvars):
+            found |= {
+                atom
+                for place, atom in enumerate(equation.invars)
+                if _is_variable(atom) and passes(equation, place, atom)
+            }
+    return found
 
 
 def is_float(atom: Any) -> bool:

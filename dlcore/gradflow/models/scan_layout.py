@@ -1,6 +1,6 @@
 """Which arrays of a scan are its state, which its parameters, and along which axis its rows stand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -56,7 +56,9 @@ class ScanLayout(NamedTuple):
         return [array for place, array in enumerate(carry) if place not in self.state]
 
 
-def scan_layout(body: ScanBody, origins: Sequence[frozenset[str]]) -> ScanLayout:
+def scan_layout(
+    body: ScanBody, origins: Sequence[frozenset[str]], read_outputs: Callable[[], set[int]]
+) -> ScanLayout:
     """Finds the layout of a scan.
 
     A parameter is a constant by which a new state has a derivative and that depends on the program's parameters. If it
@@ -65,6 +67,7 @@ def scan_layout(body: ScanBody, origins: Sequence[frozenset[str]]) -> ScanLayout
     Args:
         body: the step.
         origins: for each constant, what it depends on, see `Scan`.
+        read_outputs: returns the places of the outputs that the loss reads, among the outputs.
     """
     state = [place for place, variable in enumerate(body.carry_before) if is_float(variable)]
     before = [body.num_consts + place for place in state]
@@ -84,6 +87,7 @@ def scan_layout(body: ScanBody, origins: Sequence[frozenset[str]]) -> ScanLayout
         if variables & body.sources([output], cut=body.computed)
     ]
     if extra:
+        extra = sorted(read_outputs().intersection(extra))
         axis = row_axis(body, before, [*state, *(body.num_carry + place for place in extra)])
     return ScanLayout(body, state, extra, weights, axis)
 

@@ -15,7 +15,7 @@ from jax import lax
 
 from dlcore.gradflow.measures.recurrence import Recurrence, Tree, at_step
 from dlcore.gradflow.models.program_scans import Scan
-from dlcore.gradflow.models.scan_body import scan_body
+from dlcore.gradflow.models.scan_body import scan_body, sources
 from dlcore.gradflow.models.scan_layout import as_dtype, as_real, scan_layout
 
 
@@ -33,7 +33,7 @@ def scan_recurrence(
         A pair: the recurrence and the loss as a function of its states. Time is the order in which the scan runs. The
         inputs of the recurrence are the numbers of the steps; a step reads all that it needs by its number.
     """
-    steps = _Steps(scan)
+    steps = _Steps(scan, loss_with)
     layout, weights = steps.layout, {}
     for place in layout.weights:
         name = names.get(id(steps.consts[place]), f"constant {place}")
@@ -55,9 +55,15 @@ def scan_recurrence(
 class _Steps:
     """The steps of a scan, and everything that they read, in the order in which they run."""
 
-    def __init__(self, scan: Scan):
+    def __init__(self, scan: Scan, loss_with: Callable[[Sequence[Any]], jax.Array]):
         options, body = scan.trail[-1].params, scan_body(scan.trail[-1])
-        self.layout = scan_layout(body, scan.origins[: body.num_consts])
+
+        def read_outputs() -> set[int]:
+            program = jax.make_jaxpr(loss_with)(scan.outputs).jaxpr
+            read, outputs = sources(program, program.outvars), program.invars[body.num_carry :]
+            return {place for place, variable in enumerate(outputs) if variable in read}
+
+        self.layout = scan_layout(body, scan.origins[: body.num_consts], read_outputs)
         self.count, self._reverse = options["length"], options["reverse"]
         arrays = list(map(jnp.asarray, scan.inputs))
         self.consts, after_consts = arrays[: body.num_consts], arrays[body.num_consts :]

@@ -85,7 +85,7 @@ def test_the_terms_of_a_halving_recurrence_are_known():
 
 def test_a_model_without_a_recurrent_layer_is_refused():
     plain = lambda params, model_state, batch, rng, train: (jnp.sum(params**2), (model_state, {}))
-    with pytest.raises(ValueError, match="loss: got a model without recurrent layers"):
+    with pytest.raises(ValueError, match="loss: got a model without a recurrence"):
         regularized(plain, omega, 1.0)(jnp.ones(2), {}, {}, KEY, True)
 
 
