@@ -4,6 +4,7 @@ A function returns a loss of parameters, the parameters, and a `Loop` for each s
 """
 
 import functools
+import os
 
 import jax
 import jax.numpy as jnp
@@ -103,6 +104,7 @@ def equinox():
 
 
 def keras(masked=False):
+    os.environ.setdefault("KERAS_BACKEND", "jax")
     keras = pytest.importorskip("keras")
     if keras.backend.backend() != "jax":
         pytest.skip("needs KERAS_BACKEND=jax")
@@ -380,6 +382,6 @@ MODELS = {
     "keras, masked": functools.partial(keras, masked=True), "by hand": by_hand, "nested": nested, "remat": remat,
     "vmap": vmapped, "two layers": two_layers, "bidirectional": bidirectional, "learned start": learned_start,
     "masked": masked, "masked, outputs unmasked": functools.partial(masked, zeros=False), "attending": attending,
-    "complex": complex_diagonal, "fori_loop": counted_loop, "own derivative": own_derivative, "derived weights": derived_weights,
-    "rows that mix": mixing_rows,
+    "complex": complex_diagonal, "fori_loop": counted_loop, "own derivative": own_derivative,
+    "derived weights": derived_weights, "rows that mix": mixing_rows,
 }  # fmt: skip
