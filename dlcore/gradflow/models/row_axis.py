@@ -16,7 +16,7 @@ from dlcore.gradflow.models.scan_body import ScanBody, is_float
 from dlcore.ops.arrays import expand_to_rank
 from dlcore.utils.jaxprs import Trail, bind, evaluate
 
-POINTS = 3
+POINTS, LARGE = 3, 1e3
 
 
 def row_axis(body: ScanBody, inputs: Sequence[int], outputs: Sequence[int]) -> int | None:
@@ -84,10 +84,13 @@ def _along(mask: jax.Array, axis: int, ndim: int) -> jax.Array:
 
 
 def _with_all_cases(trail: Trail, inputs: list[Any]) -> Sequence[Any]:
-    """Evaluates an operation. ``where`` gives the mean of its cases, so that no case hides what it depends on."""
+    """Evaluates an operation. ``where`` gives the mean of its cases, so that no case hides what it depends on.
+
+    A case that stands for nothing, as -inf does under a softmax, does not count.
+    """
     equation = trail[-1]
     if equation.primitive.name == "select_n" and is_float(equation.outvars[0]):
-        return [sum(inputs[1:]) / (len(inputs) - 1)]
+        return [sum(jnp.where(abs(case) < LARGE, case, 0) for case in inputs[1:]) / (len(inputs) - 1)]
     return bind(equation, inputs)
 
 

@@ -54,12 +54,27 @@ class Transformed(nn.Module):
         return layer(dl.GRUCell(3, name="cell"), name="layer")(inputs)[1]
 
 
-class Parallel(nn.Module):
-    """A layer that runs all steps at once, without a loop."""
+class SumCell(nn.RNNCellBase):
+    """A cell that runs all steps at once, without a loop."""
 
+    num_feature_axes = 1
+
+    @nn.nowrap
+    def initialize_carry(self, rng, input_shape):
+        return jnp.zeros(input_shape)
+
+    def __call__(self, carry, inputs):
+        return carry + inputs, carry + inputs
+
+    def sequence(self, carry, inputs, lengths, loop, *, train):
+        outputs = carry[:, None] + jnp.cumsum(inputs, axis=1)
+        return outputs[:, -1], outputs
+
+
+class Parallel(nn.Module):
     @nn.compact
     def __call__(self, inputs):
-        return nn.remat(dl.Recurrent)(dl.MinGRUCell(3, name="cell"), name="layer")(inputs)[1]
+        return nn.remat(dl.Recurrent)(SumCell(name="cell"), name="layer")(inputs)[1]
 
 
 class Scanned(nn.Module):
@@ -83,7 +98,7 @@ MODELS = {
     "jit": (Transformed("jit"), 1, []),
     "vmap": (Transformed("vmap"), 1, []),
     "scan": (Scanned(), 1, ["each step of Scanned contains it"]),
-    "remat without a scan": (Parallel(), 0, [f"cell (MinGRUCell {TRANSFORMED})"]),
+    "remat without a scan": (Parallel(), 0, [f"cell (SumCell {TRANSFORMED})"]),
 }
 
 

@@ -38,7 +38,7 @@ LOOPS = {
     "while": (
         lambda w: jax.lax.while_loop(lambda h: h < 9, lambda h: h + powers(w), w),
         0,
-        ["known only", "within while"],
+        ["known only", "it runs within while"],
     ),
     "cond": (lambda w: jax.lax.cond(w > 0, powers, jnp.sin, w), 0, ["it runs within cond"]),
     "map": (lambda w: jax.lax.map(powers, w * jnp.ones(2)).sum(), 0, ["within lax.map, which has no state"]),

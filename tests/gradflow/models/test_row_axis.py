@@ -42,6 +42,7 @@ CASES = {
     "a norm of the batch, units apart": (lambda _, h: (h - h.mean(axis=0),), [STATE], 1),
     "a roll by four rows": (lambda _, h: (h + jnp.roll(h, 4, axis=0) @ W,), [jnp.ones((8, 3))], None),
     "a sum that where hides": (where(False, lambda h: h @ W + h.sum(axis=0)), [STATE], None),
+    "a masked softmax": (lambda _, h: (jax.nn.softmax(jnp.where(h > 2, h @ W, -jnp.inf)),), [STATE], 0),
     "a scalar": (lambda _, h, loss: (h @ W, loss + h.sum()), [STATE, 0.0], None),
     "a state that is forgotten": (lambda _, h: (0 * h,), [STATE], None),
 }
