@@ -103,7 +103,7 @@ def equinox():
     return loss, params, [Loop(step, params, jnp.zeros((B, H)), steps_of(INPUTS), read)]
 
 
-def keras(masked=False):
+def keras():
     os.environ.setdefault("KERAS_BACKEND", "jax")
     keras = pytest.importorskip("keras")
     if keras.backend.backend() != "jax":
@@ -113,17 +113,18 @@ def keras(masked=False):
     layer.build((B, T, F))
     params = like([variable.value for variable in layer.trainable_variables])
     fixed = [variable.value for variable in layer.non_trainable_variables]
-    options = {"mask": jnp.asarray(VALID.T)} if masked else {}
 
     def loss(params):
-        (outputs, *last), _ = layer.stateless_call(params, fixed, jnp.asarray(INPUTS), **options)
+        (outputs, *last), _ = layer.stateless_call(
+            params, fixed, jnp.asarray(INPUTS), mask=jnp.asarray(VALID.T)
+        )
         return sequence_loss(outputs, last)
 
     def step(params, state, now):
         (_, after), _ = cell.stateless_call(params, fixed, now[0], list(state))
         return [jnp.where(now[1][:, None], new, old) for new, old in zip(after, state, strict=True)]
 
-    xs = list(zip(steps_of(INPUTS), VALID if masked else np.ones_like(VALID), strict=True))
+    xs = list(zip(steps_of(INPUTS), VALID, strict=True))
     zeros = jnp.zeros((B, H))
     return loss, params, [Loop(step, params, [zeros, zeros], xs, lambda states: read(states, lambda s: s[0]))]
 
@@ -379,7 +380,7 @@ def mixing_rows():
 
 MODELS = {
     "linen": linen, "nnx": nnx_rnn, "haiku": haiku, "equinox": equinox, "keras": keras,
-    "keras, masked": functools.partial(keras, masked=True), "by hand": by_hand, "nested": nested, "remat": remat,
+    "by hand": by_hand, "nested": nested, "remat": remat,
     "vmap": vmapped, "two layers": two_layers, "bidirectional": bidirectional, "learned start": learned_start,
     "masked": masked, "masked, outputs unmasked": functools.partial(masked, zeros=False), "attending": attending,
     "complex": complex_diagonal, "fori_loop": counted_loop, "own derivative": own_derivative,

@@ -78,7 +78,8 @@ def find_recurrences(call: Callable[..., jax.Array], *arguments: Any) -> list[Mo
       the parameters is the one through this scan. It is the model's for parameters that enter nowhere else, and as
       they are. What the model applies to all steps at once, such as a product of all inputs with a kernel, is outside.
     - The rows are along the first axis by which the derivative of a step is block diagonal, with the same size in all
-      arrays of the state. It is probed at random values. Without such an axis, the whole state is one row.
+      arrays of the state. It is probed at random values. Without such an axis, the whole state is one row. Without a
+      batch, units that do not influence each other are rows.
     - There are no lengths: where a step copies the state in a row's padding, the copies count as steps.
     - A scan in a function with a derivative of its own, such as ``jax.custom_vjp``, has the derivative of its steps.
 
@@ -99,7 +100,7 @@ def find_recurrences(call: Callable[..., jax.Array], *arguments: Any) -> list[Mo
     ...     return jax.lax.scan(step, jnp.zeros(2), inputs)[0].sum()
     >>> (found,) = find_recurrences(loss, jnp.array(0.5), jnp.ones((3, 2)))
     >>> {name: float(value) for name, value in found.recurrence.params.items()}
-    {'': 0.5}
+    {'params': 0.5}
     """
     check_callable("call", call, "lambda: loss(params)")
     program = trace_program(call, arguments)

@@ -1,5 +1,6 @@
 """A loss as a program that JAX has traced, and the loops that it runs."""
 
+import os
 import re
 import sysconfig
 import traceback
@@ -19,7 +20,10 @@ from dlcore.utils.jaxprs import Trail, bind, evaluate, nested_programs, operatio
 from dlcore.utils.trees import named_leaves
 
 LOOPS = frozenset(("scan", "while"))
-LIBRARIES = (*map(sysconfig.get_path, ("purelib", "platlib", "stdlib")), str(Path(__file__).parents[2]))
+LIBRARIES = tuple(
+    f"{folder}{os.sep}"
+    for folder in (*map(sysconfig.get_path, ("purelib", "platlib", "stdlib")), Path(__file__).parents[2])
+)
 PARAMS, OTHERS = frozenset(("params",)), frozenset(("others",))
 
 
@@ -87,9 +91,10 @@ def trace_program(call: Callable[..., jax.Array], arguments: Sequence[Any]) -> P
 
     arguments = jax.tree.map(jnp.asarray, tuple(arguments))
     closed = jax.make_jaxpr(traced)(*arguments)
-    names = {id(leaf): name for name, leaf in named_leaves(arguments[:1] and arguments[0]).items()}
+    params = named_leaves(arguments[0]) if arguments else {}
+    names = {id(leaf): name or "params" for name, leaf in params.items()}
     values = jax.tree.leaves(arguments)
-    origins = [PARAMS if place < len(names) else OTHERS for place in range(len(values))]
+    origins = [PARAMS] * len(params) + [OTHERS] * (len(values) - len(params))
     return Program(closed, values, origins, names, listener.others)
 
 

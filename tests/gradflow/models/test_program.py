@@ -73,6 +73,8 @@ def test_inputs_are_traced_to_the_parameters_and_to_everything_else():
     origins = [scan.origins for scan in scans_of(loss, jnp.float32(2), {"x": jnp.float32(1)})]
     assert origins == [[PARAMS, OTHERS], [PARAMS | OTHERS, frozenset()], [frozenset()]]
     assert scans_of(lambda: scan_sum(table[0]))[0].origins[0] == PARAMS
+    tied = lambda params, data: scan_sum(params[1], first=data)
+    assert scans_of(tied, [table[0]] * 2, table[1])[0].origins == [PARAMS, OTHERS]
 
 
 def test_a_rule_of_a_while_loop_stays():

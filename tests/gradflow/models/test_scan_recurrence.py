@@ -17,8 +17,7 @@ from dlcore.utils.trees import named_leaves
 from tests.helpers.scanned_models import MODELS
 from tests.helpers.step_by_step import assert_close, brute_force, norm
 
-QUICK = {"by hand", "learned start", "masked"}
-CASES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+CASES = [name if name == "masked" else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
 
 
 def measure(loss, params):
@@ -53,6 +52,7 @@ def test_a_scan_is_measured_as_a_loop_of_single_steps(name):
     print(f"{name}: {max(errors):.1e} {[list(gradient) for *_, gradient in measured]}")
 
 
+@pytest.mark.slow
 def test_a_layer_of_dlcore_has_the_same_flow_as_a_layer_and_as_a_scan():
     """The listener hears `dl.Recurrent`, whose cell `flax.linen.RNN` runs as a scan, and so does a jit around it."""
     inputs = np.random.default_rng(1).normal(size=(3, 4, 2))
