@@ -40,7 +40,7 @@ class Flow(NamedTuple):
 
     Attributes:
         name: the name of the recurrence, see `ModelRecurrence`.
-        reverse: True if the cell reads each row from its end. Time is then the cell's own: step 1 reads the row's end.
+        reverse: True if the recurrence reads each row from its end. Time is then its own: step 1 reads the row's end.
         size: n, the size of the state.
         lengths: ``[B]``, the number of valid steps of each row.
         log_gain: ``[T + 1]``, by lag: log of ``|ds_T / ds_{T-lag}|_F / sqrt(n)``, the root-mean-square factor by which
@@ -70,7 +70,6 @@ class Flow(NamedTuple):
         first_nonfinite: the first time step at which the state of some row is not finite; -1 if there is none.
         gates: the statistics ``[T, H]`` of each gate by its name, see `gates.Gate`; empty if the recurrence is not a
             cell of dlcore with gates.
-        reverse: True if the recurrence reads the sequence from its end to its beginning; time is its own.
         source: the user's source line of a scan, see `ModelRecurrence`; "" for a cell.
     """
 
@@ -96,7 +95,6 @@ class Flow(NamedTuple):
     lost_signal: float
     first_nonfinite: int
     gates: Mapping[str, Gate]
-    reverse: bool = False
     source: str = ""
 
 
@@ -120,16 +118,16 @@ def measure(loss: Callable[..., jax.Array]) -> Callable[..., list[Flow]]:
     check_callable("loss", loss, "lambda params, batch: model_loss(params, batch)")
 
     @jax.jit
-    def measure_arrays(*arguments: Any) -> list[dict[tuple[str, bool, str], dict[str, Any]]]:
+    def measure_arrays(*arguments: Any) -> list[dict[tuple[str, str], dict[str, Any]]]:
         found = find_recurrences(loss, *arguments)
-        return [{(one.name, one.reverse, one.source): _measure_recurrence(one)} for one in found]
+        return [{(one.name, one.source): _measure_recurrence(one)} for one in found]
 
     def measure_flows(*arguments: Any) -> list[Flow]:
         measured = jax.device_get(measure_arrays(*arguments))
         return [
-            _flow(name, values)._replace(reverse=reverse, source=source)
+            _flow(name, values)._replace(source=source)
             for labeled in measured
-            for (name, reverse, source), values in labeled.items()
+            for (name, source), values in labeled.items()
         ]
 
     return measure_flows
