@@ -16,12 +16,16 @@ from flax import nnx
 from tests.helpers.step_by_step import Loop
 
 B, T, F, H = 2, 4, 3, 3
-NORMAL = np.random.default_rng(0).normal
-INPUTS = NORMAL(size=(B, T, F))
+INPUTS = np.random.default_rng(0).normal(size=(B, T, F))
 VALID = np.arange(T)[:, None] < np.array([4, 2])
 FLOAT64 = {"param_dtype": jnp.float64}
 steps_of = lambda inputs: [inputs[:, t] for t in range(inputs.shape[1])]
-like = lambda shapes: jax.tree.map(lambda leaf: jnp.asarray(NORMAL(scale=0.5, size=leaf.shape)), shapes)
+
+
+def like(shapes, seed=1):
+    """Random numbers in a tree of these shapes."""
+    normal = np.random.default_rng(seed).normal
+    return jax.tree.map(lambda leaf: jnp.asarray(normal(scale=0.5, size=leaf.shape)), shapes)
 
 
 def sequence_loss(outputs, last):
@@ -129,8 +133,9 @@ def keras():
     return loss, params, [Loop(step, params, [zeros, zeros], xs, lambda states: read(states, lambda s: s[0]))]
 
 
-def plain_params():
-    return like({"w": jnp.zeros((H, H)), "u": jnp.zeros((F, H)), "b": jnp.zeros(H), "v": jnp.zeros((H, H))})
+def plain_params(seed=1):
+    zeros = jnp.zeros((H, H))
+    return like({"w": zeros, "u": jnp.zeros((F, H)), "b": zeros[0], "v": zeros}, seed)
 
 
 def plain_step(params, state, x):
@@ -202,7 +207,7 @@ def vmapped():
 
 
 def two_layers():
-    params = {"lower": plain_params(), "upper": {**plain_params(), "u": like(jnp.zeros((H, H)))}}
+    params = {"lower": plain_params(), "upper": {**plain_params(2), "u": like(jnp.zeros((H, H)))}}
     run_upper = lambda lower: _states(plain_step, params["upper"], jnp.zeros((B, H)), steps_of(lower))
 
     def loss(params):
@@ -224,7 +229,7 @@ def _states(step, params, first, xs):
 
 def bidirectional():
     """One direction flips the inputs, the other one scans in reverse."""
-    params = [plain_params() for _ in range(3)]
+    params = [plain_params(seed) for seed in range(3)]
     join = lambda *outputs: sequence_loss(jnp.concatenate(outputs, axis=-1), [])
 
     def loss(params):
@@ -315,9 +320,9 @@ def attending():
 
 
 def complex_diagonal():
-    params = {"w": jnp.asarray(NORMAL(size=(2, H)) / 2)}
+    params = {"w": like(jnp.zeros((2, H)))}
     value = lambda params: params["w"][0] + 1j * params["w"][1]
-    inputs = NORMAL(size=(B, T, H)) + 1j * NORMAL(size=(B, T, H))
+    inputs = jax.lax.complex(*like([jnp.zeros((B, T, H))] * 2))
     step = lambda value, state, x: value * state + x
 
     def loss(params):
