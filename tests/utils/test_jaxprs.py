@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dlcore.utils.jaxprs import nested_programs, operations
+from dlcore.utils.jaxprs import bind, called_program, evaluate, nested_programs, operations
 
 
 def traced(function):
@@ -26,3 +26,27 @@ def test_an_operation_without_a_program_has_none():
         if equation.primitive.name == "cond"
     )  # fmt: skip
     assert len(list(nested_programs(branches.params))) == 2
+
+
+def test_a_program_is_evaluated_within_its_calls_and_in_calls_that_are_not_entered():
+    """Constants of nested programs included; the trail leads from the outermost call to the operation."""
+    table = jnp.arange(3.0)
+    halved = jax.jit(lambda x: jnp.sin(x) / 2 + table)
+    program = jax.make_jaxpr(lambda x: jax.checkpoint(halved)(x) + jax.nn.relu(x))(jnp.ones(3))
+    expected = halved(jnp.ones(3)) + 1
+    for enters in (lambda trail: True, lambda trail: False):
+        trails = []
+
+        def apply(trail, inputs, trails=trails):
+            trails.append([equation.primitive.name for equation in trail])
+            return bind(trail[-1], inputs)
+
+        (found,) = evaluate(program.jaxpr, program.consts, [jnp.ones(3)], apply, enters)
+        assert (found == expected).all()
+        assert any(len(trail) == 3 and trail[-1] == "sin" for trail in trails) == enters(())
+        assert all(len(trail) == 1 for trail in trails) != enters(())
+
+
+def test_a_scan_is_no_call():
+    scan = traced(lambda x: jax.lax.scan(lambda carry, _: (carry, None), x, None, 2)[0] * 1).eqns[0]
+    assert called_program(scan) is None

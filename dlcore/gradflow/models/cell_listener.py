@@ -11,7 +11,9 @@ from jax.extend.core import get_opaque_trace_state
 
 from dlcore.layers.recurrent.deep import DeepRecurrent
 
-TRANSFORMED = "under a transformation such as nn.remat, nn.jit, nn.vmap or nn.scan"
+TRANSFORMED = "under a transformation such as nn.remat, nn.jit, nn.vmap or nn.scan, without a scan of its own"
+CELL, STEP = "dlcore_cell_", "dlcore_step_"
+"""Scopes of operations: of a cell that the listener hands over, and of all others."""
 
 
 class CellCall(NamedTuple):
@@ -33,18 +35,15 @@ class CellListener:
             result of the cell.
 
     Attributes:
-        unmeasured: a text about each cell that is not handled, with its path, its class and the reason.
+        others: a text about each cell that is not handled, with its path, its class and the reason. The operations of
+            the cell with the text ``i`` are in the scope ``STEP i _``.
     """
 
     def __init__(self, handle: Callable[[int, str, Callable[[], Any], tuple[Any, ...]], Any]):
         self._handle, self._count, self._prefix = handle, 0, ()
         self._within_cell = False
         self._modules: list[nn.Module] = []
-        self._unmeasured: dict[str, None] = {}
-
-    @property
-    def unmeasured(self) -> list[str]:
-        return list(self._unmeasured)
+        self.others: list[str] = []
 
     def listen(self, call: Callable[[], jax.Array]) -> jax.Array:
         """Runs ``call`` and returns its result, while it listens to the modules that run."""
@@ -64,16 +63,15 @@ class CellListener:
             run_whole = functools.partial(self._run_within, run, arguments, options)
             return self._handle(index, self._name(arguments[0]), run_whole, arguments)
         if method == "run_cell":
-            self._leave_out(arguments[0], TRANSFORMED)
-            return self._run_within(run, arguments, options)
+            return self._run_other(arguments[0], TRANSFORMED, run, arguments, options)
         if isinstance(module, nn.RNNCellBase) and method == "__call__":
             outer = (
                 type(other).__name__
                 for other in reversed(self._modules)
                 if not isinstance(other, nn.RNNCellBase)
             )
-            self._leave_out(module, f"run by {next(outer, 'the loss')}")
-            return self._run_within(run, arguments, options)
+            reason = f"run step by step by {next(outer, 'the loss')}, outside of a scan"
+            return self._run_other(module, reason, run, arguments, options)
         self._modules.append(module)
         try:
             return run(*arguments, **options)
@@ -88,8 +86,11 @@ class CellListener:
         finally:
             self._within_cell = False
 
-    def _leave_out(self, module: nn.Module, reason: str) -> None:
-        self._unmeasured[f"{self._name(module)} ({type(module).__name__} {reason})"] = None
+    def _run_other(self, cell: nn.Module, reason: str, run: Any, arguments: Any, options: Any) -> Any:
+        """Runs a cell that is not handled."""
+        with jax.named_scope(f"{STEP}{len(self.others)}_"):
+            self.others.append(f"{self._name(cell)} ({type(cell).__name__} {reason})")
+            return self._run_within(run, arguments, options)
 
     def _name(self, module: nn.Module) -> str:
         """The module's path; that of the innermost module with a path if it is applied without one."""

@@ -40,7 +40,7 @@ class Flow(NamedTuple):
 
     Attributes:
         name: the name of the recurrence, see `ModelRecurrence`.
-        reverse: True if the cell reads each row from its end. Time is then the cell's own: step 1 reads the row's end.
+        reverse: True if the recurrence reads each row from its end. Time is then its own: step 1 reads the row's end.
         size: n, the size of the state.
         lengths: ``[B]``, the number of valid steps of each row.
         log_gain: ``[T + 1]``, by lag: log of ``|ds_T / ds_{T-lag}|_F / sqrt(n)``, the root-mean-square factor by which
@@ -68,7 +68,9 @@ class Flow(NamedTuple):
             as one norm, so that it is a lower bound then; K + 1 means a lag above K. -1 if a norm is not finite.
         lost_signal: share of rows whose backward signal at t = 0 is exactly 0.
         first_nonfinite: the first time step at which the state of some row is not finite; -1 if there is none.
-        gates: the statistics ``[T, H]`` of each gate by its name, see `gates.Gate`; empty if the cell has no gates.
+        gates: the statistics ``[T, H]`` of each gate by its name, see `gates.Gate`; empty if the recurrence is not a
+            cell of dlcore with gates.
+        source: the user's source line of a scan, see `ModelRecurrence`; "" for a cell.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Flow(NamedTuple):
     lost_signal: float
     first_nonfinite: int
     gates: Mapping[str, Gate]
+    source: str = ""
 
 
 def measure(loss: Callable[..., jax.Array]) -> Callable[..., list[Flow]]:
@@ -102,12 +105,12 @@ def measure(loss: Callable[..., jax.Array]) -> Callable[..., list[Flow]]:
 
     Args:
         loss: ``loss(*arguments)`` runs the model without dropout and returns a scalar, see `find_recurrences`. The
-            arguments are pytrees of arrays, such as parameters and a batch.
+            arguments are pytrees of arrays: first the parameters, then others such as a batch.
 
     Returns:
         A function that takes the arguments of ``loss``. It returns a list of one `Flow` for each recurrence, in the
-        order in which the model runs them; an empty list if the model has none. Cells that it cannot measure are
-        named in a warning, see `find_unmeasured`.
+        order in which the model runs them; an empty list if the model has none. What it cannot measure is named in a
+        warning, see `find_unmeasured`.
 
     Raises:
         TypeError: the loss is not a function.
@@ -115,13 +118,17 @@ def measure(loss: Callable[..., jax.Array]) -> Callable[..., list[Flow]]:
     check_callable("loss", loss, "lambda params, batch: model_loss(params, batch)")
 
     @jax.jit
-    def measure_arrays(*arguments: Any) -> list[dict[str, dict[str, Any]]]:
-        found = find_recurrences(lambda: loss(*arguments))
-        return [{recurrence.name: _measure_recurrence(recurrence)} for recurrence in found]
+    def measure_arrays(*arguments: Any) -> list[dict[tuple[str, str], dict[str, Any]]]:
+        found = find_recurrences(loss, *arguments)
+        return [{(one.name, one.source): _measure_recurrence(one)} for one in found]
 
     def measure_flows(*arguments: Any) -> list[Flow]:
         measured = jax.device_get(measure_arrays(*arguments))
-        return [_flow(name, values) for named in measured for name, values in named.items()]
+        return [
+            _flow(name, values)._replace(source=source)
+            for labeled in measured
+            for (name, source), values in labeled.items()
+        ]
 
     return measure_flows
 
@@ -213,7 +220,7 @@ def _first_of_rows(times: jax.Array, steps: int) -> jax.Array:
 
 
 def _gates(found: ModelRecurrence, states: Tree) -> dict[str, Gate]:
-    if not getattr(found.cell, "gate_names", ()):
+    if found.cell is None or not getattr(found.cell, "gate_names", ()):
         return {}
     recurrence = found.recurrence
     return gate_statistics(found.cell, recurrence.params, states, recurrence.inputs, recurrence.lengths)

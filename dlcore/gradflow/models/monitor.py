@@ -31,8 +31,8 @@ def make_monitor(loss: Callable[[Any, Any], jax.Array]) -> Monitor:
             returns a scalar.
 
     Returns:
-        The monitor, as `Experiment.monitor` takes it: ``monitor(params, model_state) -> {name: number}``. Cells that it
-        cannot measure are named in a warning, see `find_unmeasured`.
+        The monitor, as `Experiment.monitor` takes it: ``monitor(params, model_state) -> {name: number}``. What it
+        cannot measure is named in a warning, see `find_unmeasured`.
 
     Raises:
         TypeError: the loss is not a function.
@@ -41,7 +41,7 @@ def make_monitor(loss: Callable[[Any, Any], jax.Array]) -> Monitor:
 
     @jax.jit
     def measure_arrays(params: Any, model_state: Any) -> dict[str, jax.Array]:
-        found = find_recurrences(lambda: loss(params, model_state))
+        found = find_recurrences(loss, params, model_state)
         return {recurrence.name: _log_by_lag(recurrence) for recurrence in found}
 
     def monitor(params: Any, model_state: Any) -> dict[str, float]:

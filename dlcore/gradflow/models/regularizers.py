@@ -40,7 +40,7 @@ Term: TypeAlias = Callable[[ModelRecurrence], jax.Array]
 def regularized(loss: Loss, term: Term, weight: float) -> Loss:
     """Returns a loss that, in training, adds ``weight`` times the sum of ``term`` over the model's recurrences.
 
-    A warning names the cells that have no term, see `find_unmeasured`.
+    A warning names the loops and cells that have no term, see `find_unmeasured`.
 
     In evaluation it is the given loss alone. In training it also runs the model as in evaluation (``train=False``):
     once to find the recurrences, and again for each one whose loss the term uses, as `omega` does. It adds the metric
@@ -56,8 +56,8 @@ def regularized(loss: Loss, term: Term, weight: float) -> Loss:
         A loss with the same arguments and results.
 
     Raises:
-        ValueError: the weight is not finite; or the returned loss is called in training, and the model runs no cell
-            that `find_recurrences` finds.
+        ValueError: the weight is not finite; or the returned loss is called in training, and the model has no
+            recurrence that `find_recurrences` finds.
         TypeError: loss or term is not a function, or the weight not a number.
     """
     check_callable("loss", loss, "the loss of an Experiment")
@@ -70,11 +70,12 @@ def regularized(loss: Loss, term: Term, weight: float) -> Loss:
         value, (new_state, metrics) = returned
         if not train:
             return value, (new_state, metrics)
-        found = find_recurrences(lambda: loss(params, model_state, batch, rng, False)[0])
+        plain = lambda params, model_state, batch, rng: loss(params, model_state, batch, rng, False)[0]
+        found = find_recurrences(plain, params, model_state, batch, rng)
         if not found:
             raise ValueError(
-                "loss: got a model without recurrent layers, expected one with dl.Recurrent, dl.Bidirectional or "
-                "dl.DeepRecurrent, through which its cells run, outside of nn.remat, nn.jit, nn.vmap and nn.scan"
+                "loss: got a model without a recurrence, expected one with a recurrent layer such as dl.Recurrent, or "
+                "with jax.lax.scan"
             )
         terms = [term(recurrence) for recurrence in found]
         if any(value is None or jnp.shape(value) for value in terms):

@@ -1,5 +1,6 @@
 """Diagnosis of NaN and Inf: finds the first bad leaf, the first bad operation and its layer, and keeps the evidence."""
 
+import functools
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from dlcore.training.checkpoints.folder import CHECKPOINTS, saved_steps
 from dlcore.training.engine import Engine
 from dlcore.training.state import TrainState
 from dlcore.training.step import make_gradient
+from dlcore.utils.jaxprs import Trail, bind, evaluate
 from dlcore.utils.rng import stream_key
 from dlcore.utils.trees import named_leaves
 
@@ -22,7 +24,6 @@ Test: TypeAlias = Callable[[Any], jax.Array]
 """``jnp.isnan`` or ``jnp.isinf``."""
 
 UNNAMED = r"(\w+\()+\)+"  # a part of a name stack without a name, such as "jvp()"
-INLINED = {"jit", "closed_call", "remat2", "custom_jvp_call", "custom_vjp_call"}
 
 
 class NonFiniteError(ArithmeticError):
@@ -127,7 +128,7 @@ def first_bad_operation(program: core.ClosedJaxpr, values: Sequence[Any]) -> str
     """
     for test in (jnp.isnan, jnp.isinf):
         try:
-            _interpret(program.jaxpr, program.consts, values, test, "")
+            evaluate(program.jaxpr, program.consts, values, functools.partial(_checked, test))
         except _Found as found:
             return str(found)
     return None
@@ -137,30 +138,16 @@ class _Found(Exception):  # noqa: N818  it carries the answer out of nested prog
     """Raised with the name of the operation and its layer."""
 
 
-def _interpret(
-    jaxpr: core.Jaxpr, consts: Sequence[Any], values: Sequence[Any], test: Test, layer: str
-) -> list[Any]:
-    """Evaluates a program operation by operation; raises `_Found` at the first output that fails the test."""
-    environment = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *values], strict=True))
-    read = lambda atom: atom.val if isinstance(atom, core.Literal) else environment[atom]
-    for equation in jaxpr.eqns:
-        inputs = [read(atom) for atom in equation.invars]
+def _checked(test: Test, trail: Trail, inputs: list[Any]) -> list[Any]:
+    """Evaluates one operation; raises `_Found` if its outputs, but not its inputs, fail the test."""
+    outputs = bind(trail[-1], inputs)
+    if _any_fails(test, outputs) and inputs and not _any_fails(test, inputs):
         # The name stack of a gradient is such as "transpose(jvp(Model))/Dense_0".
-        name = "/".join(
-            part for part in (layer, str(equation.source_info.name_stack)) if re.sub(UNNAMED, "", part)
-        )
-        body = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
-        if equation.primitive.name in INLINED and isinstance(body, core.ClosedJaxpr | core.Jaxpr):
-            closed = body if isinstance(body, core.ClosedJaxpr) else core.ClosedJaxpr(body, [])
-            outputs = _interpret(closed.jaxpr, closed.consts, inputs, test, name)
-        else:
-            params = equation.primitive.get_bind_params(equation.params)
-            outputs = equation.primitive.bind(*inputs, **params)
-            outputs = outputs if equation.primitive.multiple_results else [outputs]
-            if _any_fails(test, outputs) and inputs and not _any_fails(test, inputs):
-                raise _Found(f"{equation.primitive.name} in {name}" if name else equation.primitive.name)
-        environment.update(zip(equation.outvars, outputs, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
+        layers = [str(equation.source_info.name_stack) for equation in trail]
+        name = "/".join(layer for layer in layers if re.sub(UNNAMED, "", layer))
+        operation = trail[-1].primitive.name
+        raise _Found(f"{operation} in {name}" if name else operation)
+    return outputs
 
 
 def _any_fails(test: Test, values: Sequence[Any]) -> bool:

@@ -1,4 +1,6 @@
-"""The listener tells cells that a layer runs by itself from all others, which it names with the reason."""
+"""The listener tells cells that a layer runs by itself from all others, which are scans or named with the reason."""
+
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +54,29 @@ class Transformed(nn.Module):
         return layer(dl.GRUCell(3, name="cell"), name="layer")(inputs)[1]
 
 
+class SumCell(nn.RNNCellBase):
+    """A cell that runs all steps at once, without a loop."""
+
+    num_feature_axes = 1
+
+    @nn.nowrap
+    def initialize_carry(self, rng, input_shape):
+        return jnp.zeros(input_shape)
+
+    def __call__(self, carry, inputs):
+        return carry + inputs, carry + inputs
+
+    def sequence(self, carry, inputs, lengths, loop, *, train):
+        outputs = carry[:, None] + jnp.cumsum(inputs, axis=1)
+        return outputs[:, -1], outputs
+
+
+class Parallel(nn.Module):
+    @nn.compact
+    def __call__(self, inputs):
+        return nn.remat(dl.Recurrent)(SumCell(name="cell"), name="layer")(inputs)[1]
+
+
 class Scanned(nn.Module):
     @nn.compact
     def __call__(self, inputs):
@@ -65,28 +90,35 @@ class Scanned(nn.Module):
 
 
 MODELS = {
-    "flax's RNN": (FlaxRNN(), "GRUCell_0 (GRUCell run by RNN)"),
-    "a decoder": (Decoder(), "decoder (GRUCell run by AttentionDecoder)"),
-    "steps by hand": (ByHand(), "cell (LSTMCell run by ByHand)"),
-    "a step of a layer": (OneStep(), "cell (GRUCell run by Recurrent)"),
-    "remat": (Transformed("remat"), f"cell (GRUCell {TRANSFORMED})"),
-    "jit": (Transformed("jit"), f"cell (GRUCell {TRANSFORMED})"),
-    "vmap": (Transformed("vmap"), f"cell (GRUCell {TRANSFORMED})"),
-    "scan": (Scanned(), f"cell (RNNCell {TRANSFORMED})"),
+    "flax's RNN": (FlaxRNN(), 1, []),
+    "a decoder": (Decoder(), 1, []),
+    "steps by hand": (ByHand(), 0, ["cell (LSTMCell run step by step by ByHand, outside of a scan)"]),
+    "a step of a layer": (OneStep(), 0, ["cell (GRUCell run step by step by Recurrent, outside of a scan)"]),
+    "remat": (Transformed("remat"), 1, []),
+    "jit": (Transformed("jit"), 1, []),
+    "vmap": (Transformed("vmap"), 1, []),
+    "scan": (Scanned(), 1, ["each step of Scanned contains it"]),
+    "remat without a scan": (Parallel(), 0, [f"cell (SumCell {TRANSFORMED})"]),
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_cell_that_no_layer_runs_by_itself_is_named_with_the_reason(name):
-    model, expected = MODELS[name]
+def test_a_cell_that_no_layer_runs_by_itself_is_found_in_a_scan_or_named_with_the_reason(name):
+    model, scans, expected = MODELS[name]
     params = jax.eval_shape(model.init, jax.random.key(0), INPUTS)
-    listed = []
+    listed, found = [], []
 
     def call(params):
-        listed.extend(find_unmeasured(lambda: model.apply(params, INPUTS).sum()))
+        loss = lambda params: model.apply(params, INPUTS).sum()
+        listed.extend(find_unmeasured(loss, params))
+        found.extend(find_recurrences(loss, params))
 
-    jax.eval_shape(call, params)
-    assert listed == [expected]
+    with warnings.catch_warnings(action="ignore"):
+        jax.eval_shape(call, params)
+    assert len(found) == scans
+    assert all(one.cell is None for one in found)
+    assert len(listed) == len(expected)
+    assert all(text in line for text, line in zip(expected, listed, strict=True))
 
 
 class Stacked(nn.Module):

@@ -165,6 +165,23 @@ def test_a_batch_without_a_step_or_a_row_is_measured(steps, lengths):
     assert np.isnan([found.rate, found.half_life, found.exponents[0]]).all()
 
 
+def test_a_scan_of_any_program_is_measured_with_its_source_and_direction():
+    """h_t = h_{t+1} / 2 + x_t in two rows, read from the end to the beginning."""
+
+    def loss(weight, inputs):
+        step = lambda state, x: (weight * state + x, state)
+        return jax.lax.scan(step, jnp.zeros((2, 3)), inputs, reverse=True)[0].sum()
+
+    (found,) = measure(loss)(jnp.float32(0.5), jnp.ones((5, 2, 3)))
+    assert found.source == found.name
+    assert found.name.startswith("test_flow.py:")
+    assert found.reverse
+    assert (found.size, found.rows.tolist(), found.gates) == (3, [2] * 6, {})
+    np.testing.assert_allclose(found.log_gain, np.log(0.5) * np.arange(6), atol=1e-5)
+    np.testing.assert_allclose(found.exponents, np.log([0.5] * 3), atol=1e-5)
+    assert found.half_life == pytest.approx(1, rel=1e-5)
+
+
 def test_a_loss_that_is_no_function_is_refused():
     with pytest.raises(TypeError, match="loss: got None, expected a function"):
         measure(None)

@@ -83,9 +83,32 @@ def test_the_terms_of_a_halving_recurrence_are_known():
     np.testing.assert_allclose(of_flossing, np.log(0.5) ** 2, rtol=1e-5)
 
 
+@pytest.mark.slow
+def test_terms_of_a_scan_of_any_program_have_a_gradient():
+    """That of flossing is the one of finite differences; omega takes the states as constants."""
+    inputs = np.random.default_rng(1).normal(size=(4, 2, 3))
+
+    def plain(params, model_state, batch, rng, train):
+        step = lambda state, x: (jnp.tanh(state @ params["w"] + x), None)
+        return (jax.lax.scan(step, jnp.zeros((2, 3)), batch)[0] ** 2).sum(), (model_state, {})
+
+    with jax.enable_x64(True):
+        params = {"w": jnp.asarray(np.random.default_rng(2).normal(size=(3, 3)))}
+        added = lambda term, weight: (
+            lambda params: regularized(plain, term, weight)(params, {}, inputs, KEY, True)[0]
+        )
+        jax.test_util.check_grads(
+            jax.jit(added(flossing(), 1.0)), (params,), order=1, modes=["rev"], rtol=1e-5
+        )
+        alone, both = (jax.jit(jax.grad(added(omega, weight)))(params)["w"] for weight in (0.0, 1.0))
+        expected = jax.grad(lambda params: plain(params, {}, inputs, KEY, True)[0])(params)["w"]
+        np.testing.assert_allclose(alone, expected, rtol=1e-12)
+        assert np.abs(both - alone).max() > 1e-3
+
+
 def test_a_model_without_a_recurrent_layer_is_refused():
     plain = lambda params, model_state, batch, rng, train: (jnp.sum(params**2), (model_state, {}))
-    with pytest.raises(ValueError, match="loss: got a model without recurrent layers"):
+    with pytest.raises(ValueError, match="loss: got a model without a recurrence"):
         regularized(plain, omega, 1.0)(jnp.ones(2), {}, {}, KEY, True)
 
 

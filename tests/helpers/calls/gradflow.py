@@ -284,7 +284,7 @@ def models() -> Iterator[Call]:
         "returns None": lambda *_: None,
         "returns text": lambda *_: "a",
     }
-    call_ = kind(loss, wrong, ("returns None", "returns text"), ("loss",))  # they run no cell
+    call_ = kind(loss, wrong, names=("loss",))
     for find in (g.find_recurrences, g.find_unmeasured):
         yield call(find, call=call_.without("returns a vector"))
 
