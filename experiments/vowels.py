@@ -28,7 +28,7 @@ SPEAKERS = [str(speaker) for speaker in range(1, 10)]
 
 @dataclass
 class Config(dl.Config):
-    cell: Literal["rnn", "identity", "residual", "lstm", "gru"] = dl.setting(
+    cell: Literal["rnn", "identity", "residual", "lstm", "gru", "peephole", "projected"] = dl.setting(
         "gru", "Name of the cell in dl.CELLS."
     )
     direction: Literal["forward", "backward", "both"] = dl.setting("both", "Direction of reading.")
