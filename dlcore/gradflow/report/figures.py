@@ -21,23 +21,31 @@ READING_ORDER = (
     "time step t, in the order in which each cell reads: t = 1 of a reversed cell reads the row's end"
 )
 
+ALL_STATES = ("signal_in_training",)
+
 CAPTIONS = {
-    "decay": "Gain by lag: the share of a small random change of the state that is left after this many steps, root "
-    "mean square over the rows that are so long. The slope of the dashed line is the rate, which compares the same "
-    "rows from lag to lag. The triangle marks the gain half-life. "
-    f"Gray: lags that fewer than {FEW_ROWS} rows have (fewer than all rows, if there are not so many).",
+    "decay": "Gain by lag: the share of a small random change of the state, this many steps before a row's end, that "
+    "is left at the end; root mean square over the rows that are so long. The slope of the dashed line is the rate. It "
+    "is fitted to all lags, but compares the same rows from lag to lag, so that it need not lie on the curve. The "
+    "triangle on it marks the gain half-life. "
+    f"Gray: lags that fewer than {FEW_ROWS} rows have (with fewer than {FEW_ROWS} rows: that not all have); they say "
+    "little about other rows. The panel below counts the rows.",
     "by_lag": "Gradient by lag: how much the parameters learn over which distance in time. Gradients of different lags "
-    "can cancel each other; their norms do not show it. Gray: lags that few rows have, as above.",
+    "can cancel each other; their norms do not show it. Only a row of more steps than the lag has such a gradient. "
+    "Gray: lags that few rows have.",
     "signal": "Backward signal: how much the loss depends on the state after each time step, directly and through "
-    "all later steps.",
+    "all later steps; root mean square over rows, those that have ended included. t = 0 is the state before the first "
+    "step. It falls toward late steps if only a few long rows reach them.",
     "lyapunov_exponents": "Lyapunov exponents: the mean rates of growth in the directions of the state, the largest "
     "first, each the median over the rows; the shaded band reaches from the smallest to the largest value among the "
     "rows. In directions above 0 gradients explode.",
-    "double_sum": "Double sum. Left: how much the loss at step t teaches through the use of the parameters in step "
-    "k. Right: the same, summed over all pairs of steps with the same distance t - k.",
+    "double_sum": "Double sum. Left: how much the part of the loss that reads the state after step t teaches through "
+    "the use of the parameters in step k. Right: the same, summed over all pairs of steps with the same distance "
+    "t - k. If rows end early, only the longer ones reach the late steps.",
     "gates": "Gates: each gate's mean by unit and time step, the share of values that are saturated, and half-lives. "
-    "The dots are the half-lives that each unit's gate alone would give; the line is the asymptotic half-life of the "
-    "gradient.",
+    "An open forget or update gate keeps the state. The dots are the half-lives that each unit's gate alone would "
+    "give, ln 2 over minus the mean of its logarithm; the line is the asymptotic half-life of the gradient, which "
+    "also goes from unit to unit.",
     "signal_in_training": "Backward signal at each measured state of training.",
     "clipping": "Clipping: the gradient's global norm in training. Each point is a mean over the steps between two "
     "rows of the log, of which some may have been clipped and some not.",
@@ -71,7 +79,7 @@ def pictures(flows: Flows, clipping: np.ndarray, clip_norm: float | None) -> Ite
         yield Picture(name, CAPTIONS[name], figure)
     for index, cell in enumerate(_file_names(last)):
         for name, figure in _recurrence_figures(flows, index).items():
-            figure.suptitle(_title(last[index]))
+            figure.suptitle(f"{_title(last[index])}, {'all states' if name in ALL_STATES else state}")
             yield Picture(f"{name}_{cell}", f"{_title(last[index])}. {CAPTIONS[name]}", figure)
     if len(clipping) and clip_norm is not None:
         steps, before, after = clipping.T
@@ -104,6 +112,9 @@ def _common_figures(state: str, flows: Sequence[Flow]) -> dict[str, "Figure"]:
             {name: flow.exponent_range for name, flow in named.items() if len(flow.lengths) > 1},
         ),
     }
+    for name in ("signal", "lyapunov_exponents"):
+        axes = figures[name].axes[0]
+        axes.set_title(f"{axes.get_title()}, {state}")
     if any(flow.reverse for flow in flows):
         figures["signal"].axes[0].set_xlabel(READING_ORDER)
     return figures

@@ -27,6 +27,7 @@ MetricRow: TypeAlias = tuple[int, str, float]
 """Training step, name and value, as `read_metrics` returns them."""
 
 PAGE = "report.html"
+LEFT_OUT = "Gradient flow is measured along recurrent layers of dlcore and along jax.lax.scan. These parts are neither:"
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2rem auto; padding: 0 1.5rem }
@@ -137,7 +138,7 @@ def _page(
     drawn: str,
 ) -> str:
     title = html.escape(f"Gradient flow of {run}")
-    left_out = f"<h2>Not measured</h2>{_html_list(unmeasured)}\n" if unmeasured else ""
+    left_out = f"<h2>Not measured</h2><p>{LEFT_OUT}</p>{_html_list(unmeasured)}\n" if unmeasured else ""
     changed = _changes(flows)
     heading = html.escape(f"From {next(iter(flows))} to {last}")
     compared = f"<h2>{heading}</h2>{_html_list(changed)}\n" if changed else ""

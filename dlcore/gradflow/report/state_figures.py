@@ -112,7 +112,10 @@ def plot_gates(statistics: Mapping[str, Any], keeping: str, half_life: float) ->
     panels = figure.subplots(1, count + 2, width_ratios=[1.2] * count + [1, 1.2])
     for axes, (name, gate) in zip(panels, statistics.items(), strict=False):
         units = np.asarray(gate.mean, float)[:, order].T
-        image = axes.imshow(units, aspect="auto", cmap="RdBu_r", vmin=0, vmax=1, interpolation="nearest")
+        extent = (0.5, units.shape[1] + 0.5, len(units) - 0.5, -0.5)  # the first step is t = 1
+        image = axes.imshow(
+            units, aspect="auto", cmap="RdBu_r", vmin=0, vmax=1, interpolation="nearest", extent=extent
+        )
         ylabel = "unit, longest half-life first" if axes is panels[0] else ""
         axes.set(xlabel="time step t", ylabel=ylabel, title=f"{name} gate")
     figure.colorbar(image, ax=panels[:count].tolist(), label="mean of the gate: closed 0, open 1")

@@ -25,7 +25,7 @@ COLUMNS = {
     "rows": "Number of rows (sequences) that were measured.",
     "shortest": "Number of steps of the shortest row.",
     "longest": "Number of steps of the longest row.",
-    "size": "n, the size of the cell's state.",
+    "size": "n, the number of entries of the state: those of c and of h in an LSTM.",
     "rate": "Slope of the logarithm of the gain over the lags, in nats a step, fitted by least squares. The gain is "
     "the root-mean-square factor |ds_T / ds_(T-lag)| / √n by which a small random change of the state arrives lag "
     "steps later. Each step from lag to lag compares the same rows.",
@@ -38,8 +38,8 @@ COLUMNS = {
     "exponent_1_low": "The smallest value of this exponent among the rows.",
     "exponent_1_high": "The largest value of this exponent among the rows.",
     "half_life": "Asymptotic: number of steps in which a gradient is halved in the long run, by this exponent: "
-    "ln 2 / -exponent_1; inf if the exponent is 0 or more. While directions with lower exponents still fade, the gain "
-    "falls faster.",
+    "ln 2 / -exponent_1; inf if the exponent is 0 or more. Over few steps the gain, which averages all directions and "
+    "is a root mean square over rows, may fall faster or more slowly.",
     "covering_lag": "The smallest lag up to which the norms of the gradient by lag add up to 90 % of their sum: how "
     "far back the model learns. Norms are added: parts of different lags that cancel in the whole gradient count in "
     "full. "

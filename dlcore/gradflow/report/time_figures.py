@@ -135,6 +135,7 @@ def _draw_curve(axes: "Axes", values: np.ndarray, color: str, label: str, few: n
         gray = few | np.append(few[1:], False)
         known = FEW_LABEL in axes.get_legend_handles_labels()[1]
         draw_line(axes, lags[gray], values[gray], ZERO_COLOR, "_" if known else FEW_LABEL)
+        axes.lines[-1].set_zorder(1.9)  # below the last colored point, which has enough rows
 
 
 def plot_double_sum(

@@ -17,7 +17,9 @@ INTRODUCTION = (
     "gradient goes the same way back. It shrinks or grows at each step, and after many steps it may have vanished or "
     "exploded. This page shows what happens along each recurrence of the model, that is along each cell over a "
     "sequence. A lag is a distance in time, counted in steps. Rates are in nats a step: -0.1 means that each step "
-    "leaves exp(-0.1), about 90 %."
+    "leaves exp(-0.1), about 90 %. Three numbers say how fast a gradient shrinks: the lag at which the gain itself is "
+    "halved is what was measured; the gain half-life follows from a line through all measured lags; the asymptotic "
+    "half-life is what would hold over many more steps."
 )
 
 
@@ -42,7 +44,7 @@ def verdict(flow: Flow) -> str:
 def changes(first: Flow, last: Flow) -> str:
     """How one recurrence changed between two states of training, as a string of several sentences."""
     numbers = [
-        f"{name} was {_number(before)} and is {_number(after)}{unit}"
+        f"{name} {_change(_number(before), _number(after))}{unit}"
         for name, unit, before, after in (
             ("The lag at which the gain is halved", "", first.gain_halved_at, last.gain_halved_at),
             ("The gain half-life", " steps", first.gain_half_life, last.gain_half_life),
@@ -96,6 +98,10 @@ def _number(value: float) -> str:
     return "none" if value == -1 else f"{value:.3g}"
 
 
+def _change(before: str, after: str) -> str:
+    return f"stayed at {after}" if before == after else f"was {before} and is {after}"
+
+
 def _is_level(flow: Flow, rate: float) -> bool:
     """True if this rate hardly changes a gradient over all measured lags."""
     return abs(rate) * _lags(flow) < LEVEL
@@ -105,7 +111,11 @@ def _pace(flow: Flow) -> str:
     if math.isnan(flow.rate):
         return "there are too few lags to say how gradients change"
     if not _is_level(flow, flow.rate):
-        change = "shrink" if flow.rate < 0 else "grow"
+        change, lags = "shrink" if flow.rate < 0 else "grow", _lags(flow)
+        if abs(flow.rate) * lags < math.log(10):
+            return (
+                f"gradients {change} by a factor of {math.exp(abs(flow.rate) * lags):.3g} over {_steps(lags)}"
+            )
         return f"gradients {change} by a factor of 10 every {math.log(10) / abs(flow.rate):.3g} steps"
     largest = math.exp(np.abs(flow.log_gain[np.isfinite(flow.log_gain)]).max())
     if largest < 2:
@@ -157,7 +167,11 @@ def _exponent(flow: Flow) -> list[str]:
         return [
             "The largest Lyapunov exponent is -inf: in at least half of the rows a step loses every direction"
         ]
-    spread = f" ({rows.min():+.3g} to {rows.max():+.3g} in {len(rows)} rows)" if len(rows) > 1 else ""
+    spread = (
+        f" ({rows.min():+.3g} to {rows.max():+.3g} in {len(rows)} rows{_above_0(rows)})"
+        if len(rows) > 1
+        else ""
+    )
     found = f"The largest Lyapunov exponent is {exponent:+.3g} nats a step{spread}"
     if _disagrees(flow):
         return [found, _reason(flow)]
@@ -170,6 +184,12 @@ def _exponent(flow: Flow) -> list[str]:
             else f"an asymptotic half-life, that of many steps, of {flow.half_life:.3g} steps"
         )
     return [f"{found}, which means {meaning}"]
+
+
+def _above_0(rows: np.ndarray) -> str:
+    """In how many rows the exponent is above 0, if it is so in some but not in all."""
+    above = int((rows > 0).sum())
+    return f", above 0 in {above}" if 0 < above < len(rows) else ""
 
 
 def _disagrees(flow: Flow) -> bool:

@@ -21,12 +21,12 @@ def test_figures_are_named_after_their_cell():
     ]
     picture = found["double_sum_encoder_cell"]
     assert picture.caption.startswith("encoder/cell. Double sum.")
-    assert picture.figure.get_suptitle() == "encoder/cell"
+    assert picture.figure.get_suptitle() == "encoder/cell, initial"
 
 
 def test_a_reversed_cell_is_marked():
     found = drawn({"initial": [flow(), flow(name="back", reverse=True, log_triangle=np.zeros((3, 3)))]})
-    assert found["double_sum_back"].figure.get_suptitle() == "back (reads each row from its end)"
+    assert found["double_sum_back"].figure.get_suptitle() == "back (reads each row from its end), initial"
     for name in ("decay", "by_lag", "signal", "lyapunov_exponents"):
         assert any(text.startswith("back (reversed)") for text in legend(found[name].figure.axes[0]))
     assert found["signal"].figure.axes[0].get_xlabel() == READING_ORDER
@@ -35,7 +35,10 @@ def test_a_reversed_cell_is_marked():
 def test_the_signal_of_each_state_is_drawn_only_if_there_are_several():
     assert "signal_in_training_encoder_cell" not in drawn({"initial": [flow()]})
     found = drawn({"initial": [flow()], "step 20": [flow()]})
-    assert legend(found["signal_in_training_encoder_cell"].figure.axes[0]) == ["initial", "step 20"]
+    figure = found["signal_in_training_encoder_cell"].figure
+    assert legend(figure.axes[0]) == ["initial", "step 20"]
+    assert figure.get_suptitle() == "encoder/cell, all states"
+    assert found["signal"].figure.axes[0].get_title().endswith(", step 20")
 
 
 def test_clipping_is_drawn_where_it_is_on():

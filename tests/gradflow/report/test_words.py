@@ -36,6 +36,8 @@ from tests.helpers.flows import flow
         (flow(rate=-60.0), "a small change of the state has 1.7e-2606 times its size"),
         (flow(rate=math.log(9.96e-4) / 100), "a small change of the state has 1e-03 times its size"),
         (flow(steps=1), "After 1 step, a small"),
+        (flow(steps=20), "gradients shrink by a factor of 7.39 over 20 steps[.] After 20"),
+        (flow(row_exponents=np.array([-0.3, 0.1, -0.2])), "[(]-0.3 to [+]0.1 in 3 rows, above 0 in 1[)]"),
         (
             flow(rate=-0.003),
             "halves every 231 steps [(]gain half-life[)], which is beyond the 200 measured[.] The largest",
@@ -122,6 +124,10 @@ def test_two_states_are_compared_in_words(before, after, words):
     text = changes(flow(rate=before), flow(rate=after, covering_lag=30))
     assert text.startswith(f"encoder/cell: gradients {words}")
     assert text.endswith("The covering lag was 22 and is 30.")
+
+
+def test_what_did_not_change_stayed():
+    assert "The lag at which the gain is halved stayed at 7." in changes(flow(), flow())
 
 
 def test_a_gain_that_is_never_halved_has_no_lag():
