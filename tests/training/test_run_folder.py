@@ -62,7 +62,9 @@ def test_a_folder_that_another_process_holds_is_refused(tmp_path):
     with (tmp_path / LOCK).open("w") as lock:
         lock_file(lock, "")
         with (
-            pytest.raises(BlockingIOError, match=f"{tmp_path}: another process trains in this folder"),
+            pytest.raises(
+                BlockingIOError, match=f"{tmp_path}: another process or thread trains in this folder"
+            ),
             claim_folder(run),
         ):
             pass
