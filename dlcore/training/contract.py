@@ -184,7 +184,6 @@ def _trace_loss(
     elif STREAMS in arguments[2]:
         _check_same_state({STREAMS: arguments[2][STREAMS]}, {STREAMS: model_state[STREAMS]})
     for name in metrics:
-        check_instance("loss", name, str, "metrics whose names are text")
         if name in RESERVED[train] or name.startswith("learning_rate/"):
             raise ValueError(
                 f"loss: got a metric {name!r}, expected another name; the run itself gives this one"
@@ -201,14 +200,18 @@ def check_returned(returned: Any) -> None:
     """
     try:
         _, (_, metrics) = returned
-        sums = all(hasattr(metric, "value") for metric in metrics.values())
+        named = metrics.items()
     except (TypeError, ValueError, AttributeError):
-        sums = False
-    if not sums:
         raise TypeError(
-            f"loss: got {describe(returned)} returned, expected loss, (model_state, metrics) with each metric a sum "
-            "that has a value(), for instance dl.metrics.Average.of(values)"
-        )
+            f"loss: got {describe(returned)} returned, expected loss, (model_state, metrics) with a dict of metrics"
+        ) from None
+    for name, metric in named:
+        check_instance("loss", name, str, "metrics whose names are text")
+        if not hasattr(metric, "value"):
+            raise TypeError(
+                f"loss: got {describe(metric)} as the metric {name!r}, expected a sum that has a value(), for instance "
+                "dl.metrics.Average.of(values)"
+            )
     _check_leaves("loss", returned)
 
 

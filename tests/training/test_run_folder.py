@@ -91,7 +91,7 @@ def test_two_ways_to_write_a_duration_are_the_same_setting(trained):
     [
         (
             {"seed": 1},
-            "holds a run with other settings: --config.seed=1 .was 0.; choose another folder .--run.",
+            "holds a run with other settings: --config.seed=1 .was 0.; choose another folder, or leave these",
         ),
         ({"train.steps": 6}, "other settings: --config.train.steps=6 .was 12."),
         (
