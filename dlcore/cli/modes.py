@@ -23,12 +23,14 @@ def train(run: Run) -> Mapping[str, Any]:
         if a callback stopped the run; the stored one if the run is finished already.
 
     Raises:
-        UsageError: the folder is in use, or holds a run with other settings or other files.
+        UsageError: the folder is in use, or holds a run with other settings or other files; or the package of a logger
+            is not installed.
         Interrupted, NonFiniteError, CheckpointError: as in `loop.train`.
     """
     _check_run(run)
     with contextlib.ExitStack() as stack:
         with usage_errors(run.config):
+            _ = run.engine.callbacks  # a logger that is not installed is an error before anything is written
             stack.enter_context(claim_folder(run))
         return train_run(run).result
 
@@ -66,8 +68,8 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
         from the slope of its gain, both in time steps.
 
     Raises:
-        UsageError: the model has no recurrent layer of dlcore, the folder's run has other settings, or there is no such
-            checkpoint, or it is damaged.
+        UsageError: the model has no recurrence that can be measured, the folder's run has other settings, or
+            there is no such checkpoint, or it is damaged.
     """
     from dlcore.training import loop
 
@@ -78,11 +80,6 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
         else:
             stack.enter_context(claim_folder(run))
         flows, unmeasured = measure_states(run.engine, loop.named_states(run), run.config.gradient_flow)
-        if not any(flows.values()):
-            raise ValueError(
-                "--mode: got gradient_flow for a model without recurrent layers, expected one with dl.Recurrent, "
-                "dl.Bidirectional or dl.DeepRecurrent"
-            )
     state, last = list(flows.items())[-1]
     folder = run.folder / "gradient_flow" / ("all" if len(flows) > 1 else state.replace(" ", "_"))
     report = write_report(folder, flows, unmeasured, run.config.optimizer.clip_norm, run.folder)

@@ -13,6 +13,7 @@ from dlcore.data.batch import row_count
 from dlcore.runs.load import as_model
 from dlcore.runs.model import TrainedModel
 from dlcore.runs.train import Trained
+from dlcore.training.contract import check_set_names
 from dlcore.training.engine import Engine
 from dlcore.training.evaluation import evaluate as evaluate_state
 from dlcore.training.experiment import EvalData
@@ -36,13 +37,15 @@ def evaluate(
 
     Raises:
         TypeError: an argument has another type.
-        ValueError: there is no batch, or its fields have different numbers of rows; or as in `load`.
+        ValueError: there is no batch, its fields have different numbers of rows, or the name of a set is empty or has
+            a slash; or as in `load`.
+        Exception: whatever the model or its loss raises if a batch does not fit.
         NonFiniteError: the loss, or the metric that decides which checkpoint is the best, is NaN.
     """
     model = as_model(model)
     engine = model.run.engine
     if data is not None:
-        engine = _with_data(engine, _batches(data, model.config.train.eval_batch_size))
+        engine = _with_data(engine, _batches("data", data, model.config.train.eval_batch_size))
     return evaluate_state(engine, model.state)
 
 
@@ -54,14 +57,22 @@ def _with_data(engine: Engine, data: EvalData) -> Engine:
     return other
 
 
-def _batches(data: Any, batch_size: int) -> EvalData:
+def _batches(name: str, data: Any, batch_size: int) -> Any:
+    """The batches that the argument ``data`` means, or a dict of such batches; ``name`` is what errors call it."""
     if isinstance(data, Mapping):
         if data and all(map(_is_set, data.values())):
-            return {name: _batches(eval_set, batch_size) for name, eval_set in data.items()}
-        row_count(data, "data")
+            check_set_names(name, data)
+            return {
+                part: _batches(f"{name}[{part!r}]", eval_set, batch_size) for part, eval_set in data.items()
+            }
+        row_count(data, name)
         return PaddedBatches(data, batch_size)
-    if not isinstance(data, Iterable) or isinstance(data, str):
-        raise TypeError(f"data: got {shown(data)}, expected batches or a dict of arrays")
+    if not isinstance(data, Iterable) or isinstance(data, str) or hasattr(data, "shape"):
+        raise TypeError(f"{name}: got {shown(data)}, expected batches or a dict of arrays")
+    if not isinstance(data, Iterator):
+        if (batch := next(iter(data), None)) is None:
+            raise ValueError(f"{name}: got no batch, expected at least one")
+        row_count(batch, name)
     return data
 
 
@@ -70,4 +81,5 @@ def _is_set(value: Any) -> bool:
     if isinstance(value, Mapping):
         return True
     batches = isinstance(value, Iterable) and not hasattr(value, "shape") and not isinstance(value, Iterator)
-    return batches and isinstance(next(iter(value), None), Mapping)
+    first = next(iter(value), None) if batches else 0
+    return first is None or isinstance(first, Mapping)

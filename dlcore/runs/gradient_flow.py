@@ -1,5 +1,6 @@
 """Measures gradient flow of an experiment's model, at its initial state or trained."""
 
+import dataclasses
 import functools
 import warnings
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from dlcore.config import settings
 from dlcore.runs.build import Build, C, check_run, make_run
 from dlcore.runs.load import as_model
 from dlcore.runs.model import TrainedModel
@@ -22,15 +22,14 @@ from dlcore.training.experiment import Experiment
 from dlcore.training.run import Run
 from dlcore.training.state import TrainState
 from dlcore.training.telemetry.metrics_log import TABLE, read_metrics
+from dlcore.utils.checks import check_integer
 from dlcore.utils.files import user_path
 
 if TYPE_CHECKING:
     from dlcore.gradflow.models.flow import Flow
 
-INITIAL = "initial"
 
-
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class GradientFlow:
     """What was measured; it prints as sentences.
 
@@ -80,19 +79,16 @@ def gradient_flow(
 
     Raises:
         TypeError: an argument has another type, or the experiment does not keep its contract.
-        ValueError: the model has no recurrent layer of dlcore, rows or batches are below 1, batches do not fit
+        ValueError: the model has no recurrence that can be measured, rows or batches are below 1, batches do not fit
             together, a trained model has a config of its own; or as in `train` and `load`.
     """
+    from dlcore.training import loop
+
     path = None if folder is None else user_path("folder", folder)
     run, trained = _run_and_state(model, config)
-    state = _initial_state(run.engine) if trained is None else trained
-    name = INITIAL if trained is None else f"step {int(state.step)}"
+    state = loop.initialize(run.engine) if trained is None else trained
+    name = loop.INITIAL if trained is None else f"step {int(state.step)}"
     flows, unmeasured = measure_states(run.engine, [(name, state)], _probe(run.config, rows, batches))
-    if not flows[name]:
-        raise ValueError(
-            "model: got one without recurrent layers, expected one with dl.Recurrent, dl.Bidirectional or "
-            "dl.DeepRecurrent"
-        )
     report, clip_norm = None, run.config.optimizer.clip_norm
     if path is not None:
         report = write_report(path, flows, unmeasured, clip_norm, None if trained is None else run.folder)
@@ -113,16 +109,9 @@ def _run_and_state(model: Any, config: Any) -> tuple[Run, TrainState | None]:
 
 def _probe(config: Config, rows: int | None, batches: int | None) -> GradientFlowConfig:
     """The run's settings of gradient flow, with what the caller gave in their place."""
-    given = {"gradient_flow.rows": rows, "gradient_flow.batches": batches}
-    changed = settings.replace(config, {path: value for path, value in given.items() if value is not None})
-    settings.check(changed)
-    return changed.gradient_flow
-
-
-def _initial_state(engine: Engine) -> TrainState:
-    from dlcore.training import loop
-
-    return loop.initialize(engine)
+    given = {"rows": rows, "batches": batches}
+    counts = {name: check_integer(name, count) for name, count in given.items() if count is not None}
+    return dataclasses.replace(config.gradient_flow, **counts)
 
 
 def measure_states(
@@ -137,6 +126,9 @@ def measure_states(
 
     Returns:
         The `Flow` of each recurrence by the name of the state, and the cells that are not measured, with the reasons.
+
+    Raises:
+        ValueError: the model has no recurrence that can be measured.
     """
     from dlcore.gradflow.models.find_recurrences import find_unmeasured
     from dlcore.gradflow.models.flow import measure
@@ -154,6 +146,10 @@ def measure_states(
             flows[name] = measure_model(*model)
     for cell in unmeasured:
         say_once(f"not measured: {cell}")
+    if not any(flows.values()):
+        raise ValueError(
+            "model: got one without a recurrence that can be measured, expected a recurrent layer or jax.lax.scan"
+        )
     return flows, unmeasured
 
 

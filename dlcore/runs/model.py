@@ -17,12 +17,12 @@ from dlcore.training.run import Run
 from dlcore.training.state import TrainState
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class TrainedModel:
     """A model with the parameters of one step of a run.
 
-    `apply` and `predict` run it in evaluation, so without dropout and with the moving averages. They take any number of
-    rows and compile once for each shape.
+    `apply` and `predict` run it in evaluation, so without dropout and with the moving averages. They take one row
+    or more and compile once for each shape.
 
     Attributes:
         run: the run, with its experiment, config and folder.
@@ -66,7 +66,7 @@ class TrainedModel:
         """The model's outputs for a batch, which must have the fields that the model reads.
 
         Args:
-            batch: arrays ``[B, ...]`` by field, of NumPy or JAX, with any number B of rows.
+            batch: arrays ``[B, ...]`` by field, of NumPy or JAX, with B >= 1 rows.
 
         Returns:
             What the experiment's ``predict`` returns: for a Flax model the outputs of the module, as JAX arrays. With

@@ -33,7 +33,7 @@ RUNS, NOTEBOOK = "runs", "notebook"
 COUNTS = ("steps", "seconds", "stopped")  # what a result has beside the evaluation
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Trained:
     """A finished run.
 
@@ -42,11 +42,13 @@ class Trained:
         evaluation: the metrics of the last step on the evaluation set by name: floats, and nested lists of floats for
             arrays.
         metrics: everything that was logged, as a table.
+        stopped: the reason for which a callback stopped the run before its last step; None if none did.
     """
 
     model: TrainedModel
     evaluation: Mapping[str, Any]
     metrics: MetricsTable
+    stopped: str | None = None
 
     @property
     def state(self) -> TrainState:
@@ -95,7 +97,7 @@ def train(
     Args:
         experiment: the experiment, or the function ``experiment(config)`` of an experiment file. With a function that
             can be imported, `load` needs nothing but the folder.
-        config: its config.
+        config: its config, which is copied: it may be changed for the next run.
         folder: the run's folder. None: a new one, ``runs/NAME/DATE_TIME``. NAME is the module that defines the
             function, or the program if an `Experiment` is given; it is ``notebook`` for what a notebook defines.
         callbacks: added to the experiment's own callbacks.
@@ -107,16 +109,19 @@ def train(
         TypeError: an argument has another type, or the experiment does not keep its contract.
         ValueError: a setting, the data or the model do not fit, or the folder holds a run with other settings or
             other files.
+        ImportError: the package of a logger that the config asks for is not installed.
         BlockingIOError: somebody else trains in the folder.
         Interrupted: Ctrl-C in the main thread, or a signal such as SIGTERM, stopped the run; its state is saved. It is
             a KeyboardInterrupt.
         NonFiniteError: a loss, gradient, update or evaluation was not finite, see ``train.on_nan``.
+        CallbackError: a callback failed; the state after the step at which it failed is saved.
         CheckpointError: a checkpoint could not be written, for instance on a full disk.
     """
     chosen = _folder_of(experiment) if folder is None else user_path("folder", folder)
     run = make_run(experiment, config, chosen)
     run = dataclasses.replace(run, experiment=with_callbacks(run.experiment, callbacks))
     check_run(run)
+    _ = run.engine.callbacks  # a logger that is not installed is an error before anything is written
     with claim_folder(run):
         result, state = train_run(run)
     if state is None:  # the run was finished already
@@ -124,7 +129,7 @@ def train(
 
         state = loop.restore(run)
     evaluation = {name: _with_nan(value) for name, value in result.items() if name not in COUNTS}
-    return Trained(TrainedModel(run, state), evaluation, MetricsTable.read(run.folder))
+    return Trained(TrainedModel(run, state), evaluation, MetricsTable.read(run.folder), result.get("stopped"))
 
 
 def _with_nan(value: Any) -> Any:
@@ -142,7 +147,8 @@ def with_callbacks(experiment: Experiment, callbacks: Sequence[Callback]) -> Exp
 
 def _folder_of(experiment: Any) -> Path:
     """The new folder of an experiment's function, which the module that defines it names, or of an `Experiment`."""
-    module = MAIN if isinstance(experiment, Experiment) else getattr(experiment, "__module__", None) or MAIN
+    function = getattr(experiment, "func", experiment)  # of a functools.partial
+    module = MAIN if isinstance(experiment, Experiment) else getattr(function, "__module__", None) or MAIN
     name = module_name(module).split(".")[-1]
     return new_folder(NOTEBOOK if name == MAIN else name)
 

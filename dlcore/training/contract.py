@@ -1,7 +1,7 @@
 """Checks that an experiment keeps its contract: traces its functions before anything is computed."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 from dlcore.data.batch import STREAMS, row_count, shapes_of
 from dlcore.data.pipeline import batch_of
 from dlcore.training.arguments import check_call, check_pair, describe
+from dlcore.training.callbacks.early_stopping import EarlyStopping
 from dlcore.training.experiment import (
     Batch,
     Experiment,
@@ -44,9 +45,9 @@ def check_model(experiment: Experiment) -> None:
     It computes nothing. Evaluation sets whose first batches have the same fields, shapes and types are traced once.
 
     Raises:
-        ValueError: ``best`` is not an evaluation metric with one number as its value, a metric has a name that the run
-            gives itself, there is no evaluation set, a set has no batch or a name with a slash, or the fields of a
-            batch have different numbers of rows.
+        ValueError: ``best`` or the metric of an `EarlyStopping` is not an evaluation metric with one number as its
+            value, a metric has a name that the run gives itself, there is no evaluation set, a set has no batch or a
+            name with a slash, or the fields of a batch have different numbers of rows.
         TypeError: ``init``, ``loss`` or a batch are not what the contract says, a metric is no sum as far as
             `metrics.checks` can tell, or a set of ``eval_data`` can be iterated only once or never ends.
         Exception: whatever the model raises if its settings do not fit the data.
@@ -62,18 +63,21 @@ def check_model(experiment: Experiment) -> None:
         if fields not in traced:
             traced[fields] = _trace_evaluation(experiment, params, model_state, batch, rng)
         shapes |= {metric_name(eval_set, name): shape for name, shape in traced[fields].items()}
-    _check_best(experiment.best, shapes)
+    _check_number("best", experiment.best, shapes)
+    for callback in experiment.callbacks:
+        if isinstance(callback, EarlyStopping):
+            _check_number("EarlyStopping: metric", callback.metric, shapes)
 
 
-def _check_best(best: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Checks that one number decides which checkpoint is the best; ``shapes`` are those of the metrics' values."""
+def _check_number(name: str, metric: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Checks that a metric that decides something is one number; ``shapes`` are those of the metrics' values."""
     numbers = [name for name, shape in sorted(shapes.items()) if shape == ()]
-    if best not in numbers:
-        got = f"{best!r}"
-        if best in shapes:
-            got += f", whose value is an array of shape {shapes[best]}"
+    if metric not in numbers:
+        got = f"{metric!r}"
+        if metric in shapes:
+            got += f", whose value is an array of shape {shapes[metric]}"
         raise ValueError(
-            f"best: got {got}, expected one of the metrics: {', '.join(numbers) or '(none)'}; one number decides"
+            f"{name}: got {got}, expected one of the metrics: {', '.join(numbers) or '(none)'}; one number decides"
         )
 
 
@@ -93,15 +97,31 @@ def _first_eval_batches(experiment: Experiment) -> dict[str, Batch]:
             "eval_data: got one batch, expected a list of batches, or a dict of such lists by name"
         )
     if isinstance(experiment.eval_data, Mapping):
-        for name in sets:
-            check_instance("eval_data", name, str, "names of evaluation sets that are text")
-            if not name or "/" in name:
-                raise ValueError(f"eval_data: got {name!r}, expected a name without a slash, such as 'dev'")
+        check_set_names("eval_data", sets)
     return {name: _first_eval_batch(data, data_name(name)) for name, data in sets.items()}
+
+
+def check_set_names(argument: str, sets: Iterable[Any]) -> None:
+    """Checks the names of evaluation sets.
+
+    Args:
+        argument: what error messages call the sets.
+        sets: the names.
+
+    Raises:
+        TypeError: a name is no text.
+        ValueError: it is empty or has a slash, which ends it in the names of metrics.
+    """
+    for name in sets:
+        check_instance(argument, name, str, "names of evaluation sets that are text")
+        if not name or "/" in name:
+            raise ValueError(f"{argument}: got {name!r}, expected a name without a slash, such as 'dev'")
 
 
 def _first_eval_batch(data: Any, name: str) -> Batch:
     expected = "expected a list of batches or PaddedBatches"
+    if isinstance(data, Mapping):
+        raise TypeError(f"{name}: got one batch, {expected}")
     if not hasattr(data, "__iter__") and not hasattr(data, "__len__"):
         raise TypeError(f"{name}: got {type(data).__name__}, which has no end, {expected}")
     if iter(data) is data:
@@ -164,7 +184,6 @@ def _trace_loss(
     elif STREAMS in arguments[2]:
         _check_same_state({STREAMS: arguments[2][STREAMS]}, {STREAMS: model_state[STREAMS]})
     for name in metrics:
-        check_instance("loss", name, str, "metrics whose names are text")
         if name in RESERVED[train] or name.startswith("learning_rate/"):
             raise ValueError(
                 f"loss: got a metric {name!r}, expected another name; the run itself gives this one"
@@ -181,14 +200,18 @@ def check_returned(returned: Any) -> None:
     """
     try:
         _, (_, metrics) = returned
-        sums = all(hasattr(metric, "value") for metric in metrics.values())
+        named = metrics.items()
     except (TypeError, ValueError, AttributeError):
-        sums = False
-    if not sums:
         raise TypeError(
-            f"loss: got {describe(returned)} returned, expected loss, (model_state, metrics) with each metric a sum "
-            "that has a value(), for instance dl.metrics.Average.of(values)"
-        )
+            f"loss: got {describe(returned)} returned, expected loss, (model_state, metrics) with a dict of metrics"
+        ) from None
+    for name, metric in named:
+        check_instance("loss", name, str, "metrics whose names are text")
+        if not hasattr(metric, "value"):
+            raise TypeError(
+                f"loss: got {describe(metric)} as the metric {name!r}, expected a sum that has a value(), for instance "
+                "dl.metrics.Average.of(values)"
+            )
     _check_leaves("loss", returned)
 
 

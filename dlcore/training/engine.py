@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from dlcore.data.batch import pad_rows, row_count, shapes_of, slice_rows
 from dlcore.data.pipeline import batch_of, rows_of
+from dlcore.training.callbacks.callback import Callback
 from dlcore.training.callbacks.run_callbacks import all_callbacks
 from dlcore.training.config import Config
 from dlcore.training.experiment import Batch, Experiment, Metrics
@@ -64,12 +65,10 @@ class Engine:
         config: the config, in which every duration is a number of steps.
         mesh: the ``jax.sharding.Mesh`` of the devices.
         optimizer: the optax chain: clipping, then the rule of the config or the experiment's own optimizer.
-        callbacks: those of the experiment, and then those that settings ask for.
         while_compiling: makes a context manager for each compilation from a text that says what is compiled; the loop
             sets it, to say so and to stop its clocks.
 
     Raises:
-        ImportError: a logger's package is not installed.
         ValueError: the data does not tell what a duration needs; or settings, mesh, batch size and micro-batches do
             not fit each other.
     """
@@ -83,7 +82,6 @@ class Engine:
         self.experiment, self.config = experiment, config
         self.mesh = make_mesh(config.mesh)
         self.optimizer, self._read_rates = choose_optimizer(experiment.optimizer, config)
-        self.callbacks = all_callbacks(experiment, config)
         self._step = make_train_step(experiment, self.optimizer, config.seed, config.train)
         self._batch_size = batch_size(experiment)
         self._rows = process_rows(self.mesh, self._batch_size)
@@ -99,6 +97,15 @@ class Engine:
                 f"micro_batches: got {parts} for batches of {self._batch_size} on {shards} shards of the data axis, "
                 f"expected {parts} x {shards} to divide them"
             )
+
+    @cached_property
+    def callbacks(self) -> tuple[Callback, ...]:
+        """The callbacks of the experiment, and then those that settings ask for; only a training needs them.
+
+        Raises:
+            ImportError: a logger's package is not installed.
+        """
+        return all_callbacks(self.experiment, self.config)
 
     @property
     def _replicated(self) -> NamedSharding:

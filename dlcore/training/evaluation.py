@@ -1,6 +1,7 @@
 """Evaluation on a whole finite set, in which every example counts once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -44,22 +45,32 @@ def evaluate(
 def _evaluate_set(
     engine: Engine, state: TrainState, eval_set: str, on_batch: Callable[[], None]
 ) -> dict[str, Any]:
-    batches = []
+    sums: Any = None
+    in_flight: deque[Any] = deque()
     for metrics in engine.eval_metrics(state, eval_set):
-        batches.append(metrics)
-        jax.block_until_ready(batches[-BATCHES_IN_FLIGHT:][0])  # no more batches on the devices at a time
+        in_flight.append(metrics)
+        if len(in_flight) == BATCHES_IN_FLIGHT:
+            sums = _add(sums, in_flight.popleft())
         on_batch()
-    if not batches:
+    for metrics in in_flight:
+        sums = _add(sums, metrics)
+    if sums is None:
         raise ValueError(
             f"{data_name(eval_set)}: got no batch, expected at least one; it must be iterable more than once"
         )
-    batches = jax.device_get(batches)
-    values = read_sums(jax.tree.map(lambda *leaves: np.sum(leaves, axis=0, dtype=np.float64), *batches))
+    values = read_sums(sums)
     for name, value in values.items():
         decides = name == "loss" or metric_name(eval_set, name) == engine.experiment.best
         if decides and np.isnan(value).any():
-            raise NonFiniteError(int(state.step), _find_nan(engine, eval_set, name, batches))
+            raise NonFiniteError(int(state.step), _find_nan(engine, state, eval_set, name, on_batch))
     return values
+
+
+def _add(sums: Any, metrics: Metrics) -> Any:
+    """The sums in float64 with those of one more batch; waits until the devices computed these."""
+    metrics = jax.device_get(metrics)
+    zeros = jax.tree.map(np.zeros_like, metrics) if sums is None else sums
+    return jax.tree.map(lambda total, leaf: np.add(total, leaf, dtype=np.float64), zeros, metrics)
 
 
 def read_sums(sums: Mapping[str, Metric]) -> dict[str, Any]:
@@ -69,10 +80,16 @@ def read_sums(sums: Mapping[str, Metric]) -> dict[str, Any]:
         return {name: read_value(metric) for name, metric in sorted(jax.device_get(sums).items())}
 
 
-def _find_nan(engine: Engine, eval_set: str, name: str, batches: Sequence[Metrics]) -> str:
-    """Says which evaluation batch makes the metric NaN, and which of its fields is the first that is not finite."""
+def _find_nan(
+    engine: Engine, state: TrainState, eval_set: str, name: str, on_batch: Callable[[], None]
+) -> str:
+    """Says which evaluation batch makes the metric NaN, and which of its fields is the first that is not finite.
+
+    It evaluates the set once more, so that an evaluation need not keep the sums of every batch.
+    """
     full_name, data = metric_name(eval_set, name), engine.experiment.eval_sets[eval_set]
-    for index, (metrics, batch) in enumerate(zip(batches, data, strict=False)):
+    for index, (metrics, batch) in enumerate(zip(engine.eval_metrics(state, eval_set), data, strict=False)):
+        on_batch()
         if np.isnan(read_sums({name: metrics[name]})[name]).any():
             field = first_bad_leaf(dict(batch))
             cause = field or (
@@ -80,4 +97,4 @@ def _find_nan(engine: Engine, eval_set: str, name: str, batches: Sequence[Metric
                 "defined for these labels"
             )
             return f"the evaluation's {full_name} is NaN, first in batch {index} of {data_name(eval_set)}: {cause}"
-    return f"the evaluation's {full_name} is NaN, though it is not in any batch"
+    return f"the evaluation's {full_name} is NaN, though it is in no batch that can be read again"

@@ -115,6 +115,7 @@ class Experiment:
         for callback in self.callbacks:
             check_instance("callbacks", callback, Callback, "objects of dl.callbacks.Callback")
         if self.optimizer is not None:
+            check_callable("optimizer", self.optimizer, "lambda config, steps: optax.adam(1e-3)")
             check_call("optimizer", self.optimizer, None, 1)  # a config and a number of steps
 
     @property

@@ -46,7 +46,7 @@ class TrainingResult(NamedTuple):
     """
 
     state: TrainState
-    evaluation: Mapping[str, float]
+    evaluation: Mapping[str, Any]
     seconds: float
     stopped: str | None = None
 
@@ -195,7 +195,7 @@ def run_call(
 
 def _record(
     due: Due, recorder: Recorder, step: int, state: TrainState
-) -> tuple[TrainState, Mapping[str, float] | None]:
+) -> tuple[TrainState, Mapping[str, Any] | None]:
     """Logs, measures and evaluates what is due; returns the state without logged metrics, and the evaluation if any."""
     if due.log:
         state = recorder.take_metrics(step, state)
@@ -210,7 +210,7 @@ def _save(
     recorder: Recorder,
     step: int,
     state: TrainState,
-    evaluation: Mapping[str, float] | None,
+    evaluation: Mapping[str, Any] | None,
 ) -> None:
     """Saves a checkpoint; the rows up to its step are written first, since a resumed run does not log them again.
 

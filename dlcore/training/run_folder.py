@@ -44,7 +44,7 @@ def claim_folder(run: Run) -> Iterator[None]:
             a setting that ``config.json`` lacks has its default.
         NotADirectoryError: a file is in the place of the folder or of a folder in it.
         IsADirectoryError: a folder is in the place of a file in it.
-        BlockingIOError: another process trains in the folder.
+        BlockingIOError: another process or thread trains in the folder.
     """
     if jax.process_index() > 0:
         multihost_utils.sync_global_devices(str(run.folder))
@@ -55,8 +55,8 @@ def claim_folder(run: Run) -> Iterator[None]:
     with open_lock(run.folder / LOCK) as lock:
         lock_file(
             lock,
-            f"{run.folder}: another process trains in this folder; wait until it ends, stop it, or choose another "
-            "folder (--run)",
+            f"{run.folder}: another process or thread trains in this folder; wait until it ends, stop it, or choose "
+            "another folder",
         )
         check_folder(run)  # another process may have trained here since the check above
         write_json(run.folder / CONFIG, to_dict(run.config))
@@ -93,7 +93,7 @@ def check_kinds(folder: Path) -> None:
     Raises:
         NotADirectoryError, IsADirectoryError: as in `claim_folder`.
     """
-    mend = "move it elsewhere, or choose another folder (--run)"
+    mend = "move it elsewhere, or choose another folder"
     for path in (folder, *(folder / name for name in FOLDERS)):
         if (path.exists() or path.is_symlink()) and not path.is_dir():
             raise NotADirectoryError(f"{path}: got a file, expected a folder of the run; {mend}")
@@ -140,7 +140,7 @@ def _check_same_settings(run: Run, stored: Any) -> None:
     if other:
         raise ValueError(
             f"{run.folder}: holds a run with other settings: {', '.join(other)}; "
-            "choose another folder (--run), or leave these flags out to continue it"
+            "choose another folder, or leave these settings as they were to continue it"
         )
     optimizer = run.config.optimizer
     if follows_length(optimizer) and before.train.steps != now.train.steps:
@@ -152,7 +152,7 @@ def _check_same_settings(run: Run, stored: Any) -> None:
         )
         raise ValueError(
             f"--config.train.steps: got {run.config.train.steps} (was {stored.train.steps}) with {reason}; choose "
-            "another folder (--run)"
+            "another folder"
         )
 
 

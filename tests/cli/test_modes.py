@@ -159,7 +159,7 @@ def test_gradient_flow_of_other_settings_is_refused(trained):
 
 
 def test_gradient_flow_of_a_model_without_recurrence_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="--mode: got gradient_flow for a model without recurrent layers"):
+    with pytest.raises(UsageError, match="model: got one without a recurrence"):
         modes.gradient_flow(make_run(tmp_path / "run"))
 
 

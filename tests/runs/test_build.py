@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from flax import linen as nn
 
 import dlcore as dl
 from dlcore.config import settings
@@ -22,6 +23,13 @@ def test_a_function_is_called_and_kept_and_an_experiment_is_taken_as_it_is():
     check_run(run)
 
 
+def test_a_run_keeps_its_config_if_the_caller_changes_it_for_the_next_run():
+    config = plain_toy.Config()
+    run = make_run(plain_toy.experiment, config, Path("folder"))
+    config.optimizer.learning_rate = 9.0
+    assert run.config == CONFIG
+
+
 def test_the_config_may_ask_for_a_monitor():
     config = settings.replace(CONFIG, {"train.monitor_every": 3})
     assert make_run(plain_toy.experiment, config, Path("folder")).experiment.monitor is not None
@@ -31,7 +39,13 @@ def test_the_config_may_ask_for_a_monitor():
     ("experiment", "config", "error", "message"),
     [
         (None, CONFIG, TypeError, "experiment: got None, expected a function such as experiment"),
-        (lambda config: 3, CONFIG, TypeError, "experiment: got 3, expected a dl.Experiment that it returns"),
+        (lambda config: 3, CONFIG, TypeError, "experiment: got 3 returned, expected a dl.Experiment"),
+        (
+            nn.Dense(1),
+            CONFIG,
+            TypeError,
+            "experiment: got the model Dense, expected a dl.Experiment, such as",
+        ),
         (plain_toy.experiment, None, TypeError, "config: got None, expected a dl.Config"),
         (plain_toy.experiment, dl.Config, TypeError, "config: got .*, expected a dl.Config"),
         (

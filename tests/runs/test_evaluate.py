@@ -50,8 +50,10 @@ def test_a_metric_that_is_nan_is_an_error_that_names_the_batch(trained):
     [
         (3, TypeError, "data: got 3, expected batches or a dict of arrays"),
         ("x", TypeError, "data: got 'x', expected batches"),
-        ([], ValueError, "eval_data: got no batch"),
-        ([3], TypeError, "eval_data: got int, expected a dict of arrays"),
+        ([], ValueError, "data: got no batch"),
+        ({"dev": []}, ValueError, r"data\['dev'\]: got no batch"),
+        ({"a/b": {"inputs": np.ones(2)}}, ValueError, "data: got 'a/b', expected a name without a slash"),
+        ([3], TypeError, "data: got int, expected a dict of arrays"),
         ({}, ValueError, "data: got fields of lengths {}"),
         ({"inputs": [1.0]}, TypeError, "data: inputs: got list, expected an array"),
         ({"inputs": np.ones(2), "targets": np.ones(3)}, ValueError, "data: got fields of lengths"),

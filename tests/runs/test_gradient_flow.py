@@ -105,9 +105,13 @@ def test_rows_and_batches_come_from_the_config_or_from_the_call(measured, traine
         ({"model": 3}, TypeError, "model: got 3, expected what dl.train or dl.load returned"),
         ({"config": None}, TypeError, "config: got None, expected a dl.Config"),
         ({"folder": 3}, TypeError, "folder: got 3, expected a path"),
-        ({"rows": 0}, ValueError, "--config.gradient_flow.rows: got 0, expected an integer >= 1"),
-        ({"batches": 1.5}, ValueError, "--config.gradient_flow.batches: got 1.5, expected an integer >= 1"),
-        ({}, ValueError, "model: got one without recurrent layers, expected one with dl.Recurrent"),
+        ({"rows": 0}, ValueError, "rows: got 0, expected an integer >= 1"),
+        ({"batches": 1.5}, TypeError, "batches: got 1.5, expected an integer >= 1"),
+        (
+            {},
+            ValueError,
+            "model: got one without a recurrence that can be measured, expected a recurrent layer or",
+        ),
     ],
 )
 def test_a_bad_argument_and_a_model_without_recurrence_are_named(arguments, error, message):

@@ -9,6 +9,7 @@ import pytest
 
 import dlcore as dl
 from dlcore.runs.load import as_model
+from dlcore.training.callbacks import logger
 from tests.helpers import plain_toy
 from tests.helpers.bits import assert_same_bits
 from tests.helpers.checkpoints import read_files
@@ -33,6 +34,14 @@ def test_the_folder_alone_is_enough_and_stays_as_it_is(trained):
     inputs = plain_toy.arrays()["inputs"][:3]
     np.testing.assert_array_equal(model.predict(inputs), trained.model.predict(inputs))
     assert read_files(trained.folder) == before
+
+
+def test_a_model_is_loaded_where_the_logger_of_its_run_is_not_installed(trained, monkeypatch):
+    monkeypatch.setattr(logger.importlib.util, "find_spec", lambda package: None)
+    config = plain_toy.Config(log=dl.LogConfig(wandb="project"))
+    assert dl.load(trained.folder, config=config).step > 0
+    with pytest.raises(ImportError, match="WandbLogger: wandb is not installed"):
+        dl.train(plain_toy.experiment, config, trained.folder)
 
 
 def test_a_checkpoint_is_chosen_by_its_step_or_as_the_best(trained):
@@ -80,7 +89,7 @@ def test_code_that_cannot_be_imported_is_named(folder, name, why):
 
 def test_a_config_of_other_settings_takes_the_place_of_the_file(folder):
     config = plain_toy.Config(dropout=0.5)
-    assert dl.load(folder, config=config).config is config
+    assert dl.load(folder, config=config).config == config
 
 
 @pytest.mark.parametrize(

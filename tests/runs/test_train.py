@@ -101,7 +101,7 @@ def test_a_run_with_other_settings_and_a_busy_folder_are_refused(trained):
         dl.train(plain_toy.experiment, plain_toy.Config(seed=1), trained.folder)
     with (
         claim_folder(trained.model.run),
-        pytest.raises(BlockingIOError, match="another process trains in this folder"),
+        pytest.raises(BlockingIOError, match="another process or thread trains in this folder"),
     ):
         dl.train(plain_toy.experiment, plain_toy.Config(), trained.folder)
 

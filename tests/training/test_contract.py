@@ -79,7 +79,7 @@ BROKEN = {
     "a batch in place of a set": (
         {"eval_data": {"dev": BATCH}},
         TypeError,
-        r"eval_data\['dev'\]: got str, expected a dict of arrays",
+        r"eval_data\['dev'\]: got one batch, expected a list of batches",
     ),
     "a name with a slash": (
         {"eval_data": {"dev/a": [BATCH]}},
@@ -163,12 +163,12 @@ BROKEN = {
     "numbers as metrics": (
         {"loss": lambda *a: (0.0, ({}, {"loss": 0.0}))},
         TypeError,
-        "each metric a sum that has a value",
+        "expected a sum that has a value",
     ),
     "a list of metrics": (
         returning(lambda value, state, metrics: (value, (state, list(metrics)))),
         TypeError,
-        "each metric a sum",
+        "with a dict of metrics",
     ),
     "a metric that is no tree": (
         returning(lambda value, state, metrics: (value, (state, {**metrics, "f1": NoTree()}))),
@@ -204,6 +204,16 @@ BROKEN = {
         returning(lambda value, state, metrics: (value, ({}, metrics))),
         TypeError,
         "nothing at mean",
+    ),
+    "a metric whose name is a number": (
+        returning(lambda value, state, metrics: (value, (state, {**metrics, 3: Average.of(value)}))),
+        TypeError,
+        "loss: got 3, expected metrics whose names are text",
+    ),
+    "early stopping by another metric": (
+        {"callbacks": [dl.callbacks.EarlyStopping("accuracy", patience=1)]},
+        ValueError,
+        "EarlyStopping: metric: got 'accuracy', expected one of the metrics: loss",
     ),
     "a name of the run": (
         returning(

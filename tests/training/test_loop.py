@@ -410,7 +410,7 @@ def test_a_second_process_in_a_runs_folder_is_refused_and_harms_nothing(tmp_path
             cwd=ROOT, capture_output=True, text=True,
         )  # fmt: skip
         assert second.returncode == 2
-        assert f"{folder}: another process trains in this folder" in second.stderr
+        assert f"{folder}: another process or thread trains in this folder" in second.stderr
         assert len(second.stderr.splitlines()) == 1
         rows = log.read_text().count("step ")
         time.sleep(0.5)

@@ -62,7 +62,9 @@ def test_a_folder_that_another_process_holds_is_refused(tmp_path):
     with (tmp_path / LOCK).open("w") as lock:
         lock_file(lock, "")
         with (
-            pytest.raises(BlockingIOError, match=f"{tmp_path}: another process trains in this folder"),
+            pytest.raises(
+                BlockingIOError, match=f"{tmp_path}: another process or thread trains in this folder"
+            ),
             claim_folder(run),
         ):
             pass
@@ -89,7 +91,7 @@ def test_two_ways_to_write_a_duration_are_the_same_setting(trained):
     [
         (
             {"seed": 1},
-            "holds a run with other settings: --config.seed=1 .was 0.; choose another folder .--run.",
+            "holds a run with other settings: --config.seed=1 .was 0.; choose another folder, or leave these",
         ),
         ({"train.steps": 6}, "other settings: --config.train.steps=6 .was 12."),
         (

@@ -32,6 +32,11 @@ def equinox_model(make: Callable[..., Any], batched: bool = False) -> PureModel:
     """
     eqx = _import_equinox()
     check_bool("batched", batched)
+    if isinstance(make, eqx.Module) and not isinstance(make, eqx.Partial):
+        raise TypeError(
+            f"model: got an object of {type(make).__name__}, expected what makes one from a random key, such as "
+            f"lambda key: {type(make).__name__}(key=key)"
+        )
     check_call("model", make, key=None)
 
     @functools.cache

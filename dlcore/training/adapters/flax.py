@@ -10,7 +10,7 @@ from flax import linen as nn
 from dlcore.data.batch import STREAMS
 from dlcore.training.arguments import mode_options, model_arguments
 from dlcore.training.model import Batch, ModelState, Params, PureModel
-from dlcore.utils.checks import check_instance
+from dlcore.utils.checks import check_instance, shown
 from dlcore.utils.rng import named_key
 
 DROPOUT = "dropout"
@@ -27,7 +27,7 @@ def flax_model(model: nn.Module, rngs: Sequence[str] = (DROPOUT,)) -> PureModel:
         TypeError: the model is not a linen module, or the names are not a sequence of texts.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model: got {model!r}, expected a linen module, such as Model()")
+        raise TypeError(f"model: got {shown(model)}, expected a linen module, such as Model()")
     check_instance("rngs", rngs, (tuple, list), f'names of streams, such as ("{DROPOUT}", "noise")')
     for name in rngs:
         check_instance("rngs", name, str, "names of streams")

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from dlcore.data.batch import STREAMS
-from dlcore.training.arguments import check_pair
+from dlcore.training.arguments import check_call, check_pair
 from dlcore.training.model import (
     Batch,
     LossFunction,
@@ -30,10 +30,12 @@ def with_loss(model: PureModel, loss: OutputLoss) -> tuple[LossFunction, Predict
         loss: the loss of its outputs.
 
     Raises:
-        TypeError: a function is none; the returned functions raise it if one does not return two values.
+        TypeError: a function is none, or ``apply`` takes other arguments; the returned functions raise it if one does
+            not return two values.
     """
     check_callable("init", model.init, "init(rng, batch)")
     check_callable("apply", model.apply, "apply(params, model_state, batch, rng, train)")
+    check_call("apply", model.apply, *[None] * 5)
     check_callable("loss", loss, "dl.losses.classification")
 
     def run(

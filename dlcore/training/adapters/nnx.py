@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx, traverse_util
+from flax import linen, nnx, traverse_util
 
 from dlcore.training.arguments import check_call, mode_options, model_arguments
 from dlcore.training.model import Batch, ModelState, Params, PureModel
+from dlcore.utils.checks import shown
 from dlcore.utils.rng import named_key
 from dlcore.utils.trees import named_leaves
 
@@ -28,6 +29,8 @@ def nnx_model(make: Callable[..., nnx.Module]) -> PureModel:
             f"model: got an object of {type(make).__name__}, expected what makes one from random keys, such as "
             f"lambda rngs: {type(make).__name__}(rngs=rngs)"
         )
+    if isinstance(make, linen.Module):
+        raise TypeError(f"model: got the linen module {shown(make)}, expected dl.Experiment.from_flax for it")
     check_call("model", make, rngs=None)
 
     @functools.cache
@@ -58,8 +61,10 @@ def nnx_model(make: Callable[..., nnx.Module]) -> PureModel:
 
 def _make(make: Callable[..., nnx.Module], key: jax.Array) -> nnx.Module:
     module = make(rngs=nnx.Rngs(key))
-    if not isinstance(module, nnx.Module):
-        raise TypeError(f"model: got {type(module).__name__} returned, expected an nnx.Module")
+    if not (isinstance(module, nnx.Module) and callable(module)):
+        raise TypeError(
+            f"model: got {type(module).__name__} returned, expected an nnx.Module that can be called"
+        )
     return module
 
 

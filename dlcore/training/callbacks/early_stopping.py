@@ -20,6 +20,9 @@ class EarlyStopping(Callback):
         min_change: the smallest change that counts as an improvement; 0: any.
         lower_is_better: True if the smallest value is the best, as for a loss.
 
+    Attributes:
+        metric: the argument.
+
     Raises:
         TypeError, ValueError: an argument has another type or is out of its bounds.
 
@@ -34,7 +37,7 @@ class EarlyStopping(Callback):
 
     def __init__(self, metric: str, patience: int, *, min_change: float = 0.0, lower_is_better: bool = False):
         check_instance("metric", metric, str, "the name of an evaluation metric")
-        self._metric, self._patience = metric, check_integer("patience", patience)
+        self.metric, self._patience = metric, check_integer("patience", patience)
         self._min_change = check_number("min_change", min_change, "[0, inf)")
         self._sign = -1 if check_bool("lower_is_better", lower_is_better) else 1
         self._best: float | None = None
@@ -44,13 +47,13 @@ class EarlyStopping(Callback):
         self._best, self._best_step, self._waited = None, 0, 0
 
     def on_evaluation(self, step: int, values: Mapping[str, Any]) -> None:
-        if self._metric not in values:
+        if self.metric not in values:
             raise ValueError(
-                f"metric: got {self._metric!r}, expected one of the evaluation's metrics: {', '.join(values)}"
+                f"metric: got {self.metric!r}, expected one of the evaluation's metrics: {', '.join(values)}"
             )
-        value = values[self._metric]
+        value = values[self.metric]
         if not isinstance(value, float | int):
-            raise ValueError(f"metric: got {self._metric!r}, which has several values, expected one number")
+            raise ValueError(f"metric: got {self.metric!r}, which has several values, expected one number")
         if self._is_better(value):
             self._best, self._best_step, self._waited = value, step, 0
             return
@@ -59,7 +62,7 @@ class EarlyStopping(Callback):
             count = "1 evaluation" if self._patience == 1 else f"{self._patience} evaluations"
             change = f" by {self._min_change:g}" if self._min_change else ""
             best = "none" if self._best is None else f"{self._best:.6g} at step {self._best_step}"
-            raise Stop(f"{self._metric} has not improved{change} in {count}; the best was {best}")
+            raise Stop(f"{self.metric} has not improved{change} in {count}; the best was {best}")
 
     def _is_better(self, value: float) -> bool:
         if self._best is None:

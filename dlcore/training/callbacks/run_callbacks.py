@@ -47,8 +47,8 @@ def all_callbacks(experiment: Experiment, config: Config) -> tuple[Callback, ...
 class RunCallbacks:
     """The callbacks of one run; a context manager that calls `Callback.on_end` at its end.
 
-    The first process calls the callbacks. All processes of a job must call the same methods of this object, which tell
-    them what the first one's callbacks decided.
+    The first process calls the callbacks, each with dicts of its own. All processes of a job must call the same methods
+    of this object, which tell them what the first one's callbacks decided.
 
     Args:
         callbacks: the callbacks in the order of their calls.
@@ -100,11 +100,11 @@ class RunCallbacks:
 
     def on_row(self, step: int, values: Mapping[str, float], clock: Mapping[str, float]) -> None:
         """Calls `Callback.on_row`; an error is kept for `raise_failure`."""
-        self._call(step, "on_row", lambda _, callback: callback.on_row(step, values, clock))
+        self._call(step, "on_row", lambda _, callback: callback.on_row(step, dict(values), dict(clock)))
 
     def on_evaluation(self, step: int, values: Mapping[str, Any]) -> None:
         """Calls `Callback.on_evaluation`; an error is kept for `raise_failure`."""
-        self._call(step, "on_evaluation", lambda _, callback: callback.on_evaluation(step, values))
+        self._call(step, "on_evaluation", lambda _, callback: callback.on_evaluation(step, dict(values)))
 
     @property
     def want_checkpoints(self) -> bool:

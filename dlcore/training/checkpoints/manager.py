@@ -75,7 +75,7 @@ class Checkpoints:
         write_callbacks(folder, self._callbacks)
         write_checksums(folder)
 
-    def is_best(self, metrics: Mapping[str, float] | None) -> bool:
+    def is_best(self, metrics: Mapping[str, Any] | None) -> bool:
         """True if an evaluation is better than those of all checkpoints, also of those of earlier processes.
 
         The best checkpoint always stays, so no evaluation that was saved was better.
@@ -164,7 +164,7 @@ class Checkpoints:
         self,
         step: int,
         state: Any,
-        metrics: Mapping[str, float] | None,
+        metrics: Mapping[str, Any] | None,
         callbacks: Mapping[str, Any] | None = None,
     ) -> None:
         """Waits for the previous write, then starts to write this state in the background.
@@ -232,8 +232,8 @@ class Checkpoints:
         """
         if not re.fullmatch(r"newest|best|[0-9]+", str(which)):
             raise ValueError(
-                f"checkpoint: got {which!r}, expected newest, best or a step; --mode=gradient_flow knows initial "
-                "and all, too"
+                f"checkpoint: got {which!r}, expected newest, best or a step; only the mode gradient_flow knows "
+                "initial and all, too"
             )
         found = self._find(str(which))
         saved = saved_steps(self.folder)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dlcore.training.checkpoints.checksums import find_damage
 from dlcore.training.checkpoints.folder import saved_steps
@@ -24,7 +25,7 @@ class Ranking:
     metric: str
     lower_is_better: bool = False
 
-    def rank(self, metrics: Mapping[str, float]) -> float:
+    def rank(self, metrics: Mapping[str, Any]) -> float:
         """A number that is larger for a better evaluation; `NEVER_BEST` if the metric is NaN or missing."""
         value = metrics.get(self.metric, math.nan)  # missing if it was saved between two evaluations
         if math.isnan(value):

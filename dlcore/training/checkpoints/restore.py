@@ -165,7 +165,7 @@ def _check_same(folder: Path, stored: dict[str, Any], wanted: dict[str, Any]) ->
         if there.get(path) != here.get(path):
             raise ValueError(
                 f"{folder}: {path}: checkpoint has {_text(there, path)}, this experiment {_text(here, path)}; "
-                "leave the flags away that change the model or optimizer, or choose another folder (--run)"
+                "use the settings and the code of the run, or choose another folder"
             )
 
 

@@ -65,7 +65,7 @@ def _advice(reason: str) -> str:
     if reason.startswith("batch/"):
         return "correct the data"
     return (
-        "in another run (--run), a smaller --config.optimizer.learning_rate or a --config.optimizer.clip_norm may "
+        "in another run, a smaller --config.optimizer.learning_rate or a --config.optimizer.clip_norm may "
         "help, and --config.train.on_nan=skip leaves such updates out"
     )
 

@@ -29,14 +29,15 @@ def is_decayed(params: optax.Params) -> optax.Params:
 def is_kernel(name: str) -> bool | None:
     """True if a parameter's name says that it is a kernel, False if it says that it is none, None if it says nothing.
 
-    A kernel multiplies what a layer reads: ``kernel``, ``embedding``, or a name that ends in ``_kernel``. A bias is
-    added, a scale multiplies normalized values: ``bias``, ``scale``, or a name that ends in ``_bias`` or ``_scale``.
+    A kernel multiplies what a layer reads: ``kernel``, ``embedding``, or a name that ends in ``_kernel``. A bias
+    or an offset is added, a scale multiplies normalized values: ``bias``, ``offset``, ``scale``, or a name that ends in
+    ``_bias``, ``_offset`` or ``_scale``.
 
-    >>> [is_kernel(name) for name in ("kernel", "input_kernel", "recurrent_scale", "weights")]
-    [True, True, False, None]
+    >>> [is_kernel(name) for name in ("kernel", "input_kernel", "recurrent_scale", "offset", "weights")]
+    [True, True, False, False, None]
     """
     role = name.rsplit("_", maxsplit=1)[-1]
-    return {"kernel": True, "embedding": True, "bias": False, "scale": False}.get(role)
+    return {"kernel": True, "embedding": True, "bias": False, "scale": False, "offset": False}.get(role)
 
 
 def name_of(path: tuple[Any, ...]) -> str:

@@ -13,7 +13,7 @@ TABLE = "metrics.csv"
 COLUMNS = ["step", "name", "value"]
 
 
-class MetricsTable(Callback):
+class MetricsLog(Callback):
     """Writes a run's numbers to ``metrics.csv``.
 
     The table is long: each row has one number (``step,name,value``), so any metric may come at any step;

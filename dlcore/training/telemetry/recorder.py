@@ -19,7 +19,7 @@ from dlcore.training.run_folder import LOCK
 from dlcore.training.state import TrainState
 from dlcore.training.step import NONFINITE
 from dlcore.training.telemetry.events import Events
-from dlcore.training.telemetry.metrics_log import TABLE, MetricsTable
+from dlcore.training.telemetry.metrics_log import TABLE, MetricsLog
 from dlcore.training.telemetry.speed import Speed
 from dlcore.utils.progress import Progress
 
@@ -63,7 +63,7 @@ class Recorder(contextlib.ExitStack):
     def _open_writers(self, start: Start) -> None:
         train = start.config.train
         every = {"train/": int(train.log_every), "eval/": int(train.eval_every)}
-        for writer in (MetricsTable(every), *([Events()] if start.config.log.tensorboard else [])):
+        for writer in (MetricsLog(every), *([Events()] if start.config.log.tensorboard else [])):
             writer.on_start(start)
             self.callback(writer.on_end, None)
             self._writers.append(writer)

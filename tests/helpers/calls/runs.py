@@ -86,5 +86,5 @@ def _measured(run: Callable[..., Any], **arguments: Any) -> None:
     try:
         run(**arguments)
     except ValueError as error:
-        if not str(error).startswith("model: got one without recurrent layers"):
+        if not str(error).startswith("model: got one without a recurrence"):
             raise

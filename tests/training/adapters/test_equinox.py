@@ -98,7 +98,7 @@ class Stateful(eqx.Module):
     ("make", "message"),
     [
         (3, "model: got 3, expected a function"),
-        (eqx.nn.Identity(), r"expected a function for model\(key=...\); missing a required argument: 'x'"),
+        (eqx.nn.Identity(), r"model: got an object of Identity, expected what makes one from a random key"),
         (lambda rng: None, r"model: got model\(rng\), expected a function for model\(key=...\)"),
         (lambda key: {}, "model: got dict returned, expected an Equinox module"),
         (lambda key: (1, 2, 3), "model: got 3 values .* returned, expected a module, state"),

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from flax import nnx
 
 from dlcore.training.adapters.nnx import nnx_model
@@ -93,6 +94,7 @@ def test_a_module_that_exists_is_taken_as_it_is():
     ("make", "message"),
     [
         (nnx.Linear(1, 1, rngs=nnx.Rngs(0)), r"model: got an object of Linear, expected .* lambda rngs: Linear"),
+        (nn.Dense(1), "model: got the linen module Dense, expected dl.Experiment.from_flax"),
         (3, "model: got 3, expected a function"),
         (lambda key: None, r"model: got model\(key\), expected a function for model\(rngs=...\)"),
     ],
@@ -105,6 +107,8 @@ def test_what_makes_no_module_is_refused(make, message):
 def test_what_returns_no_module_is_refused():
     with pytest.raises(TypeError, match=r"model: got dict returned, expected an nnx\.Module"):
         nnx_model(lambda rngs: {}).init(KEY, BATCH)
+    with pytest.raises(TypeError, match=r"Module returned, expected an nnx\.Module that can be called"):
+        nnx_model(lambda rngs: nnx.Module()).init(KEY, BATCH)
 
 
 @pytest.mark.slow

@@ -211,3 +211,20 @@ def test_settings_ask_for_early_stopping_after_the_experiments_own_callbacks():
         stopping.on_evaluation(step, {"loss": loss})
     with pytest.raises(Stop, match=r"^loss has not improved in 2 evaluations; the best was 0\.5 at step 1$"):
         stopping.on_evaluation(3, {"loss": 0.75})
+
+
+def test_a_callback_that_changes_its_dicts_changes_no_result():
+    class Changing(Callback):
+        def on_row(self, step, values, clock):
+            values.clear()
+            clock.clear()
+
+        def on_evaluation(self, step, values):
+            values["loss"] = -1.0
+
+    calls, values, clock = [], {"loss": 2.0}, {"time": 1.0}
+    callbacks = run_of(Changing(), Listener(calls))
+    callbacks.on_row(5, values, clock)
+    callbacks.on_evaluation(5, values)
+    assert calls == [("on_row", 5, {"loss": 2.0}, {"time": 1.0}), ("on_evaluation", 5, {"loss": 2.0})]
+    assert (values, clock) == ({"loss": 2.0}, {"time": 1.0})

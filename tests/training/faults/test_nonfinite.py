@@ -54,7 +54,7 @@ def test_nan_in_a_parameter_stops_the_run_is_named_and_leaves_good_checkpoints(p
         loop.train(engine, tmp_path)
     message = str(stopped.value)
     assert message.startswith("step 7: params/weights (2, 4) has NaN in 1 of 8 values, first at (1, 3)")
-    assert "the newest checkpoint is of step 6; in another run (--run), a smaller" in message
+    assert "the newest checkpoint is of step 6; in another run, a smaller" in message
     assert stopped.value.step == BAD_STEP
     rows = read_metrics(tmp_path / "metrics.csv")
     assert max(step for step, _, _ in rows) == 6

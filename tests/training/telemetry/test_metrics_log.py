@@ -7,13 +7,13 @@ import pytest
 
 from dlcore.training.callbacks.callback import Start
 from dlcore.training.config import Config
-from dlcore.training.telemetry.metrics_log import MetricsTable, read_metrics
+from dlcore.training.telemetry.metrics_log import MetricsLog, read_metrics
 
 
 @contextlib.contextmanager
 def table(folder, step=0, every=None):
     """The table of a run that goes on from a step, as a function that writes numbers."""
-    table = MetricsTable(every)
+    table = MetricsLog(every)
     table.on_start(Start(folder, step, Config()))
     yield lambda step, values, clock=None: table.on_row(step, values, clock or {})
     table.on_end(None)
@@ -73,7 +73,7 @@ WHOLE = "step,name,value\n" + "".join(f"{step},train/loss,0.5\n" for step in ran
 def test_a_table_without_its_first_part_or_with_nuls_is_named_and_stays(tmp_path, damaged):
     path = tmp_path / "metrics.csv"
     path.write_text(damaged)
-    for read in (lambda: read_metrics(path), lambda: MetricsTable().on_start(Start(tmp_path, 40, Config()))):
+    for read in (lambda: read_metrics(path), lambda: MetricsLog().on_start(Start(tmp_path, 40, Config()))):
         with pytest.raises(
             ValueError, match=r"metrics\.csv: got a row that is no step,name,value .*mend the file"
         ):
