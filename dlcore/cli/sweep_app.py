@@ -31,7 +31,7 @@ BYTES_PER_GIB = 2**30
 
 
 @dataclass
-class SweepConfig:
+class SweepConfig(settings.Settings):
     """The settings of every sweep. A sweep's own config adds tuples, each with all values that a setting takes."""
 
     memory: float | None = settings.setting(

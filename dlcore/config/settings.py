@@ -229,6 +229,26 @@ def _replace_one(config: Any, path: list[str], value: Any) -> Any:
     return dataclasses.replace(config, **{path[0]: value})
 
 
+class Settings:
+    """The base of config classes: an attribute that is no setting, as a misspelled one, cannot be set.
+
+    >>> @dataclasses.dataclass
+    ... class Config(Settings):
+    ...     steps: int = 3
+    >>> Config().step = 5
+    Traceback (most recent call last):
+        ...
+    AttributeError: step: Config has no such setting; did you mean 'steps'?
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        fields = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        if name not in fields:
+            hint = did_you_mean(name, fields) or f"; expected one of {', '.join(fields)}"
+            raise AttributeError(f"{name}: {type(self).__name__} has no such setting{hint}")
+        super().__setattr__(name, value)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of an error message about an unknown name: the most similar known name; "" if none is similar.
 

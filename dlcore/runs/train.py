@@ -197,6 +197,8 @@ def train_run(run: Run) -> RunResult:
         return RunResult(finished, None)
     say_once(f"run folder: {run.folder}")
     trained = loop.train(run.engine, run.folder, run.profile)
+    if trained.stopped is not None:
+        say_once(f"stopped by a callback: {trained.stopped}")
     result = {
         **trained.evaluation,
         "steps": int(trained.state.step),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dlcore.config.durations import Duration
-from dlcore.config.settings import setting
+from dlcore.config.settings import Settings, setting
 from dlcore.training.mesh import MeshConfig
 from dlcore.training.optimizers.config import OptimizerConfig
 
@@ -17,7 +17,7 @@ MAX_SECONDS = 10**9  # the system's timers take no more than some billions
 
 
 @dataclass
-class TrainConfig:
+class TrainConfig(Settings):
     """How long a run trains, how each step is computed, and how often the run logs and evaluates."""
 
     steps: int | Duration = setting(
@@ -81,7 +81,7 @@ class TrainConfig:
 
 
 @dataclass
-class CheckpointConfig:
+class CheckpointConfig(Settings):
     """Which states of a run are saved."""
 
     every: int | Duration = setting(200, "Steps between two checkpoints.", minimum=1)
@@ -96,7 +96,7 @@ class CheckpointConfig:
 
 
 @dataclass
-class GradientFlowConfig:
+class GradientFlowConfig(Settings):
     """On which rows of the training data gradient flow is measured, by ``--mode=gradient_flow`` and while training."""
 
     rows: int = setting(
@@ -116,7 +116,7 @@ class GradientFlowConfig:
 
 
 @dataclass
-class StopConfig:
+class StopConfig(Settings):
     """When a run ends before its last step."""
 
     patience: int | None = setting(
@@ -132,7 +132,7 @@ class StopConfig:
 
 
 @dataclass
-class LogConfig:
+class LogConfig(Settings):
     """Where the numbers of a run are written, in addition to metrics.csv."""
 
     tensorboard: bool = setting(True, "Write TensorBoard events into the run's folder.", may_change=True)
@@ -145,7 +145,7 @@ class LogConfig:
 
 
 @dataclass
-class Config:
+class Config(Settings):
     """The settings of every experiment; a subclass adds the settings of its model and data."""
 
     seed: int = setting(

@@ -13,6 +13,7 @@ import jax
 from dlcore.data.pipeline import ByStep
 from dlcore.training.arguments import check_call
 from dlcore.training.callbacks.callback import Callback
+from dlcore.training.checkpoints.ranking import is_falling
 from dlcore.training.config import Config
 from dlcore.training.mesh import ShardingRules, check_rules
 from dlcore.training.model import Batch, LossFunction, ModelState, OutputLoss, Params, PureModel
@@ -41,7 +42,7 @@ class Options(TypedDict, total=False):
     train_data: Required[ByStep[Batch]]
     eval_data: Required[EvalData]
     best: str
-    lower_is_better: bool
+    lower_is_better: bool | None
     figures: Figures | None
     monitor: Monitor | None
     modes: Mapping[str, Mode] | None
@@ -63,7 +64,8 @@ class Experiment:
             `Stateful` layers that the same row of the previous batch ended with. Or a dict of several such sets by
             name; the metrics of an evaluation then have the names ``SET/METRIC``.
         best: the evaluation metric that decides which checkpoint is the best; ``SET/METRIC`` if the sets have names.
-        lower_is_better: True if the smallest value is the best, as for a loss.
+        lower_is_better: True if the smallest value is the best, as for a loss. None: True if the name of ``best`` ends
+            with ``loss``, ``error`` or ``perplexity``.
         figures: ``figures(params, model_state) -> {name: matplotlib figure}``, drawn at the end of a run.
         monitor: ``monitor(params, model_state) -> {name: number}``, more numbers for the log, measured every
             ``--config.train.monitor_every`` steps. If it is None and the setting is given, the command line adds a
@@ -90,7 +92,7 @@ class Experiment:
     train_data: ByStep[Batch]
     eval_data: EvalData
     best: str = "accuracy"
-    lower_is_better: bool = False
+    lower_is_better: bool | None = None
     figures: Figures | None = None
     monitor: Monitor | None = None
     modes: Mapping[str, Mode] = field(default_factory=dict)
@@ -101,7 +103,8 @@ class Experiment:
 
     def __post_init__(self) -> None:
         check_instance("best", self.best, str, "the name of an evaluation metric")
-        check_bool("lower_is_better", self.lower_is_better)
+        if self.lower_is_better is not None:
+            check_bool("lower_is_better", self.lower_is_better)
         for name in ("figures", "monitor"):
             if getattr(self, name) is not None:
                 check_callable(name, getattr(self, name), f"{name}(params, model_state)")
@@ -117,6 +120,11 @@ class Experiment:
         if self.optimizer is not None:
             check_callable("optimizer", self.optimizer, "lambda config, steps: optax.adam(1e-3)")
             check_call("optimizer", self.optimizer, None, 1)  # a config and a number of steps
+
+    @property
+    def minimizes(self) -> bool:
+        """True if the smallest value of ``best`` is the best."""
+        return is_falling(self.best) if self.lower_is_better is None else self.lower_is_better
 
     @property
     def eval_sets(self) -> Mapping[str, Iterable[Batch]]:

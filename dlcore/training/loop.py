@@ -283,6 +283,4 @@ def model_on_host(engine: Engine, state: TrainState) -> tuple[Params, ModelState
 def open_checkpoints(engine: Engine, folder: Path) -> Checkpoints:
     """The `Checkpoints` in a run's folder; use them as a context manager."""
     experiment = engine.experiment
-    return Checkpoints(
-        folder / CHECKPOINTS, engine.config.checkpoint, experiment.best, experiment.lower_is_better
-    )
+    return Checkpoints(folder / CHECKPOINTS, engine.config.checkpoint, experiment.best, experiment.minimizes)

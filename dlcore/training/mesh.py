@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from dlcore.config.settings import setting
+from dlcore.config.settings import Settings, setting
 from dlcore.utils.checks import check_instance
 from dlcore.utils.patterns import check_pattern, first_matches
 from dlcore.utils.trees import named_leaves
@@ -21,7 +21,7 @@ ShardingRules: TypeAlias = Mapping[str, tuple[str | None, ...]]
 
 
 @dataclass
-class MeshConfig:
+class MeshConfig(Settings):
     """How the devices share the work."""
 
     data: int | None = setting(

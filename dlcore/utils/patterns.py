@@ -38,6 +38,6 @@ def first_matches(name: str, patterns: Iterable[str], paths: Iterable[str]) -> d
         if pattern not in found.values():
             raise ValueError(
                 f"{name}: got {pattern!r}, expected a rule that is the first to match some parameter; correct it or "
-                "remove it"
+                f"remove it; the parameters are {', '.join(found)}"
             )
     return found

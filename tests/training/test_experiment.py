@@ -165,3 +165,11 @@ def test_the_batch_size_of_the_plain_program_in_the_docs_is_the_setting():
 
 def plain_rows(count):
     return {"inputs": np.ones((count, 3), np.float32), "targets": np.ones(count, np.float32)}
+
+
+def test_the_smallest_loss_is_the_best_unless_the_experiment_says_otherwise():
+    named = {
+        name: dataclasses.replace(TOY, best=name, lower_is_better=None) for name in ("loss", "dev/loss", "f1")
+    }
+    assert [experiment.minimizes for experiment in named.values()] == [True, True, False]
+    assert not dataclasses.replace(named["loss"], lower_is_better=False).minimizes

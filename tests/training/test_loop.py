@@ -192,7 +192,7 @@ def test_a_run_that_is_stopped_early_after_a_signal_or_a_kill_ends_at_the_same_s
     engine = stopping_engine(monkeypatch, Copies())
     whole = train(tmp_path / "whole", engine), tmp_path / "whole"
     assert (int(whole[0].state.step), whole[0].evaluation) == (50, {"loss": 1.0})
-    assert whole[0].stopped == "loss has not improved in 3 evaluations; the best was 0.98 at step 20"
+    assert whole[0].stopped == "loss has not become lower in 3 evaluations; the best was 0.98 at step 20"
     engine = stopping_engine(monkeypatch)
     for step in signals:
         folder = tmp_path / f"signal_{step}"

@@ -84,7 +84,7 @@ def write_report(
         paths.append(folder / f"{name}.png")
         paths[-1].write_bytes(image)
         drawn += _html_picture(name, caption, image)
-    shares = _column(metrics, "train/clipped_fraction")[:, 1].tolist()
+    shares = [] if clip_norm is None else _column(metrics, "train/clipped_fraction")[:, 1].tolist()
     last, measured = list(flows.items())[-1]
     sentences = [*map(verdict, measured), *clipping_in_words(shares)]
     with atomic_write(folder / PAGE) as file:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from flax import linen as nn
 from flax.typing import Initializer
 
-from dlcore.config.settings import check, setting
+from dlcore.config.settings import Settings, check, setting
 from dlcore.layers.recurrent import initializers
 from dlcore.layers.recurrent.cell import Cell
 from dlcore.layers.recurrent.cells import GRUCell, IdentityRNNCell, LSTMCell, ResidualRNNCell, RNNCell
@@ -43,7 +43,7 @@ CELLS_WITH = {
 
 
 @dataclass
-class CellConfig:
+class CellConfig(Settings):
     """The settings that choose a recurrent cell, its width and its initial values.
 
     An experiment's Config inherits them as flags and may change their defaults:

@@ -27,7 +27,9 @@ def flax_model(model: nn.Module, rngs: Sequence[str] = (DROPOUT,)) -> PureModel:
         TypeError: the model is not a linen module, or the names are not a sequence of texts.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model: got {shown(model)}, expected a linen module, such as Model()")
+        raise TypeError(
+            f"model: got {shown(model)}, expected a linen module, such as Model(); from_nnx takes those of NNX"
+        )
     check_instance("rngs", rngs, (tuple, list), f'names of streams, such as ("{DROPOUT}", "noise")')
     for name in rngs:
         check_instance("rngs", name, str, "names of streams")

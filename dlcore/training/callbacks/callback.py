@@ -50,7 +50,16 @@ class Callback:
 
     An error in a method ends the run with a `CallbackError` that names class, method and step. The state of this step
     is saved before.
+
+    Raises:
+        TypeError: a subclass has a method ``on_...`` that is none of these, when it is defined.
     """
+
+    def __init_subclass__(cls) -> None:
+        for name in vars(cls):
+            if name.startswith("on_") and not hasattr(Callback, name):
+                known = ", ".join(method for method in vars(Callback) if method.startswith("on_"))
+                raise TypeError(f"{cls.__name__}: got a method {name}, expected one of {known}")
 
     def on_start(self, start: Start) -> None:
         """Called before the first step of this process; a callback that is used for a second run begins anew here.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dlcore.training.callbacks.callback import Callback, Start, Stop
+from dlcore.training.checkpoints.ranking import is_falling
 from dlcore.utils.checks import check_bool, check_instance, check_integer, check_number
 
 
@@ -18,7 +19,8 @@ class EarlyStopping(Callback):
         metric: the name of an evaluation metric, as in `Experiment.best`.
         patience: number of evaluations without improvement after which the run stops.
         min_change: the smallest change that counts as an improvement; 0: any.
-        lower_is_better: True if the smallest value is the best, as for a loss.
+        lower_is_better: True if the smallest value is the best, as for a loss. None: True if the name of the metric
+            ends with ``loss``, ``error`` or ``perplexity``.
 
     Attributes:
         metric: the argument.
@@ -26,20 +28,25 @@ class EarlyStopping(Callback):
     Raises:
         TypeError, ValueError: an argument has another type or is out of its bounds.
 
-    >>> stopping = EarlyStopping("accuracy", patience=2)
-    >>> stopping.on_evaluation(10, {"accuracy": 0.5})
-    >>> stopping.on_evaluation(20, {"accuracy": 0.5})
-    >>> stopping.on_evaluation(30, {"accuracy": 0.4})
+    >>> stopping = EarlyStopping("f1", patience=2)
+    >>> stopping.on_evaluation(10, {"f1": 0.5})
+    >>> stopping.on_evaluation(20, {"f1": 0.5})
+    >>> stopping.on_evaluation(30, {"f1": 0.4})
     Traceback (most recent call last):
         ...
-    dlcore.training.callbacks.callback.Stop: accuracy has not improved in 2 evaluations; the best was 0.5 at step 10
+    dlcore.training.callbacks.callback.Stop: f1 has not become higher in 2 evaluations; the best was 0.5 at step 10
     """
 
-    def __init__(self, metric: str, patience: int, *, min_change: float = 0.0, lower_is_better: bool = False):
+    def __init__(
+        self, metric: str, patience: int, *, min_change: float = 0.0, lower_is_better: bool | None = None
+    ):
         check_instance("metric", metric, str, "the name of an evaluation metric")
         self.metric, self._patience = metric, check_integer("patience", patience)
         self._min_change = check_number("min_change", min_change, "[0, inf)")
-        self._sign = -1 if check_bool("lower_is_better", lower_is_better) else 1
+        falls = (
+            is_falling(metric) if lower_is_better is None else check_bool("lower_is_better", lower_is_better)
+        )
+        self._sign = -1 if falls else 1
         self._best: float | None = None
         self._best_step = self._waited = 0
 
@@ -62,7 +69,8 @@ class EarlyStopping(Callback):
             count = "1 evaluation" if self._patience == 1 else f"{self._patience} evaluations"
             change = f" by {self._min_change:g}" if self._min_change else ""
             best = "none" if self._best is None else f"{self._best:.6g} at step {self._best_step}"
-            raise Stop(f"{self.metric} has not improved{change} in {count}; the best was {best}")
+            better = "lower" if self._sign < 0 else "higher"
+            raise Stop(f"{self.metric} has not become {better}{change} in {count}; the best was {best}")
 
     def _is_better(self, value: float) -> bool:
         if self._best is None:

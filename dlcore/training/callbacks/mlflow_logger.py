@@ -1,5 +1,6 @@
 """MLflow as a logger."""
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from dlcore.training.callbacks.logger import Logger, read_run_id, write_run_id
 from dlcore.utils.checks import check_instance
 
 RUN_ID = "mlflow_run.txt"
+ALLOW_FOLDERS = "MLFLOW_ALLOW_FILE_STORE"
 # What MLflow takes: characters of a parameter, and how many parameters and metrics at a time.
 LONGEST, MOST_PARAMS, MOST_METRICS = 6000, 100, 1000
 
@@ -30,12 +32,14 @@ class MLflowLogger(Logger):
     Raises:
         ImportError: MLflow is not installed.
         TypeError: an argument is no text.
+        ValueError: the URI is a folder, and ``MLFLOW_ALLOW_FILE_STORE`` is not set.
     """
 
     def __init__(self, tracking_uri: str, experiment: str | None = None):
         super().__init__("mlflow", "mlflow")
         check_instance("tracking_uri", tracking_uri, str, "a URI such as http://localhost:5000")
         check_instance("experiment", experiment, (str, type(None)), "a name or None")
+        _check_store(tracking_uri)
         self._uri, self._experiment = tracking_uri, experiment
         self._client: Any = None
         self._run_id = ""
@@ -93,3 +97,12 @@ class MLflowLogger(Logger):
         killed = isinstance(error, KeyboardInterrupt)
         status = "FINISHED" if error is None else "KILLED" if killed else "FAILED"
         self._client.set_terminated(self._run_id, status)
+
+
+def _check_store(uri: str) -> None:
+    folder = "://" not in uri or uri.startswith("file:")
+    if folder and os.environ.get(ALLOW_FOLDERS, "").lower() not in ("true", "1"):
+        raise ValueError(
+            f"tracking_uri: got the folder {uri!r}, which MLflow 3 takes only with {ALLOW_FOLDERS}=true in the "
+            "environment; set it, or give the URI of a server or of a database"
+        )

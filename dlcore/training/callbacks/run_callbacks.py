@@ -31,7 +31,7 @@ def all_callbacks(experiment: Experiment, config: Config) -> tuple[Callback, ...
     stop, log = config.stop, config.log
     asked: list[Callback] = []
     if stop.patience is not None:
-        minimize = experiment.lower_is_better
+        minimize = experiment.minimizes
         asked.append(
             EarlyStopping(
                 experiment.best, stop.patience, min_change=stop.min_change, lower_is_better=minimize

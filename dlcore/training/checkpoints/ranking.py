@@ -11,6 +11,16 @@ from dlcore.training.checkpoints.checksums import find_damage
 from dlcore.training.checkpoints.folder import saved_steps
 
 NEVER_BEST = -math.inf
+FALLING = ("loss", "error", "perplexity")  # ends of the names of metrics whose smallest value is the best
+
+
+def is_falling(metric: str) -> bool:
+    """True if the name of a metric says that its smallest value is the best.
+
+    >>> is_falling("dev/loss"), is_falling("mean_squared_error"), is_falling("accuracy")
+    (True, True, False)
+    """
+    return metric.endswith(FALLING)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from dlcore.utils.trees import named_leaves
 Test: TypeAlias = Callable[[Any], jax.Array]
 """``jnp.isnan`` or ``jnp.isinf``."""
 
+FIRST_MADE = ", first made by "
 UNNAMED = r"(\w+\()+\)+"  # a part of a name stack without a name, such as "jvp()"
 
 
@@ -64,6 +65,8 @@ def diagnose(engine: Engine, state: TrainState, folder: Path) -> NonFiniteError:
 def _advice(reason: str) -> str:
     if reason.startswith("batch/"):
         return "correct the data"
+    if reason.startswith("loss ") and FIRST_MADE not in reason:
+        return "a label outside of the classes makes the loss NaN; correct the labels"
     return (
         "in another run, a smaller --config.optimizer.learning_rate or a --config.optimizer.clip_norm may "
         "help, and --config.train.on_nan=skip leaves such updates out"
@@ -94,7 +97,7 @@ def find_origin(engine: Engine, state: TrainState, batch: Any) -> str:
     grads, loss, _, _ = gradient(state.params, state.model_state, batch, rng)
     leaf = first_bad_leaf({"loss": loss, "gradient": grads})
     if leaf:
-        return leaf + (f", first made by {operation}" if operation else "")
+        return leaf + (f"{FIRST_MADE}{operation}" if operation else "")
     return "the gradient's or the update's global norm overflows, though every gradient is finite"
 
 

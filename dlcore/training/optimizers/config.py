@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dlcore.config.durations import Duration
-from dlcore.config.settings import setting
+from dlcore.config.settings import Settings, setting
 from dlcore.utils.checks import check_instance
 from dlcore.utils.patterns import check_pattern
 
@@ -67,7 +67,7 @@ class PathFactor(str):
 
 
 @dataclass
-class OptimizerConfig:
+class OptimizerConfig(Settings):
     """The update rule and its step size."""
 
     name: Literal[

@@ -176,8 +176,10 @@ def rate(good: float = 0.25, **options: Any) -> Argument:
     return number(good, wrong=(-0.1, 1.0, 2.0, float("inf")), **options)
 
 
-def flag(good: bool = False, **options: Any) -> Argument:
-    bad = {"text": "no", "None": None, "2": 2, "a list": [], "an array": np.array([True, False])}
+def flag(good: bool = False, *, optional: bool = False, **options: Any) -> Argument:
+    bad: dict[str, Any] = {"text": "no", "2": 2, "a list": [], "an array": np.array([True, False])}
+    if not optional:
+        bad["None"] = None
     return kind(good, bad, **options)
 
 

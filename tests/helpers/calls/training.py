@@ -203,7 +203,7 @@ def contract() -> Iterator[Call]:
                 experiment.eval_data, {"None": None, "3": 3, "nothing": [], "an object": object()}
             ),
             "best": text(experiment.best).also(another_metric="bogus"),
-            "lower_is_better": flag(),
+            "lower_is_better": flag(optional=True),
             "figures": function(lambda params, state: {}, optional=True),
             "monitor": function(lambda params, state: {}, optional=True),
             "modes": kind(
@@ -232,7 +232,7 @@ def constructors() -> Iterator[Call]:
         "train_data": kind(experiment.train_data, {}),
         "eval_data": kind(experiment.eval_data, {}),
         "best": text("loss"),
-        "lower_is_better": flag(),
+        "lower_is_better": flag(optional=True),
     }
     make = function(lambda **random: None)
     streams = kind(("dropout",), {"3": 3, "text": "dropout", "numbers": (1,)})
@@ -252,7 +252,7 @@ def callbacks() -> Iterator[Call]:
         metric=text("accuracy"),
         patience=integer(3),
         min_change=number(0.1, wrong=(-0.1, float("inf"))),
-        lower_is_better=flag(),
+        lower_is_better=flag(optional=True),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlcore.training.callbacks.callback import Start, Stop
+from dlcore.training.callbacks.callback import Callback, Start, Stop
 from dlcore.training.callbacks.early_stopping import EarlyStopping
 from dlcore.training.config import Config
 
@@ -75,7 +75,9 @@ def test_the_reason_names_the_metric_and_the_best():
     stopping = make(patience=2)
     stopping.on_evaluation(10, {"score": 0.5})
     stopping.on_evaluation(20, {"score": 0.25})
-    with pytest.raises(Stop, match=r"^score has not improved in 2 evaluations; the best was 0.5 at step 10$"):
+    with pytest.raises(
+        Stop, match=r"^score has not become higher in 2 evaluations; the best was 0.5 at step 10$"
+    ):
         stopping.on_evaluation(30, {"score": 0.5})
 
 
@@ -88,3 +90,26 @@ def test_a_metric_that_the_evaluation_does_not_have_is_named():
         ValueError, match="metric: got 'score', which has several values, expected one number"
     ):
         make(patience=1).on_evaluation(1, {"score": [0.5, 1.0]})
+
+
+@pytest.mark.parametrize(
+    ("metric", "lower", "falls"),
+    [
+        ("dev/loss", None, True),
+        ("mean_squared_error", None, True),
+        ("f1", None, False),
+        ("loss", False, False),
+        ("f1", True, True),
+    ],
+)
+def test_a_loss_falls_and_a_score_rises_unless_the_argument_says_otherwise(metric, lower, falls):
+    stopping = EarlyStopping(metric, 1, lower_is_better=lower)
+    stopping.on_evaluation(1, {metric: 0.5})
+    stopping.on_evaluation(2, {metric: 0.4 if falls else 0.6})
+    with pytest.raises(Stop, match="the best was"):
+        stopping.on_evaluation(3, {metric: 0.7 if falls else 0.1})
+
+
+def test_a_method_that_no_run_calls_is_refused():
+    with pytest.raises(TypeError, match="Mine: got a method on_eval, expected one of on_start, on_row"):
+        type("Mine", (Callback,), {"on_eval": lambda self, step, values: None})

@@ -209,7 +209,9 @@ def test_settings_ask_for_early_stopping_after_the_experiments_own_callbacks():
     assert first is own
     for step, loss in enumerate([1.0, 0.5, 0.75]):
         stopping.on_evaluation(step, {"loss": loss})
-    with pytest.raises(Stop, match=r"^loss has not improved in 2 evaluations; the best was 0\.5 at step 1$"):
+    with pytest.raises(
+        Stop, match=r"^loss has not become lower in 2 evaluations; the best was 0\.5 at step 1$"
+    ):
         stopping.on_evaluation(3, {"loss": 0.75})
 
 
