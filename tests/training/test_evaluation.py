@@ -1,6 +1,8 @@
 """Evaluation over padded batches equals the evaluation of the whole set at once."""
 
 import dataclasses
+import weakref
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -148,3 +150,19 @@ def test_values_may_use_jax_numpy_where_the_loop_forbids_transfers():
     with jax.transfer_guard("disallow"):
         values = read_sums({"perplexity": Geometric(np.float32(2), np.float32(2))})
     assert values == {"perplexity": pytest.approx(np.e)}
+
+
+def test_the_sums_of_a_few_batches_are_held_at_a_time():
+    made, held = [], []
+
+    def eval_metrics(state, eval_set):
+        for _ in range(20):
+            counts = np.ones((2, 2), np.float32)
+            made.append(weakref.ref(counts))
+            yield {"matrix": dl.metrics.ConfusionMatrix(counts)}
+
+    experiment = SimpleNamespace(eval_sets={"": []}, best="loss")
+    engine = SimpleNamespace(experiment=experiment, eval_metrics=eval_metrics)
+    values = evaluate(engine, None, lambda: held.append(sum(array() is not None for array in made)))
+    assert values == {"matrix": [[20.0, 20.0], [20.0, 20.0]]}
+    assert max(held) < 6
