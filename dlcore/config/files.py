@@ -65,7 +65,7 @@ def _advice(path: str, known: Mapping[str, Any]) -> str:
     inside = [other for other in known if other.startswith(f"{path}.")]
     if inside:
         return f", but settings in it, such as {inside[0]!r}"
-    return did_you_mean(path, known) or "; the file may be of another experiment"
+    return did_you_mean(path, known) + "; the file may be of another experiment, or of other code of this one"
 
 
 @functools.cache

@@ -64,7 +64,7 @@ def _config(folder: Path, config: Any) -> Config:
         raise TypeError(
             f"config: got {shown(config_class)}, expected a class derived from dl.Config, or a config"
         )
-    return read_config(config_class(), folder / CONFIG, "config.json", whole=True)
+    return read_config(config_class(), folder / CONFIG, "folder", whole=True)
 
 
 def _recorded(folder: Path, what: str) -> Any:

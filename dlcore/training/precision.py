@@ -57,7 +57,9 @@ def _cast_inputs(batch: Batch, dtype: DTypeLike) -> Batch:
 
 
 def _cast(tree: Any, dtype: DTypeLike) -> Any:
-    """The tree with its floating-point leaves in ``dtype``; integers, masks and keys are unchanged."""
-    return jax.tree.map(
-        lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
-    )
+    """The tree with its floating-point arrays in ``dtype``; integers, masks and keys are unchanged."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if _is_floating(leaf) else leaf, tree)
+
+
+def _is_floating(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)

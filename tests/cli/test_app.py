@@ -272,7 +272,7 @@ def test_a_bad_mode_of_an_experiment_is_refused_with_one_line(fields, message, m
 def test_what_is_no_experiment_is_refused_with_one_line(built, monkeypatch, capsys, tmp_path):
     call = CommandLine(monkeypatch, capsys, plain_toy.Config, lambda config: built, {})
     finished = call(f"--workdir={tmp_path / 'run'}")
-    assert_refused(finished, "expected a dl.Experiment that it returns")
+    assert_refused(finished, "returned, expected a dl.Experiment")
 
 
 class Undecorated(plain_toy.Config):

@@ -1,5 +1,6 @@
 """Calls the callbacks of a run, keeps their decisions and their states, and names the one that fails."""
 
+import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -47,8 +48,8 @@ def all_callbacks(experiment: Experiment, config: Config) -> tuple[Callback, ...
 class RunCallbacks:
     """The callbacks of one run; a context manager that calls `Callback.on_end` at its end.
 
-    The first process calls the callbacks, each with dicts of its own. All processes of a job must call the same methods
-    of this object, which tell them what the first one's callbacks decided.
+    The first process calls the callbacks, each with dicts and a config of its own. All processes of a job must call the
+    same methods of this object, which tell them what the first one's callbacks decided.
 
     Args:
         callbacks: the callbacks in the order of their calls.
@@ -89,7 +90,7 @@ class RunCallbacks:
         self.stopped, self._started = saved.get("stopped"), True
         for name in sorted(states.keys() - self._callbacks.keys()):
             say_once(f"callbacks: this run has no {name}; its state in the checkpoint is not used")
-        self._call(start.step, "on_start", lambda _, callback: callback.on_start(start))
+        self._call(start.step, "on_start", lambda _, callback: callback.on_start(copy.deepcopy(start)))
         self._call(
             start.step,
             "restore",

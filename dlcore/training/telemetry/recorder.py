@@ -21,6 +21,7 @@ from dlcore.training.step import NONFINITE
 from dlcore.training.telemetry.events import Events
 from dlcore.training.telemetry.metrics_log import TABLE, MetricsLog
 from dlcore.training.telemetry.speed import Speed
+from dlcore.utils.checks import check_instance, shown
 from dlcore.utils.progress import Progress
 
 
@@ -138,7 +139,7 @@ class Recorder(contextlib.ExitStack):
         self.write_row()
         with self.speed.paused(), self._watchdog.paused(), jax.transfer_guard("allow"):
             values = monitor(*self.engine.replicate((state.params, state.model_state)))
-            self._record(step, {f"flow/{name}": value for name, value in values.items()}, {})
+            self._record(step, _monitored(values), {})
 
     def record_evaluation(self, step: int, state: TrainState) -> dict[str, Any]:
         """Evaluates the state on the whole evaluation set and logs the result; returns the metrics by name."""
@@ -163,3 +164,15 @@ class Recorder(contextlib.ExitStack):
         if self._progress and shown:
             self._progress.report({name: f"{value:.4g}" for name, value in shown.items()}, step)
         self.callbacks.on_row(step, row, clock or {})
+
+
+def _monitored(values: Any) -> dict[str, float]:
+    """What a monitor returned as a row; TypeError if it is no dict of numbers, which may be arrays of one number."""
+    check_instance("monitor", values, Mapping, "a dict of numbers by name")
+    row: dict[str, float] = {}
+    for name, value in values.items():
+        try:
+            row[f"flow/{name}"] = float(value)
+        except (TypeError, ValueError):
+            raise TypeError(f"monitor: got {shown(value)} as {name}, expected a number") from None
+    return row

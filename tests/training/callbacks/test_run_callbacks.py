@@ -217,6 +217,9 @@ def test_settings_ask_for_early_stopping_after_the_experiments_own_callbacks():
 
 def test_a_callback_that_changes_its_dicts_changes_no_result():
     class Changing(Callback):
+        def on_start(self, start):
+            start.config.train.steps = 1
+
         def on_row(self, step, values, clock):
             values.clear()
             clock.clear()
@@ -226,6 +229,9 @@ def test_a_callback_that_changes_its_dicts_changes_no_result():
 
     calls, values, clock = [], {"loss": 2.0}, {"time": 1.0}
     callbacks = run_of(Changing(), Listener(calls))
+    callbacks.start(START, {})
+    assert START.config == Config()
+    calls.clear()
     callbacks.on_row(5, values, clock)
     callbacks.on_evaluation(5, values)
     assert calls == [("on_row", 5, {"loss": 2.0}, {"time": 1.0}), ("on_evaluation", 5, {"loss": 2.0})]

@@ -201,7 +201,8 @@ def test_a_checkpoint_of_another_shape_is_refused_and_stays(run, capsys):
     with open_run(run) as checkpoints:
         assert checkpoints.set_aside_damaged() == 3
         with pytest.raises(
-            ValueError, match=r"/3: params/kernel: checkpoint has \(4, 4\), this experiment \(5, 5\); leave"
+            ValueError,
+            match=r"/3: params/kernel: checkpoint has \(4, 4\), this experiment \(5, 5\); use the settings",
         ):
             checkpoints.restore(small_state(0, size=5), 3)
     assert read_files(run) == before

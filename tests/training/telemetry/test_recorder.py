@@ -108,6 +108,22 @@ def test_the_monitor_is_asked_only_if_the_config_wants_it(engine, tmp_path):
     assert rows_in(tmp_path) == [(6, "flow/total", 1.5)]
 
 
+def test_what_a_monitor_returns_is_written_as_numbers_or_refused(engine, tmp_path):
+    engine.config.train.monitor_every = 6
+    state = SimpleNamespace(params=1.0, model_state=2.0)
+    with record(engine, tmp_path) as recorder:
+        engine.experiment.monitor = lambda params, model_state: {"norm": jnp.float32(0.5), "c": np.float64(3)}
+        recorder.record_monitor(6, state)
+        for returned, message in (
+            (None, "monitor: got None, expected a dict of numbers by name"),
+            ({"a": "b"}, "monitor: got 'b' as a, expected a number"),
+        ):
+            engine.experiment.monitor = lambda params, model_state, returned=returned: returned
+            with pytest.raises(TypeError, match=message):
+                recorder.record_monitor(12, state)
+    assert read_metrics(tmp_path / "metrics.csv") == [(6, "flow/norm", 0.5), (6, "flow/c", 3.0)]
+
+
 def test_callbacks_get_every_row_at_once_and_after_it_is_written(engine, clocks, tmp_path, monkeypatch):
     monkeypatch.setattr(recorder_module, "evaluate", lambda engine, state, on_batch: {"accuracy": 0.5})
     engine.experiment.monitor = lambda params, model_state: {"total": params + model_state}
