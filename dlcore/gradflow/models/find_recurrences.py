@@ -44,7 +44,8 @@ class ModelRecurrence(NamedTuple):
             ``truncate`` stops the gradient. That of a scan has no lengths, and its inputs are the numbers of the steps;
             its parameters are the arrays that enter the scan, see `find_recurrences`.
         loss: the model's loss as a function of the states ``[T + 1, B, ...]``, as `state_cotangents` takes it.
-        reverse: True if it reads the sequence from its end to its beginning.
+        reverse: True if it reads the sequence from its end to its beginning. A scan that reads inputs which the model
+            has flipped before, as ``flax.linen.RNN`` does, is not known to.
         truncate: the layer's ``truncate``, the number of steps in a window; the gradient has no lag that is longer than
             one step less. None: it has all lags.
         source: the source line of the user that runs a scan, such as ``model.py:12``; "" for a cell.
