@@ -60,7 +60,7 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
     state and then every checkpoint. The initial state is the one in which training starts, with the parameters of
     ``init_from``. The newest state of a run without a checkpoint is the initial one. Gradients are measured without
     dropout on the rows that ``--config.gradient_flow`` names. The report is the folder ``gradient_flow/STATE/`` in the
-    run's folder. It lists the cells that are not measured, and so does stderr.
+    run's folder. It lists the loops and cells that are not measured, and so does stderr.
 
     Returns:
         A dict: ``report`` is the path of the report's page, and ``states`` is the number of states. For each recurrence

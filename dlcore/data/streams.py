@@ -76,12 +76,12 @@ class StreamBatches(ArrayBatches):
                 T or the seed is too small.
         """
         self.windows = Windows.of(arrays, steps, document_lengths, shifted)
-        super().__init__(arrays, batch_size, seed, transform)
         count = int(self.windows.counts.sum())
-        if batch_size > count:
+        if check_integer("batch_size", batch_size) > count:
             raise ValueError(
                 f"batch_size: got {batch_size}, expected 1 to {count}, the number of windows of {steps} steps"
             )
+        super().__init__(arrays, batch_size, seed, transform)
         self.shuffle = check_bool("shuffle", shuffle)
         self.batches_per_epoch = -(-count // batch_size)
         self.examples = self.batches_per_epoch * batch_size

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dlcore.data.batch import Batch, row_count
+from dlcore.data.batch import STREAMS, Batch, row_count
 from dlcore.utils.checks import check_instance, check_integer
 
 
@@ -43,9 +43,11 @@ class Windows(NamedTuple):
         count = row_count(arrays, "arrays")
         check_integer("steps", steps)
         shifted = {} if shifted is None else dict(_check_shifted(shifted, arrays))
-        for name in ("lengths", "resets"):
+        for name in ("lengths", "resets", STREAMS):
             if name in (*arrays, *shifted):
-                raise ValueError(f"arrays: got the field {name}, expected none; the batches have their own")
+                raise ValueError(
+                    f"arrays: got the field {name}, expected none; batches of streams have their own"
+                )
         lengths = _check_documents(document_lengths, count)
         sizes = np.maximum(lengths - bool(shifted), 0)
         if not sizes.any():

@@ -36,7 +36,7 @@ class GradientFlow:
     Attributes:
         state: the state of training: ``"initial"`` or ``"step N"``.
         flows: a `gradflow.Flow` for each recurrence, in the order in which the model runs them.
-        unmeasured: the cells along which nothing was measured, with the reasons.
+        unmeasured: the loops and cells along which nothing was measured, with the reasons.
         report: the page of the report; None if none was asked for.
     """
 
@@ -49,7 +49,7 @@ class GradientFlow:
         from dlcore.gradflow.report.words import verdict
 
         lines = [f"gradient flow, {self.state}:", *map(verdict, self.flows)]
-        lines += [f"not measured: {cell}" for cell in self.unmeasured]
+        lines += [f"not measured: {part}" for part in self.unmeasured]
         return "\n".join([*lines, f"report: {self.report}"] if self.report else lines)
 
 
@@ -117,7 +117,7 @@ def _probe(config: Config, rows: int | None, batches: int | None) -> GradientFlo
 def measure_states(
     engine: Engine, states: Iterable[tuple[str, TrainState]], config: GradientFlowConfig
 ) -> tuple[dict[str, list["Flow"]], list[str]]:
-    """Measures gradient flow at states of training; a line on stderr names each state and each cell that is left out.
+    """Measures gradient flow at states of training; a line on stderr names each state and each part that is left out.
 
     Args:
         engine: the engine of the experiment.
@@ -125,7 +125,8 @@ def measure_states(
         config: the rows that are measured.
 
     Returns:
-        The `Flow` of each recurrence by the name of the state, and the cells that are not measured, with the reasons.
+        The `Flow` of each recurrence by the name of the state, and the loops and cells that are not measured, with the
+        reasons.
 
     Raises:
         ValueError: the model has no recurrence that can be measured.
@@ -142,10 +143,10 @@ def measure_states(
         model = loop.model_on_host(engine, state)
         if not flows:
             unmeasured = find_unmeasured(functools.partial(loss, *model))
-        with warnings.catch_warnings(action="ignore"):  # it names these cells, too
+        with warnings.catch_warnings(action="ignore"):  # it names these parts, too
             flows[name] = measure_model(*model)
-    for cell in unmeasured:
-        say_once(f"not measured: {cell}")
+    for part in unmeasured:
+        say_once(f"not measured: {part}")
     if not any(flows.values()):
         raise ValueError(
             "model: got one without a recurrence that can be measured, expected a recurrent layer or jax.lax.scan"
@@ -165,7 +166,7 @@ def write_report(
     Args:
         folder: where the files go.
         flows: what was measured.
-        unmeasured: the cells that were not measured.
+        unmeasured: the loops and cells that were not measured.
         clip_norm: the threshold of the clipping; None: gradients are not clipped.
         run_folder: the run's folder, whose metrics tell how often gradients were clipped; None: there is no run.
 

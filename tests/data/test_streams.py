@@ -116,6 +116,8 @@ def test_one_document_is_one_row():
 def test_arguments_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"batch_size: got 8, expected 1 to 7, the number of windows of 4"):
         StreamBatches(STREAM, 8, 0, 4)
+    with pytest.raises(ValueError, match="batch_size: got 1000, expected 1 to 7, the number of windows of 4"):
+        StreamBatches(STREAM, 1000, 0, 4)
     with pytest.raises(ValueError, match="batch_size: got 0"):
         StreamEvaluation(STREAM, 0, 4)
     with pytest.raises(TypeError, match="shuffle: got 1, expected True or False"):

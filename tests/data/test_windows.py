@@ -46,6 +46,7 @@ def test_arrays_of_jax_are_read_on_the_host():
         ({"arrays": {}}, ValueError, "arrays: got fields of lengths {}"),
         ({"arrays": {**STREAM, "lengths": np.arange(10)}}, ValueError, "arrays: got the field lengths"),
         ({"shifted": {"resets": "labels"}}, ValueError, "arrays: got the field resets"),
+        ({"shifted": {"carry": "labels"}}, ValueError, "arrays: got the field carry"),
         ({"steps": 0}, ValueError, "steps: got 0, expected an integer >= 1"),
         (
             {"document_lengths": (4, 5)},

@@ -44,7 +44,8 @@ class ModelRecurrence(NamedTuple):
             ``truncate`` stops the gradient. That of a scan has no lengths, and its inputs are the numbers of the steps;
             its parameters are the arrays that enter the scan, see `find_recurrences`.
         loss: the model's loss as a function of the states ``[T + 1, B, ...]``, as `state_cotangents` takes it.
-        reverse: True if it reads the sequence from its end to its beginning.
+        reverse: True if it reads the sequence from its end to its beginning. A scan that reads inputs which the model
+            has flipped before, as ``flax.linen.RNN`` does, is not known to.
         truncate: the layer's ``truncate``, the number of steps in a window; the gradient has no lag that is longer than
             one step less. None: it has all lags.
         source: the source line of the user that runs a scan, such as ``model.py:12``; "" for a cell.
@@ -72,11 +73,12 @@ def find_recurrences(call: Callable[..., jax.Array], *arguments: Any) -> list[Mo
 
     - The state is all floating point arrays of the carry. An output that depends on the parameters on another way than
       through the new carry belongs to it as well; such a recurrence has exponents of -inf.
-    - The parameters are the floating point arrays as they enter the step from outside of the scan, if a new state has a
-      derivative by them and they depend on ``arguments[0]``. An array that depends on something else as well, and of
-      which each row of the state reads a row of its own, is data, such as the memory of an attention. The gradient of
-      the parameters is the one through this scan. It is the model's for parameters that enter nowhere else, and as
-      they are. What the model applies to all steps at once, such as a product of all inputs with a kernel, is outside.
+    - The parameters are the floating point arrays that enter all steps from outside of the scan, as they enter, if a
+      new state has a derivative by them and they depend on ``arguments[0]``. An array that depends on something else as
+      well, and of which each row of the state reads a row of its own, is data, such as the memory of an attention. The
+      gradient of the parameters is the one through this scan. It is the model's for parameters that enter nowhere else,
+      and as they are. What the model applies to all steps at once, such as a product of all inputs with a kernel, is
+      outside. So are parameters of which each step reads a part of its own, as in a scan over layers.
     - The rows are along the first axis by which the derivative of a step is block diagonal, with the same size in all
       arrays of the state. It is probed at random values. Without such an axis, the whole state is one row. Without a
       batch, units that do not influence each other are rows.

@@ -68,7 +68,8 @@ class Flow(NamedTuple):
         gain_halved_at: the smallest lag at which ``log_gain`` is half of that at lag 0 or less; -1 if there is none.
         half_life: ``ln 2 / -exponents[0]`` in steps; inf where the largest exponent is 0 or more.
         covering_lag: the smallest lag up to which the norms by lag add up to 90 % of their sum. All lags above K count
-            as one norm, so that it is a lower bound then; K + 1 means a lag above K. -1 if a norm is not finite.
+            as one norm, so that it is a lower bound then; K + 1 means a lag above K. 0 if there is no gradient, -1 if a
+            norm is not finite.
         lost_signal: share of rows whose backward signal at t = 0 is exactly 0.
         first_nonfinite: the first time step at which the state of some row is not finite; -1 if there is none.
         gates: the statistics ``[T, H]`` of each gate by its name, see `gates.Gate`; empty if the recurrence is not a

@@ -17,9 +17,7 @@ from dlcore.gradflow.report.training_figures import plot_clipping
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-READING_ORDER = (
-    "time step t, in the order in which each cell reads: t = 1 of a reversed cell reads the row's end"
-)
+READING_ORDER = "time step t, in reading order: t = 1 of a reversed recurrence reads the row's end"
 
 ALL_STATES = ("signal_in_training",)
 
@@ -77,10 +75,10 @@ def pictures(flows: Flows, clipping: np.ndarray, clip_norm: float | None) -> Ite
     state, last = list(flows.items())[-1]
     for name, figure in _common_figures(state, last).items():
         yield Picture(name, CAPTIONS[name], figure)
-    for index, cell in enumerate(_file_names(last)):
+    for index, part in enumerate(_file_names(last)):
         for name, figure in _recurrence_figures(flows, index).items():
             figure.suptitle(f"{_title(last[index])}, {'all states' if name in ALL_STATES else state}")
-            yield Picture(f"{name}_{cell}", f"{_title(last[index])}. {CAPTIONS[name]}", figure)
+            yield Picture(f"{name}_{part}", f"{_title(last[index])}. {CAPTIONS[name]}", figure)
     if len(clipping) and clip_norm is not None:
         steps, before, after = clipping.T
         figure = plot_clipping(steps, before, after, clip_norm, "means between log rows")
@@ -124,7 +122,7 @@ def _recurrence_figures(flows: Flows, index: int) -> dict[str, "Figure"]:
     """The figures of one recurrence alone, by name."""
     flow = list(flows.values())[-1][index]
     figures = {}
-    if flow.log_triangle is not None:
+    if flow.log_triangle is not None and len(flow.log_triangle) > 1:
         figures["double_sum"] = plot_double_sum(flow.log_triangle, flow.log_by_lag, flow.covering_lag)
     keeping = next((gate for gate in KEEPING if gate in flow.gates), None)
     if keeping is not None:

@@ -27,7 +27,9 @@ MetricRow: TypeAlias = tuple[int, str, float]
 """Training step, name and value, as `read_metrics` returns them."""
 
 PAGE = "report.html"
-LEFT_OUT = "Gradient flow is measured along recurrent layers of dlcore and along jax.lax.scan. These parts are neither:"
+LEFT_OUT = (
+    "Gradient flow is measured along recurrent layers of dlcore and jax.lax.scan, but not along these parts:"
+)
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2rem auto; padding: 0 1.5rem }
@@ -57,7 +59,7 @@ def write_report(
         flows: what was measured, by the state of training. The sentences and most figures are about the last state.
         metrics: the metrics of the run's training. They tell how often gradients were clipped.
         clip_norm: the threshold of the clipping; None: gradients are not clipped.
-        unmeasured: the cells along which nothing was measured, from `find_unmeasured`; the page lists them.
+        unmeasured: the loops and cells along which nothing was measured, from `find_unmeasured`; the page lists them.
 
     Returns:
         A list of the paths of all written files.

@@ -20,8 +20,9 @@ CURVE_COLUMNS = ("state", "recurrence", "name", "index", "log10", "rows")
 
 COLUMNS = {
     "state": "The state of training in which the model was measured.",
-    "recurrence": "The path of the cell in the model's parameters.",
-    "reversed": "1 if the cell reads each row from its end, else 0. Lags count in the order in which the cell reads.",
+    "recurrence": "The path of the cell in the model's parameters; of another scan, the path of the modules "
+    "that run it or its source line, such as model.py:12.",
+    "reversed": "1 if the recurrence reads each row from its end, else 0. Lags count in the order in which it reads.",
     "rows": "Number of rows (sequences) that were measured.",
     "shortest": "Number of steps of the shortest row.",
     "longest": "Number of steps of the longest row.",
@@ -42,8 +43,8 @@ COLUMNS = {
     "is a root mean square over rows, may fall faster or more slowly.",
     "covering_lag": "The smallest lag up to which the norms of the gradient by lag add up to 90 % of their sum: how "
     "far back the model learns. Norms are added: parts of different lags that cancel in the whole gradient count in "
-    "full. "
-    "In very long sequences, where not all lags are measured, it is a lower bound; -1 if a norm is not finite.",
+    "full. In very long sequences, where not all lags are measured, it is a lower bound; 0 if there is no gradient, -1 "
+    "if a norm is not finite.",
     "lost_signal": "Share of the rows in which no gradient reaches the first step at all: it is exactly 0.",
     "first_nonfinite": "The first time step at which the state of some row is not finite; -1 if there is none.",
 }

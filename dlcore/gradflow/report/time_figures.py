@@ -152,13 +152,15 @@ def plot_double_sum(
             no mark.
 
     Raises:
-        ValueError: log_gradients is not square, or log_by_lag has another number of axes than 1.
+        ValueError: log_gradients is not square or has no step, or log_by_lag has another number of axes than 1.
         TypeError: one of them does not hold numbers, or covering_lag is not an integer.
     """
     terms = to_log10(to_array("log_gradients", log_gradients, "[T + 1, T + 1]"))[1:, 1:]
     sums = to_log10(to_array("log_by_lag", log_by_lag, "[lags]"))
-    if terms.shape[0] != terms.shape[1]:
-        raise ValueError(f"log_gradients: got shape {np.shape(log_gradients)}, expected [T + 1, T + 1]")
+    if terms.shape[0] != terms.shape[1] or not terms.size:
+        raise ValueError(
+            f"log_gradients: got shape {np.shape(log_gradients)}, expected [T + 1, T + 1] with T of at least 1"
+        )
     covering_lag = -1 if covering_lag is None else check_integer("covering_lag", covering_lag, -1)
     steps = np.arange(1, len(terms) + 1)
     figure = new_figure(12, 4.8)

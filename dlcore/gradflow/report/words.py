@@ -13,21 +13,21 @@ FAR = 100  # the verdict speaks of this lag if enough rows are that long
 SAME = 0.05  # rates that differ by less than this share count as equal
 
 INTRODUCTION = (
-    "A recurrent cell makes its state s_t from the state s_(t-1), with the same parameters at every time step. A "
-    "gradient goes the same way back. It shrinks or grows at each step, and after many steps it may have vanished or "
-    "exploded. This page shows what happens along each recurrence of the model, that is along each cell over a "
-    "sequence. A lag is a distance in time, counted in steps. Rates are in nats a step: -0.1 means that each step "
-    "leaves exp(-0.1), about 90 %. Three numbers say how fast a gradient shrinks: the lag at which the gain itself is "
-    "halved is what was measured; the gain half-life follows from a line through all measured lags; the asymptotic "
-    "half-life is what would hold over many more steps."
+    "A recurrent network makes its state s_t from the state s_(t-1), by the same step at every time. A gradient "
+    "goes the same way back. It shrinks or grows at each step, and after many steps it may have vanished or "
+    "exploded. This page shows what happens along each recurrence of the model: a cell over a sequence, or another "
+    "scan. A lag is a distance in time, counted in steps. Rates are in nats a step: -0.1 means that each step "
+    "leaves exp(-0.1), about 90 %. Three numbers say how fast a gradient shrinks: the lag at which the gain itself "
+    "is halved is what was measured; the gain half-life follows from a line through all measured lags; the "
+    "asymptotic half-life is what would hold over many more steps."
 )
 
 
 def verdict(flow: Flow) -> str:
     """What was measured along one recurrence, as a string of several sentences."""
     sentences = [
-        f"{flow.name} ({_measured_on(flow)}): {_pace(flow)}",
-        _gain(flow),
+        f"{_called(flow)} ({_measured_on(flow)}): {_pace(flow)}",
+        *_gain(flow),
         *_half_lives(flow),
         *_exponent(flow),
         _reach(flow),
@@ -76,6 +76,17 @@ def rows_in_words(flow: Flow) -> str:
     if not rows or lengths.min() == lengths.max():
         return f"{count} of {_steps(_lags(flow))}"
     return f"{count} of {lengths.min()} to {_steps(lengths.max())}"
+
+
+def _called(flow: Flow) -> str:
+    """The name of a cell; that of a scan with its source line, unless this is the name."""
+    if not flow.source:
+        return flow.name
+    return (
+        f"{flow.name}, a scan"
+        if flow.name.startswith(flow.source)
+        else f"{flow.name}, a scan at {flow.source}"
+    )
 
 
 def _measured_on(flow: Flow) -> str:
@@ -135,12 +146,15 @@ def _pace_change(before: float, after: float) -> str:
     return "shrank and now grow" if after > before else "grew and now shrink"
 
 
-def _gain(flow: Flow) -> str:
+def _gain(flow: Flow) -> list[str]:
+    """How large the gain is at the last lag that enough rows have; nothing if that is lag 0."""
     enough = int(np.flatnonzero(~few_rows(flow.rows))[-1])
     lag = min(FAR, enough)
+    if not lag:
+        return []
     size = f"After {_steps(lag)}, a small change of the state has {_power(flow.log_gain[lag])} times its size"
     there, rows = flow.rows[lag], flow.rows[0]
-    return size if there == rows else f"{size} in the {there} of {rows} rows that are so long"
+    return [size if there == rows else f"{size} in the {there} of {rows} rows that are so long"]
 
 
 def _half_lives(flow: Flow) -> list[str]:
@@ -211,6 +225,8 @@ def _reason(flow: Flow) -> str:
 
 
 def _reach(flow: Flow) -> str:
+    if np.isneginf([*flow.log_by_lag, flow.log_longer]).all():
+        return "No gradient reaches parameters that all steps share"
     if flow.covering_lag < 0:
         return "How far back the parameters learn is not known, as the gradient is not finite at some lag"
     norms = "The norms of the gradient by lag, which ignore that parts may cancel, reach 90 % of their sum"

@@ -8,6 +8,7 @@ import numpy as np
 from flax import linen as nn
 
 from dlcore.layers.convolution.conv import Conv
+from dlcore.layers.convolution.conv_transpose import ConvTranspose
 
 Change = Callable[[np.ndarray], np.ndarray]
 
@@ -38,7 +39,7 @@ _TORCH_NAMES = {
     "batch_stats/var": "running_var",
 }
 _NAMES: dict[Any, tuple[str, ...]] = {
-    (Conv, nn.Conv, nn.Dense): ("params/kernel", "params/bias"),
+    (Conv, nn.Conv, ConvTranspose, nn.Dense): ("params/kernel", "params/bias"),
     _NORMS: ("params/scale", "params/bias", "batch_stats/mean", "batch_stats/var"),
     (nn.Embed,): ("params/embedding",),
 }

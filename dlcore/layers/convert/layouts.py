@@ -162,6 +162,8 @@ def to_numpy(argument: str, name: str, leaf: Any) -> np.ndarray:
     """
     for method in ("detach", "cpu"):  # a torch tensor may require a gradient or lie on a GPU
         leaf = getattr(leaf, method)() if hasattr(leaf, method) else leaf
+    if str(getattr(leaf, "dtype", "")) == "torch.bfloat16":
+        leaf = leaf.float()  # NumPy does not read bfloat16 from torch
     array = np.asarray(leaf)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(

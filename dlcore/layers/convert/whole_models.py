@@ -3,21 +3,23 @@
     variables = model_from_torch(module.state_dict(), model, {"conv1": "Conv_0", "lstm": "Recurrent_0"}, inputs)
 
 A dict names the layers: the path of a module in the other library -> the path of the layer in dlcore's model. These
-layers are converted: `Conv` and flax's ``Conv``, ``Dense``, ``Embed``, ``BatchNorm``, ``LayerNorm``, ``GroupNorm`` and
-``RMSNorm``; and recurrent layers and cells, as `from_torch` and `from_flax` convert them. Kernels of `Conv` with
-``flip=True`` are flipped, because torch and flax compute correlations.
+layers are converted: `Conv`, `ConvTranspose` and flax's ``Conv``, ``Dense``, ``Embed``, ``BatchNorm``, ``LayerNorm``,
+``GroupNorm`` and ``RMSNorm``; and recurrent layers and cells, as `from_torch` and `from_flax` convert them. Kernels of
+`Conv` with ``flip=True`` are flipped, because torch and flax compute correlations.
 
 The outputs are then equal if the settings without parameters agree, too: strides, padding, groups, activations, and the
 epsilon of norms, which is 1e-5 in torch, and 1e-6 in flax's ``LayerNorm`` and ``GroupNorm``. torch has the channels in
 the second dimension, dlcore in the last. So a torch ``Linear`` after a ``Flatten`` reads its inputs in another order;
 ``flattened`` says so. The running averages of BatchNorm are float32 in flax, also in a model of float64, and the norm
 computes ``1 / sqrt(var + epsilon)`` in their type: such a model differs from torch's float64 by float32's rounding.
+A `ConvTranspose` is flax's with ``transpose_kernel=True``, which has no groups.
 
 All functions here raise:
     ValueError: a name leads to no layer, an array is missing or is not named by any layer, or a shape does not fit.
     TypeError: an argument has another type, or an array is not one of floating point numbers.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -30,7 +32,7 @@ from dlcore.layers.convert.layer_arrays import Entry, entries_of, full_name, tak
 from dlcore.layers.convert.layouts import Arrays, to_numpy
 from dlcore.layers.convert.modules import Layer, Model, trace_model
 from dlcore.layers.convert.recurrent_parts import read_recurrent, write_recurrent
-from dlcore.utils.checks import check_instance
+from dlcore.utils.checks import check_instance, check_integer
 
 Variables: TypeAlias = dict[str, Any]
 Names: TypeAlias = Mapping[str, str]
@@ -199,12 +201,22 @@ def _named_layers(model: Model, names: Names, flattened: Shapes) -> Iterator[tup
     if len(set(names.values())) < len(names):
         raise ValueError(f"names: got {dict(names)}, expected each layer of the model once")
     for theirs, shape in flattened.items():
-        dense = theirs in names and isinstance(model.layers[names[theirs]].module, nn.Dense)
-        if not dense or not isinstance(shape, Sequence) or isinstance(shape, str):
-            raise ValueError(
-                f"flattened: got {shape!r} for {theirs!r}, expected the shape (C, *spatial) for the name of a Dense"
-            )
+        _check_flattened(model, theirs, names.get(theirs), shape)
     yield from ((theirs, model.layers[place]) for theirs, place in names.items())
+
+
+def _check_flattened(model: Model, theirs: str, place: str | None, shape: Sequence[int]) -> None:
+    """Checks that a shape before ``Flatten`` belongs to a dense layer of as many inputs."""
+    if place is None or not isinstance(model.layers[place].module, nn.Dense) or isinstance(shape, str):
+        raise ValueError(
+            f"flattened: got {shape!r} for {theirs!r}, expected the shape (C, *spatial) for the name of a Dense"
+        )
+    check_instance("flattened", shape, Sequence, "shapes such as (16, 5, 5)")
+    inputs = model.shapes[full_name("flax", place, "params/kernel")].shape[0]
+    if math.prod(check_integer("flattened", size) for size in shape) != inputs:
+        raise ValueError(
+            f"flattened: got {shape!r} for {theirs!r}, expected the shape (C, *spatial) of {inputs} numbers"
+        )
 
 
 def _check_new(made: Mapping[str, Any], known: Mapping[str, Any]) -> None:
@@ -221,7 +233,8 @@ def _entries(
     entries = entries_of(layer.module, library, flattened)
     if not entries:
         raise ValueError(
-            f"names: got {place!r}, a {type(layer.module).__name__}, expected a layer that {library} has, such as Conv"
+            f"names: got {place!r}, a {type(layer.module).__name__}, expected Conv, ConvTranspose, "
+            "Dense, Embed, a norm or a recurrent layer"
         )
     return [entry for entry in entries if full_name("flax", place, entry.ours) in model.shapes]
 

@@ -111,6 +111,7 @@ def _costs(
     """The cross-entropy of each logit; NaN for a target outside of 0 to 1."""
     # The mask comes before the sigmoid: the gradient through the sigmoid of NaN is NaN even if the loss is masked.
     logits, targets = jnp.where(weights != 0, logits, 0), jnp.where(weights != 0, targets, 0)
-    positive = jnp.where(targets > 0, targets * positive_weight * jax.nn.softplus(-logits), 0)
+    weighted = targets * positive_weight
+    positive = jnp.where(weighted > 0, weighted * jax.nn.softplus(-logits), 0)
     negative = jnp.where(targets < 1, (1 - targets) * jax.nn.softplus(logits), 0)
     return jnp.where((targets >= 0) & (targets <= 1), positive + negative, jnp.nan)

@@ -73,6 +73,6 @@ class R2(NamedTuple):
         errors, weight, total, squares = (np.float64(leaf) for leaf in self)
         with np.errstate(divide="ignore", invalid="ignore"):
             variation = squares - total**2 / weight
-        if variation <= ROUNDING * squares:
+        if variation <= ROUNDING * squares and not np.isnan(errors):
             return np.float64(errors == 0)
         return 1 - errors / variation

@@ -78,10 +78,19 @@ def test_cells_that_were_not_measured_are_listed(report, tmp_path):
     write_report(tmp_path, "run 7", {"initial": [flow(steps=3)]}, unmeasured=unmeasured)
     text = (tmp_path / "report.html").read_text()
     assert (
-        "These parts are neither:</p><ul><li>decoder (GRUCell run by AttentionDecoder)</li>\n<li>a&lt;b ("
+        "but not along these parts:</p><ul><li>decoder (GRUCell run by AttentionDecoder)</li>\n<li>a&lt;b ("
         in text
     )
     assert Page(text).open == []
+
+
+def test_a_sequence_without_steps_has_a_report(tmp_path):
+    nothing = flow(
+        steps=0, rate=np.nan, log_triangle=np.zeros((1, 1)), lengths=np.zeros(0, int), rows=np.zeros(1, int)
+    )
+    paths = write_report(tmp_path, "run 7", {"initial": [nothing]})
+    assert "double_sum_encoder_cell" not in [path.stem for path in paths]
+    assert rows(tmp_path / "summary.csv")[0]["longest"] == "0"
 
 
 @pytest.mark.parametrize(("flows", "error"), [({}, ValueError), ([], TypeError), (None, TypeError)])

@@ -122,6 +122,11 @@ def test_signals_can_have_names_alone():
         (lambda: plot_decay({"a": np.zeros((2, 2))}), ValueError, r"curves\['a'\]: got shape \(2, 2\)"),
         (lambda: plot_decay({}, fit="no"), TypeError, "fit: got 'no', expected True or False"),
         (lambda: plot_double_sum(None, [0.0]), TypeError, "log_gradients: got None, expected real numbers"),
+        (
+            lambda: plot_double_sum(np.zeros((1, 1)), [0.0]),
+            ValueError,
+            r"log_gradients: got shape \(1, 1\), .* T of at",
+        ),
         (lambda: plot_double_sum(np.zeros((2, 3)), [0.0]), ValueError, r"log_gradients: got shape \(2, 3\)"),
         (lambda: plot_double_sum(np.zeros((2, 2)), [0.0], "3"), TypeError, "covering_lag: got '3'"),
         (lambda: plot_signal(None), TypeError, "log_signals: got None, expected a dict of arrays"),

@@ -87,6 +87,17 @@ from tests.helpers.flows import flow
             flow(lost_signal=0.25),
             "In 25% of the rows no gradient at all reaches the first step [(]it is exactly 0[)]",
         ),
+        (
+            flow(log_by_lag=np.full(5, -np.inf), covering_lag=0),
+            "No gradient reaches parameters that all steps ",
+        ),
+        (
+            flow(rows=np.where(np.arange(201) < 1, 2, 0), rate=np.nan),
+            "fewer than 2 at lags above 0[)]: there are too few lags to say how gradients change[.] The largest",
+        ),
+        (flow(steps=0, rate=np.nan, covering_lag=0), "2 rows of 0 steps[)]: there are too few lags"),
+        (flow(name="model.py:7#2", source="model.py:7"), "^model.py:7#2, a scan [(]2 rows of 200 steps[)]: "),
+        (flow(name="RNN_0", source="model.py:7"), "^RNN_0, a scan at model.py:7 [(]2 rows"),
         (flow(first_nonfinite=17), "In some row the state is not finite from step 17 on"),
         (
             flow(rate=np.nan, exponents=np.array([np.nan]), row_exponents=np.array([np.nan])),

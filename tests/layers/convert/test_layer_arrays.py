@@ -70,3 +70,11 @@ def test_names_within_a_model_lead_back_to_the_layer():
             arrays = {full: 1, "params/other/kernel": 2} if path else {full: 1}
             assert take_under(arrays, library, path) == {name: 1}
             assert len(arrays) == bool(path)
+
+
+def test_a_transposed_convolution_of_torch_has_the_inputs_first():
+    weight = np.random.default_rng(0).normal(size=(4, 3, 5, 2))  # [D1, K / groups, *kernel_size]
+    name, read, write = changes(dl.ConvTranspose(6, (5, 2), groups=2), "torch", "params/kernel")
+    assert (name, read(weight).shape) == ("weight", (5, 2, 3, 4))
+    np.testing.assert_array_equal(read(weight)[1, 0], weight[..., 1, 0].T)
+    np.testing.assert_array_equal(write(read(weight)), weight)

@@ -134,3 +134,8 @@ def test_equations_that_differ_are_refused(function, cell, message):
 def test_other_cells_are_refused(cell):
     with pytest.raises(TypeError, match=r"cell: got .*, expected an RNNCell, LSTMCell or GRUCell"):
         libraries.to_torch({}, cell)
+
+
+def test_bfloat16_of_torch_is_read():
+    torch = pytest.importorskip("torch", reason="the peer torch is not installed (extra `peers`)")
+    assert layouts.to_numpy("state_dict", "w", torch.tensor([0.5], dtype=torch.bfloat16)).tolist() == [0.5]

@@ -137,3 +137,12 @@ def test_both_equal_torchs():
 def test_bad_arguments_are_refused_by_name(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_weight_of_0_also_counts_for_an_infinite_logit():
+    batch = {"labels": np.array([1])}
+    (loss, _), gradient = jax.value_and_grad(binary, has_aux=True)(
+        np.array([-np.inf]), batch, positive_weight=0.0
+    )
+    assert loss == 0
+    assert gradient == 0

@@ -35,3 +35,7 @@ def test_constant_targets_and_no_targets():
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"outputs: got \(2, 1\) for targets of shape \(2,\)"):
         R2.of(np.ones((2, 1)), np.ones(2))
+
+
+def test_an_output_that_is_nan_is_not_hidden_by_constant_targets():
+    assert np.isnan(of(np.array([np.nan, 1.0, 1.0]), np.ones(3)).value())
