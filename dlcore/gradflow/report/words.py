@@ -121,13 +121,9 @@ def _is_level(flow: Flow, rate: float) -> bool:
 def _pace(flow: Flow) -> str:
     if math.isnan(flow.rate):
         return "there are too few lags to say how gradients change"
-    if not _is_level(flow, flow.rate):
-        change, lags = "shrink" if flow.rate < 0 else "grow", _lags(flow)
-        if abs(flow.rate) * lags < math.log(10):
-            return (
-                f"gradients {change} by a factor of {math.exp(abs(flow.rate) * lags):.3g} over {_steps(lags)}"
-            )
-        return f"gradients {change} by a factor of 10 every {math.log(10) / abs(flow.rate):.3g} steps"
+    end = flow.log_gain[_far_lag(flow)]
+    if abs(end) >= LEVEL and not _is_level(flow, flow.rate):
+        return "gradients shrink" if end < 0 else "gradients grow"
     largest = math.exp(np.abs(flow.log_gain[np.isfinite(flow.log_gain)]).max())
     if largest < 2:
         return f"gradients keep their size within a factor of {largest:.3g} over {_steps(_lags(flow))}"
@@ -148,13 +144,17 @@ def _pace_change(before: float, after: float) -> str:
 
 def _gain(flow: Flow) -> list[str]:
     """How large the gain is at the last lag that enough rows have; nothing if that is lag 0."""
-    enough = int(np.flatnonzero(~few_rows(flow.rows))[-1])
-    lag = min(FAR, enough)
+    lag = _far_lag(flow)
     if not lag:
         return []
     size = f"After {_steps(lag)}, a small change of the state has {_power(flow.log_gain[lag])} times its size"
     there, rows = flow.rows[lag], flow.rows[0]
     return [size if there == rows else f"{size} in the {there} of {rows} rows that are so long"]
+
+
+def _far_lag(flow: Flow) -> int:
+    """The last lag that enough rows have, but at most `FAR`."""
+    return min(FAR, int(np.flatnonzero(~few_rows(flow.rows))[-1]))
 
 
 def _half_lives(flow: Flow) -> list[str]:
@@ -169,7 +169,19 @@ def _half_lives(flow: Flow) -> list[str]:
         sentences.append(
             f"The line that is fitted to it halves every {flow.gain_half_life:.3g} steps (gain half-life){beyond}"
         )
+        if _leaves_the_curve(flow):
+            sentences.append(
+                "This line is not near the gain: it compares the same rows from lag to lag, and here the longer rows "
+                "behave otherwise than the shorter ones"
+            )
     return sentences
+
+
+def _leaves_the_curve(flow: Flow) -> bool:
+    """True if rows differ in length and the line is off by a factor of more than 2 at the last lag with enough rows."""
+    lag = _far_lag(flow)
+    ragged = bool(len(flow.lengths)) and flow.lengths.min() < flow.lengths.max()
+    return ragged and abs(flow.rate * lag - flow.log_gain[lag]) > math.log(2)
 
 
 def _exponent(flow: Flow) -> list[str]:
@@ -208,10 +220,10 @@ def _above_0(rows: np.ndarray) -> str:
 
 def _disagrees(flow: Flow) -> bool:
     """True if one of gain and exponent says growth and the other decay."""
-    exponent = flow.exponents[0]
-    if math.isnan(flow.rate) or _is_level(flow, flow.rate) or _is_level(flow, exponent):
+    exponent, end = flow.exponents[0], flow.log_gain[_far_lag(flow)]
+    if math.isnan(end) or abs(end) < LEVEL or _is_level(flow, exponent):
         return False
-    return (flow.rate > 0) != (exponent > 0)
+    return (end > 0) != (exponent > 0)
 
 
 def _reason(flow: Flow) -> str:
