@@ -55,3 +55,12 @@ def test_a_run_that_was_stopped_is_one_run_of_mlflow(tmp_path, monkeypatch):
 def test_arguments_are_text(arguments, message):
     with pytest.raises(TypeError, match=message):
         dl.callbacks.MLflowLogger(*arguments)
+
+
+@pytest.mark.skipif(find_spec("mlflow") is None, reason="MLflow is not installed")
+@pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns"])
+def test_a_folder_that_mlflow_would_not_take_is_refused_before_the_run(monkeypatch, uri):
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    with pytest.raises(ValueError, match=f"tracking_uri: got the folder '{uri}', which MLflow 3 takes only with"):
+        dl.callbacks.MLflowLogger(uri)
+    dl.callbacks.MLflowLogger("http://localhost:5000")
