@@ -61,6 +61,8 @@ def test_arguments_are_text(arguments, message):
 @pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns"])
 def test_a_folder_that_mlflow_would_not_take_is_refused_before_the_run(monkeypatch, uri):
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
-    with pytest.raises(ValueError, match=f"tracking_uri: got the folder '{uri}', which MLflow 3 takes only with"):
+    with pytest.raises(
+        ValueError, match=f"tracking_uri: got the folder '{uri}', which MLflow 3 takes only with"
+    ):
         dl.callbacks.MLflowLogger(uri)
     dl.callbacks.MLflowLogger("http://localhost:5000")

@@ -170,3 +170,23 @@ def test_a_gradient_whose_norm_overflows_is_named():
 )
 def test_the_first_bad_operation_is_found(function, expected):
     assert first_bad_operation(jax.make_jaxpr(function)(1.0), [1.0]) == expected
+
+
+@pytest.mark.slow
+def test_a_label_outside_of_the_classes_is_no_matter_of_the_learning_rate(tmp_path):
+    def loss(params, model_state, batch, rng, train):
+        value, metrics = dl.losses.classification(batch["inputs"] @ params["kernel"], batch)
+        return value, (model_state, metrics)
+
+    arrays = {"inputs": np.ones((8, 2), np.float32), "labels": np.full(8, 3, np.int32)}
+    experiment = dl.Experiment(
+        init=lambda rng, batch: ({"kernel": jnp.ones((2, 3))}, {}),
+        loss=loss,
+        train_data=dl.data.ShuffledBatches(arrays, 8, 0),
+        eval_data=[arrays],
+    )
+    config = dl.Config(train=dl.TrainConfig(steps=2, batch_size=8))
+    with pytest.raises(
+        NonFiniteError, match=r"a label outside of the classes makes the loss NaN; correct the labels$"
+    ):
+        loop.train(Engine(experiment, config), tmp_path)
