@@ -45,6 +45,21 @@ def called_program(equation: core.JaxprEqn) -> core.ClosedJaxpr | None:
     return body if isinstance(body, core.ClosedJaxpr) else core.ClosedJaxpr(body, [])
 
 
+def scan_counts(equation: core.JaxprEqn) -> tuple[int, int]:
+    """The number of constants of a scan, which are its first inputs, and the number of arrays in its carry.
+
+    >>> import jax
+    >>> program = jax.make_jaxpr(lambda w, x: jax.lax.scan(lambda s, x: (w * s + x, s), 0.0, x))(2.0, jax.numpy.ones(3))
+    >>> [scan_counts(equation) for equation in program.jaxpr.eqns if equation.primitive.name == "scan"]
+    [(1, 1)]
+    """
+    params = equation.params
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    consts, carry, _ = params["ft_in"].unpack()  # since JAX 0.12
+    return len(consts), len(carry)
+
+
 def bind(equation: core.JaxprEqn, inputs: Sequence[Any]) -> list[Any]:
     """The results of one operation of these inputs."""
     outputs = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(equation.params))

@@ -16,7 +16,7 @@ from jax.extend import core
 from dlcore.gradflow.models.cell_listener import CELL, STEP, CellListener
 from dlcore.gradflow.models.scan_body import is_float
 from dlcore.utils.checks import shown
-from dlcore.utils.jaxprs import Trail, bind, evaluate, nested_programs, operations
+from dlcore.utils.jaxprs import Trail, bind, evaluate, nested_programs, operations, scan_counts
 from dlcore.utils.trees import named_leaves
 
 LOOPS = frozenset(("scan", "while"))
@@ -115,8 +115,8 @@ def why_unmeasured(equation: core.JaxprEqn) -> str | None:
         return "the number of its steps is known only when it runs; use jax.lax.scan"
     if equation.effects:
         return "it has effects, such as those of jax.debug.print"
-    first = equation.params["num_consts"]
-    if not any(map(is_float, equation.invars[first : first + equation.params["num_carry"]])):
+    first, count = scan_counts(equation)
+    if not any(map(is_float, equation.invars[first : first + count])):
         return "its state holds no floating point numbers"
     return None
 

@@ -14,7 +14,7 @@ from dlcore.gradflow.models.program import (
     source_of,
     why_unmeasured,
 )
-from dlcore.utils.jaxprs import Trail, bind, evaluate, nested_programs
+from dlcore.utils.jaxprs import Trail, bind, evaluate, nested_programs, scan_counts
 
 
 class Scan(NamedTuple):
@@ -103,4 +103,4 @@ class _Walk:
 
 def _is_map(equation: core.JaxprEqn) -> bool:
     """True if an operation is a scan without a carry, as ``jax.lax.map`` is."""
-    return equation.params.get("num_carry") == 0
+    return equation.primitive.name == "scan" and scan_counts(equation)[1] == 0

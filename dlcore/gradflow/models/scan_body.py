@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from dlcore.utils.jaxprs import Trail, bind, evaluate
+from dlcore.utils.jaxprs import Trail, bind, evaluate, scan_counts
 
 
 class ScanBody(NamedTuple):
@@ -115,7 +115,7 @@ def scan_body(equation: core.JaxprEqn) -> ScanBody:
         return evaluate(closed.jaxpr, closed.consts, values, apply, _has_jax_derivative)
 
     flat = jax.make_jaxpr(step)(*(jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in closed.in_avals))
-    return ScanBody(flat.jaxpr, flat.consts, equation.params["num_consts"], equation.params["num_carry"])
+    return ScanBody(flat.jaxpr, flat.consts, *scan_counts(equation))
 
 
 def sources(
