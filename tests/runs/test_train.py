@@ -54,32 +54,19 @@ def test_a_finished_run_is_read_again_and_nothing_is_written(trained, capsys):
     assert changed == set()
 
 
-THREE_TRAININGS = """
-import sys
-import dlcore as dl
-from tests.helpers import toy
-
-for seed, folder in zip((0, 1, 0), sys.argv[1:], strict=True):
-    dl.train(toy.experiment, toy.Config(seed=seed), folder)
-"""
-
-
 @pytest.mark.slow
 def test_calls_in_one_process_give_the_bits_of_processes_of_their_own(tmp_path):
-    """BatchNorm, dropout, convolutions; the second call has another seed."""
-    folders = [str(tmp_path / name) for name in ("first", "other", "again", "alone")]
-    for command in (
-        ["-c", THREE_TRAININGS, *folders[:3]],
-        ["-m", "tests.helpers.toy", f"--workdir={folders[3]}"],
-    ):
-        subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True, timeout=120)
-    first, other, again, alone = (
-        dl.train(toy.experiment, toy.Config(seed=seed), folder)  # finished: this reads what is stored
-        for seed, folder in zip((0, 1, 0, 0), folders, strict=True)
-    )
-    assert_same_bits(first, alone)
-    assert_same_bits(again, alone)
-    assert other.evaluation != alone.evaluation
+    """BatchNorm, dropout, convolutions; the second call follows one with another seed."""
+    command = [sys.executable, "-m", "tests.helpers.toy", f"--workdir={tmp_path / 'process'}"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    trainings = [
+        dl.train(toy.experiment, toy.Config(seed=seed), tmp_path / str(index))
+        for index, seed in enumerate((0, 1, 0))
+    ]
+    of_process = dl.train(toy.experiment, toy.Config(), tmp_path / "process")
+    assert_same_bits(trainings[0], of_process)
+    assert_same_bits(trainings[2], of_process)
+    assert trainings[1].evaluation != of_process.evaluation
 
 
 class InterruptingData(dl.data.ShuffledBatches):
