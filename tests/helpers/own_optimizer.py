@@ -8,7 +8,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+if __name__ == "__main__":  # before jax is imported; an import of this module must not change the environment
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
 import jax
 import jax.numpy as jnp
