@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dlcore.utils.checks import check_integer
@@ -208,6 +209,20 @@ def shapes_of(batch: Mapping[str, Any]) -> tuple[tuple[str, tuple[int, ...], Any
     (('labels', (3,), dtype('int32')),)
     """
     return tuple((name, field.shape, field.dtype) for name, field in batch.items())
+
+
+def with_rows(batch: Mapping[str, Any], times: int) -> dict[str, Any]:
+    """The shapes and dtypes, as JAX holds them, of a batch with that many times its rows.
+
+    >>> with_rows({"inputs": np.zeros((2, 3))}, 2)
+    {'inputs': ShapeDtypeStruct(shape=(4, 3), dtype=float32)}
+    """
+
+    def field_with_rows(field: Any) -> jax.ShapeDtypeStruct:
+        shape = jax.eval_shape(jnp.asarray, field)
+        return jax.ShapeDtypeStruct((times * shape.shape[0], *shape.shape[1:]), shape.dtype)
+
+    return jax.tree.map(field_with_rows, dict(batch))
 
 
 def slice_rows(batch: Any, start: int, stop: int) -> Any:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore.data.batch import STREAMS, row_count, shapes_of
+from dlcore.data.batch import STREAMS, row_count, shapes_of, with_rows
 from dlcore.data.pipeline import batch_of
 from dlcore.training.arguments import check_call, check_pair, describe
 from dlcore.training.callbacks.early_stopping import EarlyStopping
@@ -245,14 +245,8 @@ def _check_metrics(
     shapes = {name: check_metric(name, metric, train) for name, metric in metrics.items()}
     if STREAMS not in batch and any(leaf.shape for leaf in jax.tree.leaves(metrics)):
         try:
-            doubled = traced(jax.tree.map(_twice, dict(batch)))[1][1]
+            doubled = traced(with_rows(batch, 2))[1][1]
         except Exception:  # a model of one number of rows, such as a stateful one, cannot be compared
             return shapes
         check_same_shapes(metrics, row_count(batch), doubled)
     return shapes
-
-
-def _twice(field: Any) -> jax.ShapeDtypeStruct:
-    """The shape of a field of twice as many rows."""
-    shape = jax.eval_shape(jnp.asarray, field)
-    return jax.ShapeDtypeStruct((2 * shape.shape[0], *shape.shape[1:]), shape.dtype)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dlcore.data.batch import STREAMS
+from dlcore.data.batch import STREAMS, with_rows
 from dlcore.training.config import TrainConfig
 from dlcore.training.experiment import Batch, Experiment, Metrics, ModelState, Params
 from dlcore.training.mesh import DATA, batch_sharding
@@ -97,7 +97,7 @@ def stream_shardings(experiment: Experiment, mesh: Mesh, batch: Batch) -> Any:
     That axis is the one that is twice as long for a batch of twice as many rows. An array without it is not split.
     """
     once, twice = (
-        jax.eval_shape(functools.partial(initial_streams, experiment), _with_rows(batch, times))
+        jax.eval_shape(functools.partial(initial_streams, experiment), with_rows(batch, times))
         for times in (1, 2)
     )
 
@@ -106,11 +106,3 @@ def stream_shardings(experiment: Experiment, mesh: Mesh, batch: Batch) -> Any:
         return NamedSharding(mesh, PartitionSpec(*[None] * axes[0], DATA) if axes else PartitionSpec())
 
     return jax.tree.map(split, once, twice)
-
-
-def _with_rows(batch: Batch, times: int) -> Batch:
-    """The shapes of a batch with that many times its rows."""
-    return {
-        name: jax.ShapeDtypeStruct((times * field.shape[0], *field.shape[1:]), field.dtype)
-        for name, field in batch.items()
-    }

@@ -32,7 +32,7 @@ class Program(NamedTuple):
 
     Attributes:
         closed: the program.
-        values: its arguments, of which the first ones are the parameters.
+        values: its arguments. The parameters come first.
         origins: `PARAMS` or `OTHERS` for each argument.
         names: the paths of the parameters by the ``id`` of their arrays.
         others: texts about cells that no recurrent layer ran by itself, see `CellListener`.

@@ -94,10 +94,9 @@ def html_table(flows: Flows) -> str:
     """The summary as a table of HTML with short numbers, and below it what each column means."""
     shown = [name for name in COLUMNS if name not in JOINED]
     head = "".join(f"<th>{HEADS.get(name, name)}</th>" for name in shown)
+    cells = [_cells(state, flow) for state, measured in flows.items() for flow in measured]
     rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(_cells(state, flow)[name])}</td>" for name in shown) + "</tr>\n"
-        for state, measured in flows.items()
-        for flow in measured
+        "<tr>" + "".join(f"<td>{html.escape(row[name])}</td>" for name in shown) + "</tr>\n" for row in cells
     )
     meanings = "".join(
         f"<dt>{name}</dt><dd>{html.escape(meaning)}</dd>\n"

@@ -265,7 +265,7 @@ def _fitted(argument: str, place: str, array: Any, model: Model) -> Any:
 
 
 def _checked_variables(variables: Any, model: Model) -> dict[str, np.ndarray]:
-    """The variables by collection and path, each of which the model has."""
+    """The variables by collection and path. The model has each of them."""
     check_instance("variables", variables, Mapping, "a dict of collections, such as {'params': ...}")
     flat = flatten_dict(dict(variables), sep="/")
     for place, expected in model.shapes.items():

@@ -45,7 +45,7 @@ class ClassCounts:
         """The counts of a batch in which each place has one class.
 
         Args:
-            predictions: logits ``[B, ..., C]``, of which the index of the largest one is the predicted class; or
+            predictions: logits ``[B, ..., C]``, whose largest one is at the index of the predicted class; or
                 predicted classes, integers ``[B, ...]``.
             labels: the true classes, integers ``[B, ...]``. If a label or a prediction that counts is outside of 0 to
                 C - 1, the value is NaN.

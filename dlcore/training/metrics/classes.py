@@ -30,7 +30,7 @@ def to_classes(predictions: Any, labels: Any, mask: Any, classes: int | None) ->
     """The checked classes of labels and predictions.
 
     Args:
-        predictions: logits ``[B, ..., C]``, of which the index of the largest one is the predicted class; or predicted
+        predictions: logits ``[B, ..., C]``, whose largest one is at the index of the predicted class; or predicted
             classes, integers ``[B, ...]``.
         labels: the true classes, integers ``[B, ...]``.
         mask: booleans or weights, see `places.expand_mask`; None: all labels count.
