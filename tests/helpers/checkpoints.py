@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from dlcore.training.checkpoints.checksums import COMMITTED, write_checksums
+from dlcore.training.checkpoints.checksums import UNCHECKED, write_checksums
 
 
 def fake_checkpoint(run: Path, step: int) -> Path:
@@ -12,7 +12,8 @@ def fake_checkpoint(run: Path, step: int) -> Path:
     (folder / "default").mkdir(parents=True)
     (folder / "default" / "values").write_bytes(bytes(range(40)))
     write_checksums(folder)
-    (folder / COMMITTED).touch()
+    for name in UNCHECKED:
+        (folder / name).touch()
     return folder
 
 

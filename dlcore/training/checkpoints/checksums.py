@@ -10,15 +10,15 @@ from dlcore.utils.files import PARTIAL, atomic_write
 
 NAME = "checksums.json"
 
-# Orbax touches two files after the checksums are written, directly before it commits the folder: it puts the time
-# into the first and adds the second.
-TIMED, COMMITTED = "_CHECKPOINT_METADATA", "commit_success.txt"
+# Orbax writes these two files in a thread of its own until it commits the folder, so they cannot have a checksum. They
+# must be there; nothing of the state is read from them.
+UNCHECKED = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
 CHUNK = 2**22  # bytes read at a time
 
 
 def write_checksums(folder: Path) -> None:
-    """Writes ``checksums.json`` into a folder: the size and CRC-32 of every other file in it, by path.
+    """Writes ``checksums.json`` into a folder: the size and CRC-32 of every other file in it but `UNCHECKED`, by path.
 
     Args:
         folder: a checkpoint's folder.
@@ -51,18 +51,18 @@ def _problems(folder: Path) -> Iterator[str]:
     except (OSError, ValueError):
         yield f"{NAME} cannot be read"
         return
-    for name in (*checksums, COMMITTED):
+    for name in (*checksums, *UNCHECKED):
         if not (folder / name).is_file():
             yield f"{name} is missing"
     for name, (size, _) in checksums.items():
         found = (folder / name).stat().st_size
-        if found != size and name != TIMED:
+        if found != size:
             yield f"{name}: got {found} bytes, expected {size}"
     for name, written in checksums.items():
         try:
             if _checksum(folder / name) != written:
                 yield f"{name}: its contents differ from what was written"
-        except (OSError, ValueError) as error:
+        except OSError as error:
             yield f"{name}: {error}"
 
 
@@ -75,7 +75,9 @@ def _read(path: Path) -> dict[str, list[int]]:
     checksums = json.loads(path.read_text())
     if not isinstance(checksums, dict) or not checksums or not all(map(_is_checksum, checksums.values())):
         raise ValueError(f"{path}: got something else than checksums")
-    return checksums
+    return {
+        name: checksum for name, checksum in checksums.items() if name not in UNCHECKED
+    }  # dlcore < 0.3 has one
 
 
 def _is_checksum(value: Any) -> bool:
@@ -83,15 +85,12 @@ def _is_checksum(value: Any) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    ours = (NAME, NAME + PARTIAL)
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in ours)
+    left_out = [folder / name for name in (NAME, NAME + PARTIAL, *UNCHECKED)]
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path not in left_out)
 
 
 def _checksum(path: Path) -> list[int]:
-    """The size and CRC-32 of a file's contents; Orbax's timed file is read without its time."""
-    if path.name == TIMED:
-        contents = json.dumps({**json.loads(path.read_text()), "commit_timestamp_nsecs": None}).encode()
-        return [len(contents), zlib.crc32(contents)]
+    """The size and CRC-32 of a file's contents."""
     size = crc = 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
