@@ -25,8 +25,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import dlcore as dl
-from dlcore.cli.command_line import parse_flags
 from dlcore.cli.errors import fail
+from dlcore.cli.parsing import parse_flags
 from dlcore.gradflow.measures import cliff, jacobians, normality
 from dlcore.gradflow.measures.backward import backward
 from dlcore.gradflow.measures.lags import log_gradients

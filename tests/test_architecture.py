@@ -11,6 +11,7 @@ from tests.helpers.paths import ROOT
 
 PACKAGE = ROOT / "dlcore"
 FLOORS = {
+    "launch": 9,
     "cli": 8,
     "sweep": 7,
     "runs": 6,

@@ -10,8 +10,9 @@ import jax
 from absl import app, flags, logging
 
 from dlcore.cli import modes, process
-from dlcore.cli.command_line import check_config_class, choose_folder, own_flags, parse_flags
+from dlcore.cli.config_class import check_config_class
 from dlcore.cli.errors import UsageError, describe_failure, one_line_errors, print_error
+from dlcore.cli.parsing import own_flags, parse_flags
 from dlcore.config import settings
 from dlcore.config.files import read_config
 from dlcore.config.flags import define_flags, find_preset, with_flags
@@ -25,6 +26,7 @@ from dlcore.training.run_folder import CONFIG, check_kinds
 from dlcore.training.telemetry.profile import Trace
 from dlcore.utils.checks import check_callable, check_instance, shown
 from dlcore.utils.files import to_json, user_path
+from dlcore.utils.run_paths import choose_folder, program_name
 from dlcore.utils.streams import flush, open_missing, say
 
 C = TypeVar("C", bound=Config)
@@ -163,7 +165,7 @@ def _folder() -> Path:
             )
         if jax.process_count() > 1:
             raise ValueError("--run: got none, expected a name, or --workdir, in a job of several processes")
-    return choose_folder(FLAGS.run, FLAGS.workdir)
+    return choose_folder(FLAGS.run, FLAGS.workdir, program_name())
 
 
 def _config(config: C, presets: Mapping[str, C], folder: Path) -> C:

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from absl import app, flags
 
-from dlcore.cli.command_line import check_config_class, choose_folder, own_flags, parse_flags
+from dlcore.cli.config_class import check_config_class
 from dlcore.cli.errors import one_line_errors
+from dlcore.cli.parsing import own_flags, parse_flags
 from dlcore.cli.process import print_result
 from dlcore.config import settings
 from dlcore.config.files import read_config, to_dict
@@ -23,6 +24,7 @@ from dlcore.training.faults.signals import INTERRUPTED
 from dlcore.training.run_folder import CONFIG, check_kinds, check_unused
 from dlcore.utils.checks import check_callable, check_instance
 from dlcore.utils.files import to_json, write_json
+from dlcore.utils.run_paths import choose_folder, program_name
 from dlcore.utils.streams import open_missing, say
 
 FLAGS = flags.FLAGS
@@ -66,7 +68,7 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
         with one_line_errors(config_class(), " (--verbosity=1 shows where)"):
             distributed.check_devices()
             distributed.enable_compilation_cache()
-            folder = choose_folder(FLAGS.run, FLAGS.workdir)
+            folder = choose_folder(FLAGS.run, FLAGS.workdir, program_name())
             check_kinds(folder)
             config = stored_config(config_class(), folder, FLAGS)
             sweep = plan(config)

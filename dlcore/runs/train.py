@@ -5,7 +5,6 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,11 +24,12 @@ from dlcore.training.run_folder import RESULT, claim_folder, finished_result
 from dlcore.training.state import TrainState
 from dlcore.utils.checks import check_instance
 from dlcore.utils.files import user_path, write_json
+from dlcore.utils.run_paths import new_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RUNS, NOTEBOOK = "runs", "notebook"
+NOTEBOOK = "notebook"
 COUNTS = ("steps", "seconds", "stopped")  # what a result has beside the evaluation
 
 
@@ -151,13 +151,6 @@ def _folder_of(experiment: Any) -> Path:
     module = MAIN if isinstance(experiment, Experiment) else getattr(function, "__module__", None) or MAIN
     name = module_name(module).split(".")[-1]
     return new_folder(NOTEBOOK if name == MAIN else name)
-
-
-def new_folder(name: str) -> Path:
-    """``runs/NAME/DATE_TIME``, with a number at its end if there is such a folder already; it is not made."""
-    folder = Path(RUNS) / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    numbered = (folder.with_name(f"{folder.name}_{number}") for number in range(2, 10**9))
-    return folder if not folder.exists() else next(path for path in numbered if not path.exists())
 
 
 class RunResult(NamedTuple):

@@ -11,7 +11,7 @@ import pytest
 from absl import flags
 
 from dlcore.cli import app, process
-from dlcore.cli.command_line import parse_flags
+from dlcore.cli.parsing import parse_flags
 from dlcore.training.faults.signals import PREEMPTING
 
 

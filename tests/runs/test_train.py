@@ -16,7 +16,7 @@ import pytest
 
 import dlcore as dl
 from dlcore.runs import train as train_module
-from dlcore.runs.train import new_folder, train_run
+from dlcore.runs.train import train_run
 from dlcore.training import loop
 from dlcore.training.faults.signals import Interrupted
 from dlcore.training.run import Run
@@ -121,20 +121,6 @@ def test_without_a_folder_there_is_a_new_one_named_after_the_experiment(tmp_path
     assert len({run.folder for run in started}) == 3
     assert [run.folder.parent.as_posix() for run in started[:2]] == ["runs/plain_toy"] * 2
     assert all((run.folder / "config.json").is_file() for run in started)
-
-
-def test_new_folders_of_one_second_differ(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        train_module,
-        "datetime",
-        type("Clock", (), {"now": lambda: type("Now", (), {"strftime": lambda *_: "now"})()}),
-    )
-    folders = []
-    for _ in range(3):
-        folders.append(new_folder("toy"))
-        folders[-1].mkdir(parents=True)
-    assert [str(folder) for folder in folders] == ["runs/toy/now", "runs/toy/now_2", "runs/toy/now_3"]
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,15 @@
-"""Flags are parsed with one line for a mistake, and a run's name gives its folder."""
+"""Flags are parsed with one line for a mistake."""
 
 import io
-import re
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from absl import flags
 
 import dlcore as dl
-from dlcore.cli.command_line import check_config_class, choose_folder, own_flags, parse_flags
+from dlcore.cli.parsing import own_flags, parse_flags, parse_leading_flags
 from dlcore.config.flags import define_flags, with_flags
-from tests.helpers.bad_arguments import unclear_errors
 
 
 @pytest.fixture
@@ -96,56 +93,6 @@ def test_help_ends_with_0_and_does_not_list_old_flags(parse, capsys, argument):
     assert "read_ahead" not in shown
 
 
-def test_a_name_gives_a_folder_below_that_of_the_program(monkeypatch):
-    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=SimpleNamespace(name="a.digits")))
-    assert choose_folder("first", None) == Path("runs/digits/first")
-    assert re.fullmatch(r"runs/digits/[\d-]{10}_[\d-]{8}", str(choose_folder(None, None)))
-    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=None))
-    monkeypatch.setattr(sys, "argv", ["/some/where/pixels.py"])
-    assert choose_folder("first", None) == Path("runs/pixels/first")
-
-
-def test_a_working_directory_is_the_folder_itself(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
-    assert choose_folder(None, "~/run") == Path("/home/me/run")
-
-
-@pytest.mark.parametrize("name", ["a/b", "", ".hidden", "a b", "../up"])
-def test_a_name_that_is_a_path_is_refused(name):
-    with pytest.raises(ValueError, match=f"--run: got '{re.escape(name)}', expected letters, digits and"):
-        choose_folder(name, None)
-
-
-def test_a_name_and_a_folder_are_refused():
-    with pytest.raises(ValueError, match="--run: got a --workdir too, expected one of them"):
-        choose_folder("first", "folder")
-
-
-@pytest.mark.parametrize(
-    ("run", "workdir", "error", "message"),
-    [
-        ("first", "", ValueError, "--run: got a --workdir too"),
-        ("", "folder", ValueError, "--run: got a --workdir too"),
-        (None, "", ValueError, "--workdir: got an empty text, expected a path"),
-        (
-            None,
-            "gs://bucket/run",
-            ValueError,
-            "--workdir: got 'gs://bucket/run', expected a path on this machine",
-        ),
-        (None, "~nouser/run", ValueError, "--workdir: got '~nouser/run', but the home folder"),
-        (None, "\udcff", ValueError, "--workdir: got .*, expected a path in UTF-8"),
-        (None, 3, TypeError, "--workdir: got 3, expected a path"),
-        (3, None, ValueError, "--run: got 3, expected letters"),
-        (["a"], None, ValueError, r"--run: got \['a'\], expected letters"),
-        ("\udcff", None, ValueError, "--run: got .*, expected letters"),
-    ],
-)
-def test_a_folder_that_cannot_be_meant_is_refused(run, workdir, error, message):
-    with pytest.raises(error, match=f"^{message}"):
-        choose_folder(run, workdir)
-
-
 def test_help_is_shown_on_a_terminal_that_lacks_letters(parse, monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
@@ -157,13 +104,25 @@ def test_help_is_shown_on_a_terminal_that_lacks_letters(parse, monkeypatch):
     assert written.getvalue().startswith(b"conv \\u2192 ReLU")
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        ["experiments.digits", "--config.seed=3", "a b", "$(x);\n'"],
+        ["--", "experiments.digits", "--help", "--verbosity=9"],
+        [],
+    ],
+)
+def test_the_command_after_the_flags_is_returned_as_it_is(parse, rest):
+    parse("--config.seed=4")
+    left = parse_leading_flags(["program", "--config.seed=5", *rest])
+    assert flags.FLAGS["config.seed"].value == 5
+    assert left == ["program", *[argument for argument in rest if argument != "--"]]
+
+
 def test_a_bad_argument_is_named():
-    assert not unclear_errors(choose_folder, {"run": "first", "workdir": None})
-    assert not unclear_errors(choose_folder, {"run": None, "workdir": "folder"})
-    assert not unclear_errors(
-        lambda config_class: check_config_class(config_class, dl.Config, "dl.Config"),
-        {"config_class": dl.Config},
-    )
-    for arguments in (None, [], "program", 3):
-        with pytest.raises(TypeError, match=r"^arguments: got .*, expected the program and its arguments"):
-            parse_flags(arguments)
+    for parser in (parse_flags, parse_leading_flags):
+        for arguments in (None, [], "program", 3):
+            with pytest.raises(
+                TypeError, match=r"^arguments: got .*, expected the program and its arguments"
+            ):
+                parser(arguments)
