@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from absl import logging
@@ -104,7 +104,7 @@ def read_config(config: C, path: Path, flag: str, *, whole: bool = False) -> C:
         ValueError: the file is not a JSON object with settings, names unknown settings or one twice, or has values of
             another type or out of bounds.
     """
-    if not isinstance(path, Path):
+    if not isinstance(path, PurePath):  # a place in a bucket is one, too
         raise TypeError(f"path: got {path!r}, expected a pathlib.Path")
     if not path.is_file():
         raise FileNotFoundError(f"{flag}: no file {path}; expected the config.json of a run")

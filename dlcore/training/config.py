@@ -82,8 +82,13 @@ class TrainConfig(Settings):
 
 @dataclass
 class CheckpointConfig(Settings):
-    """Which states of a run are saved."""
+    """Which states of a run are saved, and where."""
 
+    folder: str | None = setting(
+        None,
+        "Where the checkpoints are: a folder, or a bucket such as gs://bucket/run; none: checkpoints in the run's "
+        "folder.",
+    )
     every: int | Duration = setting(200, "Steps between two checkpoints.", minimum=1)
     keep: int = setting(3, "Number of newest checkpoints to keep; the best one is kept too.", minimum=1)
     grace: float = setting(

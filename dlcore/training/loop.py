@@ -17,7 +17,8 @@ from dlcore.training.callbacks.callback import Start
 from dlcore.training.callbacks.run_callbacks import RunCallbacks
 from dlcore.training.calls import CallInputs, Due, PendingCalls, due_after, prefetch_calls
 from dlcore.training.checkpoints.fine_tune import initialize_from
-from dlcore.training.checkpoints.folder import CHECKPOINTS, read_callbacks, saved_steps
+from dlcore.training.checkpoints.folder import read_callbacks, saved_steps
+from dlcore.training.checkpoints.location import checkpoints_path
 from dlcore.training.checkpoints.manager import Checkpoints
 from dlcore.training.distributed import say_once
 from dlcore.training.engine import Engine
@@ -265,7 +266,7 @@ def named_states(run: Run) -> Iterator[tuple[str, TrainState]]:
     Raises:
         FileNotFoundError, ValueError: as in `restore_model`.
     """
-    steps = saved_steps(run.folder / CHECKPOINTS)
+    steps = saved_steps(checkpoints_path(run.folder, run.config.checkpoint))
     wanted: list[Any] = [INITIAL, *steps] if run.checkpoint == "all" else [run.checkpoint]
     for checkpoint in wanted:
         if checkpoint == INITIAL or (checkpoint == "newest" and not steps):
@@ -281,6 +282,6 @@ def model_on_host(engine: Engine, state: TrainState) -> tuple[Params, ModelState
 
 
 def open_checkpoints(engine: Engine, folder: Path) -> Checkpoints:
-    """The `Checkpoints` in a run's folder; use them as a context manager."""
-    experiment = engine.experiment
-    return Checkpoints(folder / CHECKPOINTS, engine.config.checkpoint, experiment.best, experiment.minimizes)
+    """The `Checkpoints` of the run in a folder; use them as a context manager."""
+    experiment, config = engine.experiment, engine.config.checkpoint
+    return Checkpoints(checkpoints_path(folder, config), config, experiment.best, experiment.minimizes)

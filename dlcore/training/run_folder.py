@@ -15,14 +15,15 @@ from jax.experimental import multihost_utils
 
 from dlcore.config import settings
 from dlcore.config.files import read_config, to_dict
-from dlcore.training.checkpoints.folder import CHECKPOINTS, DAMAGED, newest_whole, saved_steps
+from dlcore.training.checkpoints.folder import DAMAGED, newest_whole, saved_steps
+from dlcore.training.checkpoints.location import CHECKPOINTS, checkpoints_path, write_whole
 from dlcore.training.optimizers.config import CUSTOM
 from dlcore.training.optimizers.schedules import follows_length
 from dlcore.training.origin import ORIGIN, read_origin, write_origin
 from dlcore.training.run import Run
 from dlcore.training.run_config import resolve_config
 from dlcore.training.telemetry.metrics_log import TABLE, read_metrics
-from dlcore.utils.files import write_json
+from dlcore.utils.files import to_json, write_json
 from dlcore.utils.locks import lock_file, open_lock
 
 CONFIG, RESULT, LOCK = "config.json", "result.json", ".lock"
@@ -41,7 +42,8 @@ def claim_folder(run: Run) -> Iterator[None]:
             ``metrics.csv`` or ``experiment.json``, files but no ``config.json``, or a link as its lock.
             `config.settings.setting` says which settings may differ; the number of steps may not if the learning rate
             of each step depends on it, see `optimizers.schedules.follows_length`. Durations are compared in steps, and
-            a setting that ``config.json`` lacks has its default.
+            a setting that ``config.json`` lacks has its default. Checkpoints that are elsewhere have their own
+            ``config.json``, so that a run whose folder is lost goes on with the same settings.
         NotADirectoryError: a file is in the place of the folder or of a folder in it.
         IsADirectoryError: a folder is in the place of a file in it.
         BlockingIOError: another process or thread trains in the folder.
@@ -59,11 +61,20 @@ def claim_folder(run: Run) -> Iterator[None]:
             "another folder",
         )
         check_folder(run)  # another process may have trained here since the check above
-        write_json(run.folder / CONFIG, to_dict(run.config))
+        _write_config(run)
         write_origin(run.folder, run.build, run.config)
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices(str(run.folder))
         yield
+
+
+def _write_config(run: Run) -> None:
+    """Writes ``config.json`` into the run's folder, and beside checkpoints that are elsewhere, which may outlive it."""
+    write_json(run.folder / CONFIG, to_dict(run.config))
+    if run.config.checkpoint.folder is not None:
+        folder = checkpoints_path(run.folder, run.config.checkpoint)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / CONFIG, to_json(to_dict(run.config), indent=2) + "\n")
 
 
 def check_folder(run: Run) -> None:
@@ -72,16 +83,35 @@ def check_folder(run: Run) -> None:
     Raises:
         ValueError, NotADirectoryError, IsADirectoryError: as in `claim_folder`.
     """
-    path = run.folder / CONFIG
     check_kinds(run.folder)
-    if path.is_file():
-        stored = read_config(type(run.config)(), path, "config.json", whole=True)
-        if saved_steps(run.folder / CHECKPOINTS):  # without a checkpoint, other settings lose nothing
-            _check_same_settings(run, stored)
+    if (run.folder / CONFIG).is_file():
+        _check_stored(run, run.folder / CONFIG)
         read_metrics(run.folder / TABLE)
         read_origin(run.folder)
     else:
         check_unused(run.folder)
+    if run.config.checkpoint.folder is not None:
+        _check_checkpoints_elsewhere(run)
+
+
+def _check_stored(run: Run, path: Path) -> None:
+    """Raises ValueError if the run may not continue from the checkpoints of the config in a file."""
+    stored = read_config(type(run.config)(), path, "config.json", whole=True)
+    # Without a checkpoint, other settings lose nothing.
+    if saved_steps(checkpoints_path(run.folder, stored.checkpoint)):
+        _check_same_settings(run, stored)
+
+
+def _check_checkpoints_elsewhere(run: Run) -> None:
+    """Raises ValueError if the checkpoints outside of the run's folder, which may be lost, are those of another run."""
+    folder = checkpoints_path(run.folder, run.config.checkpoint)
+    if (folder / CONFIG).is_file():
+        _check_stored(run, folder / CONFIG)
+    elif saved_steps(folder):
+        raise ValueError(
+            f"--config.checkpoint.folder: got {folder}, which holds checkpoints but no {CONFIG} of their run; choose "
+            "another folder"
+        )
 
 
 def check_kinds(folder: Path) -> None:
@@ -124,7 +154,11 @@ def finished_result(run: Run) -> Mapping[str, Any] | None:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None  # a damaged result is written anew, as a missing one
     ended = stopped is not None or last == run.engine.config.train.steps
-    return result if ended and last == newest_whole(run.folder / CHECKPOINTS) else None
+    return (
+        result
+        if ended and last == newest_whole(checkpoints_path(run.folder, run.config.checkpoint))
+        else None
+    )
 
 
 def _check_same_settings(run: Run, stored: Any) -> None:

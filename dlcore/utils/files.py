@@ -34,7 +34,8 @@ def user_path(name: str, text: str | os.PathLike[str]) -> Path:
         raise ValueError(f"{name}: got an empty text, expected a path")
     if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", path):
         raise ValueError(
-            f"{name}: got {path!r}, expected a path on this machine; a bucket can be mounted, for instance with gcsfuse"
+            f"{name}: got {path!r}, expected a path on this machine; a bucket can be mounted, for instance with "
+            "gcsfuse, and --config.checkpoint.folder=gs://... puts the checkpoints into one"
         )
     # A NUL, which no path can have, or what is left of bytes that are no UTF-8.
     if re.search("[\0\ud800-\udfff]", path):

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dlcore.utils.files import PARTIAL, atomic_write
+from dlcore.training.checkpoints.location import is_bucket, walk, write_whole
+from dlcore.utils.files import PARTIAL
 
 NAME = "checksums.json"
 
 # Orbax writes these two files in a thread of its own until it commits the folder, so they cannot have a checksum. They
-# must be there; nothing of the state is read from them.
-UNCHECKED = ("_CHECKPOINT_METADATA", "commit_success.txt")
+# must be there; nothing of the state is read from them. The second one is the last of all.
+COMMITTED = "commit_success.txt"
+UNCHECKED = ("_CHECKPOINT_METADATA", COMMITTED)
 
 CHUNK = 2**22  # bytes read at a time
 
@@ -27,8 +29,7 @@ def write_checksums(folder: Path) -> None:
         OSError: a file cannot be read, or ``checksums.json`` cannot be written, for instance on a full disk.
     """
     checksums = {path.relative_to(folder).as_posix(): _checksum(path) for path in _files(folder)}
-    with atomic_write(folder / NAME) as file:
-        json.dump(checksums, file, indent=0)
+    write_whole(folder / NAME, json.dumps(checksums, indent=0))
 
 
 def find_damage(folder: Path) -> str | None:
@@ -55,7 +56,7 @@ def _problems(folder: Path) -> Iterator[str]:
         if not (folder / name).is_file():
             yield f"{name} is missing"
     for name, (size, _) in checksums.items():
-        found = (folder / name).stat().st_size
+        found = _size(folder / name)
         if found != size:
             yield f"{name}: got {found} bytes, expected {size}"
     for name, written in checksums.items():
@@ -86,7 +87,12 @@ def _is_checksum(value: Any) -> bool:
 
 def _files(folder: Path) -> list[Path]:
     left_out = [folder / name for name in (NAME, NAME + PARTIAL, *UNCHECKED)]
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path not in left_out)
+    return sorted(path for path in walk(folder) if path not in left_out)
+
+
+def _size(path: Path) -> int:
+    status: Any = path.stat()
+    return status.length if is_bucket(path) else status.st_size
 
 
 def _checksum(path: Path) -> list[int]:

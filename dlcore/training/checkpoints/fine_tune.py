@@ -9,11 +9,11 @@ import jax
 
 from dlcore.data.batch import STREAMS
 from dlcore.training.checkpoints.checksums import find_damage
-from dlcore.training.checkpoints.folder import CHECKPOINTS, newest_whole, saved_steps
+from dlcore.training.checkpoints.folder import newest_whole, saved_steps
+from dlcore.training.checkpoints.location import CHECKPOINTS, open_path
 from dlcore.training.checkpoints.restore import STATE, Shapes, restore_leaves, stored_shape, stored_tree
 from dlcore.training.experiment import ModelState, Params
 from dlcore.utils.checks import check_choice
-from dlcore.utils.files import user_path
 from dlcore.utils.trees import named_leaves
 
 PARAMS, MODEL_STATE, AVERAGE = "params", "model_state", "average"  # fields of a checkpoint's state
@@ -71,8 +71,8 @@ def initialize_from(
         params: this model's initial parameters. A leaf that is not in the checkpoint keeps its value; every leaf
             keeps its dtype and sharding.
         model_state: this model's initial state, treated likewise.
-        path: a run's folder, its ``checkpoints`` folder, or one checkpoint in it; of several checkpoints, the newest
-            whole one is used.
+        path: a run's folder, its ``checkpoints`` folder, or one checkpoint in it, also in a bucket; of several
+            checkpoints, the newest whole one is used.
         mapping: entries ``old/path=new/path``, for instance ``params/encoder=params/backbone``. Leaves of the
             checkpoint at or below the old path fill leaves of this model at or below the new path; if nothing follows
             ``=``, they are left out. If several entries fit a path, the first one counts. The states of streams (see
@@ -88,7 +88,7 @@ def initialize_from(
             two leaves of the checkpoint would fill the same leaf; or ``weights`` is an unknown word.
     """
     check_choice("init_weights", weights, ("evaluated", "trained"))
-    folder = checkpoint_folder(user_path("init_from", path))
+    folder = checkpoint_folder(open_path("init_from", path))
     stored, paths = _stored_parts(folder, weights)
     model = {PARAMS: params, MODEL_STATE: model_state}
     leaves = named_leaves(model)

@@ -10,26 +10,31 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dlcore.training.checkpoints.checksums import find_damage
+from dlcore.training.checkpoints.checksums import COMMITTED, find_damage
+from dlcore.training.checkpoints.location import is_bucket, move_folder, write_whole
 from dlcore.training.distributed import say_once
-from dlcore.utils.files import atomic_write
 
-CHECKPOINTS, DAMAGED = "checkpoints", "damaged_checkpoints"  # folders in a run's folder
+DAMAGED = "damaged_checkpoints"  # a folder beside that of the checkpoints
 CALLBACKS = "callbacks.json"  # a file in a checkpoint's folder
 
 
 def saved_steps(folder: Path) -> list[int]:
     """The steps of the checkpoints in a folder, a sorted list; empty if there is no folder.
 
-    Damaged checkpoints are in the list. Half-written ones are not, since their folders have another name.
+    Damaged checkpoints are in the list. Half-written ones are not.
 
     Args:
         folder: the ``checkpoints`` folder of a run.
     """
     if not folder.is_dir():
         return []
-    names = (path.name for path in folder.iterdir() if path.is_dir())
+    names = (path.name for path in folder.iterdir() if _is_written(path))
     return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]*", name))
+
+
+def _is_written(path: Path) -> bool:
+    """True if a folder is no half-written checkpoint: on a disk such a one has another name."""
+    return (path / COMMITTED).is_file() if is_bucket(path) else path.is_dir()
 
 
 def newest_whole(folder: Path) -> int | None:
@@ -64,8 +69,7 @@ def set_aside_damaged(folder: Path) -> int | None:
     for step, damage in damages.items():
         if damage is not None:
             aside = _free_path(folder.parent / DAMAGED, str(step))
-            aside.parent.mkdir(exist_ok=True)
-            (folder / str(step)).rename(aside)
+            move_folder(folder / str(step), aside)
             say_once(f"{folder / str(step)}: damaged ({damage}); moved to {aside}; {outcome}")
     return newest
 
@@ -73,8 +77,7 @@ def set_aside_damaged(folder: Path) -> int | None:
 def write_callbacks(folder: Path, saved: Mapping[str, Any]) -> None:
     """Writes what the run's callbacks have to keep into a checkpoint's folder; nothing, if they keep nothing."""
     if saved:
-        with atomic_write(folder / CALLBACKS) as file:
-            json.dump(saved, file)
+        write_whole(folder / CALLBACKS, json.dumps(saved))
 
 
 def read_callbacks(folder: Path) -> dict[str, Any]:

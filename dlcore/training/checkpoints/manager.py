@@ -21,6 +21,7 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 from dlcore.training.checkpoints.checksums import write_checksums
 from dlcore.training.checkpoints.disk import CheckpointError, LostFolderError, disk_error, write_failure
 from dlcore.training.checkpoints.folder import newest_whole, saved_steps, set_aside_damaged, write_callbacks
+from dlcore.training.checkpoints.location import absolute, is_bucket
 from dlcore.training.checkpoints.ranking import Ranking, check_whole
 from dlcore.training.checkpoints.restore import restore_fields, restore_state
 from dlcore.training.config import CheckpointConfig
@@ -37,14 +38,14 @@ class Checkpoints:
     """The checkpoints in a folder, at most one for each step; a context manager that calls `close` at its end.
 
     Args:
-        folder: where the checkpoints are; it is made when the first one is written.
+        folder: where the checkpoints are, see `location.checkpoints_path`; it is made when the first one is written.
         config: its ``keep`` says how many of the newest checkpoints stay; the best one stays too.
         best: the evaluation metric that ranks them.
         lower_is_better: True if the smallest value of that metric is the best.
     """
 
     def __init__(self, folder: Path, config: CheckpointConfig, best: str, lower_is_better: bool = False):
-        self.folder, self._config = folder.absolute(), config
+        self.folder, self._config = absolute(folder), config
         self._ranking = Ranking(best, lower_is_better)
         self._writing: int | None = None
         self._callbacks: Mapping[str, Any] = {}
@@ -71,7 +72,7 @@ class Checkpoints:
 
     def _write_own_files(self) -> None:
         """Orbax calls this in the first process, after all is written and before the folder gets its name."""
-        folder = self.folder / f"{self._writing}{UNFINISHED}"
+        folder = self.folder / f"{self._writing}{'' if is_bucket(self.folder) else UNFINISHED}"
         write_callbacks(folder, self._callbacks)
         write_checksums(folder)
 
@@ -199,8 +200,11 @@ class Checkpoints:
             self._best_rank = self._ranking.rank(metrics or {})
 
     def _delete_discarded(self) -> None:
-        """Deletes the surplus checkpoints, and nothing else that somebody put beside them."""
-        if jax.process_index() == 0:
+        """Deletes the surplus checkpoints, and nothing else that somebody put beside them.
+
+        Orbax deletes those in a bucket itself, since nothing can be renamed there at once.
+        """
+        if jax.process_index() == 0 and not is_bucket(self.folder):
             for step in saved_steps(self.folder / DISCARDED):
                 shutil.rmtree(self.folder / DISCARDED / str(step), ignore_errors=True)
             with contextlib.suppress(OSError):

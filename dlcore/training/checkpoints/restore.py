@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from dlcore.training.checkpoints.location import absolute
 from dlcore.utils.trees import named_leaves
 
 Tree = TypeVar("Tree")
@@ -48,7 +49,7 @@ def stored_tree(folder: Path) -> Any:
         ValueError: there is no state in the folder, or its description cannot be read.
     """
     try:
-        return ocp.StandardCheckpointHandler().metadata(folder.absolute() / STATE).tree
+        return ocp.StandardCheckpointHandler().metadata(absolute(folder) / STATE).tree
     except FileNotFoundError as error:
         raise ValueError(f"{folder}: got a folder without a state in it, expected a checkpoint") from error
     except Exception as error:  # Orbax raises many types
@@ -113,7 +114,7 @@ def restore_leaves(folder: Path, stored: Any, wanted: Mapping[str, Any]) -> dict
     )
     try:
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-            return named_leaves(reader.restore(folder.absolute() / STATE, args=arguments))
+            return named_leaves(reader.restore(absolute(folder) / STATE, args=arguments))
     except Exception as error:  # Orbax raises many types, for a missing file as for another container
         raise _unreadable(folder, error) from error
 

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from dlcore.training.checkpoints.folder import CHECKPOINTS, saved_steps
+from dlcore.training.checkpoints.folder import saved_steps
+from dlcore.training.checkpoints.location import checkpoints_path
 from dlcore.training.engine import Engine
 from dlcore.training.state import TrainState
 from dlcore.training.step import make_gradient
@@ -57,7 +58,7 @@ def diagnose(engine: Engine, state: TrainState, folder: Path) -> NonFiniteError:
         reason = find_origin(engine, jax.device_get(engine.replicate(state)), batch)
     evidence = folder / "nonfinite" / f"step_{step}"
     _write_evidence(evidence, state, batch, reason)
-    saved = max(saved_steps(folder / CHECKPOINTS), default=None)
+    saved = max(saved_steps(checkpoints_path(folder, engine.config.checkpoint)), default=None)
     newest = "there was no checkpoint yet" if saved is None else f"the newest checkpoint is of step {saved}"
     return NonFiniteError(step, f"{reason}; batch and state are in {evidence}; {newest}; {_advice(reason)}")
 

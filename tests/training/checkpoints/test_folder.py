@@ -3,7 +3,6 @@
 import pytest
 
 from dlcore.training.checkpoints.folder import (
-    CHECKPOINTS,
     DAMAGED,
     newest_whole,
     read_callbacks,
@@ -11,6 +10,7 @@ from dlcore.training.checkpoints.folder import (
     set_aside_damaged,
     write_callbacks,
 )
+from dlcore.training.checkpoints.location import CHECKPOINTS
 from tests.helpers.checkpoints import fake_checkpoint, flip_bit, read_files, truncate
 
 
