@@ -20,7 +20,8 @@ from dlcore.runs.build import check_run, make_run
 from dlcore.training import distributed
 from dlcore.training.config import Config
 from dlcore.training.experiment import Experiment, Mode
-from dlcore.training.faults.signals import INTERRUPTED, Interrupted
+from dlcore.training.faults.signals import Interrupted
+from dlcore.training.job import INTERRUPTED
 from dlcore.training.run import Run
 from dlcore.training.run_folder import CONFIG, check_kinds
 from dlcore.training.telemetry.profile import Trace

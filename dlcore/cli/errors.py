@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from absl import logging
 
 from dlcore.config import settings
+from dlcore.training.job import BAD_USAGE, FAILED
 from dlcore.utils.streams import say
 
 if TYPE_CHECKING:
     from dlcore.training.run import Run
-
-FAILED, BAD_USAGE = 1, 2  # exit codes
 
 
 class UsageError(ValueError):
@@ -24,14 +23,14 @@ class UsageError(ValueError):
 
 
 @contextlib.contextmanager
-def usage_errors(config: Any, hint: str = "") -> Iterator[None]:
+def usage_errors(config: Any = None, hint: str = "") -> Iterator[None]:
     """A context manager that raises `UsageError` in place of an error about a config, its data or a run's folder.
 
     The message of an error names the argument first (``batch_size: got 0, ...``). If exactly one setting has that name,
     the message of the `UsageError` names its flag instead.
 
     Args:
-        config: the config whose settings are named.
+        config: the config whose settings are named; None if there is none.
         hint: text that is added to messages that name no flag.
 
     Raises:
@@ -47,7 +46,7 @@ def usage_errors(config: Any, hint: str = "") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def one_line_errors(config: Any, hint: str = "") -> Iterator[None]:
+def one_line_errors(config: Any = None, hint: str = "") -> Iterator[None]:
     """A context manager that ends the process with one line and exit code 2 where `usage_errors` raises.
 
     ``--verbosity=1`` shows the traceback.
@@ -102,7 +101,7 @@ def name_flag(error: Exception, config: Any) -> str | None:
 
     Args:
         error: an error whose message may begin with an argument's name, as in ``batch_size: got 0``.
-        config: the config whose settings are searched.
+        config: the config whose settings are searched; None if there is none.
 
     Returns:
         The message with the flag in place of the name; None if it begins with no flag, not with ``checkpoint`` and not
@@ -110,9 +109,8 @@ def name_flag(error: Exception, config: Any) -> str | None:
     """
     message = str(error)
     argument = re.match(r"(\w+): ", message)
-    leaves = [
-        leaf for leaf in settings.leaves(config) if argument and leaf.path.split(".")[-1] == argument[1]
-    ]
+    known = settings.leaves(config) if config is not None else ()
+    leaves = [leaf for leaf in known if argument and leaf.path.split(".")[-1] == argument[1]]
     if argument and argument[1] == "checkpoint":
         return f"--{message}"
     if argument and len(leaves) == 1:

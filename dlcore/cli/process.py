@@ -9,8 +9,9 @@ from typing import NoReturn
 
 import jax
 
-from dlcore.cli.errors import FAILED, print_error
-from dlcore.training.faults.signals import PREEMPTED, caught_signals
+from dlcore.cli.errors import print_error
+from dlcore.training.faults.signals import caught_signals
+from dlcore.training.job import FAILED, PREEMPTED
 from dlcore.utils import streams
 
 MOST_OPEN_FILES = 128  # JAX, Orbax and TensorBoard together have about half as many open

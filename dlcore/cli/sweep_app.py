@@ -20,7 +20,7 @@ from dlcore.plots.canvas import save_figures
 from dlcore.sweep import execute
 from dlcore.sweep.plan import Sweep
 from dlcore.training import distributed
-from dlcore.training.faults.signals import INTERRUPTED
+from dlcore.training.job import INTERRUPTED
 from dlcore.training.run_folder import CONFIG, check_kinds, check_unused
 from dlcore.utils.checks import check_callable, check_instance
 from dlcore.utils.files import to_json, write_json

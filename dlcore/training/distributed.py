@@ -11,13 +11,12 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from dlcore.training.job import COORDINATOR, FAILED, NUM_PROCESSES, PROCESS_ID, is_in_job, read_variables
 from dlcore.utils.streams import say
 
-COORDINATOR, NUM_PROCESSES, PROCESS_ID = "DLCORE_COORDINATOR", "DLCORE_NUM_PROCESSES", "DLCORE_PROCESS_ID"
 HEARTBEAT_SECONDS, SHUTDOWN_SECONDS = 30, 10
 ANNOUNCE_SECONDS = 5  # wait for the other processes so long before a line says it
 GIVE_UP_SECONDS = 300  # and so long before the process ends
-FAILED = 1
 
 
 def initialize(mode: str) -> None:
@@ -37,12 +36,12 @@ def initialize(mode: str) -> None:
     """
     if mode not in ("auto", "on", "off"):
         raise ValueError(f"--distributed: got {mode!r}, expected auto, on or off")
-    if mode == "off" or (mode == "auto" and not _is_in_job()):
+    if mode == "off" or (mode == "auto" and not is_in_job(os.environ)):
         return
     coordinator = os.environ.get(COORDINATOR)
     count, process = None, None  # None: JAX finds both
     if coordinator is not None:
-        count, process = _read_variables(coordinator)
+        count, process = read_variables(os.environ)
     others = f"all {count} processes at {coordinator}" if coordinator else "the job's other processes"
     waiting = f"{'' if process is None else f'process {process}: '}waiting for {others}"
     with _limited_wait(waiting), _join_errors(mode, coordinator):
@@ -151,30 +150,6 @@ def gather_texts(text: str) -> list[str]:
     padded[: letters.size] = letters
     rows = multihost_utils.process_allgather(padded)
     return [row[:length].tobytes().decode() for row, length in zip(rows, lengths, strict=True)]
-
-
-def _is_in_job() -> bool:
-    """True if the environment says that this process is one of several."""
-    sizes = (os.environ.get(name, "1") for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
-    return COORDINATOR in os.environ or any(size.isdecimal() and int(size) > 1 for size in sizes)
-
-
-def _read_variables(coordinator: str) -> tuple[int, int]:
-    """The number of processes and the index of this one; ValueError if a variable is wrong."""
-    port = re.fullmatch(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", coordinator)
-    if not port or not 0 < int(port[1]) < 2**16:
-        raise ValueError(
-            f"{COORDINATOR}: got {coordinator!r}, expected HOST:PORT of process 0, such as node1:1234"
-        )
-    texts = {name: os.environ.get(name, "") for name in (NUM_PROCESSES, PROCESS_ID)}
-    if all(re.fullmatch("[0-9]{1,9}", value) for value in texts.values()):
-        count, process = map(int, texts.values())
-        if process < count:
-            return count, process
-    raise ValueError(
-        f"{COORDINATOR}: got {coordinator} with {', '.join(f'{name}={value}' for name, value in texts.items())}, "
-        "expected the number of processes and the index of this one, from 0"
-    )
 
 
 def enable_compilation_cache() -> None:

@@ -103,6 +103,12 @@ def test_other_errors_pass():
         raise ZeroDivisionError
 
 
+def test_a_program_without_a_config_has_one_line_errors_too(capsys):
+    with pytest.raises(SystemExit), one_line_errors():
+        raise ValueError("processes: got 0, expected more")
+    assert capsys.readouterr().err == "error: processes: got 0, expected more\n"
+
+
 def test_the_process_ends_with_2_and_one_line(capsys):
     with pytest.raises(SystemExit) as stop, one_line_errors(Outer(), " (and more)"):
         raise ValueError("kernel: got\n  4")

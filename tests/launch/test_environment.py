@@ -135,6 +135,12 @@ def test_a_python_that_is_too_old_or_absent_is_named(checkout, tmp_path):
     assert checkout.calls() == []
 
 
+def test_flags_before_the_experiment_are_those_of_the_launcher(checkout):
+    arguments = ["--processes=2", "--", "experiments.digits", "--run=a b"]
+    assert checkout.run("local", *arguments, VIRTUAL_ENV=str(checkout.environment)).returncode == 0
+    assert checkout.calls()[-1] == "-m dlcore.launch.local --processes=2 -- experiments.digits --run=a b"
+
+
 def test_no_experiment_is_a_usage_line(checkout):
     finished = checkout.run("local")
     assert finished.returncode == 2

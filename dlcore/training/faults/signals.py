@@ -10,9 +10,8 @@ from types import FrameType
 import jax
 from jax.experimental import multihost_utils
 
+from dlcore.training.job import INTERRUPTED, PREEMPTED
 from dlcore.utils.streams import say
-
-INTERRUPTED, PREEMPTED = 130, 75
 
 # Clusters announce the end of a job by the first three, the system the end of CPU time and of the terminal.
 PREEMPTING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)

@@ -7,9 +7,10 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from dlcore.training.job import FAILED
 from dlcore.utils.streams import say
 
-STDERR, FAILED = 2, 1
+STDERR = 2
 
 
 class Watchdog:
