@@ -1,4 +1,4 @@
-"""The floors of the house: who may import whom, how long files and functions are, that every module has its test."""
+"""The floors of the house: who may import whom, who asks for devices, how long files are, that each has its test."""
 
 import ast
 import re
@@ -118,6 +118,51 @@ def cycle(graph: dict[str, set[str]]) -> list[str]:
         return found
 
     return next(filter(None, (visit(module, []) for module in sorted(graph))), [])
+
+
+ASKED = {"default_backend", "device_count", "devices", "local_device_count", "local_devices"}
+# They choose the devices of a program, or read their memory, before or after JAX traces it.
+ASK_FOR_DEVICES = {
+    "dlcore.sweep.execute",
+    "dlcore.training.distributed",
+    "dlcore.training.mesh",
+    "dlcore.training.telemetry.speed",
+}
+
+
+def questions(source: str) -> set[str]:
+    """What a file asks about the devices of its process, such as "devices" for ``jax.devices()``."""
+    asked: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "jax":
+            asked.add(node.attr)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "jax":
+            asked |= {alias.name for alias in node.names}
+        if isinstance(node, ast.Attribute) and node.attr == "get_backend":
+            asked.add("default_backend")
+    return asked & ASKED
+
+
+def test_no_program_depends_on_the_devices_of_the_process_that_traces_it():
+    """A program may be compiled for other devices; `jax.lax.platform_dependent` chooses by the platform of these."""
+    files = [*MODULES, *(ROOT / "experiments").glob("*.py")]
+    asking = {module_name(path): found for path in files if (found := questions(path.read_text()))}
+    assert set(asking) == ASK_FOR_DEVICES
+    assert not [module for module, found in asking.items() if "default_backend" in found]
+
+
+@pytest.mark.parametrize(
+    ("source", "asked"),
+    [
+        ("import jax\nif jax.default_backend() == 'cpu':\n    pass", {"default_backend"}),
+        ("import jax\none = lambda: jax.device_count() == 1", {"device_count"}),
+        ("from jax import devices as all_devices", {"devices"}),
+        ("from jax.extend import backend\nbackend.get_backend().platform", {"default_backend"}),
+        ("mesh.devices, topology.devices, jax.Device", set()),
+    ],
+)
+def test_a_planted_question_is_found(source, asked):
+    assert questions(source) == asked
 
 
 def test_files_and_functions_are_short():

@@ -1,4 +1,4 @@
-"""Small helpers for arrays that all other rooms may use: checks, dtypes, trailing axes, a choice by row."""
+"""Small helpers for arrays that all other rooms may use: checks, dtypes, trailing axes, rows, devices."""
 
 import contextlib
 from typing import Any
@@ -272,3 +272,16 @@ def where_rows(rows: jax.Array, these: jax.Array, others: jax.Array) -> jax.Arra
         ``[..., *features]``.
     """
     return jnp.where(expand_to_rank(rows, these.ndim), these, others)
+
+
+def are_whole(arrays: Any) -> bool:
+    """True if no array of a tree can be split over several devices, as far as the traced program shows.
+
+    An array knows the mesh on whose devices it is placed, or an array from which it was computed. Within
+    ``jax.shard_map`` it is a shard, which is whole. One that only ``in_shardings`` will place looks whole, too.
+
+    >>> are_whole({"kernel": jnp.ones(2), "bias": None})
+    True
+    """
+    meshes = [jax.typeof(array).sharding.mesh for array in jax.tree.leaves(arrays)]
+    return all(size == 1 or axis in mesh.manual_axes for mesh in meshes for axis, size in mesh.shape.items())

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from dlcore.ops.arrays import add_bias, at_least_float32, where_rows
+from dlcore.ops.arrays import add_bias, are_whole, at_least_float32, where_rows
 from dlcore.ops.chunked_scan import Loop, Tree, chunked_scan
 
 
@@ -262,9 +262,9 @@ def _drive_dot(
 ) -> jax.Array:
     """D of all steps, ``[T, B, G * H]``."""
     shape = inputs.shape[:2]
-    if jax.default_backend() == "cpu" and jax.device_count() == 1:
-        # On one CPU device XLA is slow at products over two dimensions, so T and B become one. If B were spread over
-        # several devices, the merged dimension could not be.
+    if are_whole((weights, inputs, saved)):
+        # XLA is slow on a CPU at products over two dimensions, so T and B become one; a TPU's program does not change.
+        # If B were split over several devices, the merged dimension could not be, and each would gather all rows.
         inputs, saved = jax.tree.map(_as_rows, (inputs, saved))
         inputs_dot = inputs_dot if _is_zero(inputs_dot) else _as_rows(inputs_dot)
     if _is_zero(inputs_dot):  # the first layer's inputs are data, whose gradient needs no product

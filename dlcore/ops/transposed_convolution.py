@@ -5,6 +5,7 @@ output m, so that ``<conv(x), y> = <x, transposed(y)>``. The backward pass of a 
 product (lecture: backward pass of convolutional layers).
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -13,7 +14,7 @@ from jax import lax
 
 from dlcore.ops.arrays import check_floats, check_integers
 from dlcore.ops.dimensions import Padding, per_dimension, resolve_padding
-from dlcore.ops.direct_convolution import correlate_direct, dimension_numbers
+from dlcore.ops.direct_convolution import correlate_on_cpu, dimension_numbers
 from dlcore.ops.sizes import Geometry
 from dlcore.utils.checks import check_integer, shown
 
@@ -82,12 +83,19 @@ def _correlate_apart(
 
     The padding of the geometry counts from the first and last input; one below 0 cuts.
     """
-    rank = len(geometry.window)
-    if groups > 1 and jax.default_backend() == "cpu":
-        # XLA is slow at groups on a CPU; `correlate_direct` knows faster ways, but no distance between inputs.
-        interior = [(*edges, step - 1) for edges, step in zip(geometry.padding, distance, strict=True)]
-        inputs = lax.pad(inputs, jnp.zeros((), inputs.dtype), [(0, 0, 0), *interior, (0, 0, 0)])
-        return correlate_direct(inputs, kernel, geometry._replace(padding=((0, 0),) * rank), groups)
+    if groups == 1:
+        return _correlate_spread(inputs, kernel, geometry, distance)
+    on_cpu, elsewhere = (
+        functools.partial(product, geometry=geometry, distance=distance, groups=groups)
+        for product in (_correlate_filled, _correlate_spread)
+    )
+    return lax.platform_dependent(inputs, kernel, cpu=on_cpu, default=elsewhere)
+
+
+def _correlate_spread(
+    inputs: jax.Array, kernel: jax.Array, geometry: Geometry, distance: Sequence[int], groups: int = 1
+) -> jax.Array:
+    """The product as XLA computes it."""
     return lax.conv_general_dilated(
         inputs,
         kernel,
@@ -95,9 +103,22 @@ def _correlate_apart(
         geometry.padding,
         lhs_dilation=distance,
         rhs_dilation=geometry.dilation,
-        dimension_numbers=dimension_numbers(rank),
+        dimension_numbers=dimension_numbers(len(geometry.window)),
         feature_group_count=groups,
     )
+
+
+def _correlate_filled(
+    inputs: jax.Array, kernel: jax.Array, geometry: Geometry, distance: Sequence[int], groups: int
+) -> jax.Array:
+    """The product from inputs with the zeros filled in.
+
+    XLA is slow at groups on a CPU. `correlate_on_cpu` knows faster ways, but no distance between inputs.
+    """
+    interior = [(*edges, step - 1) for edges, step in zip(geometry.padding, distance, strict=True)]
+    inputs = lax.pad(inputs, jnp.zeros((), inputs.dtype), [(0, 0, 0), *interior, (0, 0, 0)])
+    unpadded = geometry._replace(padding=((0, 0),) * len(geometry.window))
+    return correlate_on_cpu(inputs, kernel, unpadded, groups)
 
 
 def transposed_size(

@@ -7,16 +7,13 @@ from dlcore.training import loop
 from dlcore.training.contract import check_model
 from dlcore.training.engine import Engine
 from experiments import cifar10
+from tests.helpers.cifar10_files import write_cifar10
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A folder of CIFAR-10's files with four random images each."""
-    generator = np.random.default_rng(0)
-    for name in (*(f"data_batch_{index}" for index in range(1, 6)), "test_batch"):
-        rows = generator.integers(0, 256, (4, 3073), np.uint8)
-        rows[:, 0] %= 10
-        rows.tofile(tmp_path / f"{name}.bin")
+    write_cifar10(tmp_path)
     return tmp_path
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dlcore.ops.arrays import (
+    are_whole,
     at_least_float32,
     check_array,
     check_dtypes,
@@ -145,3 +146,24 @@ def test_one_random_key_of_either_kind_is_accepted(key):
 def test_what_is_no_random_key_is_refused(key):
     with pytest.raises(TypeError, match=r"rng: got .*, expected a random key such as"):
         check_key("rng", key)
+
+
+def test_arrays_are_whole_on_one_device_and_in_a_shard():
+    def seen(devices, per_shard):
+        """What a traced program sees of an array on a mesh, and of what it computes from it."""
+        mesh = jax.sharding.AbstractMesh((devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+        rows = jax.ShapeDtypeStruct((8, 2), np.float32, sharding=jax.NamedSharding(mesh, jax.P("data")))
+        found = []
+
+        def function(rows):
+            found.append((are_whole({"rows": rows, "none": None}), are_whole([jnp.ones(3), rows.T @ rows])))
+            return rows
+
+        whole = jax.shard_map(function, mesh=mesh, in_specs=jax.P("data"), out_specs=jax.P("data"))
+        jax.jit(whole if per_shard else function).trace(rows)
+        return found[0]
+
+    assert are_whole([np.ones(2), jnp.ones(2)])
+    assert seen(1, per_shard=False) == (True, True)
+    assert seen(4, per_shard=False) == (False, False)
+    assert seen(4, per_shard=True) == (True, True)

@@ -1,5 +1,7 @@
 """The products that are faster on a CPU equal XLA's own convolution, with every kind of derivative."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,6 +57,43 @@ def test_values_and_all_derivatives_equal_xlas(name):
 
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     jax.tree.map(close, *both(inputs, kernel))
+
+
+# Convolutions and slices on a CPU: a sum over taps cuts the inputs and the weights for each cell of the window, and
+# groups are cut from both.
+ON_CPU = {
+    "waveform": (0, 2 * 5),
+    "dilated": (0, 2 * 3),
+    "image": (0, 2 * 9),
+    "depthwise": (0, 2 * 6),
+    "groups": (3, 2 * 3),
+    "groups of one channel": (0, 2 * 3 + 3 * 2 * 2),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_program_has_the_product_of_the_platform_that_it_is_compiled_for(name):
+    """This process has a CPU. A program for another platform holds XLA's own convolution and nothing else."""
+    input_shape, kernel_shape, groups, options = CASES[name]
+    geometry = make_geometry(input_shape[1:-1], kernel_shape[:-2], **options)
+    shapes = [jax.ShapeDtypeStruct(shape, np.float32) for shape in (input_shape, kernel_shape)]
+    product = jax.jit(lambda x, k: direct_convolution.correlate_direct(x, k, geometry, groups))
+
+    def count(platform):
+        """The number of convolutions and slices in a program for this platform."""
+        program = jax.export.export(product, platforms=[platform])(*shapes).mlir_module()
+        return tuple(len(re.findall(rf"stablehlo\.{one}\b", program)) for one in ("convolution", "slice"))
+
+    assert count("cpu") == ON_CPU[name]
+    for platform in ("cuda", "rocm", "tpu"):
+        assert count(platform) == (1, 0), platform
+
+
+def test_layers_that_are_computed_in_one_way_have_no_choice():
+    geometry = make_geometry((9,), (3,), strides=1, padding=0)
+    product = lambda x, k: direct_convolution.correlate_direct(x, k, geometry, 1)
+    (operation,) = jax.make_jaxpr(product)(np.ones((2, 9, 2)), np.ones((3, 2, 4))).eqns
+    assert operation.primitive.name == "conv_general_dilated"
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,15 @@ def test_a_shard_of_the_batch_is_scanned_within_shard_map():
     close(*both(INPUTS))
 
 
+@pytest.mark.parametrize(("devices", "merged"), [(1, True), (2, False)])
+def test_products_merge_time_and_batch_unless_devices_split_the_batch(devices, merged):
+    mesh = jax.sharding.AbstractMesh((devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    inputs = jax.ShapeDtypeStruct(INPUTS.shape, np.float32, sharding=jax.NamedSharding(mesh, jax.P("data")))
+    loss = lambda weights, inputs: scan_lstm(weights, CARRY, inputs, None, Loop())[1].sum()
+    program = str(jax.jit(jax.grad(loss)).trace(WEIGHTS, inputs).jaxpr)
+    assert ("f32[28,12]" in program) == merged  # 7 steps of 4 rows
+
+
 TWO_DEVICES = """
 import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_num_cpu_devices", 2)
@@ -140,6 +149,7 @@ for layer in (dl.Recurrent(dl.LSTMCell(4)), dl.Bidirectional(dl.GRUCell(4), dl.G
     sharded = (place(variables), place(inputs, "data"), place(lengths, "data"))
     assert "all-gather" not in loss.lower(*sharded).compile().as_text()
     expected = jax.device_put((variables, inputs, lengths), jax.devices()[0])
+    assert "tensor<24x" in loss.lower(*expected).as_text()  # one of two devices: 6 steps of 4 rows are one dimension
     for one, other in zip(jax.tree.leaves(loss(*sharded)), jax.tree.leaves(loss(*expected)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 """

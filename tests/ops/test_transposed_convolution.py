@@ -82,17 +82,21 @@ def test_it_is_the_transpose_of_the_convolution(seed, padding):
         np.testing.assert_allclose(*products(small, kernel), rtol=1e-10)
 
 
-def test_groups_are_the_same_on_every_backend(monkeypatch):
-    """On a CPU they are computed in another way than XLA's."""
+def test_groups_are_the_same_on_every_platform(monkeypatch):
+    """A program for a CPU has one convolution a group; others have XLA's grouped one."""
     random = np.random.default_rng(0)
-    inputs, kernel = random.normal(size=(2, 4, 3, 6)), random.normal(size=(3, 2, 2, 6))
+    arrays = random.normal(size=(2, 4, 3, 6)), random.normal(size=(3, 2, 2, 6))
     options = {"strides": (2, 1), "padding": (1, 0), "groups": 3, "output_padding": (1, 0)}
+    product = functools.partial(correlate_transposed, **options)
     with jax.enable_x64(True):
-        ours = correlate_transposed(inputs, kernel, **options)
-        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-        np.testing.assert_allclose(
-            correlate_transposed(inputs, kernel, **options), ours, rtol=1e-12, atol=1e-12
-        )
+        counts = {
+            name: jax.export.export(jax.jit(product), platforms=[name])(*arrays).mlir_module()
+            .count("stablehlo.convolution") for name in ("cpu", "cuda", "tpu")
+        }  # fmt: skip
+        assert counts == {"cpu": 3, "cuda": 1, "tpu": 1}
+        ours = product(*arrays)
+        monkeypatch.setattr(jax.lax, "platform_dependent", lambda *arrays, cpu, default: default(*arrays))
+        np.testing.assert_allclose(product(*arrays), ours, rtol=1e-12, atol=1e-12)
 
 
 def test_same_padding_gives_as_many_outputs_as_the_stride_says():

@@ -144,6 +144,10 @@ class _Found(Exception):  # noqa: N818  it carries the answer out of nested prog
 
 def _checked(test: Test, trail: Trail, inputs: list[Any]) -> list[Any]:
     """Evaluates one operation; raises `_Found` if its outputs, but not its inputs, fail the test."""
+    if trail[-1].primitive.name == "cond":  # a choice between programs, also that by the platform
+        taken = trail[-1].params["branches"][int(inputs[0])]
+        check = functools.partial(_checked, test)
+        return evaluate(taken.jaxpr, taken.consts, inputs[1:], check, trail=trail)
     outputs = bind(trail[-1], inputs)
     if _any_fails(test, outputs) and inputs and not _any_fails(test, inputs):
         # The name stack of a gradient is such as "transpose(jvp(Model))/Dense_0".

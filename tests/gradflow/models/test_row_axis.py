@@ -6,6 +6,7 @@ import pytest
 
 from dlcore.gradflow.models.row_axis import row_axis, rows_are_apart
 from dlcore.gradflow.models.scan_body import is_float, scan_body
+from dlcore.ops.convolution import correlate_channels
 
 W = jnp.ones((3, 3))
 
@@ -30,6 +31,10 @@ def where(condition, new):
     return lambda _, h: (jnp.where(condition, new(h), h),)
 
 
+def depthwise(maps):
+    return correlate_channels(maps, jnp.ones((2, 1, 3)), padding="SAME", groups=3)
+
+
 STATE = jnp.ones((5, 3))
 CASES = {
     "rows": (lambda _, h: (jnp.tanh(h @ W),), [STATE], 0),
@@ -43,6 +48,7 @@ CASES = {
     "a roll by four rows": (lambda _, h: (h + jnp.roll(h, 4, axis=0) @ W,), [jnp.ones((8, 3))], None),
     "a sum that where hides": (where(False, lambda h: h @ W + h.sum(axis=0)), [STATE], None),
     "a masked softmax": (lambda _, h: (jax.nn.softmax(jnp.where(h > 2, h @ W, -jnp.inf)),), [STATE], 0),
+    "a product chosen by the platform": (lambda _, h: (depthwise(h),), [jnp.ones((5, 4, 3))], 0),
     "a scalar": (lambda _, h, loss: (h @ W, loss + h.sum()), [STATE, 0.0], None),
     "a state that is forgotten": (lambda _, h: (0 * h,), [STATE], None),
 }

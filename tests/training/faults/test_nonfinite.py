@@ -166,6 +166,8 @@ def test_a_gradient_whose_norm_overflows_is_named():
         (lambda x: jnp.where(x > 0, x, -jnp.inf), None),  # a constant Inf that is not chosen is no fault
         (lambda x: jax.lax.scan(lambda c, _: (c * 1e30, None), x, None, length=3)[0], "scan"),
         (lambda x: jax.grad(lambda y: jnp.sqrt(jnp.abs(y - 1)))(x), "div"),
+        (lambda x: jax.lax.cond(x > 0, lambda y: jax.jit(jnp.log)(y - 2), jnp.sin, x), "log"),
+        (lambda x: jax.lax.platform_dependent(x, cpu=lambda y: 1 / (y - 1), default=jnp.tanh), "div"),
     ],
 )
 def test_the_first_bad_operation_is_found(function, expected):
