@@ -11,7 +11,14 @@ from absl import app, flags, logging
 
 from dlcore.cli import modes, process
 from dlcore.cli.config_class import check_config_class
-from dlcore.cli.errors import UsageError, describe_failure, one_line_errors, print_error
+from dlcore.cli.errors import (
+    UsageError,
+    describe_failure,
+    one_line_errors,
+    print_error,
+    summary,
+    usage_errors,
+)
 from dlcore.cli.parsing import own_flags, parse_flags
 from dlcore.config import settings
 from dlcore.config.files import read_config
@@ -60,8 +67,9 @@ def run(
     _check_presets(presets, config_class)
 
     def main(_: list[str]) -> None:
-        run_mode(config_class, experiment, presets)
-        flush(sys.stderr)
+        with process.whole_job():
+            run_mode(config_class, experiment, presets)
+            flush(sys.stderr)
 
     try:
         with own_flags(FLAGS):
@@ -69,6 +77,7 @@ def run(
             app.run(main, flags_parser=parse_flags)
     except KeyboardInterrupt:  # outside of the training loop, which raises `Interrupted` after a call
         say("stopped by Ctrl-C at once; what is saved stays, and the same command goes on")
+        distributed.tell(INTERRUPTED, "stopped by Ctrl-C")
         process.end(INTERRUPTED)
 
 
@@ -124,12 +133,13 @@ def run_mode(config_class: type[C], experiment: Callable[[C], Experiment], prese
     """
     if FLAGS.verbosity < 0:  # Orbax also logs at length what it raises, which one line will say
         logging.get_absl_logger().addFilter(lambda record: "/orbax/" not in record.pathname)
-    with one_line_errors(config_class()):
+    with one_line_errors(config_class(), before=distributed.fail):
         _check_flags()
         process.prepare()
         distributed.initialize(FLAGS.distributed)
         distributed.check_devices()
         distributed.enable_compilation_cache()
+        distributed.watch_peers()
         folder = _folder()
         check_kinds(folder)
         config = _config(config_class(), presets, folder)
@@ -137,7 +147,7 @@ def run_mode(config_class: type[C], experiment: Callable[[C], Experiment], prese
         distributed.check_same_settings(_shared_settings(config, folder))
         this_run = make_run(experiment, config, folder, checkpoint=FLAGS.checkpoint, profile=FLAGS.profile)
         mode = _mode(this_run.experiment)
-        with one_line_errors(config, " (--verbosity=1 shows where)"):
+        with usage_errors(config, " (--verbosity=1 shows where)"):
             check_run(this_run)
         Trace(folder, FLAGS.profile, int(this_run.engine.config.train.steps))  # checks the steps
     result = _call(mode, this_run)
@@ -223,6 +233,7 @@ def _call(mode: Mode, this_run: Run) -> str:
         process.end(stop.exit_code)
     except Exception as error:
         line, exit_code = describe_failure(error, this_run)
+        distributed.fail(exit_code, line or summary(error))
         if line is None:
             traceback.print_exc()
         else:

@@ -5,7 +5,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import logging
@@ -16,6 +16,9 @@ from dlcore.utils.streams import say
 
 if TYPE_CHECKING:
     from dlcore.training.run import Run
+
+
+SUMMARY_LETTERS = 200
 
 
 class UsageError(ValueError):
@@ -46,7 +49,9 @@ def usage_errors(config: Any = None, hint: str = "") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def one_line_errors(config: Any = None, hint: str = "") -> Iterator[None]:
+def one_line_errors(
+    config: Any = None, hint: str = "", before: Callable[[int, str], None] | None = None
+) -> Iterator[None]:
     """A context manager that ends the process with one line and exit code 2 where `usage_errors` raises.
 
     ``--verbosity=1`` shows the traceback.
@@ -54,6 +59,7 @@ def one_line_errors(config: Any = None, hint: str = "") -> Iterator[None]:
     Args:
         config: as in `usage_errors`.
         hint: as in `usage_errors`.
+        before: is called with the exit code and the error before it is printed.
 
     Raises:
         SystemExit: `usage_errors` raised `UsageError`.
@@ -63,6 +69,8 @@ def one_line_errors(config: Any = None, hint: str = "") -> Iterator[None]:
             yield
     except UsageError as error:
         logging.debug("traceback of the error below", exc_info=True)
+        if before:
+            before(BAD_USAGE, str(error))
         fail(str(error))
 
 
@@ -75,6 +83,15 @@ def fail(message: str) -> NoReturn:
 def print_error(message: str) -> None:
     """Prints an error in one line on stderr."""
     say(f"error: {' '.join(str(message).split())}")
+
+
+def summary(error: Exception) -> str:
+    """The name of an error and the beginning of its message, in one line.
+
+    >>> summary(KeyError("first"))
+    "KeyError: 'first'"
+    """
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:SUMMARY_LETTERS]}"
 
 
 def explain(error: Exception) -> str:

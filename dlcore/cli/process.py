@@ -1,23 +1,23 @@
 """The process of a command line: the files that it may open, its signals, its result and its end."""
 
+import contextlib
 import os
 import resource
 import signal
 import sys
-import time
+import traceback
+from collections.abc import Iterator
 from typing import NoReturn
 
 import jax
 
-from dlcore.cli.errors import print_error
+from dlcore.cli.errors import print_error, summary
+from dlcore.training import distributed
 from dlcore.training.faults.signals import caught_signals
 from dlcore.training.job import FAILED, PREEMPTED
 from dlcore.utils import streams
 
 MOST_OPEN_FILES = 128  # JAX, Orbax and TensorBoard together have about half as many open
-
-# The end of a job's first process ends the others; this gives them time to print their own errors.
-LEADER_SECONDS = 2
 
 
 def prepare() -> None:
@@ -47,16 +47,38 @@ def print_result(text: str) -> None:
 
 
 def end(code: int) -> NoReturn:
-    """Ends the process at once.
+    """Ends the process at once, but in a job of several processes as `distributed.leave` says.
 
-    After a failed write, threads of the checkpointing remain and would keep the process alive for ever. The other
-    processes of a job would wait for this one when they exit.
+    After a failed write, threads of the checkpointing remain and would keep the process alive for ever.
     """
     streams.flush(sys.stdout)
     streams.flush(sys.stderr)
-    if jax.process_count() > 1 and jax.process_index() == 0:
-        time.sleep(LEADER_SECONDS)
+    distributed.leave()
     os._exit(code)
+
+
+@contextlib.contextmanager
+def whole_job() -> Iterator[None]:
+    """A context manager that ends this process of a job with its block.
+
+    After an error the others are told of it, and the process does not wait for them as the interpreter's own end does.
+    Without other processes this does nothing.
+    """
+    try:
+        yield
+    except SystemExit as stop:
+        if stop.code and jax.distributed.is_initialized():
+            code = stop.code if isinstance(stop.code, int) else FAILED
+            distributed.fail(code, f"exit code {stop.code}")
+            end(code)
+        raise
+    except Exception as error:
+        if jax.distributed.is_initialized():
+            distributed.fail(FAILED, summary(error))
+            traceback.print_exc()
+            end(FAILED)
+        raise
+    distributed.leave()
 
 
 def _stop_at_once(number: int, _: object) -> None:
@@ -65,7 +87,10 @@ def _stop_at_once(number: int, _: object) -> None:
     It does not raise, since an exception could get lost in one of JAX's callbacks, and it does not use the stream,
     which another function may be writing to.
     """
+    reason = f"stopped by {signal.Signals(number).name}"
     try:
-        os.write(2, f"stopped by {signal.Signals(number).name}\n".encode())
+        os.write(2, f"{reason}\n".encode())
+        distributed.tell(PREEMPTED, reason)
+        distributed.leave()
     finally:
         os._exit(PREEMPTED)

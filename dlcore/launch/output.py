@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from typing import BinaryIO
 
+from dlcore.training.job import named_process
+
 STDOUT, STDERR = 1, 2
 KEPT_LINES = 500
 CLEAR_LINE, SHOW_CURSOR = b"\r\x1b[2K", b"\x1b[?25h"
@@ -22,12 +24,16 @@ class Output:
     Args:
         bar: True if a process writes to the terminal of stderr itself. Its progress bar is then cleared before each
             line, and the process draws the bar anew.
+
+    Attributes:
+        named: the process of which the others say that it ended first; None if they do not say it.
     """
 
     def __init__(self, bar: bool = False):
         self._bar, self._lock = bar, threading.Lock()
         self._kept: dict[int, deque[bytes]] = {}
         self._last: int | None = None
+        self.named: int | None = None
 
     def copy(self, process: int, source: BinaryIO, target: int) -> None:
         """Copies lines until the source ends; each source needs a thread of its own.
@@ -47,6 +53,8 @@ class Output:
             if target == STDERR:
                 self._kept.setdefault(process, deque(maxlen=KEPT_LINES)).append(line)
                 self._last = process
+                if self.named is None:
+                    self.named = named_process(line.decode(errors="replace"))
             _write_all(target, b"%s[%d] %s\n" % (clear, process, line))
 
     def repeat_last_words(self, process: int) -> bool:

@@ -41,10 +41,10 @@ def run_processes(command: Command, processes: int, devices: int | None = None) 
                 variables = job_variables(os.environ, coordinator, processes, process, devices)
                 gang.start(process, argv, {**os.environ, **variables}, terminal and process == 0)
             ended = gang.wait()
-        failed = first_failure(ended)
+        failed = first_failure(ended, output.named)
         if failed and not (output.repeat_last_words(failed.process) and failed.code > 0):
             print_error(failed.text)
-    return exit_code(ended)
+    return exit_code(ended, failed)
 
 
 def job_variables(
@@ -89,26 +89,29 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def first_failure(ended: Sequence[Ended]) -> Ended | None:
-    """The first process that failed by itself; None if all did their work or were stopped by a signal that they caught.
+def first_failure(ended: Sequence[Ended], named: int | None = None) -> Ended | None:
+    """The process that failed by itself; None if all did their work or were stopped by a signal that they caught.
 
     Args:
         ended: how the processes ended, in this order.
+        named: the process of which the others say that it ended first; without it the order counts.
     """
     well = (0, PREEMPTED, INTERRUPTED)
-    return next((one for one in ended if not one.killed and one.exit_code not in well), None)
+    failed = [one for one in ended if not one.killed and one.exit_code not in well]
+    return min(failed, key=lambda one: one.process != named, default=None)
 
 
-def exit_code(ended: Sequence[Ended]) -> int:
-    """The exit code of a job: that of the process that failed first; else 130 after Ctrl-C, 75 after preemption, 0.
+def exit_code(ended: Sequence[Ended], failed: Ended | None) -> int:
+    """The exit code of a job: that of the process that failed; else 130 after Ctrl-C, 75 after preemption, or 0.
 
-    >>> exit_code([Ended(1, 75), Ended(0, 0)]), exit_code([Ended(1, 75), Ended(0, -9)])
+    >>> exit_code([Ended(1, 75), Ended(0, 0)], None), exit_code([Ended(1, 75), Ended(0, -9)], Ended(0, -9))
     (75, 137)
 
     Args:
-        ended: how the processes ended, in this order.
+        ended: how the processes ended.
+        failed: what `first_failure` says of them.
     """
-    if failed := first_failure(ended):
+    if failed:
         return failed.exit_code
     codes = {one.exit_code for one in ended if not one.killed}
     return next((code for code in (INTERRUPTED, PREEMPTED) if code in codes), 0)

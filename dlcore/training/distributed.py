@@ -11,12 +11,26 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from dlcore.training.job import COORDINATOR, FAILED, NUM_PROCESSES, PROCESS_ID, is_in_job, read_variables
+from dlcore.training.faults.links import Listener, dial
+from dlcore.training.faults.peers import Peers
+from dlcore.training.job import (
+    COORDINATOR,
+    FAILED,
+    NUM_PROCESSES,
+    PROCESS_ID,
+    is_in_job,
+    local_device_ids,
+    read_variables,
+)
 from dlcore.utils.streams import say
 
+# JAX's own threads send heartbeats, also while Python compiles or waits. A machine without power, or a process that is
+# stopped, is noticed by heartbeats that are missing; `watch_peers` notices a process that has ended at once.
 HEARTBEAT_SECONDS, SHUTDOWN_SECONDS = 30, 10
 ANNOUNCE_SECONDS = 5  # wait for the other processes so long before a line says it
 GIVE_UP_SECONDS = 300  # and so long before the process ends
+
+_peers: Peers | None = None  # a process is in one job at most, as in JAX's own state
 
 
 def initialize(mode: str) -> None:
@@ -49,6 +63,7 @@ def initialize(mode: str) -> None:
             coordinator,
             count,
             process,
+            local_device_ids(os.environ),
             # JAX would end this process by SIGABRT: the wait is limited here before JAX does that.
             initialization_timeout=GIVE_UP_SECONDS + 60,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
@@ -93,6 +108,53 @@ def check_devices() -> None:
         raise ValueError(
             f"JAX finds no devices with {given or 'this environment'}: {why}; JAX_PLATFORMS=cpu uses the CPU"
         ) from error
+
+
+def watch_peers() -> None:
+    """Lets every process of the job notice it at once if another one ends, see `Peers`; all of them must call it.
+
+    Without a connection between two processes, only JAX notices.
+    """
+    global _peers
+    if jax.process_count() == 1:
+        return
+    process, others = jax.process_index(), jax.process_count() - 1
+    hosts = [_host(os.environ.get(name, "")) for name in (COORDINATOR, "JAX_COORDINATOR_ADDRESS")]
+    with contextlib.ExitStack() as stack:
+        listener = None
+        if process == 0:
+            bind = _host(os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", ""))
+            listener = stack.enter_context(Listener(bind))
+        address = gather_texts(listener.address() if listener else "")[0]
+        links = listener.accept(others) if listener else dial(address, process, [*filter(None, hosts)])
+    if len(links) < (others if listener else 1):
+        say(f"process {process}: no connection to some other processes; if one dies, this one ends later")
+    _peers = Peers(process, links)
+
+
+def _host(address: str) -> str:
+    """The host of an address HOST:PORT."""
+    return address.rpartition(":")[0].strip("[]")
+
+
+def tell(code: int, why: str) -> bool:
+    """Tells the job's other processes, if any, that this one ends before the work is done, see `Peers.tell`."""
+    return _peers is not None and _peers.tell(code, why)
+
+
+def fail(code: int, why: str) -> None:
+    """Tells the job's other processes of an error, and returns when it is to be printed, see `Peers.fail`."""
+    if _peers is not None:
+        _peers.fail(code, why)
+
+
+def leave() -> None:
+    """Waits until the work of all processes of the job is done, and leaves the job; after `fail` it waits less.
+
+    JAX would abort the job if one process took some seconds longer than another one, for instance to draw figures.
+    """
+    if _peers is not None and _peers.leave():
+        jax.distributed.shutdown()
 
 
 @contextlib.contextmanager

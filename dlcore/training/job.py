@@ -43,3 +43,64 @@ def read_variables(environ: Mapping[str, str]) -> tuple[int, int]:
         f"{COORDINATOR}: got {coordinator} with {', '.join(f'{name}={value}' for name, value in texts.items())}, "
         "expected the number of processes and the index of this one, from 0"
     )
+
+
+def of_the_job(process: int, host: str) -> str:
+    """How the processes of a job name one of them in their errors; `named_process` finds it.
+
+    Args:
+        process: its index.
+        host: the name of its machine.
+    """
+    return f"process {process} ({host}) of the job"
+
+
+def named_process(line: str) -> int | None:
+    """The index of the process that an error names as the one that ended first; None if it names none.
+
+    >>> named_process(f"error: {of_the_job(3, 'node7')} died")
+    3
+
+    Args:
+        line: a line of a process's stderr.
+    """
+    found = re.match(r"(?:error: )?process ([0-9]{1,9}) \(.*\) of the job", line)
+    return int(found[1]) if found else None
+
+
+def local_device_ids(environ: Mapping[str, str]) -> list[int] | None:
+    """The GPUs that this process uses, for ``jax.distributed.initialize``.
+
+    If the tasks of a node see the same GPUs, each one uses its share: one if there is a task for each GPU, all if there
+    is one task. A task that the cluster shows its own GPUs alone uses these.
+
+    Args:
+        environ: the environment variables.
+
+    Returns:
+        The places of the GPUs among those that the process sees. An empty list means all. None leaves the choice to
+        JAX, which reads ``JAX_LOCAL_DEVICE_IDS`` or gives each task one GPU.
+    """
+    if "JAX_LOCAL_DEVICE_IDS" in environ:
+        return None
+    tasks, local = _tasks_on_node(environ)
+    if COORDINATOR in environ or tasks == 1:
+        return []
+    visible = environ.get("CUDA_VISIBLE_DEVICES", "").count(",") + 1
+    own = environ.get("SLURM_GPUS_PER_TASK", "").rpartition(":")[2]  # such as h100:2
+    if "CUDA_VISIBLE_DEVICES" not in environ or not tasks:
+        return None
+    if visible == 1 or str(visible) == own:
+        return []
+    share = visible // tasks
+    return list(range(local * share, (local + 1) * share)) if share else None
+
+
+def _tasks_on_node(environ: Mapping[str, str]) -> tuple[int, int]:
+    """The number of the job's tasks on this node and the index of this one among them; 0 and 0 if nothing tells it."""
+    if "SLURM_GTIDS" in environ:  # the indices of the node's tasks in the whole job
+        tasks = environ["SLURM_GTIDS"].split(",")
+        return len(tasks), tasks.index(environ.get("SLURM_PROCID", tasks[0]))
+    sizes = [environ.get(f"OMPI_COMM_WORLD_LOCAL_{name}", "0") for name in ("SIZE", "RANK")]
+    size, rank = (int(text) if text.isdecimal() else 0 for text in sizes)
+    return size, rank

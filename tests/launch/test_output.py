@@ -75,6 +75,16 @@ def test_the_error_is_repeated_only_if_something_came_after_it(capfd):
     assert capfd.readouterr().err == f"[0] error: process 1 is gone\n{words}"
 
 
+def test_the_process_that_others_name_is_known():
+    output = Output()
+    copy(output, 1, b"step 3\nerror: process x (a) of the job\n", STDERR)
+    copy(output, 1, b"error: process 5 (node 1) of the job failed\n", STDOUT)
+    assert output.named is None
+    copy(output, 1, b"error: process 2 (node 1) of the job failed: why\n", STDERR)
+    copy(output, 3, b"process 0 (node 1) of the job ended: why\n", STDERR)
+    assert output.named == 2
+
+
 def test_a_process_without_an_error_has_no_last_words(capfd):
     output = Output()
     copy(output, 1, b"step 3\n", STDERR)

@@ -43,23 +43,26 @@ def test_the_port_is_free():
 
 
 @pytest.mark.parametrize(
-    ("ended", "code", "failed"),
+    ("ended", "named", "code", "failed"),
     [
-        ([(0, 0), (1, 0)], 0, None),
-        ([(1, 75), (0, 75)], 75, None),
-        ([(1, 0), (0, 75)], 75, None),
-        ([(1, 75), (0, -9, True)], 75, None),
-        ([(1, 130), (0, 75)], 130, None),
-        ([(0, 75), (1, 1)], 1, 1),
-        ([(1, -9), (0, 1)], 137, 1),
-        ([(2, 3), (0, 1), (1, -9, True)], 3, 2),
+        ([(0, 0), (1, 0)], None, 0, None),
+        ([(1, 75), (0, 75)], None, 75, None),
+        ([(1, 0), (0, 75)], None, 75, None),
+        ([(1, 75), (0, -9, True)], None, 75, None),
+        ([(1, 130), (0, 75)], None, 130, None),
+        ([(0, 75), (1, 1)], None, 1, 1),
+        ([(1, -9), (0, 1)], None, 137, 1),
+        ([(2, 3), (0, 1), (1, -9, True)], None, 3, 2),
+        ([(1, 1), (0, 3)], 0, 3, 0),
+        ([(1, 1), (0, 75)], 0, 1, 1),
+        ([(1, 1), (2, 3)], 5, 1, 1),
     ],
 )
-def test_the_exit_code_is_that_of_the_first_failure(ended, code, failed):
+def test_the_exit_code_is_that_of_the_first_failure(ended, named, code, failed):
     ended = [Ended(*one) for one in ended]
-    assert exit_code(ended) == code
-    first = first_failure(ended)
+    first = first_failure(ended, named)
     assert (first and first.process) == failed
+    assert exit_code(ended, first) == code
 
 
 def test_flags_arrive_byte_for_byte(tmp_path):

@@ -10,6 +10,7 @@ from types import FrameType
 import jax
 from jax.experimental import multihost_utils
 
+from dlcore.training import distributed
 from dlcore.training.job import INTERRUPTED, PREEMPTED
 from dlcore.utils.streams import say
 
@@ -100,10 +101,13 @@ class StopSignals(contextlib.ExitStack):
         while not self._ended.is_set():
             signal_number = reader.recv(1)[0]
             if signal_number in PREEMPTING and not self._ended.wait(self._grace):
-                say(
+                reason = (
                     f"stopped by {signal.Signals(signal_number).name}: not at the end of a call after "
                     f"{self._grace:.0f} s; the newest checkpoint is what is saved"
                 )
+                say(reason)
+                distributed.tell(PREEMPTED, reason)
+                distributed.leave()
                 os._exit(PREEMPTED)
 
     def signal_at(self, step: int) -> int:

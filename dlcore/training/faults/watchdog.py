@@ -4,13 +4,16 @@ import contextlib
 import faulthandler
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
+from dlcore.training import distributed
 from dlcore.training.job import FAILED
 from dlcore.utils.streams import say
 
 STDERR = 2
+OTHERS_SECONDS = 2  # the other processes of a job hang, too, and print their own tracebacks
 
 
 class Watchdog:
@@ -64,4 +67,6 @@ class Watchdog:
         )
         with contextlib.suppress(OSError):
             faulthandler.dump_traceback(STDERR)
+        if distributed.tell(FAILED, f"no call has ended for {self._timeout:g} s"):
+            time.sleep(OTHERS_SECONDS)
         os._exit(FAILED)

@@ -1,0 +1,171 @@
+"""The processes of a job tell each other how they end, so that none waits for a process that has ended.
+
+Process 0 has a connection to each of the others. The system closes the connections of a process that ends, in whatever
+way: the others hear of it at once, even while they wait in a collective or compile. JAX alone notices missing
+heartbeats after a while, and aborts with a message of its own.
+"""
+
+import dataclasses
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dlcore.training.faults.links import Link
+from dlcore.training.job import FAILED, INTERRUPTED, PREEMPTED, of_the_job
+from dlcore.utils.streams import say
+
+# An error of this process may only follow from the end of another one: so long may the news of it take.
+NEWS_SECONDS = 1
+# A process prints its error so long after it has told the others of it, so that their lines come before.
+LAST_WORDS_SECONDS = 1
+PART_SECONDS = 3  # the others wait so long for these last words, and then process 0 for the others' end
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended before the work of the job was done.
+
+    Attributes:
+        process: its index.
+        host: the name of its machine.
+        code: its exit code; None if it ended without a word, as a process that is killed does.
+        why: its error, or what stopped it.
+    """
+
+    process: int
+    host: str
+    code: int | None = None
+    why: str = ""
+
+    @property
+    def text(self) -> str:
+        """The line that the other processes print."""
+        who = of_the_job(self.process, self.host)
+        if self.code is None:
+            return f"error: {who} died; the same command goes on from the newest checkpoint"
+        if self.code in (PREEMPTED, INTERRUPTED):
+            return f"{who} ended: {self.why}"
+        return f"error: {who} failed: {self.why}"
+
+
+class Peers:
+    """The other processes of a job; a thread listens to them.
+
+    If one of them ends before the work of the job is done, the thread prints a line that names it, and ends this
+    process: with the same exit code, or with 1 if the other one died without a word.
+
+    Args:
+        process: the index of this process.
+        links: in process 0, those to all others; in the others, the one to process 0.
+    """
+
+    def __init__(self, process: int, links: Sequence[Link]):
+        self._process, self._links = process, links
+        self._ends = threading.Lock()  # the first who acquires it ends this process: the thread, or `tell`
+        self._news, self._all_done, self._alone = threading.Event(), threading.Event(), threading.Event()
+        self._selector = selectors.DefaultSelector()
+        for link in links:
+            self._selector.register(link, selectors.EVENT_READ)
+        if not links:
+            self._all_done.set()
+        threading.Thread(target=self._listen, name="peers", daemon=True).start()
+
+    def tell(self, code: int, why: str) -> bool:
+        """Tells the others that this process ends before the work is done.
+
+        Args:
+            code: its exit code.
+            why: its error, or what stopped it.
+
+        Returns:
+            True if they are told now; False if they know already, or if another process ended first.
+        """
+        if not self._ends.acquire(blocking=False):
+            return False
+        self._pass_on(Ending(self._process, socket.gethostname(), code, why))
+        return True
+
+    def fail(self, code: int, why: str) -> None:
+        """Tells the others of an error, and returns when it is to be printed.
+
+        It does not return if the error follows from the end of another process: the thread ends this one.
+
+        Args:
+            code: the exit code of this process.
+            why: the error.
+        """
+        if not self._ends.locked():
+            self._news.wait(NEWS_SECONDS)
+        if self._news.is_set():
+            threading.Event().wait()
+        if self.tell(code, why):
+            time.sleep(LAST_WORDS_SECONDS)
+
+    def leave(self) -> bool:
+        """Waits for the others: until their work is done, too; or, after `tell`, until process 0 may end as the last.
+
+        Returns:
+            True if the work of all is done.
+        """
+        if self._ends.locked():
+            self._part(self._alone.wait)
+            return False
+        if self._process == 0:
+            self._all_done.wait()  # the others are told after that
+        for link in self._links:
+            link.send({"done": True})
+        self._all_done.wait()
+        return True
+
+    def _part(self, wait: Callable[[float], Any]) -> None:
+        """Waits in process 0 until the others have ended, since JAX aborts a process that loses process 0."""
+        if not self._process:
+            for link in self._links:
+                link.end_messages()
+            wait(PART_SECONDS)
+
+    def _listen(self, until: Callable[[], bool] = lambda: False, seconds: float | None = None) -> None:
+        """Hears what comes until a condition holds, the time is over, or all others have ended."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while self._selector.get_map() and not until():
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                return
+            for key, _ in self._selector.select(left):
+                self._hear(key.fileobj)  # type: ignore[arg-type]
+        self._alone.set()
+
+    def _hear(self, link: Link) -> None:
+        for message in link.receive():
+            if "done" in message:
+                link.done = True
+            else:
+                self._follow(Ending(**message), link)
+        if link.closed:
+            self._selector.unregister(link)
+            if not link.done:
+                self._follow(Ending(link.process, link.host), link)
+        if all(link.done for link in self._links):
+            self._all_done.set()
+
+    def _follow(self, ending: Ending, link: Link) -> None:
+        """Ends this process since another one has ended, unless this one ends already."""
+        self._pass_on(ending, link)
+        if not self._ends.acquire(blocking=False):
+            return
+        self._news.set()
+        say(ending.text)
+        if ending.code is not None:
+            self._listen(lambda: link.closed, PART_SECONDS)  # the other one prints its error
+        self._part(lambda seconds: self._listen(seconds=seconds))
+        os._exit(FAILED if ending.code is None else ending.code)
+
+    def _pass_on(self, ending: Ending, source: Link | None = None) -> None:
+        for link in self._links:
+            if link is not source:
+                link.send(dataclasses.asdict(ending))
