@@ -1,8 +1,9 @@
 """The command line of every experiment: reads flags, builds the config and the experiment, and calls a mode."""
 
+import functools
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from dlcore.cli.parsing import own_flags, parse_flags
 from dlcore.config import settings
 from dlcore.config.files import read_config
 from dlcore.config.flags import define_flags, find_preset, with_flags
+from dlcore.config.sources import DEFAULT, FLAG, sourced_settings
 from dlcore.runs.build import check_run, make_run
 from dlcore.training import distributed
 from dlcore.training.config import Config
@@ -31,6 +33,7 @@ from dlcore.training.faults.signals import Interrupted
 from dlcore.training.job import INTERRUPTED
 from dlcore.training.run import Run
 from dlcore.training.run_folder import CONFIG, check_kinds
+from dlcore.training.targets.find import find_target, prepare_process
 from dlcore.training.telemetry.profile import Trace
 from dlcore.utils.checks import check_callable, check_instance, shown
 from dlcore.utils.files import to_json, user_path
@@ -39,6 +42,7 @@ from dlcore.utils.streams import flush, open_missing, say
 
 C = TypeVar("C", bound=Config)
 FLAGS = flags.FLAGS
+INSPECT = "inspect"
 
 
 def run(
@@ -102,7 +106,7 @@ def define_run_flags(config: Config, presets: Mapping[str, Config], values: flag
         (
             "mode",
             "train",
-            "What to do: train, evaluate, gradient_flow, or one of this experiment's own modes.",
+            "What to do: train, evaluate, gradient_flow, inspect, or one of this experiment's own modes.",
         ),
         ("preset", None, f"Start from one of this experiment's presets: {names}."),
         ("from_config", None, "Start from the config.json of a run; the same settings give the same bits."),
@@ -116,8 +120,16 @@ def define_run_flags(config: Config, presets: Mapping[str, Config], values: flag
         ),
         ("profile", None, "Steps to trace into the run's folder profile/, such as 100-110."),
         ("distributed", "auto", "Whether to join the other processes of the job: auto, on or off."),
+        (
+            "target",
+            None,
+            "For --mode=inspect, the machine to compile for, which need not be there: a TPU topology such as v5e:2x4, "
+            "GPUs such as h100:8, or cpu:N. The default is this machine.",
+        ),
     ):
         flags.DEFINE_string(name, default, meaning, values, module_name=program)
+    meaning = "For --mode=inspect, whether to compile the steps; --nocompile checks all else, which is quick."
+    flags.DEFINE_boolean("compile", True, meaning, values, program)
     define_flags(config, program, values)
 
 
@@ -136,17 +148,19 @@ def run_mode(config_class: type[C], experiment: Callable[[C], Experiment], prese
     with one_line_errors(config_class(), before=distributed.fail):
         _check_flags()
         process.prepare()
-        distributed.initialize(FLAGS.distributed)
-        distributed.check_devices()
+        _find_devices()
         distributed.enable_compilation_cache()
         distributed.watch_peers()
         folder = _folder()
         check_kinds(folder)
-        config = _config(config_class(), presets, folder)
+        layers = _config_layers(config_class(), presets, folder)
+        config = layers[-1][1]
         settings.check(config)
         distributed.check_same_settings(_shared_settings(config, folder))
-        this_run = make_run(experiment, config, folder, checkpoint=FLAGS.checkpoint, profile=FLAGS.profile)
-        mode = _mode(this_run.experiment)
+        options = {"checkpoint": FLAGS.checkpoint, "profile": FLAGS.profile}
+        target = None if FLAGS.target is None else find_target(FLAGS.target)
+        this_run = make_run(experiment, config, folder, target=target, **options)
+        mode = _mode(this_run.experiment, layers)
         with usage_errors(config, " (--verbosity=1 shows where)"):
             check_run(this_run)
         Trace(folder, FLAGS.profile, int(this_run.engine.config.train.steps))  # checks the steps
@@ -166,11 +180,26 @@ def _check_flags() -> None:
         )
     if FLAGS.preset is not None and FLAGS.from_config is not None:
         raise ValueError("--preset: got a --from_config too, expected one of them")
+    for name in ("target", "compile"):
+        if FLAGS[name].present and FLAGS.mode != INSPECT:
+            raise ValueError(
+                f"--{name}: got {FLAGS[name].value!r} with --mode={FLAGS.mode}, expected --mode={INSPECT}"
+            )
+
+
+def _find_devices() -> None:
+    """Joins the other processes of the job and makes JAX find its devices; on a target, those of this CPU alone."""
+    distributed.check_mode(FLAGS.distributed)
+    if FLAGS.target is None:
+        distributed.initialize(FLAGS.distributed)
+    else:
+        prepare_process(FLAGS.target)
+    distributed.check_devices()
 
 
 def _folder() -> Path:
     if FLAGS.run is None and FLAGS.workdir is None:
-        if FLAGS.mode != "train":
+        if FLAGS.mode not in ("train", INSPECT):
             raise ValueError(
                 f"--run: got none, expected the name of the run to {FLAGS.mode} (or its --workdir)"
             )
@@ -179,16 +208,21 @@ def _folder() -> Path:
     return choose_folder(FLAGS.run, FLAGS.workdir, program_name())
 
 
-def _config(config: C, presets: Mapping[str, C], folder: Path) -> C:
-    """The config of a file, of a preset, of the folder's run, or the default, changed by the flags that were given."""
+def _config_layers(config: C, presets: Mapping[str, C], folder: Path) -> list[tuple[str, C]]:
+    """The default config, that of a file, a preset or the folder's run, and last that with the flags that were given.
+
+    Each has the name of its source.
+    """
+    layers = [(DEFAULT, config)]
     if FLAGS.from_config is not None:
-        config = read_config(config, user_path("--from_config", FLAGS.from_config), "--from_config")
+        path = user_path("--from_config", FLAGS.from_config)
+        layers.append((str(path), read_config(config, path, "--from_config")))
     elif FLAGS.preset is not None:
-        config = find_preset(presets, FLAGS.preset)
+        layers.append((f"preset {FLAGS.preset}", find_preset(presets, FLAGS.preset)))
     elif (folder / CONFIG).is_file():
         flag = "--run" if FLAGS.workdir is None else "--workdir"
-        config = read_config(config, folder / CONFIG, flag, whole=True)
-    return with_flags(config, FLAGS)
+        layers.append((str(folder / CONFIG), read_config(config, folder / CONFIG, flag, whole=True)))
+    return [*layers, (FLAG, with_flags(layers[-1][1], FLAGS))]
 
 
 def _shared_settings(config: Config, folder: Path) -> dict[str, str]:
@@ -204,11 +238,17 @@ def _shared_settings(config: Config, folder: Path) -> dict[str, str]:
     }
 
 
-def _mode(experiment: Experiment) -> Mode:
+def _mode(experiment: Experiment, layers: Sequence[tuple[str, Config]]) -> Mode:
+    given = [
+        leaf.path for leaf in settings.leaves(layers[0][1]) if FLAGS[leaf.flag.removeprefix("--")].present
+    ]
     known: dict[str, Mode] = {
         "train": modes.train,
         "evaluate": modes.evaluate,
         "gradient_flow": modes.gradient_flow,
+        INSPECT: functools.partial(
+            modes.inspect, settings=sourced_settings(layers, given), compile=FLAGS.compile
+        ),
     }
     for name in experiment.modes:
         if name in known:
@@ -244,7 +284,8 @@ def _call(mode: Mode, this_run: Run) -> str:
 
 def _result_text(result: Any, folder: Path) -> str:
     try:
-        return to_json({**result, "folder": str(folder)})
+        named = FLAGS.mode != INSPECT or FLAGS.run is not None or FLAGS.workdir is not None
+        return to_json({**result, "folder": str(folder)} if named else result)
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"--mode: got {shown(result)} from {FLAGS.mode}, expected a dict for JSON ({error})"

@@ -121,14 +121,14 @@ def name_flag(error: Exception, config: Any) -> str | None:
         config: the config whose settings are searched; None if there is none.
 
     Returns:
-        The message with the flag in place of the name; None if it begins with no flag, not with ``checkpoint`` and not
-        with the name of exactly one setting.
+        The message with the flag in place of the name; None if it begins with no flag, neither with ``checkpoint`` nor
+        ``target``, and not with the name of exactly one setting.
     """
     message = str(error)
     argument = re.match(r"(\w+): ", message)
     known = settings.leaves(config) if config is not None else ()
     leaves = [leaf for leaf in known if argument and leaf.path.split(".")[-1] == argument[1]]
-    if argument and argument[1] == "checkpoint":
+    if argument and argument[1] in ("checkpoint", "target"):
         return f"--{message}"
     if argument and len(leaves) == 1:
         return f"{leaves[0].flag}: {message.removeprefix(argument[0])}"

@@ -4,14 +4,19 @@ They call the functions of `dlcore.runs`, as a notebook does, and turn mistakes 
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlcore.cli.errors import usage_errors
+import jax
+
+from dlcore.cli.errors import UsageError, usage_errors
+from dlcore.cli.process import print_report
+from dlcore.config.sources import SourcedSetting
 from dlcore.runs.gradient_flow import measure_states, write_report
+from dlcore.runs.inspect import check_start, inspect_run
 from dlcore.runs.train import train_run
 from dlcore.training.run import Run
-from dlcore.training.run_folder import CONFIG, check_folder, claim_folder
+from dlcore.training.run_folder import CONFIG, check_folder, check_writable, claim_folder
 from dlcore.utils.checks import check_instance
 
 
@@ -89,6 +94,35 @@ def gradient_flow(run: Run) -> Mapping[str, Any]:
         **{f"half_life/{flow.name}": flow.half_life for flow in last},
         **{f"gain_half_life/{flow.name}": flow.gain_half_life for flow in last},
     }
+
+
+def inspect(run: Run, settings: Sequence[SourcedSetting], compile: bool) -> Mapping[str, Any]:
+    """``--mode=inspect``: prints what the run would be on a machine, see `runs.inspect.inspect`; writes nothing.
+
+    It makes the checks that a training makes before it starts, also those of the run's folder.
+
+    Args:
+        run: the run; its ``target`` is the machine.
+        settings: the settings of its config with their sources.
+        compile: whether to compile the steps.
+
+    Returns:
+        A dict of the main numbers.
+
+    Raises:
+        UsageError: a step does not fit the machine's memory, or as in `train`.
+    """
+    _check_run(run)
+    with usage_errors(run.config):
+        check_start(run)
+        check_folder(run)
+        check_writable(run.folder)
+    inspection = inspect_run(run, settings, compile=compile)
+    if jax.process_index() == 0:
+        print_report(inspection.text)
+    if inspection.problem:
+        raise UsageError(inspection.problem)
+    return inspection.result
 
 
 def _check_run(run: Any) -> None:

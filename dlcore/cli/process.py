@@ -38,11 +38,20 @@ def prepare() -> None:
 
 def print_result(text: str) -> None:
     """Prints the line ``result: TEXT`` on stdout. If stdout takes no text, an error that has it ends the process."""
+    _print(f"result: {text}", f"result: {text}")
+
+
+def print_report(text: str) -> None:
+    """Prints the lines of a report on stdout. If stdout takes no text, an error ends the process."""
+    _print(text, "report")
+
+
+def _print(text: str, what: str) -> None:
     try:
-        print("result:", text, flush=True)
+        print(text, flush=True)
     except (OSError, ValueError) as error:
         streams.flush(sys.stdout)
-        print_error(f"stdout: got {error}, expected a stream that takes the result: {text}")
+        print_error(f"stdout: got {error}, expected a stream that takes the {what}")
         end(FAILED)
 
 

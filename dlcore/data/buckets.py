@@ -82,6 +82,12 @@ class BucketedBatches(ArrayBatches):
         self._examples_up_to = np.cumsum([0] + [bucket.examples for bucket in self._buckets])
         self._plan = functools.lru_cache(maxsize=2)(self._make_plan)  # neighboring steps share a cycle's plan
 
+    @property
+    def longest_step(self) -> int:
+        """The first step whose batch is as long as the last boundary, and so needs the most memory."""
+        buckets, _ = self._plan(0)
+        return int(buckets.argmax())
+
     def _gather(self, step: int, start: int, stop: int) -> Batch:
         cycle, place = divmod(step, self.batches_per_cycle)
         bucket, index = (int(part[place]) for part in self._plan(cycle))

@@ -48,8 +48,7 @@ def initialize(mode: str) -> None:
         ValueError: the mode is unknown, the variables do not describe a job, there is no job, or JAX cannot join it,
             for instance since the coordinator's port is in use.
     """
-    if mode not in ("auto", "on", "off"):
-        raise ValueError(f"--distributed: got {mode!r}, expected auto, on or off")
+    check_mode(mode)
     if mode == "off" or (mode == "auto" and not is_in_job(os.environ)):
         return
     coordinator = os.environ.get(COORDINATOR)
@@ -69,6 +68,12 @@ def initialize(mode: str) -> None:
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
+
+
+def check_mode(mode: str) -> None:
+    """Raises ValueError if the mode of `initialize` is unknown."""
+    if mode not in ("auto", "on", "off"):
+        raise ValueError(f"--distributed: got {mode!r}, expected auto, on or off")
 
 
 @contextlib.contextmanager

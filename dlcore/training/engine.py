@@ -4,11 +4,10 @@ The engine also places data: every array that a program gets or returns has the 
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -31,26 +30,12 @@ from dlcore.training.mesh import (
     state_shardings,
 )
 from dlcore.training.optimizers.make import choose_optimizer
+from dlcore.training.program import Program, compile_program
 from dlcore.training.run_config import batch_size, resolve_config, with_optimizer_name
 from dlcore.training.state import TrainState, make_state
 from dlcore.training.step import make_eval_step, make_train_step
 from dlcore.training.stream_evaluation import StreamEvaluator, has_streams
-from dlcore.training.telemetry.flops import count_flops
-
-
-class Program(NamedTuple):
-    """A compiled call of one or more steps.
-
-    Attributes:
-        call: ``call(state, batch) -> state, bad_step``. The new state takes the old state's buffers; ``bad_step`` is
-            a copy of the new state's field, to wait for.
-        compile_seconds: how long compilation took.
-        flops: number of floating-point operations in a call on all devices, see `flops.count_flops`.
-    """
-
-    call: Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
-    compile_seconds: float
-    flops: float
+from dlcore.training.targets.target import Target
 
 
 class Engine:
@@ -59,6 +44,8 @@ class Engine:
     Args:
         experiment: an experiment that `contract.check_model` accepts.
         config: its config.
+        target: the machine on which the programs run; None: this one. If it is only described, they can be compiled,
+            but nothing can be placed or called.
 
     Attributes:
         experiment: the experiment.
@@ -73,14 +60,14 @@ class Engine:
             not fit each other.
     """
 
-    def __init__(self, experiment: Experiment, config: Config):
+    def __init__(self, experiment: Experiment, config: Config, target: Target | None = None):
         config = resolve_config(with_optimizer_name(config, experiment), experiment)
         if config.init_map and config.init_from is None:
             raise ValueError(
                 f"init_map: got {config.init_map} without init_from, expected the run whose parameters it renames too"
             )
         self.experiment, self.config = experiment, config
-        self.mesh = make_mesh(config.mesh)
+        self.mesh = make_mesh(config.mesh, target)
         self.optimizer, self._read_rates = choose_optimizer(experiment.optimizer, config)
         self._step = make_train_step(experiment, self.optimizer, config.seed, config.train)
         self._batch_size = batch_size(experiment)
@@ -199,10 +186,11 @@ class Engine:
     def program(self, batch: Batch, step_count: int) -> Program:
         """The `Program` of ``step_count`` steps for batches with the shapes and types of ``batch``.
 
-        It is compiled at the first request.
+        It is compiled at the first request. ``program.call(state, batch)`` returns the new state, which takes the old
+        state's buffers, and a copy of its ``bad_step``, to wait for.
 
         Args:
-            batch: the batch of the steps on the devices, see `batch`.
+            batch: the batch of the steps on the devices, see `batch`, or its shapes.
             step_count: the number of steps.
         """
         key = step_count, shapes_of(batch)
@@ -217,8 +205,6 @@ class Engine:
         return sum(program.compile_seconds for program in self._programs.values())
 
     def _compile(self, batch: Batch, step_count: int) -> Program:
-        began = time.monotonic()
-
         def call(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
             if step_count == 1:
                 state = self._step(state, batch)
@@ -232,9 +218,7 @@ class Engine:
             out_shardings=(self._shardings, self._replicated),
             donate_argnums=0,
         )
-        traced = jitted.trace(self.abstract_state, batch)
-        compiled, flops = traced.lower().compile(), count_flops(traced)
-        return Program(compiled, time.monotonic() - began, flops)
+        return compile_program(jitted, self.abstract_state, batch)
 
     @cached_property
     def eval_step(self) -> Callable[[Any, Any, Batch], Metrics]:
@@ -265,6 +249,19 @@ class Engine:
     def _evaluate_streams(self) -> StreamEvaluator:
         model = self._shardings.params, self._shardings.model_state
         return StreamEvaluator(self.experiment, self.config.train, self.mesh, model)
+
+    def eval_program(self, batch: Batch) -> Program:
+        """The `Program` of the evaluation of one batch, which `eval_metrics` runs; it is compiled at every request.
+
+        Args:
+            batch: an evaluation batch on the devices, or its shapes.
+        """
+        state = self.abstract_state
+        with self.while_compiling("compiling the evaluation"):
+            if has_streams(state.model_state, batch):
+                step, streams = self._evaluate_streams.ahead(batch)
+                return compile_program(step, state.evaluated_params, state.model_state, streams, batch)
+            return compile_program(self.eval_step, state.evaluated_params, state.model_state, batch)
 
     @contextlib.contextmanager
     def _first_call(self, key: Hashable, what: str) -> Iterator[None]:

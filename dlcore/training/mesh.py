@@ -7,9 +7,11 @@ from typing import Any, Literal, TypeAlias
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dlcore.config.settings import Settings, setting
+from dlcore.training.targets.target import Target
 from dlcore.utils.checks import check_instance
 from dlcore.utils.patterns import check_pattern, first_matches
 from dlcore.utils.trees import named_leaves
@@ -41,26 +43,38 @@ class MeshConfig(Settings):
     )
 
 
-def make_mesh(config: MeshConfig) -> Mesh:
+def make_mesh(config: MeshConfig, target: Target | None = None) -> Mesh:
     """A ``jax.sharding.Mesh``: the devices as a grid of ``data`` x ``model``, which are also the names of its axes.
 
-    A job of one process may leave devices idle.
+    A job of one process may leave devices of this machine idle.
+
+    Args:
+        config: the sizes of the grid.
+        target: the machine whose devices they are; None: this one.
 
     Raises:
-        ValueError: there are too few devices, or some would be idle in a job of several processes.
+        ValueError: there are too few devices, or some would be idle in a job of several processes or on a target.
     """
-    devices = jax.devices()
+    devices = jax.devices() if target is None else target.devices
     data = config.data or len(devices) // config.model
-    used = data * config.model
-    if not 0 < used <= len(devices) or (used < len(devices) and jax.process_count() > 1):
+    used, all_used = data * config.model, target is not None or jax.process_count() > 1
+    if not 0 < used <= len(devices) or (used < len(devices) and all_used):
+        mend = (
+            "a run may continue with another mesh, and JAX_NUM_CPU_DEVICES=N in the environment makes N devices of a "
+            "CPU"
+            if target is None
+            else "choose a mesh of all its devices, or another target"
+        )
         raise ValueError(
             f"--config.mesh.data: got {config.data or 'none'} with --config.mesh.model={config.model}, expected a "
-            f"product of {'' if jax.process_count() > 1 else 'at most '}{len(devices)}, the number of devices; a run "
-            "may continue with another mesh, and JAX_NUM_CPU_DEVICES=N in the environment makes N devices of a CPU"
+            f"product of {'' if all_used else 'at most '}{len(devices)}, the number of devices"
+            f"{'' if target is None else f' of --target={target.name}'}; {mend}"
         )
-    return jax.make_mesh(
-        (data, config.model), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2, devices=devices[:used]
-    )
+    grid = mesh_utils.create_device_mesh((data, config.model), devices[:used], allow_split_physical_axes=True)
+    # JAX lays the grid along the wires between TPUs, and so between their hosts to and fro. The rows of a host must
+    # be side by side, since it loads them together.
+    by_process = sorted(grid, key=lambda row: row[0].process_index)
+    return Mesh(np.array(by_process), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
 
 
 def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: ShardingRules) -> Any:

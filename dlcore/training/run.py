@@ -9,6 +9,7 @@ from typing import Any, Literal
 from dlcore.training.engine import Engine
 from dlcore.training.experiment import Experiment
 from dlcore.training.run_config import with_optimizer_name
+from dlcore.training.targets.target import Target
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Run:
             `loop.named_states` also takes ``"initial"`` and ``"all"``.
         profile: the steps to trace, as ``"FIRST-LAST"``; None traces nothing.
         build: the function ``experiment(config)`` that made the experiment; None if nothing is known of it.
+        target: the machine on which the programs run; None: this one.
 
     Raises:
         ValueError: the config names an update rule, and the experiment has an optimizer of its own.
@@ -34,6 +36,7 @@ class Run:
     checkpoint: int | Literal["newest", "best"] = "newest"
     profile: str | None = None
     build: Callable[[Any], Experiment] | None = None
+    target: Target | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", with_optimizer_name(self.config, self.experiment))
@@ -41,4 +44,4 @@ class Run:
     @functools.cached_property
     def engine(self) -> Engine:
         """The `Engine` with the experiment's compiled programs; made at the first access."""
-        return Engine(self.experiment, self.config)
+        return Engine(self.experiment, self.config, self.target)

@@ -5,7 +5,9 @@ only with the settings it began with, so that nothing is overwritten silently.
 """
 
 import contextlib
+import errno
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -130,6 +132,20 @@ def check_kinds(folder: Path) -> None:
     for path in (folder / name for name in FILES):
         if path.is_dir():
             raise IsADirectoryError(f"{path}: got a folder, expected a file of the run; {mend}")
+
+
+def check_writable(folder: Path) -> None:
+    """Checks that this process may make the folder, or write into it; makes nothing.
+
+    Raises:
+        NotADirectoryError: a file is in the place of a folder above it.
+        PermissionError: this user may not write there.
+    """
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(above))
 
 
 def check_unused(folder: Path) -> None:

@@ -72,10 +72,22 @@ class StreamEvaluator:
     def __call__(
         self, params: Params, model_state: ModelState, streams: Any, batch: Batch
     ) -> tuple[Metrics, Any]:
+        begin, step = self._jitted(batch)
+        return step(params, model_state, begin(batch) if streams is None else streams, batch)
+
+    def ahead(self, batch: Batch) -> tuple[Callable[..., Any], Any]:
+        """The jitted evaluation of one batch, and the shapes of its streams: both are needed to compile it ahead.
+
+        Args:
+            batch: the first batch, or its shapes.
+        """
+        begin, step = self._jitted(batch)
+        return step, jax.eval_shape(begin, batch)
+
+    def _jitted(self, batch: Batch) -> tuple[Callable[..., Any], Callable[..., Any]]:
         if self._programs is None:
             self._programs = self._jit(batch)
-        begin, step = self._programs
-        return step(params, model_state, begin(batch) if streams is None else streams, batch)
+        return self._programs
 
     def _jit(self, batch: Batch) -> tuple[Callable[..., Any], Callable[..., Any]]:
         rows = stream_shardings(self._experiment, self._mesh, batch)

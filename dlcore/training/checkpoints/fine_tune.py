@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 
@@ -87,11 +87,65 @@ def initialize_from(
         ValueError: there is no whole checkpoint, no leaf agrees, an entry of the map has another form or no effect, or
             two leaves of the checkpoint would fill the same leaf; or ``weights`` is an unknown word.
     """
+    plan = _plan(params, model_state, path, mapping, weights)
+    values = restore_leaves(
+        plan.folder, plan.stored, {plan.paths[old]: plan.leaves[new] for new, old in plan.fitting.items()}
+    )
+    filled = [
+        values[plan.paths[plan.fitting[name]]] if name in plan.fitting else leaf
+        for name, leaf in plan.leaves.items()
+    ]
+    result = jax.tree.unflatten(jax.tree.structure({PARAMS: params, MODEL_STATE: model_state}), filled)
+    return result[PARAMS], result[MODEL_STATE], plan.report
+
+
+def check_init_from(
+    params: Params,
+    model_state: ModelState,
+    path: Path | str,
+    mapping: Sequence[str] = (),
+    weights: Literal["evaluated", "trained"] = "evaluated",
+) -> FineTuneReport:
+    """What `initialize_from` would fill; no value is read.
+
+    Args:
+        params: the shapes of this model's parameters.
+        model_state: the shapes of its state.
+        path: as in `initialize_from`.
+        mapping: as in `initialize_from`.
+        weights: as in `initialize_from`.
+
+    Raises:
+        ValueError: as in `initialize_from`.
+    """
+    return _plan(params, model_state, path, mapping, weights).report
+
+
+class _Plan(NamedTuple):
+    """Which leaves of a checkpoint fill which leaves of a model.
+
+    Attributes:
+        folder: the checkpoint's folder.
+        stored: the parts of its `stored_tree` to read.
+        paths: the stored path of each of its leaves by its path in a model.
+        leaves: this model's leaves by path.
+        fitting: the path in the checkpoint for each path in this model that it fills.
+        report: the same for people.
+    """
+
+    folder: Path
+    stored: dict[str, Any]
+    paths: dict[str, str]
+    leaves: dict[str, Any]
+    fitting: dict[str, str]
+    report: FineTuneReport
+
+
+def _plan(params: Params, model_state: ModelState, path: Any, mapping: Sequence[str], weights: Any) -> _Plan:
     check_choice("init_weights", weights, ("evaluated", "trained"))
     folder = checkpoint_folder(open_path("init_from", path))
     stored, paths = _stored_parts(folder, weights)
-    model = {PARAMS: params, MODEL_STATE: model_state}
-    leaves = named_leaves(model)
+    leaves = named_leaves({PARAMS: params, MODEL_STATE: model_state})
     here = {name: stored_shape(leaf) for name, leaf in leaves.items()}
     there = {
         name: stored_shape(leaf) for name, leaf in zip(paths, named_leaves(stored).values(), strict=True)
@@ -103,11 +157,8 @@ def initialize_from(
             f"init_from: got {folder} with {_abbreviate(there)}, expected some of this model's {_abbreviate(here)} in "
             "the same shape; init_map=old/path=new/path says what has another name"
         )
-    values = restore_leaves(folder, stored, {paths[old]: leaves[new] for new, old in fitting.items()})
-    filled = [values[paths[fitting[name]]] if name in fitting else leaf for name, leaf in leaves.items()]
-    result = jax.tree.unflatten(jax.tree.structure(model), filled)
     report = dataclasses.replace(_report(folder, here, there, sources), averaged=AVERAGE in stored)
-    return result[PARAMS], result[MODEL_STATE], report
+    return _Plan(folder, stored, paths, leaves, fitting, report)
 
 
 def _stored_parts(folder: Path, weights: str) -> tuple[dict[str, Any], dict[str, str]]:
