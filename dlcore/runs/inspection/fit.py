@@ -113,8 +113,8 @@ def _problem(flag: str, failed: Step, target: Target, best: Trial | None, over: 
     machine = target.name or "this machine"
     memory = "less" if target.memory is None else bytes_text(target.memory)
     got = (
-        f"{flag}: got {failed.rows}, with which {failed.name} needs {_needed(failed.needed)} a device, but {machine} has "
-        f"{memory}"
+        f"{flag}: got {failed.rows}, with which {failed.name} needs {_needed(failed.needed)} a device, but {machine} "
+        f"has {memory}"
     )
     if best is None:
         return f"{got}; not even {over.rows} rows fit ({_needed(over.needed)}); {NEED_LESS}"
