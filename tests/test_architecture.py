@@ -126,6 +126,10 @@ ASK_FOR_DEVICES = {
     "dlcore.sweep.execute",
     "dlcore.training.distributed",
     "dlcore.training.mesh",
+    "dlcore.training.targets.cpu",
+    "dlcore.training.targets.target",
+    "dlcore.training.targets.tpu",
+    "dlcore.training.telemetry.flops",
     "dlcore.training.telemetry.speed",
 }
 

@@ -156,7 +156,7 @@ BAD = {
     ("--preset=smal",): "--preset: got 'smal', expected one of small; did you mean 'small'",
     (
         "--mode=evaluat",
-    ): "--mode: got 'evaluat', expected one of train, evaluate, gradient_flow, greet; did you mean",
+    ): "--mode: got 'evaluat', expected one of train, evaluate, gradient_flow, inspect, greet; did you mean",
     ("--mode=evaluate",): "has no checkpoint; train first",
     ("--mode=evaluate", "--checkpoint=latest"): "--checkpoint: got 'latest', expected newest, best or a step",
     ("--from_config=nowhere.json",): "--from_config: no file nowhere.json",

@@ -109,7 +109,7 @@ ARGUMENTS: dict[tuple[str, ...], str] = {
     ("--logger_levels=root",): "flag --logger_levels=root",
     ("--logger_levels=root:BOGUS",): "Unknown level: 'BOGUS'",
     # Modes, runs and presets.
-    ("--mode=",): "--mode: got '', expected one of train, evaluate, gradient_flow, greet",
+    ("--mode=",): "--mode: got '', expected one of train, evaluate, gradient_flow, inspect, greet",
     ("--mode=Train",): "--mode: got 'Train', expected one of train",
     ("--mode=evaluate", "--profile=1-2"): "--profile: got '1-2' with --mode=evaluate, expected --mode=train",
     ("--mode=gradient_flow", "--profile=1-2"): "--profile: got '1-2' with --mode=gradient_flow",
@@ -157,8 +157,8 @@ ARGUMENTS: dict[tuple[str, ...], str] = {
     ("--config.init_from=",): "--config.init_from: got an empty text, expected a path",
     ("--config.init_from=~nouser/x",): "--config.init_from: got '~nouser/x', but the home folder",
     (
-        "--config.init_from=gs://bucket/run",
-    ): "--config.init_from: got 'gs://bucket/run', expected a path on this",
+        "--config.init_from=s3://bucket/run",
+    ): "--config.init_from: got 's3://bucket/run', expected a path on this machine or in a bucket gs://",
     ("--config.init_map=a=b",): "--config.init_map: got ('a=b',) without init_from",
 }
 

@@ -195,7 +195,7 @@ def test_a_process_joins_if_the_mode_or_the_environment_asks_for_it(monkeypatch,
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     distributed.initialize(mode)
-    assert called == [(None, None, None)] * joins
+    assert called == [(None, None, None, None)] * joins
 
 
 @pytest.mark.parametrize(
