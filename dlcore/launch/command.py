@@ -55,7 +55,7 @@ def read_command(arguments: Sequence[str]) -> Command:
         )
     module, *given = arguments
     check_module(module)
-    run, workdir = _named_folder(given)
+    (run, workdir), _ = split_flags(given, "run", "workdir")
     folder = choose_folder(run, workdir, module.split(".")[-1]).absolute()
     named = given if (run, workdir) != (None, None) else [*given, f"--workdir={folder}"]
     return Command(module, tuple(named), folder)
@@ -82,17 +82,28 @@ def check_module(module: str) -> None:
     )
 
 
-def _named_folder(arguments: Sequence[str]) -> tuple[str | None, str | None]:
-    """The values of ``--run`` and ``--workdir`` among the flags of an experiment; None where a flag is not given."""
+def split_flags(arguments: Sequence[str], *names: str) -> tuple[tuple[str | None, ...], list[str]]:
+    """Takes some flags out of those of an experiment.
+
+    Args:
+        arguments: the experiment's flags.
+        names: the names of the flags to take, which have a value.
+
+    Returns:
+        The value of each named flag, None where it is not given; and the other arguments.
+
+    Raises:
+        ValueError: a named flag has no value.
+    """
     values = flags.FlagValues()
-    for name in ("run", "workdir"):
+    for name in names:
         flags.DEFINE_string(name, None, "", values)
     values.set_gnu_getopt(True)  # the value of an unknown flag does not end the flags
     try:
-        values(["experiment", *arguments], known_only=True)
+        _, *others = values(["experiment", *arguments], known_only=True)
     except flags.Error as error:
         raise ValueError(str(error)) from error
-    return values.run, values.workdir
+    return tuple(values[name].value for name in names), others
 
 
 def check_command(command: Command, devices: int) -> None:

@@ -18,18 +18,18 @@ from jax.experimental import multihost_utils
 from dlcore.config import settings
 from dlcore.config.files import read_config, to_dict
 from dlcore.training.checkpoints.folder import DAMAGED, newest_whole, saved_steps
-from dlcore.training.checkpoints.location import CHECKPOINTS, checkpoints_path, write_whole
+from dlcore.training.checkpoints.location import checkpoints_path, write_whole
 from dlcore.training.optimizers.config import CUSTOM
 from dlcore.training.optimizers.schedules import follows_length
 from dlcore.training.origin import ORIGIN, read_origin, write_origin
 from dlcore.training.run import Run
 from dlcore.training.run_config import resolve_config
-from dlcore.training.telemetry.metrics_log import TABLE, read_metrics
+from dlcore.training.telemetry.metrics_log import read_metrics
 from dlcore.utils.files import to_json, write_json
 from dlcore.utils.locks import lock_file, open_lock
+from dlcore.utils.run_paths import CHECKPOINTS, CONFIG, LAUNCH, LOCK, RESULT, TABLE
 
-CONFIG, RESULT, LOCK = "config.json", "result.json", ".lock"
-FOLDERS = (CHECKPOINTS, DAMAGED, "events", "figures", "gradient_flow", "nonfinite", "profile")
+FOLDERS = (CHECKPOINTS, DAMAGED, "events", "figures", "gradient_flow", LAUNCH, "nonfinite", "profile")
 FILES = (CONFIG, ORIGIN, RESULT, LOCK, TABLE)
 
 
@@ -152,9 +152,9 @@ def check_unused(folder: Path) -> None:
     """Checks that a folder without a ``config.json`` may become a run's folder: it is empty or does not exist.
 
     Raises:
-        ValueError: the folder holds anything but the file ``.lock``.
+        ValueError: the folder holds anything but the file ``.lock`` and the folder ``launch``, which a launcher makes.
     """
-    if folder.exists() and {entry.name for entry in folder.iterdir()} - {LOCK}:
+    if folder.exists() and {entry.name for entry in folder.iterdir()} - {LOCK, LAUNCH}:
         raise ValueError(f"{folder}: holds files but no {CONFIG}, so it is no run's folder; choose another")
 
 

@@ -1,10 +1,14 @@
 """Locks on files. The system releases a lock when the process that holds it ends, in whatever way."""
 
+import contextlib
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import IO, Any
+
+LOOKS, LOOK_SECONDS = 3, 0.02
 
 
 def open_lock(path: Path) -> IO[Any]:
@@ -26,7 +30,9 @@ def open_lock(path: Path) -> IO[Any]:
 
 
 def lock_file(file: IO[Any], busy: str) -> None:
-    """Locks an open file, without waiting, until the file is closed.
+    """Locks an open file until the file is closed.
+
+    It waits only as long as a look of `is_locked` lasts.
 
     Args:
         file: an open file.
@@ -35,7 +41,25 @@ def lock_file(file: IO[Any], busy: str) -> None:
     Raises:
         BlockingIOError: the file is locked, by another process or through another open handle in this one.
     """
+    for _ in range(LOOKS):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(LOOK_SECONDS)
+    raise BlockingIOError(busy)
+
+
+def is_locked(path: Path) -> bool:
+    """True if a process holds the lock of a file; the look at it takes microseconds and leaves nothing.
+
+    Args:
+        path: the file, which need not exist.
+    """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise BlockingIOError(busy) from None
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,4 +1,4 @@
-"""Where a run's folder is: ``runs/PROGRAM/NAME``, or the folder that the user names."""
+"""Where a run's folder is, ``runs/PROGRAM/NAME`` or the folder that the user names, and what its parts are called."""
 
 import re
 import sys
@@ -8,6 +8,9 @@ from pathlib import Path
 from dlcore.utils.files import user_path
 
 RUNS = "runs"
+CONFIG, RESULT, LOCK, TABLE = "config.json", "result.json", ".lock", "metrics.csv"  # files in a run's folder
+CHECKPOINTS, LAUNCH = "checkpoints", "launch"  # folders in it
+EVENTS = "events"  # the names of TensorBoard's files in it begin so
 
 
 def program_name() -> str:

@@ -20,6 +20,7 @@ from dlcore.training.run_folder import (
     finished_result,
 )
 from dlcore.utils.locks import lock_file
+from dlcore.utils.run_paths import LAUNCH
 from tests.helpers import plain_toy
 from tests.helpers.checkpoints import fake_checkpoint
 
@@ -302,6 +303,7 @@ def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path, place):
 def test_a_folder_with_other_files_is_refused(tmp_path):
     check_unused(tmp_path / "none yet")
     (tmp_path / LOCK).write_text("")
+    (tmp_path / LAUNCH).mkdir()
     check_unused(tmp_path)
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match=f"{tmp_path}: holds files but no config.json"):

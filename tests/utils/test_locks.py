@@ -1,10 +1,12 @@
 """Locks on files."""
 
 import os
+import threading
+import time
 
 import pytest
 
-from dlcore.utils.locks import lock_file, open_lock
+from dlcore.utils.locks import is_locked, lock_file, open_lock
 
 
 def test_a_locked_file_is_busy_for_everyone_else_until_it_is_closed(tmp_path):
@@ -54,3 +56,34 @@ def test_a_link_is_no_lock(tmp_path, exists):
         open_lock(tmp_path / "lock")
     assert victim.exists() == exists
     assert not exists or victim.read_text() == "precious"
+
+
+def test_a_look_tells_whether_a_file_is_locked_and_leaves_nothing(tmp_path):
+    path = tmp_path / "lock"
+    assert not is_locked(path)
+    assert not path.exists()
+    with open_lock(path) as file:
+        assert not is_locked(path)
+        lock_file(file, "never raised")
+        assert is_locked(path)
+    assert not is_locked(path)
+
+
+def test_many_looks_never_make_a_lock_busy(tmp_path):
+    path, ended = tmp_path / "lock", threading.Event()
+    path.touch()
+
+    def look():
+        while not ended.is_set():
+            is_locked(path)
+            time.sleep(0.001)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(300):
+            with open_lock(path) as file:
+                lock_file(file, "never raised")
+    finally:
+        ended.set()
+        looking.join()

@@ -12,8 +12,8 @@ from typing import Any
 
 from dlcore.training.config import CheckpointConfig
 from dlcore.utils.files import atomic_write, user_path
+from dlcore.utils.run_paths import CHECKPOINTS
 
-CHECKPOINTS = "checkpoints"  # the folder in a run's folder
 BUCKET = "gs://"
 
 

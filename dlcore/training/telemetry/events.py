@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dlcore.training.callbacks.callback import Callback, Start
+from dlcore.utils.run_paths import EVENTS
 
 
 class Events(Callback):
@@ -20,7 +21,7 @@ class Events(Callback):
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         self._event = Event
-        self._file = EventsWriter(str(start.folder / "events"))
+        self._file = EventsWriter(str(start.folder / EVENTS))
         if start.step:
             self._put(start.step + 1, session_log=SessionLog(status=SessionLog.START))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from dlcore.training.callbacks.callback import Callback, Start
 from dlcore.utils.files import atomic_write
+from dlcore.utils.run_paths import TABLE
 from dlcore.utils.streams import say
 
-TABLE = "metrics.csv"
 COLUMNS = ["step", "name", "value"]
 
 

@@ -1,0 +1,229 @@
+"""Submits an experiment as a Slurm job, which goes on by itself after a preemption and after its time limit:
+
+    launch/slurm --nodes=2 --tasks_per_node=4 --gpus_per_task=1 --time=4:00:00 -- experiments.adding [--flags]
+
+The flags before -- describe the job, those after the experiment are its own. With --sweep=FILE, each line of the file
+has the flags of one run of an array of jobs.
+"""
+
+import contextlib
+import functools
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from dlcore.config import settings
+from dlcore.config.flags import LeafParser
+from dlcore.launch.command import Command, check_command, read_command, split_flags
+from dlcore.launch.launcher import FLAGS, FlagRow, run_launcher
+from dlcore.launch.run_state import is_finished, read_job, write_job
+from dlcore.launch.runs_file import read_runs
+from dlcore.launch.slurm_job import SlurmJob, check_job
+from dlcore.launch.slurm_queue import has_slurm, read_states, submit
+from dlcore.launch.slurm_script import quote, quote_all, render_script
+from dlcore.utils.files import atomic_write, user_path
+from dlcore.utils.locks import is_locked
+from dlcore.utils.run_paths import CONFIG, LAUNCH, LOCK
+from dlcore.utils.streams import say
+
+SCRIPT = "slurm.sh"
+OWN = ("setup", "sbatch")  # settings whose flag may be given several times
+TRAIN = "train"  # the default mode of an experiment
+
+
+def flag_rows() -> list[FlagRow]:
+    """The flags of the command line: the settings of a `SlurmJob`, the sweep and ``--dry_run``."""
+    leaves = [leaf for leaf in settings.leaves(SlurmJob()) if leaf.path not in OWN]
+    rows: list[FlagRow] = [
+        (functools.partial(flags.DEFINE, LeafParser(leaf)), leaf.path, leaf.value, leaf.help)
+        for leaf in leaves
+    ]
+    return [
+        *rows,
+        (
+            flags.DEFINE_multi_string,
+            "setup",
+            [],
+            "A line of shell before the run, such as 'module load cuda'.",
+        ),
+        (flags.DEFINE_multi_string, "sbatch", [], "Another option of sbatch, such as --licenses=matlab."),
+        (
+            flags.DEFINE_string,
+            "sweep",
+            None,
+            "A file with the flags of one run on each line: an array of jobs.",
+        ),
+        (
+            flags.DEFINE_integer,
+            "sweep_parallel",
+            None,
+            "How many runs of the sweep may run at the same time.",
+        ),
+        (
+            flags.DEFINE_boolean,
+            "dry_run",
+            False,
+            "Check all, print the script, and submit and write nothing.",
+        ),
+    ]
+
+
+def launch(arguments: list[str]) -> int:
+    """Checks, renders and submits the job that the parsed flags describe.
+
+    Args:
+        arguments: the experiment's module and its flags.
+
+    Returns:
+        The exit code 0.
+
+    Raises:
+        ValueError, OSError: a flag, the experiment or a folder is wrong, or Slurm refuses the job; then nothing was
+            submitted or written.
+    """
+    job = _read_job()
+    check_job(job)
+    command = read_command(arguments)
+    base, runs = _read_sweep(command)
+    if not FLAGS.dry_run and not shutil.which("sbatch"):
+        raise ValueError(
+            "sbatch: not on the PATH; call launch/slurm on a login node of the cluster, or --dry_run"
+        )
+    _check_folders(command, runs)
+    todo = _unfinished(command, runs)
+    script = render_script(
+        job,
+        base,
+        todo,
+        parallel=FLAGS.sweep_parallel,
+        project=Path.cwd(),
+        python_path=os.environ.get("PYTHONPATH", ""),
+    )
+    _check_commands(base, list(todo.values()), job.devices)
+    if FLAGS.dry_run:
+        sys.stdout.buffer.write(os.fsencode(script))
+        return 0
+    number = _submit(script, command.folder, todo)
+    _print_commands(number, command, bool(todo), arguments)
+    return 0
+
+
+def _read_job() -> SlurmJob:
+    given: dict[str, Any] = {leaf.path: FLAGS[leaf.path].value for leaf in settings.leaves(SlurmJob())}
+    return settings.replace(SlurmJob(), given | {name: tuple(given[name]) for name in OWN})
+
+
+def _read_sweep(command: Command) -> tuple[Command, dict[int, list[str]]]:
+    """The flags that all runs share, and what each run of a sweep adds to them by its index; no run without a sweep."""
+    parallel = FLAGS.sweep_parallel
+    if FLAGS.sweep is None:
+        if parallel is not None:
+            raise ValueError(f"--sweep_parallel: got {parallel} without a --sweep, expected a file of runs")
+        return command, {}
+    if parallel is not None and parallel < 1:
+        raise ValueError(f"--sweep_parallel: got {parallel}, expected a number >= 1")
+    if (command.folder / CONFIG).exists():
+        raise ValueError(
+            f"{command.folder}: holds a run; a sweep needs a folder of its own, choose another --run"
+        )
+    _, shared = split_flags(command.arguments, "run", "workdir")
+    lines = read_runs("--sweep", user_path("--sweep", FLAGS.sweep))
+    runs = {index: [*line, f"--workdir={_run_folder(command, index)}"] for index, line in enumerate(lines)}
+    return Command(command.module, tuple(shared), command.folder), runs
+
+
+def _run_folder(command: Command, index: int) -> Path:
+    """The folder of one run of a sweep."""
+    return command.folder / str(index)
+
+
+def _run_folders(command: Command, runs: Iterable[int]) -> list[Path]:
+    """The folders of the runs of a sweep, or of the only run."""
+    return [_run_folder(command, index) for index in runs] or [command.folder]
+
+
+def _check_folders(command: Command, runs: Iterable[int]) -> None:
+    """Raises ValueError if a run is queued or trains."""
+    folders = _run_folders(command, runs)
+    jobs = {job: folder for folder in folders if (job := read_job(folder)) is not None}
+    states = read_states(list(jobs)) if has_slurm() else {}
+    for job, folder in jobs.items():
+        if job in states and states[job].is_alive:
+            raise ValueError(f"{folder}: job {job} is {states[job].state}; wait for it, or scancel {job}")
+    for folder in folders:
+        if is_locked(folder / LOCK):
+            raise ValueError(f"{folder}: a process trains in it; wait until it ends, or choose another --run")
+
+
+def _unfinished(command: Command, runs: Mapping[int, list[str]]) -> dict[int, list[str]]:
+    """The runs of a sweep that are not finished yet; all of them if they do something else, or train on.
+
+    Raises:
+        ValueError: all runs, or the only one, are finished.
+    """
+    (mode, steps), _ = split_flags(command.arguments, "mode", "config.train.steps")
+    if mode not in (None, TRAIN) or steps is not None:
+        return dict(runs)
+    if all(map(is_finished, _run_folders(command, runs))):
+        raise ValueError(
+            f"{command.folder}: is finished; choose another --run, or train on with more --config.train.steps"
+        )
+    return {index: added for index, added in runs.items() if not is_finished(_run_folder(command, index))}
+
+
+def _check_commands(base: Command, added: Sequence[Sequence[str]], devices: int) -> None:
+    """Checks the command; of a sweep, one run of each set of flags."""
+    say(f"checking {base.module} on {devices} devices")
+    if not added:
+        check_command(base, devices)
+    kinds = {tuple(word.split("=")[0] for word in line if word.startswith("-")): line for line in added}
+    for line in kinds.values():
+        check_command(Command(base.module, (*base.arguments, *line), base.folder), devices)
+
+
+def _submit(script: str, folder: Path, todo: Mapping[int, Sequence[str]]) -> str:
+    """Submits the script and returns the number of its job; the script stays in the folder ``launch``."""
+    place = folder / LAUNCH
+    with _made_folder(place):
+        number = submit(script, place)
+    with atomic_write(place / SCRIPT) as file:
+        file.buffer.write(os.fsencode(script))
+    for index in todo:
+        write_job(folder / str(index), f"{number}_{index}", place / f"slurm-{index}.log")
+    if not todo:
+        write_job(folder, number, place / "slurm.log")
+    return number
+
+
+@contextlib.contextmanager
+def _made_folder(folder: Path) -> Iterator[None]:
+    """A context manager that makes a folder and those above it; if the block raises, it takes them away again."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _print_commands(number: str, command: Command, is_sweep: bool, rest: Sequence[str]) -> None:
+    """Prints the job and the commands that follow, show, cancel and resume it, each ready for a shell."""
+    place = command.folder / LAUNCH
+    own = [word for word in sys.argv[1 : len(sys.argv) - len(rest)] if word != "--"]
+    print(f"job {number}: {place / SCRIPT}")
+    print("follow: tail -F", quote(str(place)) + ("/slurm-*.log" if is_sweep else "/slurm.log"))
+    print("state:  launch/status", quote(str(command.folder)))
+    print("cancel: scancel", number)
+    print("resume: launch/slurm", quote_all([*own, "--", command.module, *command.arguments]), flush=True)
+
+
+if __name__ == "__main__":
+    run_launcher(flag_rows(), launch)
