@@ -5,8 +5,11 @@ import jax.numpy as jnp
 
 from tests.helpers.layers import CASES, FEW, assert_close, each, gradient_of, loss_of
 
+# For these a CPU has its own product, which must have the type of XLA's.
+BY_PLATFORM = ["conv", "conv, one channel", "conv transpose"]
 
-@each(FEW)
+
+@each([*FEW, *BY_PLATFORM])
 def test_the_gradient_over_shards_is_the_gradient(name):
     """On one device a shard is the whole batch; JAX's types still tell what differs between shards."""
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
