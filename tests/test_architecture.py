@@ -121,7 +121,7 @@ def cycle(graph: dict[str, set[str]]) -> list[str]:
 
 
 ASKED = {"default_backend", "device_count", "devices", "local_device_count", "local_devices"}
-# They choose the devices of a program, or read their memory, before or after JAX traces it.
+# They choose the devices of a program, read their memory, or count its operations, before or after JAX traces it.
 ASK_FOR_DEVICES = {
     "dlcore.sweep.execute",
     "dlcore.training.distributed",
