@@ -37,7 +37,7 @@ class Command:
         return ["-m", self.module, *self.arguments]
 
 
-def read_command(arguments: Sequence[str]) -> Command:
+def read_command(arguments: Sequence[str], *, elsewhere: bool = False) -> Command:
     """The command that stands after a launcher's own flags.
 
     A command without ``--run`` and ``--workdir`` gets a ``--workdir`` with the date and time, so that all processes
@@ -45,6 +45,8 @@ def read_command(arguments: Sequence[str]) -> Command:
 
     Args:
         arguments: the experiment's module and its flags.
+        elsewhere: True if the machines of the job have other folders than this one. The command then gets a ``--run``
+            in place of a ``--workdir``.
 
     Raises:
         ValueError: there is no such module, or the flags name no folder that a run can have.
@@ -57,8 +59,9 @@ def read_command(arguments: Sequence[str]) -> Command:
     check_module(module)
     (run, workdir), _ = split_flags(given, "run", "workdir")
     folder = choose_folder(run, workdir, module.split(".")[-1]).absolute()
-    named = given if (run, workdir) != (None, None) else [*given, f"--workdir={folder}"]
-    return Command(module, tuple(named), folder)
+    if (run, workdir) == (None, None):
+        given.append(f"--run={folder.name}" if elsewhere else f"--workdir={folder}")
+    return Command(module, tuple(given), folder)
 
 
 def check_module(module: str) -> None:

