@@ -61,6 +61,8 @@ from .ops.sizes import output_size as output_size
 from .runs.evaluate import evaluate as evaluate
 from .runs.gradient_flow import GradientFlow as GradientFlow
 from .runs.gradient_flow import gradient_flow as gradient_flow
+from .runs.inspect import inspect as inspect
+from .runs.inspection.report import Inspection as Inspection
 from .runs.load import load as load
 from .runs.model import TrainedModel as TrainedModel
 from .runs.table import MetricsTable as MetricsTable

@@ -71,10 +71,15 @@ def make_mesh(config: MeshConfig, target: Target | None = None) -> Mesh:
             f"{'' if target is None else f' of --target={target.name}'}; {mend}"
         )
     grid = mesh_utils.create_device_mesh((data, config.model), devices[:used], allow_split_physical_axes=True)
-    # JAX lays the grid along the wires between TPUs, and so between their hosts to and fro. The rows of a host must
-    # be side by side, since it loads them together.
-    by_process = sorted(grid, key=lambda row: row[0].process_index)
-    return Mesh(np.array(by_process), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
+    return Mesh(rows_by_process(grid), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
+
+
+def rows_by_process(grid: np.ndarray) -> np.ndarray:
+    """The same grid of devices with the rows of each process side by side, since it loads them together.
+
+    JAX lays a grid along the wires between TPUs, which lead to and fro between their hosts.
+    """
+    return np.array(sorted(grid, key=lambda row: row[0].process_index))
 
 
 def parameter_specs(params: Any, mesh: Mesh, config: MeshConfig, rules: ShardingRules) -> Any:

@@ -123,6 +123,40 @@ def test_a_flag_overrides_a_preset_and_a_preset_the_default(call, tmp_path, argu
     assert result == {"greeting": "hello", "dropout": dropout, "folder": str(tmp_path)}
 
 
+def test_an_inspection_names_the_source_of_each_setting_and_writes_nothing(
+    call, plain_run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    flags = "--mode=inspect", "--target=cpu:1", "--nocompile"
+    finished = call(*flags, "--preset=small", "--config.seed=0")
+    result = finished.result()
+    assert (result["target"], result["parameters"], result["fits"]) == ("cpu:1", 12, None)
+    assert "folder" not in result  # no run was named
+    lines = [line.split() for line in finished.stdout.splitlines()]
+    assert ["dropout", "0.25", "preset", "small"] in lines
+    assert ["seed", "0", "flag"] in lines
+    assert finished.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+    folder, _ = plain_run
+    before = read_files(folder)
+    finished = call(*flags, f"--workdir={folder}", "--config.train.prefetch=3")
+    assert finished.result()["folder"] == str(folder)
+    assert "settings: 1 of" in finished.stdout
+    finished = call(*flags, f"--from_config={folder / 'config.json'}", "--config.seed=1")
+    assert "settings: 1 of" in finished.stdout
+    assert read_files(folder) == before
+
+
+def test_an_inspection_compiles_the_steps(call, tmp_path):
+    finished = call(f"--workdir={tmp_path / 'run'}", "--mode=inspect", "--target=cpu:1")
+    result = finished.result()
+    assert result["fits"] is True
+    assert result["training"]["program_bytes"] > result["evaluation"]["rows"]
+    assert "fits: training needs" in finished.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_old_flag_works_and_tells_its_new_name(call, tmp_path, monkeypatch):
     timeouts = []
     monkeypatch.setattr(modes, "evaluate", lambda run: timeouts.append(run.config.train.hang_timeout) or {})
@@ -163,6 +197,26 @@ BAD = {
     ("--from_config=pyproject.toml",): "--from_config: pyproject.toml is not JSON",
     ("--preset=small", "--from_config=a.json"): "--preset: got a --from_config too, expected one of them",
     ("--run=a/b",): "--run: got a --workdir too",
+    ("--target=cpu:1",): "--target: got 'cpu:1' with --mode=train, expected --mode=inspect",
+    ("--nocompile", "--mode=evaluate"): "--compile: got False with --mode=evaluate, expected --mode=inspect",
+    (
+        "--mode=inspect",
+        "--target=cpu",
+    ): "--target: got 'cpu', expected a TPU topology such as v5e:2x4, one of a100",
+    ("--mode=inspect", "--target=cpu:0"): "--target: got 'cpu:0', expected cpu:1 to cpu:4096",
+    ("--mode=inspect", "--target=h100:8"): "but JAX's CUDA plugin, which compiles for it, is not installed",
+    (
+        "--mode=inspect",
+        "--target=cpu:1",
+        "--config.mesh.model=2",
+    ): "expected a product of 1, the number of devices of --target=cpu:1; choose a mesh of all its devices",
+    ("--mode=inspect", "--distributed=x"): "--distributed: got 'x', expected auto, on or off",
+    ("--mode=inspect", "--profile=9-7"): "--profile: got '9-7'",
+    ("--mode=inspect", "--config.train.batch_size=41"): "--config.train.batch_size: got 41, expected 1 to 40",
+    (
+        "--mode=inspect",
+        "--config.init_from=nowhere",
+    ): "--config.init_from: got nowhere, expected a run's folder",
     ("train",): "train: no such argument",
 }
 

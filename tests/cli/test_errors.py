@@ -43,6 +43,7 @@ class Outer:
         ("rate got -1", None),
         ("--mode: got x", "--mode: got x"),
         ("checkpoint: got 7", "--checkpoint: got 7"),
+        ("target: got 7", "--target: got 7"),
     ],
 )
 def test_an_argument_is_named_by_its_flag(message, named):

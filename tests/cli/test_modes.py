@@ -10,9 +10,11 @@ import pytest
 
 from dlcore.cli import modes
 from dlcore.cli.errors import UsageError
+from dlcore.config.sources import SourcedSetting
 from dlcore.gradflow.models import find_recurrences, flow
 from dlcore.gradflow.report import page
 from dlcore.training.run import Run
+from dlcore.training.targets.target import this_machine
 from tests.helpers import plain_toy
 from tests.helpers.bad_arguments import unclear_errors
 from tests.helpers.checkpoints import read_files
@@ -75,6 +77,43 @@ def test_a_checkpoint_that_does_not_exist_or_fit_is_a_usage_error(trained, tmp_p
     larger = make_run(run.folder, init=init)
     with pytest.raises(UsageError, match=r"params/scale: checkpoint has none, this experiment \(3,\)"):
         modes.evaluate(larger)
+
+
+SETTINGS = (SourcedSetting("seed", "0", "flag"),)
+
+
+def test_an_inspection_prints_its_report_and_writes_nothing(trained, tmp_path, capsys):
+    run = make_run(trained[0].folder)
+    before = read_files(run.folder)
+    result = modes.inspect(run, SETTINGS, compile=True)
+    assert result["fits"] is True
+    assert result["training"]["rows"] == 8
+    printed = capsys.readouterr()
+    assert printed.out.startswith("settings: 1 of 1 given\n")
+    assert printed.err.splitlines() == ["compiling the training", "compiling the evaluation"]
+    assert read_files(run.folder) == before
+    assert modes.inspect(make_run(tmp_path / "new"), SETTINGS, compile=False)["fits"] is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_inspection_refuses_what_a_training_refuses(trained, tmp_path):
+    run, _ = trained
+    other = Run(run.experiment, dataclasses.replace(run.config, seed=1), run.folder)
+    with pytest.raises(UsageError, match=r"holds a run with other settings: --config\.seed=1 \(was 0\)"):
+        modes.inspect(other, SETTINGS, compile=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="file/run: Not a directory; choose another place"):
+        modes.inspect(make_run(tmp_path / "file" / "run"), SETTINGS, compile=False)
+
+
+def test_an_inspection_of_what_does_not_fit_prints_its_report_and_is_a_usage_error(
+    tmp_path, monkeypatch, capsys
+):
+    small = dataclasses.replace(this_machine(), memory=100)
+    monkeypatch.setattr("dlcore.runs.inspect.this_machine", lambda: small)
+    with pytest.raises(UsageError, match=r"^--config\.train\.batch_size: got 8, with which training needs"):
+        modes.inspect(make_run(tmp_path / "run"), SETTINGS, compile=True)
+    assert "does not fit: training needs" in capsys.readouterr().out
 
 
 @pytest.fixture

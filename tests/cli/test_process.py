@@ -39,6 +39,12 @@ def test_a_result_that_cannot_be_printed_is_in_the_error(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdout", Full())
     process.print_result('{"loss": 1}')
     assert codes == [1]
+    process.print_report("a\nb")
+    assert codes == [1, 1]
+    assert capsys.readouterr().err.splitlines()[1] == (
+        "error: stdout: got [Errno 28] No space left on device, expected a stream that takes the report"
+    )
+    process.print_result('{"loss": 1}')
     assert capsys.readouterr().err == (
         "error: stdout: got [Errno 28] No space left on device, expected a stream that takes the result: "
         '{"loss": 1}\n'

@@ -64,6 +64,14 @@ def reference(data, boundaries, steps):
     return batches[:steps]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_longest_step_is_the_first_one_of_full_length(seed):
+    data = make_data(seed=seed)
+    lengths = [data[step]["inputs"].shape[1] for step in range(data.batches_per_cycle)]
+    assert data.longest_step == lengths.index(max(lengths))
+    assert max(lengths) == data.boundaries[-1]
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 4])
 @pytest.mark.parametrize("seed", [0, 7])
 def test_batches_are_those_of_a_plain_loop(batch_size, seed):

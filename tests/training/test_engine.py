@@ -54,6 +54,27 @@ def test_a_program_is_compiled_once_for_each_batch_shape_and_step_count(monkeypa
     assert engine.compile_seconds == 1.5
 
 
+def test_the_evaluation_can_be_compiled_ahead_from_shapes():
+    engine = make_engine()
+    batch = engine._place_eval_batch(next(iter(engine.experiment.eval_data)))
+    program = engine.eval_program(jax.eval_shape(lambda: batch))
+    state = engine.initial_state()
+    arguments = state.params, state.model_state, batch
+    ahead, called = program.call(*arguments)["loss"], engine.eval_step(*arguments)["loss"]
+    assert float(ahead.value()) == float(called.value())
+    assert program.flops > 0
+
+
+def test_the_training_can_be_compiled_ahead_from_shapes():
+    engine = make_engine()
+    shapes = jax.eval_shape(lambda: engine.batch(range(1)))
+    program = engine.program(shapes, 1)
+    batch = engine.batch(range(1))
+    assert engine.program(batch, 1) is program
+    state, bad_step = program.call(engine.initial_state(), batch)
+    assert (int(state.step), int(bad_step)) == (1, -1)
+
+
 def test_a_call_of_several_steps_equals_as_many_calls_and_keeps_the_structure_of_the_state():
     engine = make_engine()
     state = engine.initial_state()

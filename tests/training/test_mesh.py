@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -18,10 +19,13 @@ from dlcore.training.mesh import (
     parameter_specs,
     place_batch,
     process_rows,
+    rows_by_process,
     state_shardings,
 )
 from dlcore.training.optimizers.by_path import by_path, freeze
 from dlcore.training.state import TrainState, make_state
+from dlcore.training.targets.cpu import cpu_target
+from dlcore.training.targets.target import Target
 from dlcore.utils.trees import named_leaves
 from tests.helpers import plain_toy
 from tests.helpers.paths import ROOT
@@ -120,6 +124,26 @@ def test_a_mesh_of_too_many_devices_is_refused():
         make_mesh(MeshConfig(data=data))
     with pytest.raises(ValueError, match=r"--config\.mesh\.data: got none with --config\.mesh\.model="):
         make_mesh(MeshConfig(model=data))
+
+
+def test_all_devices_of_a_target_are_used():
+    target = cpu_target(1)
+    assert make_mesh(MeshConfig(), target).devices.tolist() == [[target.devices[0]]]
+    message = r"--config\.mesh\.data: got none with .*model=2, expected a product of 1, .* of --target=cpu:1; choose a"
+    with pytest.raises(ValueError, match=message):
+        make_mesh(MeshConfig(model=2), target)
+    with pytest.raises(ValueError, match="expected a product of 2, the number of devices of --target=two"):
+        make_mesh(MeshConfig(data=1), Target("two", target.devices * 2, None, ""))
+
+
+def test_the_rows_of_a_process_are_side_by_side():
+    grid = np.array(
+        [[SimpleNamespace(id=(row, place), process_index=row % 2) for place in (0, 1)] for row in range(4)]
+    )
+    ordered = rows_by_process(grid)
+    assert [[device.id for device in row] for row in ordered] == [
+        [(row, 0), (row, 1)] for row in (0, 2, 1, 3)
+    ]
 
 
 def test_a_batch_that_the_data_axis_does_not_divide_is_refused():

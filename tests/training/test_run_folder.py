@@ -16,6 +16,7 @@ from dlcore.training.run_folder import (
     LOCK,
     check_folder,
     check_unused,
+    check_writable,
     claim_folder,
     finished_result,
 )
@@ -298,6 +299,27 @@ def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path, place):
     path.write_text("")
     with pytest.raises(NotADirectoryError, match=f"{path}: got a file, expected a folder of the run"):
         check_folder(run)
+
+
+def test_a_folder_that_can_be_made_or_written_is_accepted_and_not_made(tmp_path):
+    for folder in (tmp_path, tmp_path / "runs" / "new"):
+        check_writable(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="Not a directory") as raised:
+        check_writable(tmp_path / "file" / "run")
+    assert raised.value.filename == str(tmp_path / "file" / "run")
+
+
+def test_a_place_where_the_user_may_not_write_is_refused(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(run_folder.os, "access", lambda path, mode: asked.append(path) or False)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        check_writable(tmp_path / "runs" / "new")
+    assert asked == [tmp_path]
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):

@@ -19,7 +19,8 @@ from dlcore.training.mesh import DATA
 from dlcore.training.targets.target import Target
 from dlcore.utils.text import bytes_text
 
-NEED_LESS = "more devices, --config.mesh.parameters=sharded and --config.train.remat need less"
+NEED_LESS = "more devices and --config.mesh.parameters=sharded need less"
+TRAINING_NEEDS_LESS = f"--config.train.micro_batches, --config.train.remat, {NEED_LESS}"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def train_problem(engine: Engine, shapes: Shapes, target: Target, failed: Step) 
     state = device_bytes(jax.tree.leaves(engine.abstract_state))
     unit = engine.mesh.shape[DATA] * engine.config.train.micro_batches
     found = find_largest(measure, Trial(failed.rows, failed.needed, False), target.memory, state, unit)
-    return _problem("--config.train.batch_size", failed, target, *found)
+    return _problem("--config.train.batch_size", failed, target, *found, TRAINING_NEEDS_LESS)
 
 
 def eval_problem(engine: Engine, shapes: Shapes, train: Shapes, target: Target, failed: Step) -> str:
@@ -106,10 +107,10 @@ def eval_problem(engine: Engine, shapes: Shapes, train: Shapes, target: Target, 
     state = device_bytes(jax.tree.leaves(engine.abstract_state))
     failure = Trial(failed.rows, failed.needed, False)
     found = find_largest(measure, failure, target.memory, state, engine.mesh.shape[DATA])
-    return _problem("--config.train.eval_batch_size", failed, target, *found)
+    return _problem("--config.train.eval_batch_size", failed, target, *found, NEED_LESS)
 
 
-def _problem(flag: str, failed: Step, target: Target, best: Trial | None, over: Trial) -> str:
+def _problem(flag: str, failed: Step, target: Target, best: Trial | None, over: Trial, mend: str) -> str:
     machine = target.name or "this machine"
     memory = "less" if target.memory is None else bytes_text(target.memory)
     got = (
@@ -117,10 +118,10 @@ def _problem(flag: str, failed: Step, target: Target, best: Trial | None, over: 
         f"has {memory}"
     )
     if best is None:
-        return f"{got}; not even {over.rows} rows fit ({_needed(over.needed)}); {NEED_LESS}"
+        return f"{got}; not even {over.rows} rows fit ({_needed(over.needed)}); {mend}"
     return (
         f"{got}; the largest that fits is {best.rows}, which needs {_needed(best.needed)} ({over.rows}: "
-        f"{_needed(over.needed)}); {NEED_LESS}"
+        f"{_needed(over.needed)}); {mend}"
     )
 
 

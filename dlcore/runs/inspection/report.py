@@ -73,7 +73,7 @@ class Inspection:
             "parameters": sum(parameter.size for parameter in self.parameters),
             "state_bytes": sum(part.bytes for part in state),
             "state_device_bytes": sum(part.device_bytes for part in state),
-            **{step.name.replace(" ", "_"): step_result(step) for step in self.steps},
+            **{step.name: step_result(step) for step in self.steps},
             "fits": None if not self.steps else self.problem is None,
         }
 

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from dlcore.training.checkpoints.fine_tune import initialize_from
+from dlcore.training.checkpoints import fine_tune
+from dlcore.training.checkpoints.fine_tune import check_init_from, initialize_from
 from dlcore.training.checkpoints.manager import Checkpoints
 from dlcore.training.config import CheckpointConfig
 from dlcore.training.state import TrainState
@@ -62,6 +63,15 @@ def test_the_same_model_is_loaded_whole_with_its_statistics(run, below):
     assert set(report.loaded) == {KERNEL, BIAS, "params/head/0", MEAN}
     assert report.skipped == report.missing == report.mismatched == ()
     assert report.text().startswith(f"initialized from {run}/checkpoints/2:\n  4 loaded: ")
+
+
+def test_a_check_reports_the_same_and_reads_no_value(run, monkeypatch):
+    shapes = jax.eval_shape(lambda: make_model(0.0))
+    expected = initialize_from(*make_model(0.0), run)[2]
+    monkeypatch.setattr(fine_tune, "restore_leaves", None)
+    assert check_init_from(*shapes, run) == expected
+    with pytest.raises(ValueError, match="init_map: got 'params/none=', expected a path"):
+        check_init_from(*shapes, run, ["params/none="])
 
 
 def test_one_checkpoint_may_be_chosen(run):

@@ -44,5 +44,23 @@ def test_the_gradient_of_a_scan_counts_its_products_three_times():
     assert count_flops(jax.jit(gradient).trace(MATRIX)) == pytest.approx(3 * 10 * PRODUCT, rel=0.1)
 
 
+def test_of_several_branches_the_largest_counts():
+    """One branch runs, for instance that of the platform."""
+    branches = [lambda matrix: scanned(matrix, 10), lambda matrix: scanned(matrix, 4)]
+    chosen = lambda index, matrix: jax.lax.switch(index, branches, matrix)
+    flops = count_flops(jax.jit(chosen).trace(jnp.int32(0), MATRIX))
+    assert flops == pytest.approx(10 * PRODUCT, rel=0.2)  # the body of each loop counts once more
+
+
+def test_without_the_cpu_nothing_is_counted(monkeypatch):
+    traced = jax.jit(nested).trace(MATRIX)
+
+    def refuse(backend):
+        raise RuntimeError("unknown backend cpu")
+
+    monkeypatch.setattr(jax, "local_devices", refuse)
+    assert count_flops(traced) == 0
+
+
 def test_a_program_without_floating_point_numbers_has_no_operations():
     assert count_flops(jax.jit(lambda values: jnp.flip(values)).trace(jnp.arange(4))) == 0
