@@ -78,7 +78,9 @@ def whole_job() -> Iterator[None]:
     except SystemExit as stop:
         if stop.code and jax.distributed.is_initialized():
             code = stop.code if isinstance(stop.code, int) else FAILED
-            distributed.fail(code, f"exit code {stop.code}")
+            distributed.fail(code, f"exit code {stop.code}" if code == stop.code else str(stop.code))
+            if code != stop.code:
+                streams.say(str(stop.code))
             end(code)
         raise
     except Exception as error:

@@ -15,6 +15,7 @@ from dlcore.cli.errors import (
     fail,
     name_flag,
     one_line_errors,
+    summary,
     usage_errors,
 )
 from dlcore.training.checkpoints.disk import CheckpointError
@@ -108,6 +109,21 @@ def test_a_program_without_a_config_has_one_line_errors_too(capsys):
     with pytest.raises(SystemExit), one_line_errors():
         raise ValueError("processes: got 0, expected more")
     assert capsys.readouterr().err == "error: processes: got 0, expected more\n"
+
+
+def test_others_are_told_of_an_error_before_it_is_printed(capsys):
+    told = []
+    with (
+        pytest.raises(SystemExit),
+        one_line_errors(before=lambda *error: told.append((*error, capsys.readouterr().err))),
+    ):
+        raise ValueError("processes: got 0, expected more")
+    assert told == [(2, "processes: got 0, expected more", "")]
+    assert capsys.readouterr().err == "error: processes: got 0, expected more\n"
+
+
+def test_a_long_error_has_a_short_summary():
+    assert summary(ValueError(" a\n b" + 1000 * "c")) == "ValueError: a b" + 197 * "c"
 
 
 def test_the_process_ends_with_2_and_one_line(capsys):

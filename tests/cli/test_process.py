@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from dlcore.cli import process
@@ -49,6 +50,53 @@ def test_a_result_that_cannot_be_printed_is_in_the_error(monkeypatch, capsys):
         "error: stdout: got [Errno 28] No space left on device, expected a stream that takes the result: "
         '{"loss": 1}\n'
     )
+
+
+@pytest.fixture
+def job(monkeypatch):
+    """What the other processes of a job are told, and the exit code of this one."""
+    events = []
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(process.distributed, "fail", lambda *told: events.append(told))
+    monkeypatch.setattr(process.distributed, "leave", lambda: events.append("leaves"))
+    monkeypatch.setattr(process, "end", lambda code: events.append(code))
+    return events
+
+
+def run_in_job(error):
+    with process.whole_job():
+        if error is not None:
+            raise error
+
+
+def test_a_process_that_has_done_its_work_leaves_the_job(job):
+    run_in_job(None)
+    assert job == ["leaves"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "why", "printed"),
+    [
+        (KeyError("why"), 1, "KeyError: 'why'", "KeyError: 'why'\n"),
+        (SystemExit(2), 2, "exit code 2", ""),
+        (SystemExit("why"), 1, "why", "why\n"),
+    ],
+)
+def test_an_error_is_told_to_the_job_and_ends_the_process(job, capsys, error, code, why, printed):
+    with pytest.raises(type(error)):  # here, where nothing ends the process
+        run_in_job(error)
+    assert job == [(code, why), code]
+    assert capsys.readouterr().err.endswith(printed)
+
+
+def test_a_process_that_ends_by_itself_is_left_alone(job, monkeypatch):
+    with pytest.raises(SystemExit):
+        run_in_job(SystemExit(0))
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: False)
+    for error in (KeyError("why"), SystemExit(2)):
+        with pytest.raises(type(error)):
+            run_in_job(error)
+    assert job == []
 
 
 PROGRAM = """

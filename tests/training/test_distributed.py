@@ -14,7 +14,7 @@ import pytest
 from dlcore.launch.processes import free_port
 from dlcore.training import distributed, loop
 from dlcore.training.checkpoints.folder import saved_steps
-from dlcore.training.job import COORDINATOR, NUM_PROCESSES, PROCESS_ID
+from dlcore.training.job import COORDINATOR, NUM_PROCESSES, PROCESS_ID, local_device_ids
 from dlcore.utils.trees import named_leaves
 from tests.helpers import plain_toy
 from tests.helpers.paths import ROOT
@@ -184,6 +184,7 @@ def test_an_unknown_mode_is_refused():
         ("auto", {"SLURM_STEP_NUM_TASKS": "2"}, True),
         ("auto", {"OMPI_COMM_WORLD_SIZE": "4"}, True),
         ("off", {"SLURM_STEP_NUM_TASKS": "2"}, False),
+        ("auto", {"SLURM_STEP_NUM_TASKS": "2", "SLURM_GTIDS": "1", "SLURM_PROCID": "1"}, True),
         ("on", {}, True),
     ],
 )
@@ -195,7 +196,43 @@ def test_a_process_joins_if_the_mode_or_the_environment_asks_for_it(monkeypatch,
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     distributed.initialize(mode)
-    assert called == [(None, None, None, None)] * joins
+    assert called == [(None, None, None, local_device_ids(variables))] * joins
+
+
+JOINS = """
+import jax
+from jax._src import xla_bridge
+from dlcore.training import distributed
+
+distributed.initialize("on")
+distributed.check_devices()
+distributed.watch_peers()
+distributed.leave()
+print(jax.process_count(), xla_bridge.CUDA_VISIBLE_DEVICES.value, flush=True)
+"""
+
+
+def test_a_job_of_slurm_whose_node_names_mean_nothing_joins_by_the_address_that_it_is_given():
+    """One task on a node uses all of its GPUs; JAX alone gives it the first one."""
+    slurm = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "no-such-node[1-2]", "SLURM_NTASKS": "1"}
+    slurm |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_GTIDS": "0"}
+    environ = {**os.environ, **slurm, "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}"}
+    joined = subprocess.run(
+        [sys.executable, "-c", JOINS], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120
+    )
+    assert joined.stdout == "1 all\n", joined.stderr
+
+
+@pytest.mark.parametrize(("address", "host"), [("node1:12", "node1"), ("[::1]:12", "::1"), ("", "")])
+def test_the_host_of_an_address(address, host):
+    assert distributed._host(address) == host
+
+
+def test_a_process_alone_has_nobody_to_tell():
+    distributed.watch_peers()
+    assert not distributed.tell(75, "why")
+    distributed.fail(1, "why")
+    distributed.leave()
 
 
 @pytest.mark.parametrize(

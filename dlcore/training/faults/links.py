@@ -29,6 +29,7 @@ class Link:
         process: the index of the other process.
         host: the name of its machine.
         done: True if the other process has done its work.
+        heard: when something came from there at last, on the clock ``time.monotonic``.
         closed: True if nothing more comes: the other process has ended, or its machine does not answer.
     """
 
@@ -36,6 +37,7 @@ class Link:
         self._connection, self._received = connection, b""
         self.process, self.host = process, host
         self.done = self.closed = False
+        self.heard = time.monotonic()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in KEEPALIVE.items():
             if hasattr(socket, name):  # not on every system
@@ -58,7 +60,7 @@ class Link:
             data = self._connection.recv(READ_BYTES)
         except OSError:
             data = b""
-        self.closed = not data
+        self.closed, self.heard = not data, time.monotonic()
         *lines, self._received = (self._received + data).split(b"\n")
         return [json.loads(line) for line in lines]
 

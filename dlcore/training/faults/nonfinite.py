@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.extend import core
 
 from dlcore.training.checkpoints.folder import saved_steps
@@ -172,6 +173,11 @@ def _write_evidence(folder: Path, state: TrainState, batch: Any, reason: str) ->
     if jax.process_index() == 0:
         _write_npz(folder / "batch.npz", named_leaves(batch))
         (folder / "reason.txt").write_text(reason + "\n")
+    if (
+        jax.process_count() > 1
+    ):  # the error of another process would end this one, perhaps before it has written
+        with jax.transfer_guard("allow"):
+            multihost_utils.sync_global_devices(str(folder))
 
 
 def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,8 +1,10 @@
 """The processes of a job tell each other how they end, so that none waits for a process that has ended.
 
 Process 0 has a connection to each of the others. The system closes the connections of a process that ends, in whatever
-way: the others hear of it at once, even while they wait in a collective or compile. JAX alone notices missing
-heartbeats after a while, and aborts with a message of its own.
+way: the others hear of it at once, even while they wait in a collective or compile.
+
+A machine without power and a process that is stopped close no connection. JAX misses their heartbeats after a while,
+and aborts the others with a message of its own. A line that names the silent process comes before.
 """
 
 import dataclasses
@@ -23,6 +25,7 @@ from dlcore.utils.streams import say
 NEWS_SECONDS = 1
 # A process prints its error so long after it has told the others of it, so that their lines come before.
 LAST_WORDS_SECONDS = 1
+BEAT_SECONDS, SILENT_SECONDS = 5, 15
 PART_SECONDS = 3  # the others wait so long for these last words, and then process 0 for the others' end
 
 
@@ -71,6 +74,7 @@ class Peers:
         self._selector = selectors.DefaultSelector()
         for link in links:
             self._selector.register(link, selectors.EVENT_READ)
+        self._next_beat, self._silent = 0.0, set[int]()
         if not links:
             self._all_done.set()
         threading.Thread(target=self._listen, name="peers", daemon=True).start()
@@ -136,15 +140,35 @@ class Peers:
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
                 return
-            for key, _ in self._selector.select(left):
+            for key, _ in self._selector.select(BEAT_SECONDS if left is None else min(left, BEAT_SECONDS)):
                 self._hear(key.fileobj)  # type: ignore[arg-type]
+            self._beat()
         self._alone.set()
+
+    def _beat(self) -> None:
+        """Gives a sign to the others, and names those that have given none for long.
+
+        It ends nothing: a thread of Python may give no sign for a while, unlike those of JAX.
+        """
+        now = time.monotonic()
+        if now < self._next_beat:
+            return
+        late = now > self._next_beat + BEAT_SECONDS  # this process had no time to hear the others
+        self._next_beat = now + BEAT_SECONDS
+        for link in self._links:
+            link.send({})
+            if late or now - link.heard < SILENT_SECONDS:
+                self._silent.discard(link.process)
+            elif link.process not in self._silent and not link.done:
+                self._silent.add(link.process)
+                who = of_the_job(link.process, link.host)
+                say(f"waiting for {who}: no sign of it for {now - link.heard:.0f} s")
 
     def _hear(self, link: Link) -> None:
         for message in link.receive():
             if "done" in message:
                 link.done = True
-            else:
+            elif message:
                 self._follow(Ending(**message), link)
         if link.closed:
             self._selector.unregister(link)
