@@ -7,8 +7,8 @@ has the flags of one run of an array of jobs.
 """
 
 import contextlib
-import functools
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +18,6 @@ from typing import Any
 from absl import flags
 
 from dlcore.config import settings
-from dlcore.config.flags import LeafParser
 from dlcore.launch.command import Command, check_command, read_command, split_flags
 from dlcore.launch.launcher import FLAGS, FlagRow, run_launcher
 from dlcore.launch.run_state import is_finished, read_job, write_job
@@ -31,7 +30,8 @@ from dlcore.utils.locks import is_locked
 from dlcore.utils.run_paths import CONFIG, LAUNCH, LOCK
 from dlcore.utils.streams import say
 
-SCRIPT = "slurm.sh"
+SCRIPT, LOG = "slurm.sh", "slurm.log"
+REPLACED = re.compile(r"[%\\]")  # Slurm replaces these in the path of a log
 OWN = ("setup", "sbatch")  # settings whose flag may be given several times
 TRAIN = "train"  # the default mode of an experiment
 
@@ -39,12 +39,8 @@ TRAIN = "train"  # the default mode of an experiment
 def flag_rows() -> list[FlagRow]:
     """The flags of the command line: the settings of a `SlurmJob`, the sweep and ``--dry_run``."""
     leaves = [leaf for leaf in settings.leaves(SlurmJob()) if leaf.path not in OWN]
-    rows: list[FlagRow] = [
-        (functools.partial(flags.DEFINE, LeafParser(leaf)), leaf.path, leaf.value, leaf.help)
-        for leaf in leaves
-    ]
     return [
-        *rows,
+        *((flags.DEFINE_string, leaf.path, leaf.text, leaf.help) for leaf in leaves),
         (
             flags.DEFINE_multi_string,
             "setup",
@@ -114,8 +110,14 @@ def launch(arguments: list[str]) -> int:
 
 
 def _read_job() -> SlurmJob:
-    given: dict[str, Any] = {leaf.path: FLAGS[leaf.path].value for leaf in settings.leaves(SlurmJob())}
-    return settings.replace(SlurmJob(), given | {name: tuple(given[name]) for name in OWN})
+    given: dict[str, Any] = {}
+    for leaf in settings.leaves(SlurmJob()):
+        value: Any = FLAGS[leaf.path].value
+        try:
+            given[leaf.path] = tuple(value) if leaf.path in OWN else leaf.read(value)
+        except ValueError as error:
+            raise ValueError(f"--{leaf.path}: got {value!r}, {error}") from None
+    return settings.replace(SlurmJob(), given)
 
 
 def _read_sweep(command: Command) -> tuple[Command, dict[int, list[str]]]:
@@ -131,6 +133,8 @@ def _read_sweep(command: Command) -> tuple[Command, dict[int, list[str]]]:
         raise ValueError(
             f"{command.folder}: holds a run; a sweep needs a folder of its own, choose another --run"
         )
+    if REPLACED.search(str(command.folder)):
+        raise ValueError(f"{command.folder}: got % or a backslash in the folder of a sweep, expected none")
     _, shared = split_flags(command.arguments, "run", "workdir")
     lines = read_runs("--sweep", user_path("--sweep", FLAGS.sweep))
     runs = {index: [*line, f"--workdir={_run_folder(command, index)}"] for index, line in enumerate(lines)}
@@ -190,13 +194,13 @@ def _submit(script: str, folder: Path, todo: Mapping[int, Sequence[str]]) -> str
     """Submits the script and returns the number of its job; the script stays in the folder ``launch``."""
     place = folder / LAUNCH
     with _made_folder(place):
-        number = submit(script, place)
+        number = submit(script, place, place / LOG if REPLACED.search(str(place)) else None)
     with atomic_write(place / SCRIPT) as file:
         file.buffer.write(os.fsencode(script))
     for index in todo:
         write_job(folder / str(index), f"{number}_{index}", place / f"slurm-{index}.log")
     if not todo:
-        write_job(folder, number, place / "slurm.log")
+        write_job(folder, number, place / LOG)
     return number
 
 
@@ -219,7 +223,7 @@ def _print_commands(number: str, command: Command, is_sweep: bool, rest: Sequenc
     place = command.folder / LAUNCH
     own = [word for word in sys.argv[1 : len(sys.argv) - len(rest)] if word != "--"]
     print(f"job {number}: {place / SCRIPT}")
-    print("follow: tail -F", quote(str(place)) + ("/slurm-*.log" if is_sweep else "/slurm.log"))
+    print("follow: tail -F", quote(str(place)) + ("/slurm-*.log" if is_sweep else f"/{LOG}"))
     print("state:  launch/status", quote(str(command.folder)))
     print("cancel: scancel", number)
     print("resume: launch/slurm", quote_all([*own, "--", command.module, *command.arguments]), flush=True)

@@ -1,6 +1,7 @@
 """The queue of Slurm: submits a script, and reads the states of jobs."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -61,12 +62,13 @@ def read_states(jobs: Sequence[str]) -> dict[str, JobState]:
     return {row[0].strip(): JobState(row[1].strip(), row[3].strip(), int(row[2])) for row in rows}
 
 
-def submit(script: str, folder: Path) -> str:
+def submit(script: str, folder: Path, log: Path | None = None) -> str:
     """Submits a batch script.
 
     Args:
         script: its text.
         folder: the folder in which the job starts.
+        log: the file of its output, for a path in which Slurm would replace letters; None: the script names it.
 
     Returns:
         The number of the job.
@@ -74,7 +76,8 @@ def submit(script: str, folder: Path) -> str:
     Raises:
         ValueError: Slurm refuses it, or does not answer.
     """
-    ended = _call(["sbatch", "--parsable", f"--chdir={folder}"], os.fsencode(script))
+    output = [] if log is None else ["--output=" + re.sub(r"[\\%]", r"\\\g<0>", str(log))]
+    ended = _call(["sbatch", "--parsable", f"--chdir={folder}", *output], os.fsencode(script))
     if ended.returncode:
         raise ValueError(f"sbatch: {_last_words(ended)}; nothing was submitted")
     return ended.stdout.strip().split(";")[0]

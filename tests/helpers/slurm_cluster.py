@@ -12,8 +12,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from tests.helpers.launched import is_gone
 
 TEMPLATE = Path(__file__).with_name("slurm.conf")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel", "sinfo")
@@ -27,22 +29,37 @@ def missing_programs() -> list[str]:
 
 @contextlib.contextmanager
 def running_cluster() -> Iterator[Path]:
-    """A context manager that starts the cluster, yields its ``slurm.conf`` and stops it."""
+    """A context manager that starts the cluster, yields its ``slurm.conf``, and stops it with all of its jobs."""
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     for name in ("state", "run", "log", *(f"spool/{node}" for node in NODES)):
         (folder / name).mkdir(parents=True)
     conf = folder / "slurm.conf"
     conf.write_text(_configuration(folder))
     environment = {**os.environ, "SLURM_CONF": str(conf)}
+
+    def call(*command: str) -> str:
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
     try:
-        subprocess.run(["slurmctld", "-c"], env=environment, check=True)
+        call("slurmctld", "-c")
         for node in NODES:
-            subprocess.run(["slurmd", "-N", node], env=environment, check=True)
-        _wait_until_idle(environment, folder)
+            call("slurmd", "-N", node)
+        wait_until(lambda: call("sinfo", "-h", "-p", "main", "-o", "%T %D").split() == ["idle", "2"], 30)
         yield conf
     finally:
+        with contextlib.suppress(subprocess.CalledProcessError, AssertionError):
+            call("scancel", "--user", getpass.getuser())
+            wait_until(lambda: not call("squeue", "-h"), 30)
         _stop(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, text: Callable[[], str] = str) -> None:
+    """Waits until something is true; AssertionError with a text after too long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, text()
+        time.sleep(0.1)
 
 
 def _configuration(folder: Path) -> str:
@@ -55,30 +72,19 @@ def _configuration(folder: Path) -> str:
     return text
 
 
-def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:
-    deadline = time.monotonic() + 30
-    command = ["sinfo", "-h", "-p", "main", "-o", "%T %D"]
-    while subprocess.run(command, env=environment, capture_output=True, text=True).stdout.split() != [
-        "idle",
-        "2",
-    ]:
-        assert time.monotonic() < deadline, [path.read_text() for path in (folder / "log").iterdir()]
-        time.sleep(0.1)
-
-
 def _stop(folder: Path) -> None:
-    """Ends the daemons; slurmd ends the jobs that still run."""
+    """Ends the daemons."""
     pids = [int(path.read_text()) for path in (folder / "run").glob("*.pid")]
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    for pid in pids:
+        is_gone(pid)  # waits for it
 
 
 if __name__ == "__main__":
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     with running_cluster() as path:
         print(f"export SLURM_CONF={path}", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.sigwait(signals)
