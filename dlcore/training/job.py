@@ -86,11 +86,11 @@ def local_device_ids(environ: Mapping[str, str]) -> list[int] | None:
     tasks, local = _tasks_on_node(environ)
     if COORDINATOR in environ or tasks == 1:
         return []
-    visible = environ.get("CUDA_VISIBLE_DEVICES", "").count(",") + 1
-    own = environ.get("SLURM_GPUS_PER_TASK", "").rpartition(":")[2]  # such as h100:2
     if "CUDA_VISIBLE_DEVICES" not in environ or not tasks:
         return None
-    if visible == 1 or str(visible) == own:
+    visible = environ["CUDA_VISIBLE_DEVICES"].count(",") + 1
+    on_node = environ.get("SLURM_GPUS_ON_NODE", "")
+    if visible == 1 or (on_node.isdecimal() and visible < int(on_node)):
         return []
     share = visible // tasks
     return list(range(local * share, (local + 1) * share)) if share else None

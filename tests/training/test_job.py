@@ -69,9 +69,9 @@ FOUR, EIGHT = {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, {"CUDA_VISIBLE_DEVICES": "0,1
         ({**SLURM, **FOUR}, [2]),  # one task a GPU
         ({**SLURM, **EIGHT}, [4, 5]),
         ({**SLURM, "CUDA_VISIBLE_DEVICES": "3"}, []),  # Slurm shows each task its own GPU
-        ({**SLURM, "CUDA_VISIBLE_DEVICES": "4,5", "SLURM_GPUS_PER_TASK": "2"}, []),
-        ({**SLURM, **FOUR, "SLURM_GPUS_PER_TASK": "h100:4"}, []),
-        ({**SLURM, **FOUR, "SLURM_GPUS_PER_TASK": "1"}, [2]),  # --gpu-bind=none
+        ({**SLURM, "CUDA_VISIBLE_DEVICES": "4,5", "SLURM_GPUS_ON_NODE": "8"}, []),
+        ({**SLURM, **FOUR, "SLURM_GPUS_ON_NODE": "16"}, []),
+        ({**SLURM, **FOUR, "SLURM_GPUS_ON_NODE": "4"}, [2]),
         ({**SLURM, "CUDA_VISIBLE_DEVICES": "0,1"}, None),  # more tasks than GPUs
         ({**MPI, **FOUR}, [2, 3]),
         ({**MPI, "CUDA_VISIBLE_DEVICES": "0,1"}, [1]),
