@@ -6,6 +6,7 @@ python -m tests.helpers.slurm_cluster    # starts it until Ctrl-C, and prints ho
 import contextlib
 import getpass
 import os
+import random
 import shutil
 import signal
 import socket
@@ -64,6 +65,7 @@ def wait_until(condition: Callable[[], bool], seconds: float, text: Callable[[],
 
 def _configuration(folder: Path) -> str:
     text = TEMPLATE.read_text().replace("@FOLDER@", str(folder)).replace("@USER@", getpass.getuser())
+    text = text.replace("@FIRST_JOB@", str(random.randrange(1, 10**6)))
     with contextlib.ExitStack() as stack:
         for name in ("CONTROL_PORT", "PORT_1", "PORT_2"):
             listening = stack.enter_context(socket.socket())

