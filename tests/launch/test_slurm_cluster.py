@@ -31,6 +31,7 @@ FLAGS = [
     f"--config.train.steps={STEPS}",
     f"--config.train.eval_every={STEPS}",
     f"--config.checkpoint.every={STEPS}",  # so an earlier checkpoint is that of a stop
+    "--config.log.tensorboard=false",  # whose import takes longest
     f"--config.note={NASTY}",
 ]
 PLAIN = NASTY.replace(
