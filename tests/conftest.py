@@ -2,6 +2,7 @@
 
 import os
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 # Before jax is imported, and in the environment so that the processes that tests start have it too.
@@ -14,6 +15,8 @@ FLAGS = ["--xla_backend_optimization_level=0"]
 if version("jaxlib").startswith("0.10."):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
+if find_spec("libtpu"):  # it is here to compile; JAX would look for a TPU in every process, and say that it finds none
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import dataclasses
 import gc
