@@ -15,7 +15,8 @@ FLAGS = ["--xla_backend_optimization_level=0"]
 if version("jaxlib").startswith("0.10."):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
-if find_spec("libtpu"):  # it is here to compile; JAX would look for a TPU in every process, and say that it finds none
+# libtpu is here to compile. JAX would look for a TPU in every process, and say that it finds none.
+if find_spec("libtpu"):
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import dataclasses

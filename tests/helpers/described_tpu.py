@@ -18,7 +18,7 @@ from dlcore.training.run_config import resolve_config
 from dlcore.training.state import make_state
 from dlcore.training.step import make_train_step
 from dlcore.training.targets.find import find_target
-from tests.helpers import dense_toy
+from tests.helpers import dense_toy, sequence_toy, toy
 
 MESHES = {
     "data": dl.MeshConfig(),
@@ -32,10 +32,15 @@ VARIABLES = ("TPU_SKIP_MDS_QUERY", "TPU_ACCELERATOR_TYPE", "TPU_WORKER_HOSTNAMES
 
 
 def inspect(mesh: dl.MeshConfig, target: str = "v5e:2x4", rows: int = ROWS, width: int = 1) -> dict[str, Any]:
-    """The numbers of an inspection, the collectives of its training step, and its problem."""
+    """What is found of the dense layers."""
     config = dense_toy.Config(mesh=mesh, width=width)
     config.train.batch_size = rows
-    found = dl.inspect(dense_toy.experiment, config, target)
+    return inspect_experiment(dense_toy.experiment, config, target)
+
+
+def inspect_experiment(experiment: Any, config: Any, target: str = "v5e:2x4") -> dict[str, Any]:
+    """The numbers of an inspection, the collectives of its training step, and its problem."""
+    found = dl.inspect(experiment, config, target)
     collectives = [(one.kind, one.devices, one.total) for one in found.steps[0].collectives]
     return {**found.result, "all": collectives, "problem": found.problem, "text": found.text}
 
@@ -87,6 +92,8 @@ def main() -> None:
     result["too large"] = inspect(dl.MeshConfig(), width=TOO_MANY_COPIES)
     largest = int(result["too large"]["problem"].split("the largest that fits is ")[1].split(",")[0])
     result["largest"] = inspect(dl.MeshConfig(), rows=largest, width=TOO_MANY_COPIES)
+    result["recurrent"] = inspect_experiment(sequence_toy.experiment, sequence_toy.Config())
+    result["convolutional"] = inspect_experiment(toy.experiment, toy.Config())
     result["several hosts"] = inspect(dl.MeshConfig(), "v6e:4x8")
     result["topologies"] = {topology: refused(topology) for topology in (*TOPOLOGIES, *BAD)}
     result["changed"] = [name for name in VARIABLES if os.environ.get(name) != before[name]]

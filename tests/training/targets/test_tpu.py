@@ -36,11 +36,22 @@ def total(found, kind, devices):
     return sum(size for other, count, size in found["all"] if (other, count) == (kind, devices))
 
 
+@pytest.mark.slow
 def test_data_parallel_devices_add_up_gradients_and_nothing_else(found):
     """One sum of all gradients and of the loss, whose rows are counted without asking others."""
     assert found["data"]["all"] == [["all-reduce", 8, PARAMETERS * FLOAT + FLOAT]]
 
 
+@pytest.mark.slow
+def test_recurrent_and_convolutional_models_exchange_gradients_and_no_activations(found):
+    """The sums of metrics and of BatchNorm come on top."""
+    for name in ("recurrent", "convolutional"):
+        assert {kind for kind, _, _ in found[name]["all"]} == {"all-reduce"}, name
+        gradients = found[name]["parameters"] * FLOAT
+        assert gradients < total(found[name], "all-reduce", 8) <= gradients + 256
+
+
+@pytest.mark.slow
 def test_fully_sharded_devices_gather_parameters_and_add_up_gradients(found):
     """A TPU multiplies bfloat16, so that its chips exchange parameters as such."""
     assert total(found["sharded"], "all-gather", 8) == PARAMETERS * BFLOAT
@@ -48,6 +59,7 @@ def test_fully_sharded_devices_gather_parameters_and_add_up_gradients(found):
     assert found["sharded"]["state_device_bytes"] < found["data"]["state_device_bytes"] / 7
 
 
+@pytest.mark.slow
 def test_devices_of_the_model_axis_add_up_outputs_and_those_of_the_data_axis_gradients(found):
     split = found["by_rules"]
     assert total(split, "all-reduce", 2) == ROWS // 4 * OUTPUTS * FLOAT
@@ -56,12 +68,14 @@ def test_devices_of_the_model_axis_add_up_outputs_and_those_of_the_data_axis_gra
     assert "(None, 'model')" in split["text"]
 
 
+@pytest.mark.slow
 def test_the_memory_is_that_of_the_step_compiled_by_hand(found):
     assert {name: found["data"]["training"][name] for name in found["by hand"]} == found["by hand"]
     batches_ahead = 2 * ROWS // 8 * (INPUTS + OUTPUTS) * FLOAT
     assert found["data"]["training"]["needed_bytes"] == found["by hand"]["program_bytes"] + batches_ahead
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_too_large_is_refused_with_the_largest_that_fits_and_that_one_fits(found):
     refused, largest = found["too large"], found["largest"]
     assert (refused["fits"], largest["fits"]) == (False, True)
@@ -73,10 +87,12 @@ def test_a_batch_that_is_too_large_is_refused_with_the_largest_that_fits_and_tha
     assert memory * 0.75 < largest["training"]["needed_bytes"] <= memory < refused["training"]["needed_bytes"]
 
 
+@pytest.mark.slow
 def test_steps_are_compiled_for_several_hosts(found):
     assert found["several hosts"]["all"] == [["all-reduce", 32, PARAMETERS * FLOAT + FLOAT]]
 
 
+@pytest.mark.slow
 def test_every_generation_tells_its_memory_and_a_wrong_topology_is_an_error(found):
     said = {name: found["topologies"].pop(name).removeprefix(f"{name}: ") for name in TOPOLOGIES}
     assert {name: text.split(" with ")[1].split(" GiB")[0] for name, text in said.items()} == {
@@ -91,6 +107,7 @@ def test_every_generation_tells_its_memory_and_a_wrong_topology_is_an_error(foun
         assert error.startswith(f"target: got '{name}', expected a TPU topology"), error
 
 
+@pytest.mark.slow
 def test_the_environment_of_the_process_stays(found):
     assert found["changed"] == []
 
