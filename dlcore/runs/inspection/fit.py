@@ -42,20 +42,19 @@ class BatchShapes:
 
 
 def compile_steps(engine: Engine, target: Target) -> tuple[tuple[Step, ...], str | None]:
-    """The compiled training step and the evaluations, and what of them does not fit, in words; None if all does.
+    """The compiled training step and the evaluations, and the first that does not fit, in words; None if all do.
 
     Evaluation sets whose first batches have the same fields, shapes and types have one evaluation.
     """
     engine.while_compiling = _saying
     train = train_shapes(engine)
-    steps, problems = [compile_training(engine, train, target)], []
-    if not steps[0].fits:
-        problems.append(train_problem(engine, train, target, steps[0]))
+    steps = [compile_training(engine, train, target)]
+    problem = None if steps[0].fits else train_problem(engine, train, target, steps[0])
     for name, shapes in _distinct(eval_shapes(engine)).items():
         steps.append(compile_evaluation(engine, shapes, train, target, name))
-        if not steps[-1].fits:
-            problems.append(eval_problem(engine, shapes, train, target, steps[-1]))
-    return tuple(steps), "; ".join(problems) or None
+        if not problem and not steps[-1].fits:
+            problem = eval_problem(engine, shapes, train, target, steps[-1])
+    return tuple(steps), problem
 
 
 def compile_training(engine: Engine, shapes: Shapes, target: Target) -> Step:
@@ -118,7 +117,7 @@ def _problem(flag: str, failed: Step, target: Target, best: Trial | None, over: 
         f"has {memory}"
     )
     if best is None:
-        return f"{got}; not even {over.rows} rows fit ({_needed(over.needed)}); {mend}"
+        return f"{got}; a batch of {over.rows} does not fit either ({_needed(over.needed)}); {mend}"
     return (
         f"{got}; the largest that fits is {best.rows}, which needs {_needed(best.needed)} ({over.rows}: "
         f"{_needed(over.needed)}); {mend}"

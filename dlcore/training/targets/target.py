@@ -49,7 +49,7 @@ class Target:
 def this_machine() -> Target:
     """The machine of this process, with the devices on which JAX computes."""
     devices = tuple(jax.devices())
-    stats: dict[str, Any] = devices[0].memory_stats() or {}
+    stats: dict[str, Any] = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return Target("", devices, stats["bytes_limit"], "what JAX may allocate")
     if devices[0].platform != "cpu":

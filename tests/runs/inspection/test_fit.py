@@ -133,11 +133,11 @@ def test_an_evaluation_batch_that_is_too_large_is_refused_with_the_largest_that_
 
 
 def test_a_model_that_does_not_fit_at_all_is_said_to():
-    _, problem = compile_steps(dense_engine(64), machine(1000))
-    train, evaluation = problem.split("; --config.train.eval_batch_size")
-    assert "this machine has 1000 B; not even 1 rows fit" in train
-    assert "--config.train.micro_batches" in train
-    assert "not even 1 rows fit" in evaluation
+    steps, problem = compile_steps(dense_engine(64), machine(1000))
+    assert [step.fits for step in steps] == [False, False]
+    assert "this machine has 1000 B; a batch of 1 does not fit either" in problem
+    assert "--config.train.micro_batches" in problem
+    assert "eval_batch_size" not in problem  # the first problem comes first
 
 
 def test_a_smaller_batch_is_known_by_its_shapes_alone():

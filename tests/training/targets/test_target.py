@@ -26,7 +26,8 @@ def test_an_accelerator_of_this_machine_tells_what_jax_may_allocate(monkeypatch)
     ]
     found = []
     for device in devices:
-        monkeypatch.setattr(module.jax, "devices", lambda device=device: [device])
+        for name in ("devices", "local_devices"):
+            monkeypatch.setattr(module.jax, name, lambda device=device: [device])
         found.append(this_machine())
     assert [machine.memory for machine in found] == [3 * 2**30, None]
     assert (
