@@ -36,6 +36,7 @@ from dlcore.training.state import TrainState, make_state
 from dlcore.training.step import make_eval_step, make_train_step
 from dlcore.training.stream_evaluation import StreamEvaluator, has_streams
 from dlcore.training.targets.target import Target
+from dlcore.training.whole_parameters import computed_on
 
 
 class Engine:
@@ -69,7 +70,8 @@ class Engine:
         self.experiment, self.config = experiment, config
         self.mesh = make_mesh(config.mesh, target)
         self.optimizer, self._read_rates = choose_optimizer(experiment.optimizer, config)
-        self._step = make_train_step(experiment, self.optimizer, config.seed, config.train)
+        self._computed = computed_on(self.mesh, config.mesh, experiment)
+        self._step = make_train_step(self._computed, self.optimizer, config.seed, config.train)
         self._batch_size = batch_size(experiment)
         self._rows = process_rows(self.mesh, self._batch_size)
         self._check_micro_batches()
@@ -224,7 +226,7 @@ class Engine:
     def eval_step(self) -> Callable[[Any, Any, Batch], Metrics]:
         """The evaluation of one batch as a compiled function, see `make_eval_step`."""
         return jax.jit(
-            make_eval_step(self.experiment, self.config.train),
+            make_eval_step(self._computed, self.config.train),
             in_shardings=(
                 self._shardings.params,
                 self._shardings.model_state,
@@ -248,7 +250,7 @@ class Engine:
     @cached_property
     def _evaluate_streams(self) -> StreamEvaluator:
         model = self._shardings.params, self._shardings.model_state
-        return StreamEvaluator(self.experiment, self.config.train, self.mesh, model)
+        return StreamEvaluator(self._computed, self.config.train, self.mesh, model)
 
     def eval_program(self, batch: Batch) -> Program:
         """The `Program` of the evaluation of one batch, which `eval_metrics` runs; it is compiled at every request.

@@ -1,0 +1,48 @@
+"""Parameters that the devices of the data axis split (FSDP), and that each of them has whole while it computes."""
+
+import dataclasses
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dlcore.training.experiment import Experiment, LossFunction, Params
+from dlcore.training.mesh import MeshConfig, parameter_specs
+
+SPLIT = MeshConfig(parameters="sharded")
+
+
+def computed_on(mesh: Mesh, config: MeshConfig, experiment: Experiment) -> Experiment:
+    """The experiment whose loss the devices compute: with `with_whole_parameters` if they split the parameters.
+
+    Args:
+        mesh: the mesh.
+        config: its ``parameters`` says where the parameters are.
+        experiment: the experiment.
+    """
+    if config.parameters != SPLIT.parameters:
+        return experiment
+    return dataclasses.replace(experiment, loss=with_whole_parameters(experiment.loss, mesh))
+
+
+def with_whole_parameters(loss: LossFunction, mesh: Mesh) -> LossFunction:
+    """A loss function that gets split parameters, and gathers all of them before it begins.
+
+    XLA alone gathers a parameter where it is used: that of a recurrent layer again in every time step. The gradient is
+    split as the parameters are, so that its sum over the devices is, too.
+
+    Args:
+        loss: the loss function.
+        mesh: the mesh.
+    """
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    @jax.custom_vjp
+    def gather(params: Params) -> Params:
+        return jax.lax.with_sharding_constraint(params, whole)
+
+    def split(_: None, grads: Params) -> tuple[Params]:
+        place = lambda leaf, spec: jax.lax.with_sharding_constraint(leaf, NamedSharding(mesh, spec))
+        return (jax.tree.map(place, grads, parameter_specs(grads, mesh, SPLIT, {})),)
+
+    gather.defvjp(lambda params: (gather(params), None), split)
+    return lambda params, *arguments: loss(gather(params), *arguments)
