@@ -102,6 +102,5 @@ def _stop_at_once(number: int, _: object) -> None:
     try:
         os.write(2, f"{reason}\n".encode())
         distributed.tell(PREEMPTED, reason)
-        distributed.leave()
     finally:
         os._exit(PREEMPTED)

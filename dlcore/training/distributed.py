@@ -154,7 +154,7 @@ def fail(code: int, why: str) -> None:
 
 
 def leave() -> None:
-    """Waits until the work of all processes of the job is done, and leaves the job; after `fail` it waits less.
+    """Waits until the work of all processes of the job is done, and leaves the job; after `tell` it does nothing.
 
     JAX would abort the job if one process took some seconds longer than another one, for instance to draw figures.
     """

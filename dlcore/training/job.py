@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 COORDINATOR, NUM_PROCESSES, PROCESS_ID = "DLCORE_COORDINATOR", "DLCORE_NUM_PROCESSES", "DLCORE_PROCESS_ID"
 
-# The exit codes of a process besides 0: it failed; its command line is wrong; start it again; Ctrl-C stopped it.
-FAILED, BAD_USAGE, PREEMPTED, INTERRUPTED = 1, 2, 75, 130
+# The exit codes of a process besides 0: it failed; its command line is wrong; start it again; Ctrl-C stopped it; it was
+# killed by SIGKILL, as a shell tells it.
+FAILED, BAD_USAGE, PREEMPTED, INTERRUPTED, KILLED = 1, 2, 75, 130, 137
 
 
 def is_in_job(environ: Mapping[str, str]) -> bool:

@@ -12,9 +12,9 @@ def say(text: str) -> None:
     Args:
         text: the line, without the end of the line.
     """
-    if sys.stderr is not None:  # `print` would take None as stdout
+    if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
-            print(text, file=sys.stderr)
+            sys.stderr.write(f"{text}\n")  # `print` would write the end of the line alone, after what others write
         flush(sys.stderr)
 
 

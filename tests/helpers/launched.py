@@ -1,11 +1,13 @@
 """Runs ``launch/local`` with several processes on a small script in place of an experiment."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.helpers.paths import ROOT
@@ -28,11 +30,10 @@ class Script:
 
     def start(self, *flags: str, processes: int = 2, **options: object) -> "subprocess.Popen[bytes]":
         command = [*LAUNCHER, f"--processes={processes}", "--", "script", "--run=a", *flags]
-        # As in a shell, whose programs do not ignore signals, unlike those of a test that runs in the background.
-        default = lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)]
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": default, **options}
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.Popen(command, cwd=self.folder, env=environ, **options)  # type: ignore[call-overload]
+        with not_ignored(signal.SIGINT, signal.SIGHUP):
+            return subprocess.Popen(command, cwd=self.folder, env=environ, **options)  # type: ignore[call-overload]
 
     def run(self, *flags: str, processes: int = 2) -> tuple[int, str, str]:
         """The exit code, stdout and stderr of the launcher."""
@@ -48,6 +49,19 @@ class Script:
             assert time.monotonic() < deadline, names
             time.sleep(0.01)
         return [path.read_text() for path in paths]
+
+
+@contextlib.contextmanager
+def not_ignored(*numbers: signal.Signals) -> Iterator[None]:
+    """A context manager in which programs start as in a shell, though this one may run in the background."""
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in handlers.items():
+        signal.signal(number, signal.SIG_DFL if handler is signal.SIG_IGN else handler)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def is_gone(pid: int) -> bool:

@@ -64,14 +64,15 @@ def test_a_job_that_loses_a_process_names_it_ends_soon_and_goes_on_with_the_same
     assert killed.errors[-1] == "error: process 0 was killed by SIGKILL"
     assert killed.code == 137
 
-    failed = train(run, "1 30 raise")
-    assert failed.seconds < WITHIN
-    assert failed.errors == [
-        f"[0] error: process 1 ({host}) of the job failed: KeyError: 'doomed'",
-        "[1] KeyError: 'doomed'",
-    ], failed.text
-    assert failed.text.endswith("\n[1] KeyError: 'doomed'\n")
-    assert failed.code == 1
+    for process, other, step in ((1, 0, 30), (0, 1, 34)):
+        failed = train(run, f"{process} {step} raise")
+        assert failed.seconds < WITHIN
+        assert failed.errors == [
+            f"[{other}] error: process {process} ({host}) of the job failed: KeyError: 'doomed'",
+            f"[{process}] KeyError: 'doomed'",
+        ], failed.text
+        assert failed.text.endswith(f"\n[{process}] KeyError: 'doomed'\n")
+        assert failed.code == 1
 
     finished = train(run)
     assert finished.code == 0, finished.text

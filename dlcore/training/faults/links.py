@@ -64,11 +64,6 @@ class Link:
         *lines, self._received = (self._received + data).split(b"\n")
         return [json.loads(line) for line in lines]
 
-    def end_messages(self) -> None:
-        """Tells the other process that no message follows. Its own still arrive."""
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_WR)
-
 
 class Listener:
     """The place where process 0 waits for the others; a context manager.

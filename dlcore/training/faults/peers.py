@@ -7,6 +7,7 @@ A machine without power and a process that is stopped close no connection. JAX m
 and aborts the others with a message of its own. A line that names the silent process comes before.
 """
 
+import contextlib
 import dataclasses
 import os
 import selectors
@@ -15,18 +16,18 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dlcore.training.faults.links import Link
-from dlcore.training.job import FAILED, INTERRUPTED, PREEMPTED, of_the_job
+from dlcore.training.job import INTERRUPTED, KILLED, PREEMPTED, of_the_job
 from dlcore.utils.streams import say
 
 # An error of this process may only follow from the end of another one: so long may the news of it take.
 NEWS_SECONDS = 1
-# A process prints its error so long after it has told the others of it, so that their lines come before.
-LAST_WORDS_SECONDS = 1
+# A process prints its error and ends so long after it has told the others, so that their lines come before.
+LAST_WORDS_SECONDS = 2
+FOLLOW_SECONDS = 1  # the others go on so long: if all hang, each has time to print its own tracebacks
 BEAT_SECONDS, SILENT_SECONDS = 5, 15
-PART_SECONDS = 3  # the others wait so long for these last words, and then process 0 for the others' end
+AFTER_SECONDS = 5  # and they end so long after that, or, as process 0, when the one that failed has ended
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Peers:
     """The other processes of a job; a thread listens to them.
 
     If one of them ends before the work of the job is done, the thread prints a line that names it, and ends this
-    process: with the same exit code, or with 1 if the other one died without a word.
+    process after it with the same exit code; that is 137, as after SIGKILL, if the other one died without a word.
 
     Args:
         process: the index of this process.
@@ -70,7 +71,7 @@ class Peers:
     def __init__(self, process: int, links: Sequence[Link]):
         self._process, self._links = process, links
         self._ends = threading.Lock()  # the first who acquires it ends this process: the thread, or `tell`
-        self._news, self._all_done, self._alone = threading.Event(), threading.Event(), threading.Event()
+        self._news, self._all_done = threading.Event(), threading.Event()
         self._selector = selectors.DefaultSelector()
         for link in links:
             self._selector.register(link, selectors.EVENT_READ)
@@ -80,7 +81,7 @@ class Peers:
         threading.Thread(target=self._listen, name="peers", daemon=True).start()
 
     def tell(self, code: int, why: str) -> bool:
-        """Tells the others that this process ends before the work is done.
+        """Tells the others that this process ends before the work is done, and returns when it may end.
 
         Args:
             code: its exit code.
@@ -92,6 +93,7 @@ class Peers:
         if not self._ends.acquire(blocking=False):
             return False
         self._pass_on(Ending(self._process, socket.gethostname(), code, why))
+        time.sleep(LAST_WORDS_SECONDS)
         return True
 
     def fail(self, code: int, why: str) -> None:
@@ -107,17 +109,15 @@ class Peers:
             self._news.wait(NEWS_SECONDS)
         if self._news.is_set():
             threading.Event().wait()
-        if self.tell(code, why):
-            time.sleep(LAST_WORDS_SECONDS)
+        self.tell(code, why)
 
     def leave(self) -> bool:
-        """Waits for the others: until their work is done, too; or, after `tell`, until process 0 may end as the last.
+        """Waits until the work of all others is done, too, unless they were told that this process ends.
 
         Returns:
             True if the work of all is done.
         """
         if self._ends.locked():
-            self._part(self._alone.wait)
             return False
         if self._process == 0:
             self._all_done.wait()  # the others are told after that
@@ -125,13 +125,6 @@ class Peers:
             link.send({"done": True})
         self._all_done.wait()
         return True
-
-    def _part(self, wait: Callable[[float], Any]) -> None:
-        """Waits in process 0 until the others have ended, since JAX aborts a process that loses process 0."""
-        if not self._process:
-            for link in self._links:
-                link.end_messages()
-            wait(PART_SECONDS)
 
     def _listen(self, until: Callable[[], bool] = lambda: False, seconds: float | None = None) -> None:
         """Hears what comes until a condition holds, the time is over, or all others have ended."""
@@ -143,7 +136,6 @@ class Peers:
             for key, _ in self._selector.select(BEAT_SECONDS if left is None else min(left, BEAT_SECONDS)):
                 self._hear(key.fileobj)  # type: ignore[arg-type]
             self._beat()
-        self._alone.set()
 
     def _beat(self) -> None:
         """Gives a sign to the others, and names those that have given none for long.
@@ -184,12 +176,26 @@ class Peers:
             return
         self._news.set()
         say(ending.text)
-        if ending.code is not None:
-            self._listen(lambda: link.closed, PART_SECONDS)  # the other one prints its error
-        self._part(lambda seconds: self._listen(seconds=seconds))
-        os._exit(FAILED if ending.code is None else ending.code)
+        if ending.code is None:
+            if self._process == 0:
+                time.sleep(FOLLOW_SECONDS)  # the others hear of it before they lose process 0
+            os._exit(KILLED)
+        self._listen(lambda: link.closed, FOLLOW_SECONDS if self._process else AFTER_SECONDS)
+        if self._process:
+            _become_a_shell(ending.code)
+        os._exit(ending.code)
 
     def _pass_on(self, ending: Ending, source: Link | None = None) -> None:
         for link in self._links:
             if link is not source:
                 link.send(dataclasses.asdict(ending))
+
+
+def _become_a_shell(code: int) -> None:
+    """Lets a shell take the place of this process, wait, and end with an exit code.
+
+    The process that failed should end first, and be the one that is reported. If it is process 0, JAX would abort this
+    process at the same moment.
+    """
+    with contextlib.suppress(OSError):  # there is no such shell
+        os.execv("/bin/sh", ["sh", "-c", f"sleep {AFTER_SECONDS}; exit {code}"])

@@ -107,7 +107,6 @@ class StopSignals(contextlib.ExitStack):
                 )
                 say(reason)
                 distributed.tell(PREEMPTED, reason)
-                distributed.leave()
                 os._exit(PREEMPTED)
 
     def signal_at(self, step: int) -> int:

@@ -4,7 +4,6 @@ import contextlib
 import faulthandler
 import os
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,6 @@ from dlcore.training.job import FAILED
 from dlcore.utils.streams import say
 
 STDERR = 2
-OTHERS_SECONDS = 2  # the other processes of a job hang, too, and print their own tracebacks
 
 
 class Watchdog:
@@ -67,6 +65,5 @@ class Watchdog:
         )
         with contextlib.suppress(OSError):
             faulthandler.dump_traceback(STDERR)
-        if distributed.tell(FAILED, f"no call has ended for {self._timeout:g} s"):
-            time.sleep(OTHERS_SECONDS)
+        distributed.tell(FAILED, f"no call has ended for {self._timeout:g} s")
         os._exit(FAILED)

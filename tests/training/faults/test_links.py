@@ -116,16 +116,6 @@ def test_a_link_whose_other_side_is_gone_is_closed_and_takes_messages(pair):
     assert link.receive() == []
     assert link.closed
     link.send({"lost": True})
-    link.end_messages()
-
-
-def test_after_the_last_message_the_other_side_is_still_heard(pair):
-    link, there = Link(pair[0], 1, "node1"), Link(pair[1], 0, "node0")
-    link.end_messages()
-    assert there.receive() == []
-    assert there.closed
-    there.send({"a": 1})
-    assert link.receive() == [{"a": 1}]
 
 
 FORKS = """

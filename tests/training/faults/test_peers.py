@@ -2,6 +2,8 @@
 
 import contextlib
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -10,6 +12,7 @@ import pytest
 from dlcore.training.faults import peers
 from dlcore.training.faults.links import Link
 from dlcore.training.faults.peers import Ending, Peers
+from tests.helpers.paths import ROOT
 from tests.helpers.sockets import tcp_pair
 
 SOON = 30  # seconds that no test needs
@@ -64,8 +67,10 @@ def exits(monkeypatch):
 
     monkeypatch.setattr(peers.os, "_exit", stop_thread)
     monkeypatch.setattr(peers.socket, "gethostname", lambda: "here")
-    for name in ("NEWS_SECONDS", "LAST_WORDS_SECONDS", "PART_SECONDS"):
-        monkeypatch.setattr(peers, name, 0.2)
+    monkeypatch.setattr(peers, "_become_a_shell", stop_thread)
+    for name, seconds in (("NEWS_SECONDS", 0.2), ("LAST_WORDS_SECONDS", 0.4), ("FOLLOW_SECONDS", 0.2)):
+        monkeypatch.setattr(peers, name, seconds)
+    monkeypatch.setattr(peers, "AFTER_SECONDS", 0.8)
     others = set(threading.enumerate())
     yield codes
     until = time.monotonic() + SOON
@@ -93,7 +98,7 @@ def pair(exits):
 @pytest.mark.parametrize("process", [0, 1, 3])
 def test_a_process_that_dies_is_named_by_all_others(job, capsys, process):
     job.end(process)
-    assert job.wait_for_exits(3) == [1, 1, 1]
+    assert job.wait_for_exits(3) == [137, 137, 137]
     line = f"error: process {process} (node{process}) of the job died; "
     assert (
         capsys.readouterr().err.splitlines()
@@ -110,16 +115,33 @@ def test_an_error_is_told_before_it_is_printed(job, capsys, process):
     assert job.wait_for_exits(3) == [1, 1, 1]
 
 
-def test_the_others_end_after_the_process_that_failed(job, monkeypatch):
-    monkeypatch.setattr(peers, "PART_SECONDS", SOON)
+def test_process_0_ends_after_the_process_that_failed(job, monkeypatch):
+    monkeypatch.setattr(peers, "AFTER_SECONDS", SOON)
     job.peers[2].fail(3, "why")
-    assert job.exits == []
+    assert job.wait_for_exits(2) == [3, 3]  # these are shells now, which end later
+    time.sleep(0.1)
+    assert job.exits == [3, 3]
     job.end(2)
-    for process in (1, 3):  # process 0 has no more to say: they end, and then it does
-        job.wait_for_exits(process // 2 + 1)
-    job.end(1)
-    job.end(3)
     assert job.wait_for_exits(3) == [3, 3, 3]
+
+
+SHELL = """
+import threading, time
+from dlcore.training.faults import peers
+
+peers.AFTER_SECONDS = 1
+threading.Thread(target=peers._become_a_shell, args=(75,)).start()
+time.sleep(0.5)
+print("still here", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_becomes_a_shell_that_ends_later_with_its_exit_code():
+    began = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", SHELL], cwd=ROOT, capture_output=True, timeout=SOON)
+    assert time.monotonic() - began > 1
+    assert (ended.returncode, ended.stdout, ended.stderr) == (75, b"", b"")
 
 
 @pytest.mark.parametrize("code", [75, 130])
@@ -180,21 +202,7 @@ def test_no_process_leaves_before_the_work_of_all_is_done(job, capsys):
 def test_a_process_that_dies_while_others_wait_for_it_ends_them(job, capsys):
     threading.Thread(target=job.peers[1].leave, daemon=True).start()
     job.end(3)
-    assert job.wait_for_exits(3) == [1, 1, 1]
-
-
-def test_process_0_ends_last(job, monkeypatch):
-    monkeypatch.setattr(peers, "PART_SECONDS", SOON)
-    job.peers[0].tell(75, "stopped by SIGUSR1")
-    left = []
-    leaving = threading.Thread(target=lambda: left.append(job.peers[0].leave()), daemon=True)
-    leaving.start()
-    assert job.wait_for_exits(3) == [75] * 3  # the end of its messages lets the others end
-    assert left == []
-    for process in (1, 2, 3):
-        job.end(process)
-    leaving.join(SOON)
-    assert left == [False]
+    assert job.wait_for_exits(3) == [137] * 3
 
 
 def test_a_job_without_connections_ends_by_itself(exits):
