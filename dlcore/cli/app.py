@@ -150,7 +150,6 @@ def run_mode(config_class: type[C], experiment: Callable[[C], Experiment], prese
         process.prepare()
         _find_devices()
         distributed.enable_compilation_cache()
-        distributed.watch_peers()
         folder = _folder()
         check_kinds(folder)
         layers = _config_layers(config_class(), presets, folder)

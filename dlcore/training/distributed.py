@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax._src import distributed as jax_distributed
 from jax.experimental import multihost_utils
 
 from dlcore.training.faults.links import Listener, dial
@@ -25,11 +26,12 @@ from dlcore.training.job import (
 from dlcore.utils.streams import say
 
 # JAX's own threads send heartbeats, also while Python compiles or waits. A machine without power, or a process that is
-# stopped, is noticed by heartbeats that are missing; `watch_peers` notices a process that has ended at once.
+# stopped, is noticed by heartbeats that are missing; `Peers` notices a process that has ended at once.
 HEARTBEAT_SECONDS, SHUTDOWN_SECONDS = 30, 10
 ANNOUNCE_SECONDS = 5  # wait for the other processes so long before a line says it
 GIVE_UP_SECONDS = 300  # and so long before the process ends
 
+ADDRESS = "dlcore/peers"
 _peers: Peers | None = None  # a process is in one job at most, as in JAX's own state
 
 
@@ -68,6 +70,7 @@ def initialize(mode: str) -> None:
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
+        _watch_peers()
 
 
 def check_mode(mode: str) -> None:
@@ -115,26 +118,24 @@ def check_devices() -> None:
         ) from error
 
 
-def watch_peers() -> None:
-    """Lets every process of the job notice it at once if another one ends, see `Peers`; all of them must call it.
-
-    Without a connection between two processes, only JAX notices.
-    """
+def _watch_peers() -> None:
+    """Lets every process of the job notice it at once if another one ends, see `Peers`."""
     global _peers
-    if jax.process_count() == 1:
+    state = jax_distributed.global_state  # the store of the job has no public name; Orbax uses this one, too
+    if state.client is None or state.num_processes == 1:
         return
-    process, others = jax.process_index(), jax.process_count() - 1
-    hosts = [_host(os.environ.get(name, "")) for name in (COORDINATOR, "JAX_COORDINATOR_ADDRESS")]
-    with contextlib.ExitStack() as stack:
-        listener = None
-        if process == 0:
-            bind = _host(os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", ""))
-            listener = stack.enter_context(Listener(bind))
-        address = gather_texts(listener.address() if listener else "")[0]
-        links = listener.accept(others) if listener else dial(address, process, [*filter(None, hosts)])
-    if len(links) < (others if listener else 1):
-        say(f"process {process}: no connection to some other processes; if one dies, this one ends later")
-    _peers = Peers(process, links)
+    if state.process_id == 0:
+        with Listener(_host(os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", ""))) as listener:
+            state.client.key_value_set(ADDRESS, listener.address())
+            links = listener.accept(state.num_processes - 1)
+        missing = len(links) < state.num_processes - 1
+    else:
+        address = state.client.blocking_key_value_get(ADDRESS, 1000 * GIVE_UP_SECONDS)
+        links = dial(address, state.process_id, [_host(str(state.coordinator_address))])
+        missing = not links
+    if missing:
+        say(f"process {state.process_id}: no connection to some processes; if one dies, this one ends later")
+    _peers = Peers(state.process_id, links)
 
 
 def _host(address: str) -> str:

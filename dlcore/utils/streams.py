@@ -14,7 +14,9 @@ def say(text: str) -> None:
     """
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(f"{text}\n")  # `print` would write the end of the line alone, after what others write
+            sys.stderr.write(
+                f"{text}\n"
+            )  # `print` would write the end of the line alone, after what others write
         flush(sys.stderr)
 
 

@@ -59,8 +59,7 @@ def main(
         "different": settings_error(["--seed=1", "--seed=2 <ä>"]),
     }
     print(json.dumps({**found, **trained.evaluation}), flush=True)
-    if jax.process_count() > 1:
-        jax.distributed.shutdown()  # it waits for the other process, which would abort if this one ended first
+    distributed.leave()  # it waits for the other process, which would end with an error if this one ended first
     os._exit(0)
 
 

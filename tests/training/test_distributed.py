@@ -206,7 +206,6 @@ from dlcore.training import distributed
 
 distributed.initialize("on")
 distributed.check_devices()
-distributed.watch_peers()
 distributed.leave()
 print(jax.process_count(), xla_bridge.CUDA_VISIBLE_DEVICES.value, flush=True)
 """
@@ -229,7 +228,6 @@ def test_the_host_of_an_address(address, host):
 
 
 def test_a_process_alone_has_nobody_to_tell():
-    distributed.watch_peers()
     assert not distributed.tell(75, "why")
     distributed.fail(1, "why")
     distributed.leave()

@@ -27,7 +27,8 @@ NEWS_SECONDS = 1
 LAST_WORDS_SECONDS = 2
 FOLLOW_SECONDS = 1  # the others go on so long: if all hang, each has time to print its own tracebacks
 BEAT_SECONDS, SILENT_SECONDS = 5, 15
-AFTER_SECONDS = 5  # and they end so long after that, or, as process 0, when the one that failed has ended
+AFTER_SECONDS = 3  # and they end so long after that
+HANGING_SECONDS = 10  # process 0 ends when the one that failed has ended, or so long after its word
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ class Peers:
             if self._process == 0:
                 time.sleep(FOLLOW_SECONDS)  # the others hear of it before they lose process 0
             os._exit(KILLED)
-        self._listen(lambda: link.closed, FOLLOW_SECONDS if self._process else AFTER_SECONDS)
+        self._listen(lambda: link.closed, FOLLOW_SECONDS if self._process else HANGING_SECONDS)
         if self._process:
             _become_a_shell(ending.code)
         os._exit(ending.code)

@@ -70,7 +70,7 @@ def exits(monkeypatch):
     monkeypatch.setattr(peers, "_become_a_shell", stop_thread)
     for name, seconds in (("NEWS_SECONDS", 0.2), ("LAST_WORDS_SECONDS", 0.4), ("FOLLOW_SECONDS", 0.2)):
         monkeypatch.setattr(peers, name, seconds)
-    monkeypatch.setattr(peers, "AFTER_SECONDS", 0.8)
+    monkeypatch.setattr(peers, "HANGING_SECONDS", 0.8)
     others = set(threading.enumerate())
     yield codes
     until = time.monotonic() + SOON
@@ -116,7 +116,7 @@ def test_an_error_is_told_before_it_is_printed(job, capsys, process):
 
 
 def test_process_0_ends_after_the_process_that_failed(job, monkeypatch):
-    monkeypatch.setattr(peers, "AFTER_SECONDS", SOON)
+    monkeypatch.setattr(peers, "HANGING_SECONDS", SOON)
     job.peers[2].fail(3, "why")
     assert job.wait_for_exits(2) == [3, 3]  # these are shells now, which end later
     time.sleep(0.1)
