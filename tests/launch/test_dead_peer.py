@@ -2,7 +2,9 @@
 
 import os
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -25,6 +27,7 @@ class Finished(NamedTuple):
 def train(folder, doom=None):
     """Trains in two processes; `seconds` counts from the end of the doomed process to that of the launcher."""
     told = folder.with_name("doomed")
+    told.parent.mkdir(parents=True, exist_ok=True)
     told.unlink(missing_ok=True)
     command = [*LAUNCHER, "--processes=2", "--", "tests.helpers.doomed_toy", f"--workdir={folder}"]
     flags = ["--config.mesh.data=2", "--config.train.steps=40", "--config.checkpoint.every=4"]
@@ -78,3 +81,10 @@ def test_a_job_that_loses_a_process_names_it_ends_soon_and_goes_on_with_the_same
     assert finished.code == 0, finished.text
     assert "going on from step" in finished.text
     assert results_of(run) == results_of(tmp_path / "whole")
+
+
+if __name__ == "__main__":  # prints the seconds of the table in docs/launch_local.md
+    with tempfile.TemporaryDirectory() as name:
+        for turn in range(5):
+            for what in ("1 14 kill", "0 14 kill", "1 14 raise", "0 14 raise"):
+                print(what, round(train(Path(name) / f"{turn} {what}" / "run", what).seconds, 1), flush=True)
