@@ -11,6 +11,7 @@ import jax
 from absl import app, flags, logging
 
 from dlcore.cli import modes, process
+from dlcore.cli.command_line import CommandLine, hand_over, named_config
 from dlcore.cli.config_class import check_config_class
 from dlcore.cli.errors import (
     UsageError,
@@ -23,7 +24,7 @@ from dlcore.cli.errors import (
 from dlcore.cli.parsing import own_flags, parse_flags
 from dlcore.config import settings
 from dlcore.config.files import read_config
-from dlcore.config.flags import define_flags, find_preset, with_flags
+from dlcore.config.flags import define_flags, with_flags
 from dlcore.config.sources import DEFAULT, FLAG, sourced_settings
 from dlcore.runs.build import check_run, make_run
 from dlcore.training import distributed
@@ -36,7 +37,7 @@ from dlcore.training.run_folder import CONFIG, check_kinds
 from dlcore.training.targets.find import find_target, prepare_process
 from dlcore.training.telemetry.profile import Trace
 from dlcore.utils.checks import check_callable, check_instance, shown
-from dlcore.utils.files import to_json, user_path
+from dlcore.utils.files import to_json
 from dlcore.utils.run_paths import choose_folder, program_name
 from dlcore.utils.streams import flush, open_missing, say
 
@@ -69,6 +70,7 @@ def run(
     check_config_class(config_class, Config, "dl.Config")
     check_callable("experiment", experiment, "experiment(config) -> dl.Experiment")
     _check_presets(presets, config_class)
+    hand_over(CommandLine(config_class, experiment, presets))
 
     def main(_: list[str]) -> None:
         with process.whole_job():
@@ -177,8 +179,6 @@ def _check_flags() -> None:
             f"--checkpoint: got {FLAGS.checkpoint!r} with --mode=train, which goes on from the newest checkpoint; "
             "expected another mode"
         )
-    if FLAGS.preset is not None and FLAGS.from_config is not None:
-        raise ValueError("--preset: got a --from_config too, expected one of them")
     for name in ("target", "compile"):
         if FLAGS[name].present and FLAGS.mode != INSPECT:
             raise ValueError(
@@ -213,11 +213,9 @@ def _config_layers(config: C, presets: Mapping[str, C], folder: Path) -> list[tu
     Each has the name of its source.
     """
     layers = [(DEFAULT, config)]
-    if FLAGS.from_config is not None:
-        path = user_path("--from_config", FLAGS.from_config)
-        layers.append((str(path), read_config(config, path, "--from_config")))
-    elif FLAGS.preset is not None:
-        layers.append((f"preset {FLAGS.preset}", find_preset(presets, FLAGS.preset)))
+    named = named_config(config, presets, FLAGS)
+    if named is not None:
+        layers.append(named)
     elif (folder / CONFIG).is_file():
         flag = "--run" if FLAGS.workdir is None else "--workdir"
         layers.append((str(folder / CONFIG), read_config(config, folder / CONFIG, flag, whole=True)))
@@ -241,26 +239,10 @@ def _mode(experiment: Experiment, layers: Sequence[tuple[str, Config]]) -> Mode:
     given = [
         leaf.path for leaf in settings.leaves(layers[0][1]) if FLAGS[leaf.flag.removeprefix("--")].present
     ]
-    known: dict[str, Mode] = {
-        "train": modes.train,
-        "evaluate": modes.evaluate,
-        "gradient_flow": modes.gradient_flow,
-        INSPECT: functools.partial(
-            modes.inspect, settings=sourced_settings(layers, given), compile=FLAGS.compile
-        ),
-    }
-    for name in experiment.modes:
-        if name in known:
-            raise ValueError(
-                f"modes: got {name!r}, expected another name; dlcore has the mode {name} already"
-            )
-    known |= experiment.modes
-    if FLAGS.mode not in known:
-        raise ValueError(
-            f"--mode: got {FLAGS.mode!r}, expected one of {', '.join(known)}"
-            + settings.did_you_mean(FLAGS.mode, known)
-        )
-    return known[FLAGS.mode]
+    inspect = functools.partial(
+        modes.inspect, settings=sourced_settings(layers, given), compile=FLAGS.compile
+    )
+    return modes.find_mode(experiment, FLAGS.mode, {INSPECT: inspect})
 
 
 def _call(mode: Mode, this_run: Run) -> str:

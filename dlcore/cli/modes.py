@@ -5,16 +5,19 @@ They call the functions of `dlcore.runs`, as a notebook does, and turn mistakes 
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
 
 from dlcore.cli.errors import UsageError, usage_errors
 from dlcore.cli.process import print_report
+from dlcore.config.settings import did_you_mean
 from dlcore.config.sources import SourcedSetting
 from dlcore.runs.gradient_flow import measure_states, write_report
 from dlcore.runs.inspect import check_start, inspect_run
 from dlcore.runs.train import train_run
+from dlcore.training.experiment import Experiment, Mode
 from dlcore.training.run import Run
 from dlcore.training.run_folder import CONFIG, check_folder, check_writable, claim_folder
 from dlcore.utils.checks import check_instance
@@ -123,6 +126,32 @@ def inspect(run: Run, settings: Sequence[SourcedSetting], compile: bool) -> Mapp
     if inspection.problem:
         raise UsageError(inspection.problem)
     return inspection.result
+
+
+def find_mode(experiment: Experiment, name: str, others: Mapping[str, Mode] = MappingProxyType({})) -> Mode:
+    """The mode with this name: one that every experiment has, or one of the experiment's own.
+
+    Args:
+        experiment: the experiment.
+        name: the name.
+        others: further modes that every experiment has.
+
+    Raises:
+        ValueError: there is no such mode, or a mode of the experiment has the name of that every experiment has.
+    """
+    own = {"train": train, "evaluate": evaluate, "gradient_flow": gradient_flow}
+    known: dict[str, Mode] = {**own, **others}
+    for added in experiment.modes:
+        if added in known:
+            raise ValueError(
+                f"modes: got {added!r}, expected another name; dlcore has the mode {added} already"
+            )
+    known |= experiment.modes
+    if name not in known:
+        raise ValueError(
+            f"--mode: got {name!r}, expected one of {', '.join(known)}" + did_you_mean(name, known)
+        )
+    return known[name]
 
 
 def _check_run(run: Any) -> None:

@@ -5,7 +5,7 @@ import io
 import itertools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from absl import app, flags
 
@@ -65,20 +65,40 @@ def parse_leading_flags(arguments: list[str]) -> list[str]:
     values = flags.FLAGS
     _check_arguments(arguments)
     _help_if_asked(_leading(arguments))
-    values.set_gnu_getopt(False)  # the first argument that is no flag ends the flags
     try:
         # absl's default level, INFO, makes libraries print much; warnings are enough unless the user asks for more.
-        rest = values([arguments[0], "--verbosity=-1", *arguments[1:]])
-    except flags.UnrecognizedFlagError as error:
-        known = set(values) - {f"config.{old}" for old in RENAMED}
-        fail(f"--{error.flagname}: no such flag, see --help{did_you_mean(error.flagname, known)}")
-    except UnicodeDecodeError as error:
-        fail(f"--flagfile: {error}; expected a text file with one --name=value a line")
-    except (flags.Error, ValueError) as error:  # absl's own flags raise ValueError
-        fail(_reworded(str(error), arguments))
+        rest = read_flags(values, [arguments[0], "--verbosity=-1", *arguments[1:]])
+    except ValueError as error:
+        fail(str(error))
     for old, new in old_flags_given(values):
         say(f"note: {old} is now {new}")
     return rest
+
+
+def read_flags(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
+    """Parses flags as absl does; an error says in dlcore's words what is wrong.
+
+    Args:
+        values: the flags, which get the values.
+        arguments: the program and its arguments. The first one that is no flag ends the flags.
+
+    Returns:
+        A list of the program and the arguments that were not parsed.
+
+    Raises:
+        ValueError: there is no such flag, or its value has another type or is out of bounds.
+    """
+    values.set_gnu_getopt(False)
+    try:
+        return values(arguments)
+    except flags.UnrecognizedFlagError as error:
+        known = set(values) - {f"config.{old}" for old in RENAMED}
+        similar = did_you_mean(error.flagname, known)
+        raise ValueError(f"--{error.flagname}: no such flag, see --help{similar}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--flagfile: {error}; expected a text file with one --name=value a line") from error
+    except (flags.Error, ValueError) as error:  # absl's own flags raise ValueError
+        raise ValueError(_reworded(str(error), arguments)) from error
 
 
 def _check_arguments(arguments: list[str]) -> None:
@@ -96,7 +116,7 @@ def _help_if_asked(arguments: list[str]) -> None:
     sys.exit(0)
 
 
-def _reworded(message: str, arguments: list[str]) -> str:
+def _reworded(message: str, arguments: Sequence[str]) -> str:
     """absl's message about a flag in dlcore's words, with the new name of a flag that was given by its old one."""
     message = re.sub(r"\('Non-boolean argument to boolean flag', .*\)", "expected true or false", message)
     message = re.sub(r"^ERROR:: Unable to open flagfile: \[Errno \d+\] ", "--flagfile: ", message)

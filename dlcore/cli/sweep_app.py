@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from absl import app, flags
 
+from dlcore.cli.command_line import hand_over
 from dlcore.cli.config_class import check_config_class
 from dlcore.cli.errors import one_line_errors
 from dlcore.cli.parsing import own_flags, parse_flags
@@ -62,6 +63,7 @@ def run_sweep(config_class: type[C], plan: Callable[[C], Sweep]) -> None:
     open_missing()
     check_config_class(config_class, SweepConfig, "dl.SweepConfig")
     check_callable("plan", plan, "plan(config) -> dl.sweep.Sweep")
+    hand_over(plan)
 
     def main(_: list[str]) -> None:
         began = time.monotonic()

@@ -10,6 +10,7 @@ Bounds do not apply to it.
 
 import dataclasses
 import difflib
+import functools
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -163,13 +164,18 @@ def leaves(config: Any, prefix: str = "") -> Iterator[Leaf]:
     if not isinstance(prefix, str):
         raise TypeError(f"prefix: got {prefix!r}, expected text")
     check_config(config, prefix.removesuffix(".") or "config")
-    hints = typing.get_type_hints(type(config))
+    hints = _type_hints(type(config))  # type: ignore[arg-type]
     for field in dataclasses.fields(config):
         value, path = getattr(config, field.name), prefix + field.name
         if dataclasses.is_dataclass(value) or dataclasses.is_dataclass(hints[field.name]):
             yield from leaves(value, path + ".")
         else:
             yield Leaf(path, hints[field.name], value, **field.metadata.get("setting", {}))
+
+
+@functools.cache
+def _type_hints(config_class: type) -> dict[str, Any]:
+    return typing.get_type_hints(config_class)
 
 
 def check_config(config: Any, name: str = "config") -> None:

@@ -32,6 +32,20 @@ def trained(tmp_path_factory):
     return run, modes.train(run)
 
 
+def test_a_mode_is_found_among_those_of_all_experiments_and_the_own_ones():
+    own, other = (lambda run: {}), (lambda run: {})
+    experiment = dataclasses.replace(plain_toy.experiment(plain_toy.Config()), modes={"own": own})
+    assert modes.find_mode(experiment, "train") is modes.train
+    assert modes.find_mode(experiment, "own") is own
+    assert modes.find_mode(experiment, "other", {"other": other}) is other
+    with pytest.raises(
+        ValueError, match=r"^--mode: got 'owm', expected one of train, .*; did you mean 'own'\?$"
+    ):
+        modes.find_mode(experiment, "owm")
+    with pytest.raises(ValueError, match=r"^modes: got 'own', expected another name"):
+        modes.find_mode(experiment, "train", {"own": other})
+
+
 def test_training_claims_the_folder_and_returns_the_result(trained):
     run, result = trained
     assert set(result) == {"loss", "steps", "seconds"}

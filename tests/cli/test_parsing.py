@@ -8,7 +8,7 @@ import pytest
 from absl import flags
 
 import dlcore as dl
-from dlcore.cli.parsing import own_flags, parse_flags, parse_leading_flags
+from dlcore.cli.parsing import own_flags, parse_flags, parse_leading_flags, read_flags
 from dlcore.config.flags import define_flags, with_flags
 
 
@@ -32,6 +32,23 @@ def test_flags_are_parsed_and_libraries_print_warnings_only(parse, capsys):
     assert (config.seed, verbosity) == (3, -1)
     assert parse("--verbosity=1")[1] == 1
     assert capsys.readouterr() == ("", "")
+
+
+def test_flags_are_read_from_values_of_ones_own_and_a_mistake_is_an_error():
+    values = flags.FlagValues()
+    define_flags(dl.Config(), "program", values)
+    assert read_flags(values, ["program", "--config.seed=3", "digits", "--other"]) == [
+        "program",
+        "digits",
+        "--other",
+    ]
+    assert with_flags(dl.Config(), values).seed == 3
+    with pytest.raises(
+        ValueError, match=r"^--config.sed: no such flag, see --help; did you mean 'config.seed'\?$"
+    ):
+        read_flags(values, ["program", "--config.sed=1"])
+    with pytest.raises(ValueError, match=r"^flag --config.seed=-1: expected an integer >= 0"):
+        read_flags(values, ["program", "--config.seed=-1"])
 
 
 def test_flags_can_be_defined_again_after_the_block_and_those_of_others_stay():
