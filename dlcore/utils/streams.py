@@ -3,6 +3,8 @@
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 
@@ -56,3 +58,35 @@ def open_missing() -> None:
         if getattr(sys, name) is None:
             # The system gives the smallest free number, which is that of the stream.
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+@contextlib.contextmanager
+def printed_into(path: Path) -> Iterator[None]:
+    """A context manager in which all that the process prints on stdout and stderr is added to the end of a file.
+
+    That includes what libraries in C and other processes print, since the file takes the place of the descriptors 1
+    and 2. A file into which nothing was printed is removed.
+
+    Args:
+        path: the file.
+    """
+    _flush_both()
+    with path.open("ab") as file:
+        kept = [(number, os.dup(number)) for number in (1, 2)]
+        for number, _ in kept:
+            os.dup2(file.fileno(), number)
+        try:
+            yield
+        finally:
+            _flush_both()
+            for number, copy in kept:
+                os.dup2(copy, number)
+                os.close(copy)
+            if not os.fstat(file.fileno()).st_size:
+                path.unlink(missing_ok=True)
+
+
+def _flush_both() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            flush(stream)

@@ -83,3 +83,43 @@ def test_text_that_was_dropped_does_not_come_later(tmp_path, monkeypatch):
     streams.say("kept")
     assert (tmp_path / "log").read_text() == "kept\n"
     stream.close()
+
+
+def test_all_that_is_printed_goes_into_the_file(tmp_path, capfd):
+    path = tmp_path / "log"
+    path.write_text("before\n")
+    print("outside")
+    with streams.printed_into(path):
+        os.write(2, b"by the system\n")
+        subprocess.run(["sh", "-c", "echo by a program; echo its error >&2"])
+    print("outside again")
+    assert path.read_text() == "before\nby the system\nby a program\nits error\n"
+    assert capfd.readouterr() == ("outside\noutside again\n", "")
+
+
+def test_python_prints_into_the_file_and_an_error_gives_the_streams_back(tmp_path):
+    program = """
+import sys
+from pathlib import Path
+from dlcore.utils.streams import printed_into
+try:
+    with printed_into(Path(sys.argv[1])):
+        print("a result")
+        print("an error", file=sys.stderr)
+        raise ValueError
+except ValueError:
+    print("back")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "log"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (ended.stdout, ended.stderr) == ("back\n", "")
+    assert sorted((tmp_path / "log").read_text().splitlines()) == ["a result", "an error"]
+
+
+def test_a_file_into_which_nothing_was_printed_is_removed(tmp_path):
+    for text in ("", "kept"):
+        (tmp_path / "log").write_text(text)
+        with streams.printed_into(tmp_path / "log"):
+            pass
+        assert (tmp_path / "log").exists() == bool(text)
