@@ -72,6 +72,18 @@ use_environment() {
     fi
 }
 
+# launcher_extras ARGUMENTS: prints the extras that a launcher needs with these arguments; Dask does the many runs.
+launcher_extras() {
+    extras=experiments
+    for word; do
+        case $word in
+        --runs | --runs=*) extras=experiments,cluster ;;
+        --) break ;;
+        esac
+    done
+    echo "$extras"
+}
+
 # Prints the folder of the checkout.
 checkout() {
     CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd

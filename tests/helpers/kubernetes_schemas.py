@@ -66,3 +66,31 @@ def expand(text: str) -> str:
         else:
             expanded, rest = expanded + rest[0], rest[1:]
     return expanded
+
+
+def check_dask_job(file: dict[str, Any], job: dict[str, Any], version: str) -> None:
+    """Checks a ConfigMap and a DaskJob: its own fields, which are few, and the pods and the service in it.
+
+    Raises:
+        AssertionError: the DaskJob has other fields than those that Dask's operator reads.
+        kubernetes_validate.ValidationError: the rest does not have the form of the API of this version of Kubernetes.
+    """
+    kubernetes_validate = pytest.importorskip(
+        "kubernetes_validate", reason="kubernetes-validate is not installed"
+    )
+    assert {key: set(value) for key, value in job["spec"].items()} == {"job": {"spec"}, "cluster": {"spec"}}
+    assert (job["apiVersion"], job["kind"]) == ("kubernetes.dask.org/v1", "DaskJob")
+    worker, scheduler = (job["spec"]["cluster"]["spec"][role] for role in ("worker", "scheduler"))
+    assert set(job["spec"]["cluster"]["spec"]) == {"worker", "scheduler"}
+    assert (set(worker), set(scheduler)) == ({"replicas", "spec"}, {"service", "spec"})
+    metadata = {"metadata": {"name": "part"}}
+    parts = [{"apiVersion": "v1", "kind": "Service", **metadata, "spec": scheduler["service"]}]
+    for pod in (job["spec"]["job"], worker, scheduler):
+        for container in pod["spec"][
+            "containers"
+        ]:  # the operator's schema is stricter here than that of a pod
+            for quantities in container.get("resources", {}).values():
+                assert all(isinstance(quantity, str) for quantity in quantities.values())
+        parts.append({"apiVersion": "v1", "kind": "Pod", **metadata, "spec": pod["spec"]})
+    for part in (file, *parts):
+        kubernetes_validate.validate(copy.deepcopy(part), version, strict=True)

@@ -76,6 +76,21 @@ def test_the_environment_of_the_user_is_used_and_dlcore_is_installed_once(checko
     assert [call.split()[1] for call in checkout.calls()] == ["pip", "experiments.digits"]
 
 
+def test_many_runs_install_dask(checkout):
+    environment = {"VIRTUAL_ENV": str(checkout.environment)}
+    extras = []
+    for name, *arguments in (
+        ("local", "--workers=2", "--runs=a b", "--", "experiments.digits"),
+        ("slurm", "--runs", "a b", "experiments.digits"),
+        ("kubernetes", "--workers=2", "--", "experiments.digits", "--runs=own"),
+        ("local", "experiments.digits"),
+    ):
+        checkout.run(name, *arguments, **environment)
+        install, *_ = checkout.calls()
+        extras.append(install.rpartition("[")[2] if "pip" in install else None)
+    assert extras == ["experiments,cluster]", None, "experiments]", None]
+
+
 def test_the_tests_install_their_own_extra(checkout):
     checkout.run("test", "-x", VIRTUAL_ENV=str(checkout.environment))
     install, tests = checkout.calls()
