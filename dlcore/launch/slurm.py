@@ -3,7 +3,8 @@
     launch/slurm --nodes=2 --tasks_per_node=4 --gpus_per_task=1 --time=4:00:00 -- experiments.adding [--flags]
 
 The flags before -- describe the job, those after the experiment are its own. With --sweep=FILE, each line of the file
-has the flags of one run of an array of jobs.
+has the flags of one run of an array of jobs. With --runs=FILE --workers=20, it is the flags of one of many small runs,
+which workers do one after the other; the job is that of a worker.
 """
 
 import contextlib
@@ -18,10 +19,12 @@ from typing import Any
 from absl import flags
 
 from dlcore.config import settings
+from dlcore.launch import slurm_workers
 from dlcore.launch.command import Command, check_command, read_command, split_flags
 from dlcore.launch.launcher import FLAGS, FlagRow, run_launcher
 from dlcore.launch.run_state import is_finished, read_job, write_job
 from dlcore.launch.runs_file import read_runs
+from dlcore.launch.series.job import FLAG_ROWS, check_first, do_runs, plan_runs
 from dlcore.launch.slurm_job import SlurmJob, check_job
 from dlcore.launch.slurm_queue import has_slurm, read_states, submit
 from dlcore.launch.slurm_script import quote, quote_all, render_script
@@ -66,6 +69,8 @@ def flag_rows() -> list[FlagRow]:
             False,
             "Check all, print the script, and submit and write nothing.",
         ),
+        *FLAG_ROWS,
+        *slurm_workers.ROWS,
     ]
 
 
@@ -85,11 +90,13 @@ def launch(arguments: list[str]) -> int:
     job = _read_job()
     check_job(job)
     command = read_command(arguments)
-    base, runs = _read_sweep(command)
     if not FLAGS.dry_run and not shutil.which("sbatch"):
         raise ValueError(
             "sbatch: not on the PATH; call launch/slurm on a login node of the cluster, or --dry_run"
         )
+    if FLAGS.runs is not None:
+        return _do_runs(job, command)
+    base, runs = _read_sweep(command)
     _check_folders(command, runs)
     todo = _unfinished(command, runs)
     script = render_script(
@@ -107,6 +114,24 @@ def launch(arguments: list[str]) -> int:
     number = _submit(script, command.folder, todo)
     _print_commands(number, command, bool(todo), arguments)
     return 0
+
+
+def _do_runs(job: SlurmJob, command: Command) -> int:
+    """Does many runs on workers that Slurm starts; returns the exit code."""
+    if FLAGS.sweep is not None:
+        raise ValueError("--sweep: got --runs too, expected one of them")
+    workers = slurm_workers.check_workers(job, FLAGS.workers)
+    series = plan_runs(command, FLAGS.runs)
+    check_first(series, job.devices)
+    if FLAGS.dry_run:
+        script = slurm_workers.render_workers(job, command.folder, range(workers))
+        sys.stdout.buffer.write(os.fsencode(script))
+        return 0
+    options = {"adaptive": FLAGS.adaptive, "host": FLAGS.host}
+    open_cluster = lambda missing: slurm_workers.slurm_cluster(
+        job, min(workers, missing), command.folder, **options
+    )
+    return do_runs(series, open_cluster, isolate=FLAGS.isolate)
 
 
 def _read_job() -> SlurmJob:

@@ -83,6 +83,16 @@ def submit(script: str, folder: Path, log: Path | None = None) -> str:
     return ended.stdout.strip().split(";")[0]
 
 
+def cancel(jobs: Sequence[str]) -> None:
+    """Takes jobs out of the queue, also those that run; nothing is said of those that have ended.
+
+    Args:
+        jobs: their numbers.
+    """
+    if jobs:
+        _call(["scancel", "--quiet", *jobs])
+
+
 def _call(command: list[str], given: bytes = b"") -> subprocess.CompletedProcess[str]:
     try:
         ended = subprocess.run(command, input=given, capture_output=True, timeout=SECONDS, check=False)

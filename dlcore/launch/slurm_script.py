@@ -72,8 +72,8 @@ def _fill(template: str, options: Sequence[str], words: Mapping[str, str], lines
 
 
 def _choice(runs: Mapping[int, Sequence[str]]) -> str:
-    """The shell's choice of the flags of one run of an array; empty without an array."""
-    if not runs:
+    """The shell's choice of the flags of one run of an array; empty if no run adds any."""
+    if not any(runs.values()):
         return ""
     cases = [f"{index}) command+=({quote_all(added)}) ;;" for index, added in sorted(runs.items())]
     return "\n".join(["case $SLURM_ARRAY_TASK_ID in", *cases, "esac"])

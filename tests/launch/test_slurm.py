@@ -267,7 +267,7 @@ BAD = {
     "open quote": (
         wrong_lines,
         ["--sweep=runs.txt", *ARGUMENTS],
-        "--sweep: runs.txt, line 2: got .*No closing quotation",
+        "--sweep: runs.txt:2: got .*No closing quotation",
     ),
     "no parallel runs": (
         wrong_lines,
@@ -330,3 +330,45 @@ def test_the_launcher_starts_without_jax():
     found = "import sys, dlcore.launch.slurm; print('jax' in sys.modules, 'numpy' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True)
     assert ended.stdout.split() == ["False", "False"]
+
+
+MANY = ["--runs=runs.txt", "--workers=3", "--gpus_per_task=1", "--", "experiments.adding", "--run=many"]
+
+
+@pytest.fixture
+def first(monkeypatch):
+    """The flags of the first run, which is checked, and the number of devices."""
+    found = []
+    check = lambda series, devices: found.append((series.runs[0].arguments, devices))
+    monkeypatch.setattr(slurm, "check_first", check)
+    return found
+
+
+def test_the_script_of_workers_for_many_runs_is_printed(call, cluster, first):
+    pytest.importorskip("distributed")
+    (cluster / "runs.txt").write_text("--config.seed=1\n--config.seed=2")
+    ended = call("--dry_run", *MANY, "--config.length=20")
+    assert ended.code == 0, ended.err
+    assert {"#SBATCH --array=0-2", "#SBATCH --gpus-per-node=1"} <= set(ended.out.splitlines())
+    folder = cluster / "runs" / "adding" / "many"
+    assert f"dlcore.launch.series.worker --scheduler={folder}/cluster/scheduler.json)" in ended.out
+    assert first == [(("--config.length=20", "--config.seed=1"), 1)]
+    assert files(cluster) == ["runs.txt", "states"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--sweep=runs.txt"], "--sweep: got --runs too, expected one of them"),
+        (["--nodes=2"], "--nodes: got 2 with --runs, expected 1: a worker is one process"),
+        (["--workers=0"], "--workers: got 0, expected a number >= 1"),
+        ([], r"--runs: runs.txt:2: --config.sed: no such flag"),
+    ],
+)
+def test_mistakes_in_many_runs_are_found_before_anything_is_submitted(call, cluster, first, flags, message):
+    pytest.importorskip("distributed")
+    (cluster / "runs.txt").write_text("--config.seed=1\n--config.sed=2")
+    ended = call("--dry_run", MANY[0], MANY[1], *flags, *MANY[2:])
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"error: {message}"), ended.err
+    assert files(cluster) == ["runs.txt", "states"]
