@@ -135,11 +135,16 @@ def _job_spec(job: Job) -> Manifest:
         "completionMode": "Indexed",
         "backoffLimit": 0,
         "podFailurePolicy": _pod_failure_policy(),
-        "template": {"spec": _pod_spec(job)},
+        "template": {"spec": pod_spec(job)},
     }
 
 
-def _pod_spec(job: Job) -> Manifest:
+def pod_spec(job: Job) -> Manifest:
+    """The specification of a pod that runs the job's command on one of its nodes, and is not started again.
+
+    Args:
+        job: the job.
+    """
     volumes = {"runs": (_volume_source(job.volume), MOUNT)} if job.volume else {}
     if job.nodes.device == GPU:  # NCCL needs more shared memory than the 64 MB of a container
         volumes["shared-memory"] = ({"emptyDir": {"medium": "Memory"}}, "/dev/shm")
