@@ -36,6 +36,9 @@ def runs() -> Iterator[Call]:
         """The call with the trained folder in place of "run", which no process knows before it is trained."""
         return lambda folder, **others: run(folder=trained().folder if folder == "run" else folder, **others)
 
+    target = kind("cpu:1", {"3": 3, "nothing": "", "unknown": "v0:1x1", "a list": ["cpu:1"]})
+    inspected = {"experiment": experiment, "config": settings, "target": target}
+    yield call(functools.partial(dl.inspect, compile=False), "inspect", **inspected)
     callbacks = kind((), {"None": None, "3": 3, "text": "text"})
     folder = kind("run", {**FOLDER, "no run": "nowhere"})
     own = {
