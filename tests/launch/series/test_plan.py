@@ -112,8 +112,8 @@ def test_a_mistake_in_the_flags_of_all_runs_is_said_once(tmp_path):
 
 
 def test_what_is_no_experiment_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"^experiment: got 'json.tool', which calls no dl.run"):
-        plan(tmp_path, "--config.seed=1", module="json.tool")
+    with pytest.raises(ValueError, match=r"^experiment: got 'dlcore.utils.text', which calls no dl.run"):
+        plan(tmp_path, "--config.seed=1", module="dlcore.utils.text")
 
 
 def test_a_folder_for_the_checkpoints_of_all_runs_is_refused(tmp_path):
