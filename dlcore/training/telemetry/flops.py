@@ -1,7 +1,10 @@
 """Counts floating-point operations by XLA's cost analysis; the body of a scan counts as often as it runs."""
 
+from typing import Any
+
 import jax
 from jax.extend import core
+from jax.extend.core.primitives import copy_p, sharding_constraint_p
 
 from dlcore.utils.jaxprs import nested_programs
 
@@ -22,7 +25,23 @@ def count_flops(traced: jax.stages.Traced) -> float:
     >>> round(count_flops(traced) / (10 * 2 * 8**3), 2)
     1.0
     """
-    return _cost(traced.jaxpr) + _missing_in_scans(traced.jaxpr.jaxpr)
+    program = _unplaced(traced.jaxpr)
+    return _cost(program) + _missing_in_scans(program.jaxpr)
+
+
+def _unplaced(value: Any) -> Any:
+    """A program without its sharding constraints, whose devices the CPU's compiler does not know."""
+    if isinstance(value, core.ClosedJaxpr):
+        return value.replace(jaxpr=_unplaced(value.jaxpr))
+    if isinstance(value, core.Jaxpr):
+        return value.replace(eqns=[_unplaced_equation(equation) for equation in value.eqns])
+    return tuple(map(_unplaced, value)) if type(value) is tuple else value
+
+
+def _unplaced_equation(equation: core.JaxprEqn) -> core.JaxprEqn:
+    if equation.primitive is sharding_constraint_p:
+        return equation.replace(primitive=copy_p, params={})
+    return equation.replace(params={name: _unplaced(value) for name, value in equation.params.items()})
 
 
 def _missing_in_scans(jaxpr: core.Jaxpr) -> float:

@@ -56,6 +56,7 @@ def test_fully_sharded_devices_gather_parameters_and_add_up_gradients(found):
     """A TPU multiplies bfloat16, so that its chips exchange parameters as such."""
     assert total(found["sharded"], "all-gather", 8) == PARAMETERS * BFLOAT
     assert PARAMETERS * FLOAT <= total(found["sharded"], "all-reduce", 8) <= PARAMETERS * FLOAT + 64
+    assert found["sharded"]["training"]["flops"] == found["data"]["training"]["flops"]
     assert found["sharded"]["state_device_bytes"] < found["data"]["state_device_bytes"] / 7
 
 
