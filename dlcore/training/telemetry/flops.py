@@ -31,10 +31,10 @@ def count_flops(traced: jax.stages.Traced) -> float:
 
 def _unplaced(value: Any) -> Any:
     """A program without its sharding constraints, whose devices the CPU's compiler does not know."""
+    if isinstance(value, core.Jaxpr):  # in newer versions of JAX a ClosedJaxpr is one, too
+        return value.replace(eqns=[_unplaced_equation(equation) for equation in value.eqns])
     if isinstance(value, core.ClosedJaxpr):
         return value.replace(jaxpr=_unplaced(value.jaxpr))
-    if isinstance(value, core.Jaxpr):
-        return value.replace(eqns=[_unplaced_equation(equation) for equation in value.eqns])
     return tuple(map(_unplaced, value)) if type(value) is tuple else value
 
 
