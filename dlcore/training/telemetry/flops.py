@@ -1,5 +1,6 @@
 """Counts floating-point operations by XLA's cost analysis; the body of a scan counts as often as it runs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ def count_flops(traced: jax.stages.Traced) -> float:
 
     XLA's analysis counts the body of a loop once, which leaves out nearly all of a recurrent network. This function
     counts the body of each ``lax.scan``, also of nested ones, for every step. A ``while_loop`` counts once, since its
-    number of steps is not known.
+    number of steps is not known. It is 0 if JAX_PLATFORMS leaves out the CPU, whose compiler counts.
 
     Args:
         traced: what ``jax.jit(function).trace(...)`` returns.
@@ -25,8 +26,16 @@ def count_flops(traced: jax.stages.Traced) -> float:
     >>> round(count_flops(traced) / (10 * 2 * 8**3), 2)
     1.0
     """
+    try:
+        cpu = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return 0.0
     program = _unplaced(traced.jaxpr)
-    return _cost(program) + _missing_in_scans(program.jaxpr)
+    # JAX keeps the lowering, which the compilation needs, too. Only one for a CPU can be counted.
+    analysis = traced.lower().cost_analysis()
+    with jax.default_device(cpu):
+        once = _cost(program) if analysis is None else _flops(analysis)
+        return once + _missing_in_scans(program.jaxpr)
 
 
 def _unplaced(value: Any) -> Any:
@@ -59,12 +68,10 @@ def _missing_in_scans(jaxpr: core.Jaxpr) -> float:
 
 
 def _cost(program: core.ClosedJaxpr) -> float:
-    """XLA's count, in which a loop's body is once; 0 if JAX_PLATFORMS leaves out the CPU, whose compiler counts."""
-    try:
-        cpu = jax.local_devices(backend="cpu")[0]
-    except RuntimeError:
-        return 0.0
+    """XLA's count of a program on the CPU, in which a loop's body is once."""
     arguments = (jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in program.in_avals)
-    with jax.default_device(cpu):
-        lowered = jax.jit(core.jaxpr_as_fun(program)).lower(*arguments)
-    return float((lowered.cost_analysis() or {}).get("flops", 0.0))
+    return _flops(jax.jit(core.jaxpr_as_fun(program)).lower(*arguments).cost_analysis() or {})
+
+
+def _flops(analysis: Mapping[str, float]) -> float:
+    return float(analysis.get("flops", 0.0))
