@@ -85,6 +85,21 @@ def print_error(message: str) -> None:
     say(f"error: {' '.join(str(message).split())}")
 
 
+def read_error(printed: str, code: int) -> str:
+    """The error that a command line printed before its process ended: of its ``error:`` lines the last, else its last.
+
+    Args:
+        printed: what it wrote on stderr.
+        code: its exit code, which is all that is known if it wrote nothing.
+
+    >>> read_error("compiling\\nerror: batch_size: got 0\\nbye\\n", 2), read_error("", 7)
+    ('batch_size: got 0', 'exit code 7')
+    """
+    lines = [line for line in printed.splitlines() if line.strip()] or [f"exit code {code}"]
+    errors = [line for line in lines if line.startswith("error: ")]
+    return (errors or lines)[-1].removeprefix("error: ")
+
+
 def summary(error: Exception) -> str:
     """The name of an error and the beginning of its message, in one line.
 

@@ -21,7 +21,7 @@ MOST_OPEN_FILES = 128  # JAX, Orbax and TensorBoard together have about half as 
 
 
 def prepare() -> None:
-    """Lets the signals of `signals.PREEMPTING` end the process, and checks how many files it may open.
+    """Lets the signals of `job.PREEMPTING` end the process, and checks how many files it may open.
 
     Raises:
         ValueError: the process may open too few files.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
+from dlcore.cli.errors import read_error
 from dlcore.config.settings import did_you_mean
 from dlcore.utils.run_paths import choose_folder
 
@@ -130,8 +131,4 @@ def check_command(command: Command, devices: int) -> None:
         check=False,
     )
     if ended.returncode:
-        lines = [line for line in ended.stderr.splitlines() if line.strip()] or [
-            f"exit code {ended.returncode}"
-        ]
-        errors = [line for line in lines if line.startswith("error: ")]
-        raise ValueError((errors or lines)[-1].removeprefix("error: "))
+        raise ValueError(read_error(ended.stderr, ended.returncode))

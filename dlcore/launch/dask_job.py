@@ -7,7 +7,7 @@ from dlcore.launch.image import HOME
 from dlcore.launch.jobset import Job, Manifest, Nodes, pod_spec, to_yaml
 from dlcore.launch.series.clusters import SCHEDULER_SETTINGS
 
-PORT, DASHBOARD = 8786, 8787  # those of the operator
+PORTS = {"tcp-comm": 8786, "http-dashboard": 8787}  # those of the operator
 FILE = "runs.txt"
 FOLDER = f"{HOME}/file"
 MOST_BYTES = 2**20 - 2**10  # of a ConfigMap
@@ -70,8 +70,7 @@ def dask_manifests(many: DaskJob) -> str:
 
 
 def _client(many: DaskJob) -> Manifest:
-    address = f"tcp://{many.job.name}-scheduler.{many.job.namespace}:{PORT}"
-    launcher = ["python", "-m", "dlcore.launch.local", f"--scheduler={address}", f"--runs={FOLDER}/{FILE}"]
+    launcher = ["python", "-m", "dlcore.launch.local", _scheduler_flag(many.job), f"--runs={FOLDER}/{FILE}"]
     experiment = many.job.command[2:]  # without python -m
     command = [*launcher, *(["--isolate"] if many.isolate else []), "--", *experiment]
     spec = pod_spec(replace(many.job, command=command, nodes=Nodes(1)))
@@ -82,9 +81,12 @@ def _client(many: DaskJob) -> Manifest:
     return {**spec, "containers": [container], "volumes": [*spec["volumes"], volume]}
 
 
+def _scheduler_flag(job: Job) -> str:
+    return f"--scheduler=tcp://{job.name}-scheduler.{job.namespace}:{PORTS['tcp-comm']}"
+
+
 def _cluster(many: DaskJob) -> Manifest:
-    address = f"tcp://{many.job.name}-scheduler.{many.job.namespace}:{PORT}"
-    worker = ["python", "-m", "dlcore.launch.series.worker", f"--scheduler={address}"]
+    worker = ["python", "-m", "dlcore.launch.series.worker", _scheduler_flag(many.job)]
     return {
         "worker": {
             "replicas": many.workers,
@@ -112,26 +114,24 @@ def _scheduler(job: Job) -> Manifest:
     command = ["python", "-m", "distributed.cli.dask_scheduler"]
     spec = _kept_alive(replace(job, command=command, nodes=Nodes(1), volume=None), "scheduler")
     (container,) = spec["containers"]
-    ports = {"tcp-comm": PORT, "http-dashboard": DASHBOARD}
     container = {
         **container,
         "env": [
             {"name": f"DASK_DISTRIBUTED__SCHEDULER__{name.upper().replace('-', '_')}", "value": str(value)}
             for name, value in SCHEDULER_SETTINGS.items()
         ],
-        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()],
+        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in PORTS.items()],
         "readinessProbe": {"httpGet": {"path": "/health", "port": "http-dashboard"}},
     }
     return {**spec, "containers": [container]}
 
 
 def _service(name: str) -> Manifest:
-    ports = {"tcp-comm": PORT, "http-dashboard": DASHBOARD}
     return {
         "type": "ClusterIP",
         "selector": {"dask.org/cluster-name": name, "dask.org/component": "scheduler"},
         "ports": [
             {"name": port, "protocol": "TCP", "port": number, "targetPort": port}
-            for port, number in ports.items()
+            for port, number in PORTS.items()
         ],
     }

@@ -20,7 +20,7 @@ from dlcore.launch.dask_job import DaskJob, dask_manifests, read_file
 from dlcore.launch.image import check_image, container_command
 from dlcore.launch.jobset import LONGEST_NAME, Job, jobset, to_yaml
 from dlcore.launch.launcher import FLAGS, FlagRow, check_at_least, check_program, run_launcher
-from dlcore.launch.names import check_label, job_name
+from dlcore.launch.names import check_label, read_name
 from dlcore.launch.node_flags import ROWS as NODE_ROWS
 from dlcore.launch.node_flags import read_nodes
 from dlcore.launch.series.job import FLAG_ROWS, check_first, plan_runs
@@ -96,8 +96,7 @@ def _many_runs(job: Job, command: Command) -> str:
     for name in ("queue", "max_restarts"):
         if FLAGS[name].present:
             raise ValueError(f"--{name}: got it with --runs, expected none: Dask's operator starts the pods")
-    if FLAGS.workers is None or FLAGS.workers < 1:
-        raise ValueError(f"--workers: got {FLAGS.workers}, expected a number >= 1")
+    check_at_least("--workers", FLAGS.workers, 1)
     if job.nodes.count != 1:
         raise ValueError(f"--nodes: got {job.nodes.count} with --runs, expected 1: a worker has one node")
     if job.volume is None:
@@ -115,8 +114,7 @@ def _job(command: Command) -> Job:
     nodes = read_nodes(FLAGS)
     check_at_least("--max_restarts", FLAGS.max_restarts, 0)
     longest = LONGEST_NAME - len(str(nodes.count - 1)) if FLAGS.runs is None else LONGEST_DASK_NAME
-    name = job_name(command, longest) if FLAGS.name is None else FLAGS.name
-    check_label("--name", name, longest)
+    name = read_name(FLAGS.name, command, longest)
     check_label("--namespace", FLAGS.namespace, 63)
     if FLAGS.queue is not None:
         check_label("--queue", FLAGS.queue, 63)

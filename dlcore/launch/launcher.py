@@ -51,16 +51,17 @@ def check_program(program: str, mend: str) -> None:
         raise ValueError(f"--yes: got no {program} on the PATH, expected it to be installed; {mend}")
 
 
-def check_at_least(flag: str, value: int, least: int) -> None:
-    """Checks the number that a flag gives.
+def check_at_least(flag: str, value: int | None, least: int) -> int:
+    """The number that a flag gives, checked.
 
     Args:
         flag: the flag.
-        value: its value.
+        value: its value; None if it is not given.
         least: the smallest value.
 
     Raises:
-        ValueError: the value is smaller.
+        ValueError: the value is smaller or missing.
     """
-    if value < least:
+    if value is None or value < least:
         raise ValueError(f"{flag}: got {value}, expected a number >= {least}")
+    return value

@@ -33,6 +33,22 @@ def job_name(command: Command, longest: int) -> str:
     return f"{label.strip('-') or 'run'}-{digest}"
 
 
+def read_name(given: str | None, command: Command, longest: int) -> str:
+    """The value of ``--name``, or without it the `job_name` of the command.
+
+    Args:
+        given: the value; None if there is none.
+        command: as in `job_name`.
+        longest: as in `job_name`.
+
+    Raises:
+        ValueError: the value is no label, see `check_label`.
+    """
+    name = job_name(command, longest) if given is None else given
+    check_label("--name", name, longest)
+    return name
+
+
 def check_label(flag: str, value: str, longest: int) -> None:
     """Checks that a name is a label of RFC 1035.
 

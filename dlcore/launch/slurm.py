@@ -21,7 +21,7 @@ from absl import flags
 from dlcore.config import settings
 from dlcore.launch import slurm_workers
 from dlcore.launch.command import Command, check_command, read_command, split_flags
-from dlcore.launch.launcher import FLAGS, FlagRow, run_launcher
+from dlcore.launch.launcher import FLAGS, FlagRow, check_at_least, run_launcher
 from dlcore.launch.run_state import is_finished, read_job, write_job
 from dlcore.launch.runs_file import read_runs
 from dlcore.launch.series.job import FLAG_ROWS, check_first, do_runs, plan_runs
@@ -152,8 +152,8 @@ def _read_sweep(command: Command) -> tuple[Command, dict[int, list[str]]]:
         if parallel is not None:
             raise ValueError(f"--sweep_parallel: got {parallel} without a --sweep, expected a file of runs")
         return command, {}
-    if parallel is not None and parallel < 1:
-        raise ValueError(f"--sweep_parallel: got {parallel}, expected a number >= 1")
+    if parallel is not None:
+        check_at_least("--sweep_parallel", parallel, 1)
     if (command.folder / CONFIG).exists():
         raise ValueError(
             f"{command.folder}: holds a run; a sweep needs a folder of its own, choose another --run"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from dlcore.launch.command import Command
-from dlcore.launch.launcher import FlagRow
+from dlcore.launch.launcher import FlagRow, check_at_least
 from dlcore.launch.series.clusters import Cluster, ClusterError, connected, dashboard_address, prepare_dask
 from dlcore.launch.series.scheduler import scheduler_file, served_scheduler
 from dlcore.launch.slurm_job import SlurmJob
@@ -46,14 +46,13 @@ def check_workers(job: SlurmJob, workers: int | None) -> int:
     Raises:
         ValueError: there is none, or the job has more than one process.
     """
-    if workers is None or workers < 1:
-        raise ValueError(f"--workers: got {workers}, expected a number >= 1")
+    count = check_at_least("--workers", workers, 1)
     for name in ("nodes", "tasks_per_node"):
         if getattr(job, name) != 1:
             raise ValueError(
                 f"--{name}: got {getattr(job, name)} with --runs, expected 1: a worker is one process"
             )
-    return workers
+    return count
 
 
 def render_workers(job: SlurmJob, series: Path, indices: range) -> str:

@@ -7,13 +7,14 @@ every folder runs/*/*.
 """
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dlcore.launch.launcher import run_launcher
 from dlcore.launch.run_state import RunState, read_job, read_state
 from dlcore.launch.slurm_queue import JobState, has_slurm, read_states
 from dlcore.utils.run_paths import CONFIG, LAUNCH, RUNS
+from dlcore.utils.text import columns
 
 COLUMNS = ("run", "state", "job", "restarts", "step", "loss", "left", "note")
 NONE = "-"
@@ -38,7 +39,7 @@ def show(names: list[str]) -> int:
     jobs = {folder: job for folder in folders if (job := read_job(folder)) is not None}
     states = read_states(list(jobs.values())) if has_slurm() else None
     rows = [row_of(read_state(folder), jobs.get(folder), states) for folder in folders]
-    _print_table([COLUMNS, *rows])
+    print(*columns([COLUMNS, *rows], left=len(COLUMNS)), sep="\n")
     return 0
 
 
@@ -119,12 +120,6 @@ def _duration(seconds: float | None) -> str:
     if seconds < 2 * SECONDS_PER_HOUR:
         return f"{seconds / SECONDS_PER_MINUTE:.0f} min"
     return f"{seconds / SECONDS_PER_HOUR:.1f} h"
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dlcore.cli.errors import print_error
 from dlcore.launch.command import Command, check_command, read_command
 from dlcore.launch.image import check_image, container_command
 from dlcore.launch.launcher import FLAGS, FlagRow, check_at_least, check_program, run_launcher
-from dlcore.launch.names import check_label, job_name
+from dlcore.launch.names import read_name
 from dlcore.launch.queued_resource import QueuedResource
 from dlcore.launch.supervision import Supervisor
 from dlcore.launch.tpu_topology import Slice, read_slice
@@ -70,8 +70,7 @@ def launch(arguments: list[str]) -> int:
         raise ValueError("--tpu: got none, expected a generation and a topology, such as v5e:4x4")
     tpu = read_slice(FLAGS.tpu)
     check_at_least("--max_restarts", FLAGS.max_restarts, 0)
-    name = job_name(command, LONGEST_NAME) if FLAGS.name is None else FLAGS.name
-    check_label("--name", name, LONGEST_NAME)
+    name = read_name(FLAGS.name, command, LONGEST_NAME)
     resource = _resource(name, tpu)
     program, *python = container_command(command)
     # Several workers find each other through JAX; a --distributed of the user stands after this one, and counts.

@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 
 from dlcore.launch.command import Command, split_flags
+from dlcore.utils.files import BUCKET, is_bucket
 
-CHECKPOINTS, BUCKET = "config.checkpoint.folder", "gs://"
+CHECKPOINTS = "config.checkpoint.folder"
 CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 SHARE = re.compile(r"([\w.-]+):(/.*)", re.ASCII | re.DOTALL)
 
@@ -40,7 +41,7 @@ def read_volume(text: str | None, command: Command) -> Volume | None:
     """
     if text is None:
         (checkpoints,), _ = split_flags(command.arguments, CHECKPOINTS)
-        if (checkpoints or "").startswith(BUCKET):
+        if is_bucket(checkpoints):
             return None
         raise ValueError(
             f"--volume: got none, but the machines' own disks are not kept; expected {EXPECTED}; or "

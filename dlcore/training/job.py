@@ -1,6 +1,7 @@
 """The job of several processes that this process is a part of, as its environment describes it. Needs no JAX."""
 
 import re
+import signal
 from collections.abc import Mapping
 
 COORDINATOR, NUM_PROCESSES, PROCESS_ID = "DLCORE_COORDINATOR", "DLCORE_NUM_PROCESSES", "DLCORE_PROCESS_ID"
@@ -8,6 +9,9 @@ COORDINATOR, NUM_PROCESSES, PROCESS_ID = "DLCORE_COORDINATOR", "DLCORE_NUM_PROCE
 # The exit codes of a process besides 0: it failed; its command line is wrong; start it again; Ctrl-C stopped it; it was
 # killed by SIGKILL, as a shell tells it.
 FAILED, BAD_USAGE, PREEMPTED, INTERRUPTED, KILLED = 1, 2, 75, 130, 137
+
+# Clusters announce the end of a job by the first three, the system the end of CPU time and of the terminal.
+PREEMPTING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
 
 
 def is_in_job(environ: Mapping[str, str]) -> bool:

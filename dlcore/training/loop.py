@@ -69,7 +69,7 @@ def train(engine: Engine, folder: Path, profile: str | None = None) -> TrainingR
         evaluation is never that of the best checkpoint, which was chosen on the evaluation set.
 
     Raises:
-        Interrupted: Ctrl-C or a signal of `signals.PREEMPTING` stopped the run; its state is saved, unless no step was
+        Interrupted: Ctrl-C or a signal of `job.PREEMPTING` stopped the run; its state is saved, unless no step was
             done yet.
         NonFiniteError: a loss, gradient or update was not finite, and ``train.on_nan`` is ``stop`` or ``raise``; or the
             update of every step of the run was left out; or an evaluation is NaN, see `evaluation.evaluate`.

@@ -170,11 +170,8 @@ def finished_result(run: Run) -> Mapping[str, Any] | None:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None  # a damaged result is written anew, as a missing one
     ended = stopped is not None or last == run.engine.config.train.steps
-    return (
-        result
-        if ended and last == newest_whole(checkpoints_path(run.folder, run.config.checkpoint))
-        else None
-    )
+    checkpoints = checkpoints_path(run.folder, run.config.checkpoint)
+    return result if ended and last == newest_whole(checkpoints) else None
 
 
 def _check_same_settings(run: Run, stored: Any) -> None:

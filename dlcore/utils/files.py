@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 PARTIAL = ".partial"
+BUCKET = "gs://"
 
 
 def user_path(name: str, text: str | os.PathLike[str]) -> Path:
@@ -47,6 +48,11 @@ def user_path(name: str, text: str | os.PathLike[str]) -> Path:
             "or ./ before the ~ of a name"
         )
     return Path(expanded)
+
+
+def is_bucket(path: Any) -> bool:
+    """True if a path or text names a place in a bucket of Google Cloud Storage."""
+    return str(path).startswith(BUCKET)
 
 
 @contextlib.contextmanager

@@ -7,13 +7,9 @@ import sys
 import time
 from collections.abc import Iterator
 
+from dlcore.launch.processes import free_port
+
 SECONDS_TO_START = 30
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dlcore.cli.errors import read_error
 from dlcore.launch.series.record import RunFiles
-from dlcore.training.faults.signals import INTERRUPTED, PREEMPTED
+from dlcore.training.job import INTERRUPTED, PREEMPTED
 from dlcore.utils.processes import bound_to_this_process
 
 STOPPED = (PREEMPTED, INTERRUPTED, -signal.SIGTERM, -signal.SIGINT)
@@ -67,6 +68,4 @@ def _why(code: int, printed: str) -> str:
         return "ended by SIGKILL, which the system sends if the memory is full"
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
-    lines = [line for line in printed.splitlines() if line.strip()] or [f"exit code {code}"]
-    errors = [line for line in lines if line.startswith("error: ")]
-    return (errors or lines)[-1].removeprefix("error: ")
+    return read_error(printed, code)

@@ -18,12 +18,12 @@ from absl import flags
 from dlcore.launch.launcher import FLAGS, FlagRow, run_launcher
 from dlcore.launch.series.clusters import check_installed, prepare_dask
 from dlcore.launch.series.scheduler import read_scheduler
-from dlcore.training.job import PREEMPTED
+from dlcore.training.job import PREEMPTED, PREEMPTING
 from dlcore.utils.streams import say
 
 CONNECT_SECONDS = 60.0
 CLOSE_SECONDS = 5.0  # then a run that is not in a process of its own is cut
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP, signal.SIGINT)
+SIGNALS = (*PREEMPTING, signal.SIGINT)
 
 ROWS: list[FlagRow] = [
     (flags.DEFINE_string, "scheduler", None, "The scheduler: its address or the path of its file."),

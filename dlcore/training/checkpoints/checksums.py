@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dlcore.training.checkpoints.location import is_bucket, walk, write_whole
-from dlcore.utils.files import PARTIAL
+from dlcore.training.checkpoints.location import walk, write_whole
+from dlcore.utils.files import PARTIAL, is_bucket
 
 NAME = "checksums.json"
 

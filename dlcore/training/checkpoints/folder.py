@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dlcore.training.checkpoints.checksums import COMMITTED, find_damage
-from dlcore.training.checkpoints.location import is_bucket, move_folder, write_whole
+from dlcore.training.checkpoints.location import move_folder, write_whole
 from dlcore.training.distributed import say_once
+from dlcore.utils.files import is_bucket
 
 DAMAGED = "damaged_checkpoints"  # a folder beside that of the checkpoints
 CALLBACKS = "callbacks.json"  # a file in a checkpoint's folder

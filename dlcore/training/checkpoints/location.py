@@ -8,13 +8,10 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from dlcore.training.config import CheckpointConfig
-from dlcore.utils.files import atomic_write, user_path
+from dlcore.utils.files import BUCKET, atomic_write, is_bucket, user_path
 from dlcore.utils.run_paths import CHECKPOINTS
-
-BUCKET = "gs://"
 
 
 def checkpoints_path(run_folder: Path, config: CheckpointConfig) -> Path:
@@ -65,11 +62,6 @@ def open_path(name: str, text: str | Path) -> Path:
     # A list that is kept would not show what another process, or TensorStore in this one, wrote or deleted.
     fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
     return epath.Path(text)
-
-
-def is_bucket(path: Any) -> bool:
-    """True if a path or text names a place in a bucket."""
-    return str(path).startswith(BUCKET)
 
 
 def absolute(path: Path) -> Path:

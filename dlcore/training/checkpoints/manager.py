@@ -21,10 +21,11 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 from dlcore.training.checkpoints.checksums import write_checksums
 from dlcore.training.checkpoints.disk import CheckpointError, LostFolderError, disk_error, write_failure
 from dlcore.training.checkpoints.folder import newest_whole, saved_steps, set_aside_damaged, write_callbacks
-from dlcore.training.checkpoints.location import absolute, is_bucket
+from dlcore.training.checkpoints.location import absolute
 from dlcore.training.checkpoints.ranking import Ranking, check_whole
 from dlcore.training.checkpoints.restore import restore_fields, restore_state
 from dlcore.training.config import CheckpointConfig
+from dlcore.utils.files import is_bucket
 from dlcore.utils.trees import named_leaves
 
 Tree = TypeVar("Tree")

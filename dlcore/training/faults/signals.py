@@ -11,11 +11,8 @@ import jax
 from jax.experimental import multihost_utils
 
 from dlcore.training import distributed
-from dlcore.training.job import INTERRUPTED, PREEMPTED
+from dlcore.training.job import INTERRUPTED, PREEMPTED, PREEMPTING
 from dlcore.utils.streams import say
-
-# Clusters announce the end of a job by the first three, the system the end of CPU time and of the terminal.
-PREEMPTING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
 
 
 def caught_signals() -> set[signal.Signals]:
