@@ -136,7 +136,7 @@ class Gang(contextlib.ExitStack):
                 self._kill_all()
                 continue
             child = self._running.pop(process)
-            _kill_group(child)  # what it has left behind
+            _kill_group(child)  # processes that it started and that still run
             ended.append(Ended(process, child.returncode, process in late))
             if child.returncode and deadline is None and not late:
                 deadline = time.monotonic() + self._grace

@@ -10,7 +10,7 @@ HOME = "/dlcore"  # the folder in which the image's commands start; it has the e
 MOUNT = f"{HOME}/{RUNS}"
 USER = 1000
 
-# REGISTRY/NAME:TAG@DIGEST, of which the name alone is needed.
+# REGISTRY/NAME:TAG@DIGEST; only the name is required.
 REFERENCE = re.compile(r"[a-z0-9][\w.-]*(:[0-9]+)?(/[\w.-]+)*(:[\w.-]+)?(@[a-z0-9]+:[0-9a-f]+)?", re.ASCII)
 
 

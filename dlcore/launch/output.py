@@ -26,7 +26,7 @@ class Output:
             line, and the process draws the bar anew.
 
     Attributes:
-        named: the process of which the others say that it ended first; None if they do not say it.
+        named: the process that the others name as the first that ended; None if they name none.
     """
 
     def __init__(self, bar: bool = False):

@@ -94,7 +94,7 @@ def first_failure(ended: Sequence[Ended], named: int | None = None) -> Ended | N
 
     Args:
         ended: how the processes ended, in this order.
-        named: the process of which the others say that it ended first; without it the order counts.
+        named: the process that the others name as the first that ended; None: the order counts.
     """
     well = (0, PREEMPTED, INTERRUPTED)
     failed = [one for one in ended if not one.killed and one.exit_code not in well]

@@ -134,9 +134,8 @@ def quote(word: str) -> str:
     """
     if not re.search(r"[\x00-\x1f\x7f]", word):
         quoted = shlex.quote(word)
-        return (
-            f"'{quoted}'" if quoted == word and "," in word else quoted
-        )  # shellcheck asks about a bare comma
+        # shellcheck asks about a bare comma
+        return f"'{quoted}'" if quoted == word and "," in word else quoted
     escaped = re.sub(r"[\\']", r"\\\g<0>", word).replace("\n", r"\n")
     return "$'" + re.sub(r"[\x00-\x1f\x7f]", lambda found: rf"\{ord(found[0]):03o}", escaped) + "'"
 

@@ -44,9 +44,8 @@ def correlate_direct(inputs: jax.Array, kernel: jax.Array, geometry: Geometry, g
     return lax.platform_dependent(inputs, kernel, cpu=on_cpu, default=product)
 
 
-@functools.partial(
-    jax.jit, static_argnames=("geometry", "groups")
-)  # so layers of the same shapes are traced once
+# Compiled by itself, so that layers of the same shapes are traced once.
+@functools.partial(jax.jit, static_argnames=("geometry", "groups"))
 def correlate_on_cpu(inputs: jax.Array, kernel: jax.Array, geometry: Geometry, groups: int) -> jax.Array:
     """`correlate_direct` in the way that is fastest on a CPU, with the same arguments and result."""
     if _has_one_filter(kernel.shape, groups):

@@ -16,9 +16,8 @@ def say(text: str) -> None:
     """
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(
-                f"{text}\n"
-            )  # `print` would write the end of the line alone, after what others write
+            # `print` would write the end of the line alone, after what others write.
+            sys.stderr.write(f"{text}\n")
         flush(sys.stderr)
 
 

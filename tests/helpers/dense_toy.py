@@ -39,9 +39,8 @@ def make_loss(width: int) -> Any:
     def loss(params: Any, model_state: Any, batch: Any, rng: jax.Array, train: bool) -> tuple[jax.Array, Any]:
         hidden = jnp.tanh(batch["inputs"] @ params["hidden"])
         if width > 1:
-            copies = jax.lax.optimization_barrier(
-                jnp.tile(hidden, width)
-            )  # the compiler cannot do without them
+            # The compiler cannot do without these copies.
+            copies = jax.lax.optimization_barrier(jnp.tile(hidden, width))
             hidden = copies.reshape(len(hidden), width, HIDDEN).mean(axis=1)
         errors = (hidden @ params["outputs"] - batch["targets"]) ** 2
         mean = dl.metrics.Average.of(errors, batch.get("mask"))

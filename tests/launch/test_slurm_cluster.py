@@ -34,9 +34,8 @@ FLAGS = [
     "--config.log.tensorboard=false",  # whose import takes longest
     f"--config.note={NASTY}",
 ]
-PLAIN = NASTY.replace(
-    "\\", ""
-)  # the folder of the job that nothing stops; TensorStore takes a backslash as /
+# The folder of the job that nothing stops; TensorStore takes a backslash as /.
+PLAIN = NASTY.replace("\\", "")
 STOPPED = ("signal", "requeue", "preempted", "warned", "limit")
 WAIT = 150
 # Kills the second process of a job; the shell that waits for it is another process with the same variables.

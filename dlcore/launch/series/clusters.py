@@ -167,10 +167,8 @@ def prepare_dask() -> None:
     dask.config.update_defaults(SETTINGS)
     warnings.filterwarnings("ignore", "Port 8787 is already in use")  # the printed link has another one then
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    for name in (
-        "scheduler",
-        "client",
-    ):  # at length of results that died with a worker; the records have them
+    # They tell at length of results that died with a worker; the records have them.
+    for name in ("scheduler", "client"):
         logging.getLogger(f"distributed.{name}").setLevel(logging.CRITICAL)
 
 
@@ -229,9 +227,8 @@ def _quiet_worker() -> Any:
         """Leaves Ctrl-C, which a terminal sends to all processes, to the client."""
 
         def setup(self, worker: Any) -> None:
-            if (
-                threading.current_thread() is threading.main_thread()
-            ):  # else it is in the process of the client
+            # Elsewhere it is in the process of the client.
+            if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     return QuietWorker()

@@ -111,7 +111,7 @@ def _call_here(task: Task, files: RunFiles) -> Mapping[str, Any]:
     """Calls the run's mode in this process.
 
     Raises:
-        RunError: an error of which the command line says one line.
+        RunError: an error that the command line would print as one line.
         Exception: any other error.
     """
     loaded = _loaded(task.module)

@@ -173,9 +173,8 @@ def _write_evidence(folder: Path, state: TrainState, batch: Any, reason: str) ->
     if jax.process_index() == 0:
         _write_npz(folder / "batch.npz", named_leaves(batch))
         (folder / "reason.txt").write_text(reason + "\n")
-    if (
-        jax.process_count() > 1
-    ):  # the error of another process would end this one, perhaps before it has written
+    if jax.process_count() > 1:
+        # The error of another process would end this one, perhaps before it has written.
         with jax.transfer_guard("allow"):
             multihost_utils.sync_global_devices(str(folder))
 

@@ -93,10 +93,8 @@ def test_a_path_on_a_disk_is_made_absolute():
 
 @pytest.fixture(name="bucket", scope="module")
 def emulated_bucket():
-    for package in (
-        "gcsfs",
-        "gcp_storage_emulator",
-    ):  # not imported yet, since gcsfs reads the variables then
+    # They are not imported yet, since gcsfs reads the variables then.
+    for package in ("gcsfs", "gcp_storage_emulator"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed (pip install 'dlcore[gcs,dev]')")
     with emulated_storage("bucket") as variables, pytest.MonkeyPatch.context() as patch:
