@@ -10,13 +10,14 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from gcp_storage_emulator.exceptions import NotFound
-from gcp_storage_emulator.handlers import objects
-
 Handler = Callable[..., Any]
 
 
 def generation(storage: Any, bucket: str, name: str) -> str:
+    from gcp_storage_emulator.exceptions import (
+        NotFound,  # not everybody who collects the tests has the package
+    )
+
     try:
         return str(storage.get_file_obj(bucket, name)["generation"])
     except NotFound:
@@ -46,6 +47,8 @@ def conditional(insert: Handler) -> Handler:
 
 
 if __name__ == "__main__":
+    from gcp_storage_emulator.handlers import objects
+
     objects.download, objects.insert = telling_generation(objects.download), conditional(objects.insert)
     from gcp_storage_emulator.__main__ import main  # reads the handlers when it is imported
 

@@ -1,6 +1,5 @@
 """Workers of this machine do work, come back after they died, and need Dask."""
 
-import importlib.util
 import os
 import signal
 import time
@@ -19,10 +18,8 @@ from dlcore.launch.series.clusters import (
 
 
 def test_a_missing_package_names_the_extra(monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        clusters.importlib.util, "find_spec", lambda name: None if name == "distributed" else find(name)
-    )
+    others_are_there = lambda name: None if name == "distributed" else object()
+    monkeypatch.setattr(clusters.importlib.util, "find_spec", others_are_there)
     with pytest.raises(
         ValueError, match=r"^--runs: got no distributed installed, .* pip install 'dlcore\[cluster\]'"
     ):
@@ -31,6 +28,7 @@ def test_a_missing_package_names_the_extra(monkeypatch):
 
 def test_a_scheduler_that_is_not_there_is_named():
     dask = pytest.importorskip("dask")
+    pytest.importorskip("distributed")  # its defaults would go with the setting below if they came after it
     with (
         pytest.raises(ClusterError, match=r"^the scheduler tcp://127\.0\.0\.1:1 does not answer"),
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
