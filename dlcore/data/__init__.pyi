@@ -24,3 +24,8 @@ from .sequences import standardize as standardize
 from .sources import open_arrays as open_arrays
 from .streams import StreamBatches as StreamBatches
 from .streams import StreamEvaluation as StreamEvaluation
+from .text.tokens import characters as characters
+from .text.tokens import pad_sequences as pad_sequences
+from .text.tokens import words as words
+from .text.vocabulary import END as END
+from .text.vocabulary import Vocabulary as Vocabulary

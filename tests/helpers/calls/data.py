@@ -51,6 +51,7 @@ def data() -> Iterator[Call]:
     yield from transforms()
     yield from tasks()
     yield from loading()
+    yield from texts()
 
 
 def sets() -> Iterator[Call]:
@@ -218,6 +219,31 @@ def loading() -> Iterator[Call]:
         yield Call(
             f"data: {loader.__name__}", functools.partial(missing, loader), {"folder": folder}, traced=False
         )
+
+
+def texts() -> Iterator[Call]:
+    text = kind("so good", {"None": None, "3": 3, "a list": []})
+    yield call(dl.data.words, text=text)
+    yield call(dl.data.characters, text=text)
+    numbers = {"None": None, "3": 3, "text": "text", "nothing": [], "floats": [[0.5]], "a number in it": [3]}
+    yield call(dl.data.pad_sequences, sequences=kind([[3], [4, 5]], numbers), end=flag())
+    bad = {"None": None, "3": 3, "text": "text", "others first": ("a", "b")}
+    special = dl.data.Vocabulary.of([]).tokens
+    bad |= {"a number in it": (*special, 3), "a token twice": (*special, "a", "a")}
+    yield call(dl.data.Vocabulary, tokens=kind((*special, "a"), bad))
+    yield call(
+        dl.data.Vocabulary.of,
+        "Vocabulary.of",
+        sequences=kind([["a"]], {"None": None, "3": 3, "numbers": [[3]], "a number in it": [3]}),
+        size=integer(4, least=2, optional=True),
+        min_count=integer(1),
+    )
+    vocabulary = dl.data.Vocabulary.of([["a"]])
+    bad = {"None": None, "3": 3, "text": "text", "a negative number": [-1], "too large": [3], "2.5": [2.5]}
+    yield call(vocabulary.decode, "Vocabulary.decode", numbers=kind([2], bad))
+    yield call(
+        vocabulary.encode, "Vocabulary.encode", tokens=kind(["a"], {"None": None, "3": 3, "numbers": [3]})
+    )
 
 
 def missing(loader: Callable[..., Any], folder: Any) -> None:

@@ -33,6 +33,7 @@ WITHOUT_CHECKS = {
     "dl.data.mnist5k": "has no argument",
     "dl.data.uci_digits": "has no argument",
     "dl.data.Batch": "the name of a type",
+    "dl.data.END": "a number",
     "dl.data.Transform": "the name of a type",
     "dl.gradflow.Recurrence": "a tuple; the functions that take it check it",
     "dl.gradflow.ModelRecurrence": "a tuple that find_recurrences makes",
