@@ -3,13 +3,6 @@ from .arrays import ShuffledBatches as ShuffledBatches
 from .batch import Batch as Batch
 from .batch import Transform as Transform
 from .buckets import BucketedBatches as BucketedBatches
-from .images import as_sequences as as_sequences
-from .images import cifar10 as cifar10
-from .images import mnist as mnist
-from .images import mnist5k as mnist5k
-from .images import random_flips as random_flips
-from .images import random_shifts as random_shifts
-from .images import uci_digits as uci_digits
 from .long_memory import SyntheticBatches as SyntheticBatches
 from .long_memory import adding as adding
 from .long_memory import copy_memory as copy_memory
@@ -29,3 +22,10 @@ from .text.tokens import pad_sequences as pad_sequences
 from .text.tokens import words as words
 from .text.vocabulary import END as END
 from .text.vocabulary import Vocabulary as Vocabulary
+from .vision.images import as_sequences as as_sequences
+from .vision.images import cifar10 as cifar10
+from .vision.images import mnist as mnist
+from .vision.images import mnist5k as mnist5k
+from .vision.images import random_flips as random_flips
+from .vision.images import random_shifts as random_shifts
+from .vision.images import uci_digits as uci_digits

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dlcore.data.image_files import data_folder, read_cifar, read_idx_part, read_table
+from dlcore.data.vision.image_files import data_folder, read_cifar, read_idx_part, read_table
 
 
 def write_part(folder, *, images, labels, header=None, suffix=""):

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from dlcore.data.batch import Batch, Transform, check_generator, get_field
-from dlcore.data.image_files import data_folder, read_cifar, read_idx_part, read_table
+from dlcore.data.vision.image_files import data_folder, read_cifar, read_idx_part, read_table
 from dlcore.utils.checks import check_bool, check_integer
 from dlcore.utils.rng import stream_generator
 
