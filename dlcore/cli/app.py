@@ -43,7 +43,39 @@ from dlcore.utils.streams import flush, open_missing, say
 
 C = TypeVar("C", bound=Config)
 FLAGS = flags.FLAGS
-INSPECT = "inspect"
+INSPECT, GENERATE = "inspect", "generate"
+ONE_MODE = {"target": INSPECT, "compile": INSPECT, "input": GENERATE, "output": GENERATE}
+"""Flags that only one mode has, and this mode."""
+
+
+TEXT_FLAGS: dict[str, tuple[str | None, str]] = {
+    "mode": (
+        "train",
+        "What to do: train, evaluate, gradient_flow, inspect, generate if this experiment does, or one of its own "
+        "modes.",
+    ),
+    "preset": (None, "Start from one of this experiment's presets: {presets}."),
+    "from_config": (None, "Start from the config.json of a run; the same settings give the same bits."),
+    "run": (None, "Name of the run; its folder is runs/EXPERIMENT/NAME. The default is the time of day."),
+    "workdir": (None, "The run's folder itself, in place of --run."),
+    "checkpoint": (
+        "newest",
+        "Which checkpoint the other modes than train read: newest, best or a step; for gradient_flow also initial or "
+        "all.",
+    ),
+    "profile": (None, "Steps to trace into the run's folder profile/, such as 100-110."),
+    "distributed": ("auto", "Whether to join the other processes of the job: auto, on or off."),
+    "target": (
+        None,
+        "For --mode=inspect, the machine to compile for, which need not be there: a TPU topology such as v5e:2x4, "
+        "GPUs such as h100:8, or cpu:N. The default is this machine.",
+    ),
+    "output": (
+        None,
+        "For --mode=generate, the folder of the files. The default is generated in the run's folder.",
+    ),
+}
+"""The default and the meaning of the flags of text that every experiment has."""
 
 
 def run(
@@ -104,34 +136,18 @@ def define_run_flags(config: Config, presets: Mapping[str, Config], values: flag
     """
     program = sys.argv[0]
     names = ", ".join(presets) or "none here"
-    for name, default, meaning in (
-        (
-            "mode",
-            "train",
-            "What to do: train, evaluate, gradient_flow, inspect, or one of this experiment's own modes.",
-        ),
-        ("preset", None, f"Start from one of this experiment's presets: {names}."),
-        ("from_config", None, "Start from the config.json of a run; the same settings give the same bits."),
-        ("run", None, "Name of the run; its folder is runs/EXPERIMENT/NAME. The default is the time of day."),
-        ("workdir", None, "The run's folder itself, in place of --run."),
-        (
-            "checkpoint",
-            "newest",
-            "Which checkpoint the other modes than train read: newest, best or a step; for gradient_flow also "
-            "initial or all.",
-        ),
-        ("profile", None, "Steps to trace into the run's folder profile/, such as 100-110."),
-        ("distributed", "auto", "Whether to join the other processes of the job: auto, on or off."),
-        (
-            "target",
-            None,
-            "For --mode=inspect, the machine to compile for, which need not be there: a TPU topology such as v5e:2x4, "
-            "GPUs such as h100:8, or cpu:N. The default is this machine.",
-        ),
-    ):
-        flags.DEFINE_string(name, default, meaning, values, module_name=program)
+    for name, (default, meaning) in TEXT_FLAGS.items():
+        flags.DEFINE_string(name, default, meaning.format(presets=names), values, module_name=program)
     meaning = "For --mode=inspect, whether to compile the steps; --nocompile checks all else, which is quick."
     flags.DEFINE_boolean("compile", True, meaning, values, program)
+    flags.DEFINE_multi_string(
+        "input",
+        [],
+        "For --mode=generate, a text to begin from or to answer; - stands for the lines of stdin. It may be given "
+        "several times. Without it the experiment chooses its own examples.",
+        values,
+        module_name=program,
+    )
     define_flags(config, program, values)
 
 
@@ -179,10 +195,10 @@ def _check_flags() -> None:
             f"--checkpoint: got {FLAGS.checkpoint!r} with --mode=train, which goes on from the newest checkpoint; "
             "expected another mode"
         )
-    for name in ("target", "compile"):
-        if FLAGS[name].present and FLAGS.mode != INSPECT:
+    for name, mode in ONE_MODE.items():
+        if FLAGS[name].present and FLAGS.mode != mode:
             raise ValueError(
-                f"--{name}: got {FLAGS[name].value!r} with --mode={FLAGS.mode}, expected --mode={INSPECT}"
+                f"--{name}: got {FLAGS[name].value!r} with --mode={FLAGS.mode}, expected --mode={mode}"
             )
 
 
@@ -242,7 +258,10 @@ def _mode(experiment: Experiment, layers: Sequence[tuple[str, Config]]) -> Mode:
     inspect = functools.partial(
         modes.inspect, settings=sourced_settings(layers, given), compile=FLAGS.compile
     )
-    return modes.find_mode(experiment, FLAGS.mode, {INSPECT: inspect})
+    others: dict[str, Mode] = {INSPECT: inspect}
+    if experiment.generate is not None:
+        others[GENERATE] = functools.partial(modes.generate, texts=FLAGS.input, output=FLAGS.output)
+    return modes.find_mode(experiment, FLAGS.mode, others)
 
 
 def _call(mode: Mode, this_run: Run) -> str:

@@ -4,6 +4,7 @@ They call the functions of `dlcore.runs`, as a notebook does, and turn mistakes 
 """
 
 import contextlib
+import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -16,11 +17,13 @@ from dlcore.config.settings import did_you_mean
 from dlcore.config.sources import SourcedSetting
 from dlcore.runs.gradient_flow import measure_states, write_report
 from dlcore.runs.inspect import check_start, inspect_run
+from dlcore.runs.model import TrainedModel
 from dlcore.runs.train import train_run
 from dlcore.training.experiment import Experiment, Mode
 from dlcore.training.run import Run
 from dlcore.training.run_folder import CONFIG, check_folder, check_writable, claim_folder
 from dlcore.utils.checks import check_instance
+from dlcore.utils.files import user_path
 
 
 def train(run: Run) -> Mapping[str, Any]:
@@ -126,6 +129,48 @@ def inspect(run: Run, settings: Sequence[SourcedSetting], compile: bool) -> Mapp
     if inspection.problem:
         raise UsageError(inspection.problem)
     return inspection.result
+
+
+def generate(run: Run, texts: Sequence[str], output: str | None) -> Mapping[str, Any]:
+    """``--mode=generate``: restores a checkpoint, and writes and prints what the model generates.
+
+    Args:
+        run: the run.
+        texts: what to begin from, or to answer; ``-`` stands for the lines of stdin.
+        output: the folder of the files; None: ``generated`` in the run's folder.
+
+    Returns:
+        A dict: ``files`` are the paths of what was written, ``steps`` the steps of the checkpoint.
+
+    Raises:
+        UsageError: there is no such checkpoint, it is damaged, or the texts are not what the experiment reads.
+    """
+    from dlcore.runs.generate import generate_files, text_of
+    from dlcore.training import loop
+
+    _check_run(run)
+    with usage_errors(run.config):
+        folder = run.folder / "generated" if output is None else user_path("--output", output)
+        model = TrainedModel(run, loop.restore_model(run))
+        files = generate_files(model, read_texts(texts), folder)
+    if text := text_of(files):
+        print_report(text)
+    return {"files": list(map(str, files)), "steps": model.step}
+
+
+def read_texts(texts: Sequence[str]) -> list[str]:
+    """The texts with the lines of stdin in place of each ``-``.
+
+    Raises:
+        ValueError: stdin is no text.
+    """
+    lines: list[str] = []
+    for text in texts:
+        try:
+            lines += [line.rstrip("\r\n") for line in sys.stdin] if text == "-" else [text]
+        except UnicodeDecodeError as error:
+            raise ValueError(f"stdin: {error}; expected a text in UTF-8") from error
+    return lines
 
 
 def find_mode(experiment: Experiment, name: str, others: Mapping[str, Mode] = MappingProxyType({})) -> Mode:

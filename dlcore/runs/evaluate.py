@@ -50,10 +50,13 @@ def evaluate(
 
 
 def _with_data(engine: Engine, data: EvalData) -> Engine:
-    """An engine that evaluates these batches in place of the experiment's, with the same compiled programs."""
+    """An engine that evaluates these batches in place of the experiment's, with the same compiled programs.
+
+    It has no scores, which are those of the experiment's own data.
+    """
     _ = engine.eval_step  # both engines have it
     other = copy.copy(engine)
-    other.experiment = dataclasses.replace(engine.experiment, eval_data=data)
+    other.experiment = dataclasses.replace(engine.experiment, eval_data=data, scores=None)
     return other
 
 

@@ -1,7 +1,7 @@
 """A trained model: what a training returns and a run's folder holds, to be called on any data."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from dlcore.training.experiment import Batch, Experiment, ModelState, Params
 from dlcore.training.precision import predict_with_precision
 from dlcore.training.run import Run
 from dlcore.training.state import TrainState
+from dlcore.utils.checks import check_instance
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -101,6 +102,31 @@ class TrainedModel:
                 raise ValueError(f"inputs: got shape {np.shape(inputs)} with lengths, expected [B, T, ...]")
             batch["lengths"] = known_lengths(lengths, np.shape(inputs)).astype(np.int32)
         return self.apply(batch)
+
+    def generate(self, texts: Sequence[str] = ()) -> Mapping[str, Any]:
+        """What the experiment generates with this model, as ``--mode=generate`` writes it.
+
+        Args:
+            texts: what to begin from, or to answer; none: the experiment chooses its own examples.
+
+        Returns:
+            Texts, bytes and matplotlib figures by file name.
+
+        Raises:
+            ValueError: the experiment does not generate; or as its function says.
+            TypeError: ``texts`` is no list of texts.
+        """
+        if self.experiment.generate is None:
+            raise ValueError(
+                "generate: got an experiment without it, expected dl.Experiment(..., generate=function) with "
+                "function(model, texts) -> {file name: content}"
+            )
+        check_instance("texts", texts, (list, tuple), "a list of texts")
+        for text in texts:
+            check_instance("texts", text, str, "a list of texts")
+        files = self.experiment.generate(self, texts)
+        check_instance("generate", files, Mapping, "contents by file name")
+        return files
 
     @functools.cached_property
     def _predict(self) -> Callable[[Params, ModelState, Batch], Any]:

@@ -167,8 +167,10 @@ def _trace_loss(
 ) -> dict[str, tuple[int, ...]]:
     """The shapes of the values of the metrics that the loss returns, by name."""
 
+    called = experiment.loss if train else experiment.evaluate_batch
+
     def loss(params: Params, model_state: ModelState, batch: Batch, rng: Any) -> Any:
-        returned = experiment.loss(params, model_state, batch, rng, train)
+        returned = called(params, model_state, batch, rng, train)
         check_returned(returned)
         return returned
 

@@ -19,7 +19,7 @@ BATCHES_IN_FLIGHT = 3
 def evaluate(
     engine: Engine, state: TrainState, on_batch: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
-    """The values of all metrics over all batches of each evaluation set, as `read_sums` returns them.
+    """The values of all metrics over all batches of each evaluation set, as `read_sums` returns them, and the scores.
 
     The sets come in the experiment's order, the metrics of a set sorted by name. The devices work ahead by a few
     batches; the sums are added in float64 on the host.
@@ -31,7 +31,8 @@ def evaluate(
 
     Raises:
         TypeError: an evaluation batch is not a dict of arrays.
-        ValueError: there is no evaluation batch, or its fields have different numbers of rows.
+        ValueError: there is no evaluation batch, or its fields have different numbers of rows; or a score has the name
+            of a metric.
         NonFiniteError: the metric ``loss`` of a set, or the one that decides which checkpoint is the best, is NaN; the
             message names the first batch that makes it NaN.
     """
@@ -39,7 +40,19 @@ def evaluate(
     for eval_set in engine.experiment.eval_sets:
         found = _evaluate_set(engine, state, eval_set, on_batch)
         values |= {metric_name(eval_set, name): value for name, value in found.items()}
-    return values
+    return {**values, **_scores(engine, state, values)}
+
+
+def _scores(engine: Engine, state: TrainState, values: Mapping[str, Any]) -> dict[str, float]:
+    """The scores of the experiment: numbers by names that no metric has."""
+    if engine.experiment.scores is None:
+        return {}
+    with jax.transfer_guard("allow"):
+        params, model_state = engine.replicate((state.evaluated_params, state.model_state))
+        scores = engine.experiment.scores(params, model_state)
+    if both := sorted(set(scores) & set(values)):
+        raise ValueError(f"scores: got {both[0]!r}, expected another name; an evaluation has such a metric")
+    return {name: float(value) for name, value in scores.items()}
 
 
 def _evaluate_set(

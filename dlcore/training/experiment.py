@@ -6,49 +6,35 @@ may be written in Flax, in plain JAX or in any other library.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Required, TypeAlias, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import jax
 
 from dlcore.data.pipeline import ByStep
-from dlcore.training.arguments import check_call
 from dlcore.training.callbacks.callback import Callback
 from dlcore.training.checkpoints.ranking import is_falling
 from dlcore.training.config import Config
-from dlcore.training.mesh import ShardingRules, check_rules
+from dlcore.training.mesh import ShardingRules
 from dlcore.training.model import Batch, LossFunction, ModelState, OutputLoss, Params, PureModel
 from dlcore.training.model import Metrics as Metrics
 from dlcore.training.optimizers.make import MakeOptimizer
-from dlcore.utils.checks import check_bool, check_callable, check_instance
+from dlcore.training.options import (
+    EvalData,
+    EvalMetrics,
+    Figures,
+    Generate,
+    Mode,
+    Monitor,
+    Options,
+    Scores,
+    check_options,
+)
 
 if TYPE_CHECKING:
     from flax import linen, nnx
-    from matplotlib.figure import Figure
 
 
 C = TypeVar("C", bound="Config")
-
-EvalData: TypeAlias = Iterable[Batch] | Mapping[str, Iterable[Batch]]
-"""Batches of one finite set, or of several sets by name."""
-Figures: TypeAlias = Callable[[Params, ModelState], Mapping[str, "Figure"]]
-Monitor: TypeAlias = Callable[[Params, ModelState], Mapping[str, float]]
-Mode: TypeAlias = Callable[[Any], Mapping[str, Any]]
-"""The function of ``--mode=NAME``: it gets the `Run`, and what it returns is the last line of stdout."""
-
-
-class Options(TypedDict, total=False):
-    """The fields of an `Experiment` besides its model and loss; ``modes`` and ``sharding_rules`` may also be None."""
-
-    train_data: Required[ByStep[Batch]]
-    eval_data: Required[EvalData]
-    best: str
-    lower_is_better: bool | None
-    figures: Figures | None
-    monitor: Monitor | None
-    modes: Mapping[str, Mode] | None
-    sharding_rules: ShardingRules | None
-    callbacks: Sequence[Callback]
-    optimizer: MakeOptimizer | None
 
 
 @dataclass(frozen=True)
@@ -66,10 +52,20 @@ class Experiment:
         best: the evaluation metric that decides which checkpoint is the best; ``SET/METRIC`` if the sets have names.
         lower_is_better: True if the smallest value is the best, as for a loss. None: True if the name of ``best`` ends
             with ``loss``, ``error`` or ``perplexity``.
+        eval_metrics: ``eval_metrics(params, model_state, batch) -> {name: metric}``, more metrics of an evaluation than
+            the loss gives, for instance error rates of the sequences that the model generates. They are sums, as all
+            metrics, and are compiled together with the loss.
+        scores: ``scores(params, model_state) -> {name: number}``, more results of an evaluation that are no sums over
+            rows, for instance those that another library computes from texts. It is called once for each evaluation.
         figures: ``figures(params, model_state) -> {name: matplotlib figure}``, drawn at the end of a run.
         monitor: ``monitor(params, model_state) -> {name: number}``, more numbers for the log, measured every
             ``--config.train.monitor_every`` steps. If it is None and the setting is given, the command line adds a
             monitor of the gradient's norms by lag, see `gradflow.models.monitor`.
+        generate: ``generate(model, texts) -> {file name: content}``, the function of ``--mode=generate``. It gets the
+            `TrainedModel` and the texts of ``--input``, which are none if it shall choose its own examples. A content
+            is text, bytes or a matplotlib figure.
+        files: texts by file name that belong to the run, for instance its vocabulary. They are written into the run's
+            folder. A run does not go on, and none of its checkpoints is read, if the texts there are others.
         modes: more modes of the command line: functions by name, see `Mode`.
         sharding_rules: how ``--config.mesh.parameters=by_rules`` splits parameters, see `mesh.parameter_specs`; for
             instance ``{"recurrent_kernel|input_kernel": (None, "model"), ".*": ()}``.
@@ -93,8 +89,12 @@ class Experiment:
     eval_data: EvalData
     best: str = "accuracy"
     lower_is_better: bool | None = None
+    eval_metrics: EvalMetrics | None = None
+    scores: Scores | None = None
     figures: Figures | None = None
     monitor: Monitor | None = None
+    generate: Generate | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
     modes: Mapping[str, Mode] = field(default_factory=dict)
     sharding_rules: ShardingRules = field(default_factory=dict)
     optimizer: MakeOptimizer | None = None
@@ -102,24 +102,7 @@ class Experiment:
     callbacks: Sequence[Callback] = ()
 
     def __post_init__(self) -> None:
-        check_instance("best", self.best, str, "the name of an evaluation metric")
-        if self.lower_is_better is not None:
-            check_bool("lower_is_better", self.lower_is_better)
-        for name in ("figures", "monitor"):
-            if getattr(self, name) is not None:
-                check_callable(name, getattr(self, name), f"{name}(params, model_state)")
-        if self.predict is not None:
-            check_callable("predict", self.predict, "predict(params, model_state, batch)")
-        check_instance("modes", self.modes, Mapping, "a dict of functions by name")
-        for name, mode in self.modes.items():
-            check_callable(f"modes[{name!r}]", mode, "predict(run)")
-        check_rules(self.sharding_rules)
-        check_instance("callbacks", self.callbacks, (list, tuple), "a list of callbacks")
-        for callback in self.callbacks:
-            check_instance("callbacks", callback, Callback, "objects of dl.callbacks.Callback")
-        if self.optimizer is not None:
-            check_callable("optimizer", self.optimizer, "lambda config, steps: optax.adam(1e-3)")
-            check_call("optimizer", self.optimizer, None, 1)  # a config and a number of steps
+        check_options(self)
 
     @property
     def minimizes(self) -> bool:
@@ -130,6 +113,22 @@ class Experiment:
     def eval_sets(self) -> Mapping[str, Iterable[Batch]]:
         """The evaluation sets by name; a set without a name has the name ``""``."""
         return self.eval_data if isinstance(self.eval_data, Mapping) else {"": self.eval_data}
+
+    def evaluate_batch(
+        self, params: Params, model_state: ModelState, batch: Batch, rng: jax.Array, train: bool = False
+    ) -> tuple[jax.Array, tuple[ModelState, Metrics]]:
+        """The loss in an evaluation with all metrics: those of `loss` and those of `eval_metrics`.
+
+        Raises:
+            ValueError: both have a metric of the same name.
+        """
+        value, (model_state, metrics) = self.loss(params, model_state, batch, rng, train)
+        more = self.eval_metrics(params, model_state, batch) if self.eval_metrics else {}
+        if both := sorted(set(metrics) & set(more)):
+            raise ValueError(
+                f"eval_metrics: got {both[0]!r}, expected another name; the loss has such a metric"
+            )
+        return value, (model_state, {**metrics, **more})
 
     @classmethod
     def from_functions(
@@ -158,7 +157,7 @@ class Experiment:
 
         run_loss, predict = with_loss(PureModel(init, apply), loss)
         empty: dict[str, Any] = {
-            name: {} for name in ("modes", "sharding_rules") if options.get(name) is None
+            name: {} for name in ("files", "modes", "sharding_rules") if options.get(name) is None
         }
         return cls(init=init, loss=run_loss, predict=predict, **{**options, **empty})
 

@@ -29,6 +29,7 @@ from dlcore.training.faults.signals import Interrupted, StopSignals
 from dlcore.training.faults.watchdog import Watchdog
 from dlcore.training.optimizers.clipping import update_count
 from dlcore.training.run import Run
+from dlcore.training.run_files import check_run_files
 from dlcore.training.state import TrainState
 from dlcore.training.telemetry.profile import Trace
 from dlcore.training.telemetry.recorder import Recorder
@@ -247,8 +248,9 @@ def restore_model(run: Run) -> TrainState:
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: the checkpoint is damaged or does not fit the model.
+        ValueError: the checkpoint is damaged or does not fit the model; or as in `run_files.check_run_files`.
     """
+    check_run_files(run.folder, run.experiment.files)
     whole = run.engine.abstract_state
     wanted = {name: getattr(whole, name) for name in ("step", "params", "model_state", "average")}
     with open_checkpoints(run.engine, run.folder) as checkpoints:

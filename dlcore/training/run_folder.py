@@ -24,28 +24,32 @@ from dlcore.training.optimizers.schedules import follows_length
 from dlcore.training.origin import ORIGIN, read_origin, write_origin
 from dlcore.training.run import Run
 from dlcore.training.run_config import resolve_config
+from dlcore.training.run_files import check_run_files, write_run_files
 from dlcore.training.telemetry.metrics_log import read_metrics
 from dlcore.utils.files import to_json, write_json
 from dlcore.utils.locks import lock_file, open_lock
 from dlcore.utils.run_paths import CHECKPOINTS, CONFIG, LAUNCH, LOCK, RESULT, TABLE
 
-FOLDERS = (CHECKPOINTS, DAMAGED, "events", "figures", "gradient_flow", LAUNCH, "nonfinite", "profile")
+FOLDERS = (
+    *(CHECKPOINTS, DAMAGED, "events", "figures", "generated", "gradient_flow", LAUNCH),
+    *("nonfinite", "profile"),
+)
 FILES = (CONFIG, ORIGIN, RESULT, LOCK, TABLE)
 
 
 @contextlib.contextmanager
 def claim_folder(run: Run) -> Iterator[None]:
-    """A context manager that locks the run's folder and writes its ``config.json`` and ``experiment.json``.
+    """A context manager that locks the run's folder and writes ``config.json``, ``experiment.json`` and its files.
 
     The lock ends with the block. In a job of several processes, the first one holds the lock for all of them.
 
     Raises:
-        ValueError: the folder holds checkpoints of a run with other settings, a damaged ``config.json``,
-            ``metrics.csv`` or ``experiment.json``, files but no ``config.json``, or a link as its lock.
-            `config.settings.setting` says which settings may differ; the number of steps may not if the learning rate
-            of each step depends on it, see `optimizers.schedules.follows_length`. Durations are compared in steps, and
-            a setting that ``config.json`` lacks has its default. Checkpoints that are elsewhere have their own
-            ``config.json``, so that a run whose folder is lost goes on with the same settings.
+        ValueError: the folder holds checkpoints of a run with other settings or other `Experiment.files`, a damaged
+            ``config.json``, ``metrics.csv`` or ``experiment.json``, files but no ``config.json``, or a link as its
+            lock. `config.settings.setting` says which settings may differ; the number of steps may not if the learning
+            rate of each step depends on it, see `optimizers.schedules.follows_length`. Durations are compared in
+            steps, and a setting that ``config.json`` lacks has its default. Checkpoints that are elsewhere have their
+            own ``config.json``, so that a run whose folder is lost goes on with the same settings.
         NotADirectoryError: a file is in the place of the folder or of a folder in it.
         IsADirectoryError: a folder is in the place of a file in it.
         BlockingIOError: another process or thread trains in the folder.
@@ -64,6 +68,7 @@ def claim_folder(run: Run) -> Iterator[None]:
         )
         check_folder(run)  # another process may have trained here since the check above
         _write_config(run)
+        write_run_files(run.folder, run.experiment.files)
         write_origin(run.folder, run.build, run.config)
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices(str(run.folder))
@@ -102,6 +107,7 @@ def _check_stored(run: Run, path: Path) -> None:
     # Without a checkpoint, other settings lose nothing.
     if saved_steps(checkpoints_path(run.folder, stored.checkpoint)):
         _check_same_settings(run, stored)
+        check_run_files(run.folder, run.experiment.files)
 
 
 def _check_checkpoints_elsewhere(run: Run) -> None:

@@ -243,10 +243,10 @@ def make_eval_step(experiment: Experiment, config: TrainConfig) -> EvalStep:
     """The evaluation of one batch as a pure function ``eval_step(params, model_state, batch) -> metrics``.
 
     Args:
-        experiment: its loss is called with ``train=False``.
+        experiment: its `Experiment.evaluate_batch` is called.
         config: its ``precision`` is used.
     """
-    loss = with_precision(experiment.loss, config.precision)
+    loss = with_precision(experiment.evaluate_batch, config.precision)
 
     def eval_step(params: Params, model_state: ModelState, batch: Batch) -> Metrics:
         # Evaluation draws no random numbers; the loss function only needs some key as its argument.

@@ -39,7 +39,7 @@ def make_stream_step(
         experiment: its loss is called with ``train=False`` and a batch that has the field ``carry``.
         config: its ``precision`` is used.
     """
-    loss = with_precision(experiment.loss, config.precision)
+    loss = with_precision(experiment.evaluate_batch, config.precision)
 
     def stream_step(
         params: Params, model_state: ModelState, streams: Any, batch: Batch

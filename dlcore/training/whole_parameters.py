@@ -1,18 +1,20 @@
 """Parameters that the devices of the data axis split (FSDP), and that each of them has whole while it computes."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dlcore.training.experiment import Experiment, LossFunction, Params
+from dlcore.training.experiment import Experiment, Params
 from dlcore.training.mesh import MeshConfig, parameter_specs
 
 SPLIT = MeshConfig(parameters="sharded")
 
 
 def computed_on(mesh: Mesh, config: MeshConfig, experiment: Experiment) -> Experiment:
-    """The experiment whose loss the devices compute: with `with_whole_parameters` if they split the parameters.
+    """The experiment whose functions the devices compute: with `with_whole_parameters` if they split the parameters.
 
     Args:
         mesh: the mesh.
@@ -21,17 +23,19 @@ def computed_on(mesh: Mesh, config: MeshConfig, experiment: Experiment) -> Exper
     """
     if config.parameters != SPLIT.parameters:
         return experiment
-    return dataclasses.replace(experiment, loss=with_whole_parameters(experiment.loss, mesh))
+    functions = {"loss": experiment.loss, "eval_metrics": experiment.eval_metrics}
+    whole = {name: with_whole_parameters(called, mesh) for name, called in functions.items() if called}
+    return dataclasses.replace(experiment, **whole)
 
 
-def with_whole_parameters(loss: LossFunction, mesh: Mesh) -> LossFunction:
-    """A loss function that gets split parameters, and gathers all of them before it begins.
+def with_whole_parameters(called: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """A function whose first argument, the parameters, is split; it gathers all of them before it begins.
 
     XLA alone gathers a parameter where it is used: that of a recurrent layer again in every time step. The gradient is
     split as the parameters are, so that its sum over the devices is, too.
 
     Args:
-        loss: the loss function.
+        called: the function, such as a loss function.
         mesh: the mesh.
     """
     whole = NamedSharding(mesh, PartitionSpec())
@@ -45,4 +49,4 @@ def with_whole_parameters(loss: LossFunction, mesh: Mesh) -> LossFunction:
         return (jax.tree.map(place, grads, parameter_specs(grads, mesh, SPLIT, {})),)
 
     gather.defvjp(lambda params: (gather(params), None), split)
-    return lambda params, *arguments: loss(gather(params), *arguments)
+    return lambda params, *arguments: called(gather(params), *arguments)

@@ -64,7 +64,7 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
     """
     partial = path.with_name(path.name + PARTIAL)
     partial.unlink(missing_ok=True)  # of a killed process
-    with partial.open("x", newline="") as file:
+    with partial.open("x", encoding="utf-8", newline="") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())

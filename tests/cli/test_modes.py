@@ -1,6 +1,7 @@
 """The modes as functions: what they return, what they write into a run's folder, and what they refuse."""
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -229,3 +230,31 @@ RUN = make_run(Path("nowhere"))
 )
 def test_a_bad_argument_is_named(function, arguments):
     assert not unclear_errors(function, arguments)
+
+
+def shout(model, texts):
+    return {"shouted.txt": "".join(f"{text.upper()} {model.step}\n" for text in texts)}
+
+
+def with_shout(run):
+    return dataclasses.replace(run, experiment=dataclasses.replace(run.experiment, generate=shout))
+
+
+def test_generating_prints_text_and_writes_it(trained, tmp_path, capsys, monkeypatch):
+    run = with_shout(trained[0])
+    monkeypatch.setattr("sys.stdin", io.StringIO("b\r\n\nc"))
+    result = modes.generate(run, ["a", "-"], str(tmp_path))
+    assert capsys.readouterr().out == "A 12\nB 12\n 12\nC 12\n"
+    assert result == {"files": [str(tmp_path / "shouted.txt")], "steps": 12}
+    modes.generate(run, ["d"], None)
+    assert (run.folder / "generated" / "shouted.txt").read_text() == "D 12\n"
+
+
+def test_generating_without_a_checkpoint_or_from_bad_text_is_a_usage_error(trained, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="checkpoint"):
+        modes.generate(dataclasses.replace(with_shout(trained[0]), folder=tmp_path), [], None)
+    with pytest.raises(UsageError, match="--output: got an empty text"):
+        modes.generate(with_shout(trained[0]), [], "")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), "utf-8"))
+    with pytest.raises(UsageError, match=r"stdin: .*expected a text in UTF-8"):
+        modes.generate(with_shout(trained[0]), ["-"], str(tmp_path))

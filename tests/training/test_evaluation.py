@@ -161,7 +161,7 @@ def test_the_sums_of_a_few_batches_are_held_at_a_time():
             made.append(weakref.ref(counts))
             yield {"matrix": dl.metrics.ConfusionMatrix(counts)}
 
-    experiment = SimpleNamespace(eval_sets={"": []}, best="loss")
+    experiment = SimpleNamespace(eval_sets={"": []}, best="loss", scores=None)
     engine = SimpleNamespace(experiment=experiment, eval_metrics=eval_metrics)
     values = evaluate(engine, None, lambda: held.append(sum(array() is not None for array in made)))
     assert values == {"matrix": [[20.0, 20.0], [20.0, 20.0]]}

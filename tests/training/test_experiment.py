@@ -72,7 +72,11 @@ def test_the_constructors_take_every_other_field_with_the_same_default():
         "eval_data": TOY.eval_data,
         "best": "loss",
         "lower_is_better": True,
+        "eval_metrics": lambda params, model_state, batch: {},
+        "scores": lambda params, model_state: {},
         "figures": lambda params, model_state: {},
+        "generate": lambda model, texts: {},
+        "files": {"vocabulary.json": "{}"},
         "monitor": lambda params, model_state: {},
         "modes": {"greet": dict},
         "sharding_rules": {".*": ()},
@@ -86,7 +90,7 @@ def test_the_constructors_take_every_other_field_with_the_same_default():
         assert getattr(experiment, name) is value
     required = {name: given[name] for name in ("train_data", "eval_data")}
     plain = dl.Experiment(init=None, loss=None, **required)
-    for defaults in ({}, {"modes": None, "sharding_rules": None}):
+    for defaults in ({}, {"files": None, "modes": None, "sharding_rules": None}):
         by_default = from_functions(**required, **defaults)
         for name in given:
             assert getattr(by_default, name) == getattr(plain, name)
@@ -101,6 +105,24 @@ def test_predict_is_a_function():
         TypeError, match=r"predict: got 3, expected a function such as predict\(params, model_state"
     ):
         dataclasses.replace(TOY, predict=3)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        None,
+        "text",
+        {"a.txt": 3},
+        {3: "text"},
+        {"a/b.txt": ""},
+        {"events": ""},
+        {".lock": ""},
+        {"config.json": ""},
+    ],
+)
+def test_files_are_texts_by_name(files):
+    with pytest.raises((TypeError, ValueError), match=r"files.*: got .*, expected"):
+        dataclasses.replace(TOY, files=files)
 
 
 def test_evaluation_sets_have_names():
