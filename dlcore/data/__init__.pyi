@@ -17,6 +17,12 @@ from .sequences import standardize as standardize
 from .sources import open_arrays as open_arrays
 from .streams import StreamBatches as StreamBatches
 from .streams import StreamEvaluation as StreamEvaluation
+from .text.bible import bible_verses as bible_verses
+from .text.pairs import PairSplit as PairSplit
+from .text.pairs import multi30k as multi30k
+from .text.pairs import package_pairs as package_pairs
+from .text.pairs import split_pairs as split_pairs
+from .text.pairs import text_pairs as text_pairs
 from .text.tokens import characters as characters
 from .text.tokens import pad_sequences as pad_sequences
 from .text.tokens import words as words

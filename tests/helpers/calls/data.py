@@ -18,6 +18,7 @@ from tests.helpers.calls.kinds import (
     integer,
     kind,
     number,
+    rate,
 )
 
 ROWS = {"inputs": np.ones((4, 3, 2), np.float32), "labels": np.array([0, 1, 0, 1])}
@@ -52,6 +53,7 @@ def data() -> Iterator[Call]:
     yield from tasks()
     yield from loading()
     yield from texts()
+    yield from pairs()
 
 
 def sets() -> Iterator[Call]:
@@ -215,7 +217,7 @@ def loading() -> Iterator[Call]:
     names = {"text": "inputs", "3": 3, "numbers": (3,), "another name": ("bogus",)}
     yield call(dl.data.open_arrays, path=path, fields=kind(None, names, names=("path",)))
     folder = kind("", {"None": None, "3": 3, "a list": [], "a folder that is missing": "/missing"})
-    for loader in (dl.data.mnist, dl.data.cifar10):
+    for loader in (dl.data.mnist, dl.data.cifar10, dl.data.multi30k):
         yield Call(
             f"data: {loader.__name__}", functools.partial(missing, loader), {"folder": folder}, traced=False
         )
@@ -244,6 +246,17 @@ def texts() -> Iterator[Call]:
     yield call(
         vocabulary.encode, "Vocabulary.encode", tokens=kind(["a"], {"None": None, "3": 3, "numbers": [3]})
     )
+
+
+def pairs() -> Iterator[Call]:
+    file = Path(dl.data.__path__[0]) / "japanese_vowels.txt"
+    path = kind(
+        file, {"None": None, "3": 3, "a list": [], "nothing": "", "no text": file.with_suffix(".npz")}
+    )
+    yield call(dl.data.text_pairs, source_file=path, target_file=path)
+    bad = {"None": None, "3": 3, "text": "text", "a text in it": ["ab"], "a number in it": [("a", 3)]}
+    share = rate(0.1, names=("dev", "test"))
+    yield call(dl.data.split_pairs, pairs=kind([("a", "b")], bad), dev=share, test=share)
 
 
 def missing(loader: Callable[..., Any], folder: Any) -> None:
