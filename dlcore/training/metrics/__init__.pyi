@@ -11,4 +11,5 @@ from .determination import R2 as R2
 from .places import expand_mask as expand_mask
 from .places import place_weights as place_weights
 from .roc import AUC as AUC
+from .translation import translation_scores as translation_scores
 from .values import Metric as Metric
