@@ -28,6 +28,8 @@ from .text.tokens import pad_sequences as pad_sequences
 from .text.tokens import words as words
 from .text.vocabulary import END as END
 from .text.vocabulary import Vocabulary as Vocabulary
+from .vision.digit_captions import caption_vocabulary as caption_vocabulary
+from .vision.digit_captions import digit_captions as digit_captions
 from .vision.images import as_sequences as as_sequences
 from .vision.images import cifar10 as cifar10
 from .vision.images import mnist as mnist
@@ -35,3 +37,4 @@ from .vision.images import mnist5k as mnist5k
 from .vision.images import random_flips as random_flips
 from .vision.images import random_shifts as random_shifts
 from .vision.images import uci_digits as uci_digits
+from .vision.moving_digits import moving_digits as moving_digits

@@ -51,6 +51,7 @@ def data() -> Iterator[Call]:
     yield from sets()
     yield from transforms()
     yield from tasks()
+    yield from films()
     yield from loading()
     yield from texts()
     yield from pairs()
@@ -187,6 +188,41 @@ def tasks() -> Iterator[Call]:
         (dl.data.temporal_order, "length", 10),
     ):
         yield call(task, generator=GENERATOR, examples=SIZE, **{option: integer(12, least=least)})
+
+
+def films() -> Iterator[Call]:
+    good = {"inputs": np.ones((3, 2, 2, 1), np.float32), "labels": np.array([1, 2, 3])}
+    digits = fields(good, names=("digits",)).also(
+        rank_3={**good, "inputs": good["inputs"][0]},
+        labels_above_9={**good, "labels": np.array([1, 2, 10])},
+        labels_that_are_floats={**good, "labels": np.array([1.0, 2.0, 3.0])},
+        **{"3": 3},
+    )
+    share = number(0.5, wrong=(-0.1, 1.1))
+    yield call(
+        dl.data.moving_digits,
+        generator=GENERATOR,
+        examples=SIZE,
+        digits=digits,
+        canvas=integer(6, least=2),
+        shortest=integer(2)._replace(names=("longest",)),
+        longest=integer(3, least=2),
+        speed=SIZE,
+        turn=share,
+        hidden=share,
+        noise=number(0.1, wrong=(-1.0, float("inf"))),
+        frame_labels=flag(),
+    )
+    yield call(
+        dl.data.digit_captions,
+        generator=GENERATOR,
+        examples=SIZE,
+        digits=digits,
+        lines=SIZE,
+        columns=SIZE,
+        most=integer(2).also(more_than_cells=5),
+        jitter=integer(1, least=0),
+    )
 
 
 def loading() -> Iterator[Call]:
