@@ -3,11 +3,11 @@
 import resource
 
 import pytest
-from tensorboardX.proto.event_pb2 import Event
 
 from dlcore.training.callbacks.callback import Start
 from dlcore.training.config import Config
 from dlcore.training.telemetry.events import Events
+from tests.helpers.events import read_events
 
 
 def started(folder, step):
@@ -21,11 +21,7 @@ def test_tensorboard_reads_what_was_written(tmp_path):
     writer.on_row(5, {"train/loss": 0.25}, {"train/steps_per_second": 10.0})
     writer.on_end(None)
     (path,) = tmp_path.glob("events.out.tfevents.*")
-    content, events = path.read_bytes(), []
-    while content:  # length, its checksum, the event, its checksum
-        size = int.from_bytes(content[:8], "little")
-        events.append(Event.FromString(content[12 : 12 + size]))
-        content = content[16 + size :]
+    events = read_events(path)
     values = {
         value.tag: (event.step, value.simple_value) for event in events for value in event.summary.value
     }
