@@ -18,11 +18,16 @@ from .sources import open_arrays as open_arrays
 from .streams import StreamBatches as StreamBatches
 from .streams import StreamEvaluation as StreamEvaluation
 from .text.bible import bible_verses as bible_verses
+from .text.generated_stories import generated_stories as generated_stories
+from .text.generated_stories import story_baselines as story_baselines
 from .text.pairs import PairSplit as PairSplit
 from .text.pairs import multi30k as multi30k
 from .text.pairs import package_pairs as package_pairs
 from .text.pairs import split_pairs as split_pairs
 from .text.pairs import text_pairs as text_pairs
+from .text.stories import Story as Story
+from .text.stories import babi as babi
+from .text.stories import story_arrays as story_arrays
 from .text.tokens import characters as characters
 from .text.tokens import pad_sequences as pad_sequences
 from .text.tokens import words as words

@@ -55,6 +55,7 @@ def data() -> Iterator[Call]:
     yield from loading()
     yield from texts()
     yield from pairs()
+    yield from stories()
 
 
 def sets() -> Iterator[Call]:
@@ -253,7 +254,7 @@ def loading() -> Iterator[Call]:
     names = {"text": "inputs", "3": 3, "numbers": (3,), "another name": ("bogus",)}
     yield call(dl.data.open_arrays, path=path, fields=kind(None, names, names=("path",)))
     folder = kind("", {"None": None, "3": 3, "a list": [], "a folder that is missing": "/missing"})
-    for loader in (dl.data.mnist, dl.data.cifar10, dl.data.multi30k):
+    for loader in (dl.data.mnist, dl.data.cifar10, dl.data.multi30k, dl.data.babi):
         yield Call(
             f"data: {loader.__name__}", functools.partial(missing, loader), {"folder": folder}, traced=False
         )
@@ -293,6 +294,37 @@ def pairs() -> Iterator[Call]:
     bad = {"None": None, "3": 3, "text": "text", "a text in it": ["ab"], "a number in it": [("a", 3)]}
     share = rate(0.1, names=("dev", "test"))
     yield call(dl.data.split_pairs, pairs=kind([("a", "b")], bad), dev=share, test=share)
+
+
+def stories() -> Iterator[Call]:
+    known = dl.data.Story.of("Mary slept. Where is Mary?")
+    wrong = {"None": None, "3": 3, "text": "text", "a number in it": (3,)}
+    words = kind(("where",), wrong, names=("story", "sentences", "question"))
+    yield call(
+        dl.data.Story,
+        sentences=kind(
+            (("mary", "slept"),), {**wrong, "a text in it": ("text",), "nothing": ()}, names=("story",)
+        ),
+        question=words.also(nothing=()),
+        answer=kind("here", {"None": None, "3": 3, "a list": []}),
+        supporting=kind((1,), {**wrong, "0": (0,), "a text in it": ("1",)}),
+    )
+    yield call(
+        dl.data.Story.of,
+        "Story.of",
+        text=kind("A. B?", {"None": None, "3": 3, "nothing": "", "no question": "A. B."}, names=("story",)),
+    )
+    several = kind([known], {"None": None, "3": 3, "text": "text", "nothing": [], "a text in it": ["text"]})
+    vocabulary = kind(dl.data.Vocabulary.of([known.tokens]), {"None": None, "3": 3, "a list": ["mary"]})
+    yield call(dl.data.story_arrays, stories=several, vocabulary=vocabulary)
+    yield call(dl.data.story_baselines, train=several, test=several)
+    yield call(
+        dl.data.generated_stories,
+        facts=integer(1).also(too_large=3),
+        train=integer(1),
+        test=integer(1),
+        seed=SEED,
+    )
 
 
 def missing(loader: Callable[..., Any], folder: Any) -> None:
