@@ -17,6 +17,8 @@ from .sequences import standardize as standardize
 from .sources import open_arrays as open_arrays
 from .streams import StreamBatches as StreamBatches
 from .streams import StreamEvaluation as StreamEvaluation
+from .text.alignment import Alignment as Alignment
+from .text.alignment import learn_alignment as learn_alignment
 from .text.bible import bible_verses as bible_verses
 from .text.generated_stories import generated_stories as generated_stories
 from .text.generated_stories import story_baselines as story_baselines
@@ -25,6 +27,11 @@ from .text.pairs import multi30k as multi30k
 from .text.pairs import package_pairs as package_pairs
 from .text.pairs import split_pairs as split_pairs
 from .text.pairs import text_pairs as text_pairs
+from .text.pronunciations import Pronunciation as Pronunciation
+from .text.pronunciations import cmudict as cmudict
+from .text.pronunciations import pronunciation_pairs as pronunciation_pairs
+from .text.pronunciations import pronunciation_references as pronunciation_references
+from .text.pronunciations import pronunciation_vocabularies as pronunciation_vocabularies
 from .text.stories import Story as Story
 from .text.stories import babi as babi
 from .text.stories import story_arrays as story_arrays

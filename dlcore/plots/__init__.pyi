@@ -1,3 +1,4 @@
+from .attention_matrix import attention as attention
 from .canvas import new_figure as new_figure
 from .classification import confusion_counts as confusion_counts
 from .classification import confusion_matrix as confusion_matrix

@@ -8,6 +8,9 @@ from .class_counts import Precision as Precision
 from .class_counts import Recall as Recall
 from .confusion import ConfusionMatrix as ConfusionMatrix
 from .determination import R2 as R2
+from .edits import edit_distance as edit_distance
+from .edits import exact_match as exact_match
+from .edits import token_error_rate as token_error_rate
 from .places import expand_mask as expand_mask
 from .places import place_weights as place_weights
 from .roc import AUC as AUC

@@ -1,6 +1,7 @@
 """Good calls of the classes and functions of `dlcore.data`, with the kind of each argument."""
 
 import functools
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def data() -> Iterator[Call]:
     yield from texts()
     yield from pairs()
     yield from stories()
+    yield from pronunciations()
 
 
 def sets() -> Iterator[Call]:
@@ -325,6 +327,37 @@ def stories() -> Iterator[Call]:
         test=integer(1),
         seed=SEED,
     )
+
+
+def pronunciations() -> Iterator[Call]:
+    to = dl.data.Pronunciation("to", (("T", "UW"), ("T", "AH")))
+    bad = {"None": None, "3": 3, "text": "text", "a text in it": ["to"], "a pair in it": [("to", "T")]}
+    words = kind([to], bad)
+    words = words.also(nothing=[])
+    yield call(dl.data.pronunciation_vocabularies, words=words)
+    vocabularies = dl.data.pronunciation_vocabularies([to])
+    letters, phones = (kind(known, {"None": None, "3": 3, "text": "text"}) for known in vocabularies)
+    known = {"words": words, "letters": letters, "phones": phones}
+    yield call(dl.data.pronunciation_pairs, **known, first=flag())
+    del known["letters"]
+    yield call(dl.data.pronunciation_references, **known)
+    path = Path(tempfile.mkdtemp()) / "a.dict"
+    path.write_text("to T UW1")
+    other = Path(dl.data.__path__[0]) / "japanese_vowels.txt"
+    yield call(dl.data.cmudict, path=kind(path, {"3": 3, "a list": [], "text": other}, names=(other.name,)))
+    bad = {
+        "None": None,
+        "3": 3,
+        "text": "text",
+        "nothing": [],
+        "a text in it": ["to"],
+        "a triple": [(1, 2, 3)],
+    }
+    pairs = kind([("to", ("T", "UW"))], bad)
+    numbers = {"labels": integer(3, 3), "iterations": integer(1)}
+    yield call(dl.data.learn_alignment, pairs=pairs, **numbers)
+    alignment = dl.data.learn_alignment(pairs.good)
+    yield call(alignment.align, "Alignment.align", pairs=pairs.without("nothing"))
 
 
 def missing(loader: Callable[..., Any], folder: Any) -> None:

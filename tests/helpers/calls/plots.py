@@ -91,6 +91,9 @@ def plots() -> Iterator[Call]:
     yield call(dl.plots.accuracy_by_place, correct=truths(2, 2), chance=chance)
     pairs = numbers(3)._replace(names=("targets", "predictions"))
     yield call(dl.plots.predicted_against_true, targets=pairs, predictions=pairs)
+    matrix = numbers(2, 2).also(above_1=np.full((2, 2), 2.0))
+    tokens = NAMES._replace(names=("weights",))
+    yield call(dl.plots.attention, weights=matrix, rows=tokens, columns=tokens, title=label())
     sets = NAMES.without("nothing", "one name too few")
     yield call(dl.plots.learning_curves, rows=ROWS, best=label("accuracy"), eval_sets=sets)
 

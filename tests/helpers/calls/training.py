@@ -185,6 +185,25 @@ def measures() -> Iterator[Call]:
     bad = {"None": None, "3": 3, "text": "text", "nothing": [], "a number in it": [3], "too many": ["a"] * 3}
     texts = kind(["a b", "c"], bad, names=("hypotheses",))
     yield call(dl.metrics.translation_scores, hypotheses=texts, references=texts)
+    yield from edits(mask)
+
+
+def edits(mask: Argument) -> Iterator[Call]:
+    """Metrics of sequences of tokens."""
+    tokens = np.array([[1, 2], [1, 1]])
+    wrong = {"None": None, "text": "text", "floats": tokens / 2, "a number": 3}
+    names = ("predicted", "labels", "label_lengths")
+    known = {
+        "predicted": kind(tokens, {**wrong, "another batch": tokens[:, None].repeat(3, 1)}, names=names),
+        "predicted_lengths": integers(2, 1, taken=("a list", "booleans")).without("-1"),
+        "labels": kind(tokens, {**wrong, "another batch": np.ones((3, 2), int)}, names=names),
+        "label_lengths": integers(2, 0, taken=("a list", "booleans")).without("-1"),
+    }
+    for name in ("predicted_lengths", "label_lengths"):
+        known[name] = known[name]._replace(names=names)
+    yield call(dl.metrics.edit_distance, **known)
+    yield call(dl.metrics.token_error_rate, **known, mask=mask._replace(names=("predicted",)))
+    yield call(dl.metrics.exact_match, **known, mask=mask._replace(names=("predicted",)))
 
 
 def contract() -> Iterator[Call]:
