@@ -4,11 +4,14 @@ from .classification import confusion_counts as confusion_counts
 from .classification import confusion_matrix as confusion_matrix
 from .classification import image_classifier as image_classifier
 from .classification import worst_mistakes as worst_mistakes
+from .clips import film_strip as film_strip
+from .image_attention import image_attention as image_attention
 from .images import feature_maps as feature_maps
 from .images import filters as filters
 from .numbers import number_grid as number_grid
 from .numbers import number_row as number_row
 from .sequences import accuracy_by_length as accuracy_by_length
 from .sequences import accuracy_by_place as accuracy_by_place
+from .sequences import accuracy_over_time as accuracy_over_time
 from .sequences import predicted_against_true as predicted_against_true
 from .training import learning_curves as learning_curves

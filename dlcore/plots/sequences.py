@@ -1,4 +1,4 @@
-"""Figures of models that read sequences: accuracy by length and by place, predictions against targets."""
+"""Figures of models that read sequences: accuracy by length, by place and over time, predictions against targets."""
 
 from typing import TYPE_CHECKING
 
@@ -104,6 +104,38 @@ def accuracy_by_place(correct: np.ndarray, chance: float) -> "Figure":
     axes.set_xticks(places)
     axes.grid(alpha=0.25, axis="y")
     axes.legend(frameon=False, loc="upper right")
+    return figure
+
+
+def accuracy_over_time(lengths: np.ndarray, correct: np.ndarray, unit: str = "steps") -> "Figure":
+    """A matplotlib figure of the accuracy at each time step, over the sequences that are so long.
+
+    Args:
+        lengths: integers ``[N]`` from 0 to T, the number of valid steps of each sequence.
+        correct: booleans ``[N, T]``, True where a sequence is classified correctly at a step.
+        unit: the unit of the steps, for the label of the axis.
+
+    Raises:
+        ValueError: ``correct`` has another rank, no element or other numbers than 0 and 1; or the lengths do not fit
+            it, or all are 0.
+        TypeError: lengths are not integers, or ``correct`` does not hold booleans.
+    """
+    lengths, correct = as_integers("lengths", lengths, "[N]"), as_booleans("correct", correct, "[N, T]")
+    rows, steps = correct.shape
+    if lengths.shape != (rows,) or lengths.min() < 0 or lengths.max() > steps or not lengths.any():
+        raise ValueError(f"lengths: got {lengths.tolist()}, expected {rows} numbers from 0 to {steps}")
+    valid = np.arange(steps) < lengths[:, None]
+    places = np.flatnonzero(valid.any(axis=0))
+    counts, hits = valid.sum(axis=0)[places], (correct & valid).sum(axis=0)[places]
+    figure = new_figure(6.4, 4)
+    axes = figure.subplots()
+    axes.plot(places + 1, hits / counts, "o-", color=COLORS["eval"], label="at this step")
+    total = hits.sum() / counts.sum()
+    axes.axhline(total, color=COLORS["train"], linestyle="--", label=f"at all steps: {total:.2%}")
+    axes.set(xlabel=f"time in {unit}", ylabel="accuracy", xticks=places + 1)
+    axes.set_title(f"{hits.sum()} of {counts.sum()} correct")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, loc="lower right")
     return figure
 
 

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from dlcore.plots.sequences import accuracy_by_length, accuracy_by_place, predicted_against_true
+from dlcore.plots.sequences import (
+    accuracy_by_length,
+    accuracy_by_place,
+    accuracy_over_time,
+    predicted_against_true,
+)
 
 
 def test_accuracy_and_counts_are_drawn_at_their_lengths(drawn):
@@ -94,3 +99,18 @@ def test_errors_of_small_integers_do_not_overflow():
 def test_predictions_that_do_not_fit_are_refused_by_name(targets, predictions, named):
     with pytest.raises(ValueError, match=named):
         predicted_against_true(targets, predictions)
+
+
+def test_accuracy_over_time_counts_valid_steps(drawn):
+    correct = np.array([[0, 1, 1, 1], [1, 1, 1, 1], [0, 0, 1, 1]])
+    (axes,) = drawn(accuracy_over_time(np.array([3, 1, 2]), correct, "frames")).axes
+    assert axes.lines[0].get_xdata().tolist() == [1, 2, 3]  # no sequence has a fourth step
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [1 / 3, 1 / 2, 1])
+    assert axes.get_title() == "3 of 6 correct"
+    assert axes.get_xlabel() == "time in frames"
+
+
+@pytest.mark.parametrize("lengths", [[1], [0, 0], [1, 3], [-1, 2]])
+def test_accuracy_over_time_needs_lengths_that_fit(lengths):
+    with pytest.raises(ValueError, match=r"lengths: got .*, expected 2 numbers from 0 to 2"):
+        accuracy_over_time(np.array(lengths), np.ones((2, 2)))

@@ -89,6 +89,22 @@ def plots() -> Iterator[Call]:
     )
     chance = number(0.5, wrong=(-1.0, 2.0))
     yield call(dl.plots.accuracy_by_place, correct=truths(2, 2), chance=chance)
+    steps = classes(2, 1).also(longer_than_the_answers=np.array([3, 1]))
+    yield call(dl.plots.accuracy_over_time, lengths=steps, correct=truths(2, 2), unit=label())
+    yield call(
+        dl.plots.film_strip,
+        clips=numbers(2, 2, 3, 3, 1),
+        lengths=steps,
+        truths=NAMES.without("nothing"),
+        predictions=NAMES.without("nothing"),
+    )
+    yield call(
+        dl.plots.image_attention,
+        image=numbers(4, 4, 1),
+        weights=numbers(2, 2, 2).also(below_0=-np.ones((2, 2, 2))),
+        words=NAMES.without("nothing"),
+        truth=label(),
+    )
     pairs = numbers(3)._replace(names=("targets", "predictions"))
     yield call(dl.plots.predicted_against_true, targets=pairs, predictions=pairs)
     matrix = numbers(2, 2).also(above_1=np.full((2, 2), 2.0))
