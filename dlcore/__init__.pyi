@@ -24,9 +24,13 @@ from .layers.decoding.attention import LuongAttention as LuongAttention
 from .layers.decoding.attention import attend as attend
 from .layers.decoding.attention_decoder import AttentionDecoder as AttentionDecoder
 from .layers.decoding.beam_search import beam_search as beam_search
+from .layers.decoding.decoding_config import BeamConfig as BeamConfig
+from .layers.decoding.decoding_config import SamplingConfig as SamplingConfig
 from .layers.decoding.generate import generate as generate
 from .layers.decoding.generate import greedy as greedy
 from .layers.decoding.generate import sample as sample
+from .layers.decoding.sequence_decoder import SequenceDecoder as SequenceDecoder
+from .layers.decoding.sequence_decoder import attention_weights as attention_weights
 from .layers.recurrent.cell_config import CELLS as CELLS
 from .layers.recurrent.cell_config import CellConfig as CellConfig
 from .layers.recurrent.cells import GRUCell as GRUCell

@@ -23,9 +23,12 @@ def computed_on(mesh: Mesh, config: MeshConfig, experiment: Experiment) -> Exper
     """
     if config.parameters != SPLIT.parameters:
         return experiment
-    functions = {"loss": experiment.loss, "eval_metrics": experiment.eval_metrics}
-    whole = {name: with_whole_parameters(called, mesh) for name, called in functions.items() if called}
-    return dataclasses.replace(experiment, **whole)
+    evaluated = experiment.eval_metrics
+    return dataclasses.replace(
+        experiment,
+        loss=with_whole_parameters(experiment.loss, mesh),
+        eval_metrics=None if evaluated is None else with_whole_parameters(evaluated, mesh),
+    )
 
 
 def with_whole_parameters(called: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:

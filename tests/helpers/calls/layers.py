@@ -369,6 +369,25 @@ def decoding() -> Iterator[Call]:
     yield layer(
         dl.AttentionDecoder, settings, **calls, initial_carry=optional_state((ROWS, ROWS)), train=flag(True)
     )
+    labels = kind(
+        np.array([[1, 2, 0], [3, 0, 0]]),
+        {"None": None, "3": 3, "text": "text", "floats": np.ones((2, 3)), "rank 1": np.array([1, 2])},
+    )
+    settings = {
+        "vocabulary": size(4),
+        "cell": CELL,
+        "attention": thing(dl.LuongAttention(), optional=True),
+        "embedding": size(2),
+        "dropout": rate(),
+        "sampling": rate(),
+    }
+    calls = {
+        "labels": labels,
+        "memory": memory,
+        "memory_lengths": LENGTHS,
+        "state": floats(2, 3, optional=True),
+    }
+    yield layer(dl.SequenceDecoder, settings, **calls, label_lengths=LENGTHS, train=flag(True))
     yield from generation()
 
 

@@ -21,6 +21,7 @@ WITHOUT_CHECKS = {
     "dl.GradientFlow": "a result that gradient_flow makes",
     "dl.Trained": "a result that train makes",
     "dl.Inspection": "a result that inspect makes",
+    "dl.attention_weights": "passes its arguments to a model",
     "dl.setting": "declares a field of a config; `check` refuses values that do not fit it",
     "dl.metrics.Metric": "a protocol",
     "dl.callbacks.Callback": "a base class whose methods do nothing",

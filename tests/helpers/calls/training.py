@@ -147,6 +147,10 @@ def more_losses() -> Iterator[Call]:
     taken = (*taken, "label_lengths that are None", "a mask that is a list")
     batch = batch._replace(taken=frozenset(taken))
     logits = floats(2, 4, 3, taken=("a list", "integers"))._replace(names=("labels", "blank"))
+    places = floats(2, 2, 3, taken=("a list", "integers"))._replace(names=("labels",))
+    needed = batch._replace(taken=batch.taken - {"no label_lengths", "label_lengths that are None"})
+    smoothing = number(0.1, wrong=(-0.1, 2.0))
+    yield call(dl.losses.sequences, logits=places, batch=needed, label_smoothing=smoothing)
     yield call(dl.losses.ctc, logits=logits, batch=batch, blank=integer(0, 0), zero_infinity=flag())
 
 
@@ -298,6 +302,8 @@ def settings() -> Iterator[Call]:
         dl.OptimizerConfig,
         dl.StopConfig,
         dl.LogConfig,
+        dl.BeamConfig,
+        dl.SamplingConfig,
         dl.SweepConfig,
     ):
         known = {leaf.path: leaf.value for leaf in leaves(make())}
