@@ -8,6 +8,11 @@ from .long_memory import adding as adding
 from .long_memory import copy_memory as copy_memory
 from .long_memory import held_out as held_out
 from .long_memory import temporal_order as temporal_order
+from .music.chorales import bach_chorales as bach_chorales
+from .music.frames import parse_melody as parse_melody
+from .music.frames import random_transposition as random_transposition
+from .music.jsb import jsb_chorales as jsb_chorales
+from .music.midi import midi_file as midi_file
 from .pipeline import decoded_batches as decoded_batches
 from .pipeline import prefetch as prefetch
 from .pipeline import rows_of as rows_of

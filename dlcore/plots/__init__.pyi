@@ -8,6 +8,7 @@ from .clips import film_strip as film_strip
 from .image_attention import image_attention as image_attention
 from .images import feature_maps as feature_maps
 from .images import filters as filters
+from .music import piano_roll as piano_roll
 from .numbers import number_grid as number_grid
 from .numbers import number_row as number_row
 from .sequences import accuracy_by_length as accuracy_by_length

@@ -18,6 +18,7 @@ from tests.helpers.calls.kinds import (
     numbers,
     sequence,
 )
+from tests.helpers.calls.music import VOICES
 
 NAMES = sequence(["a", "b"], more={"one name too few": ["a"]}).without("numbers")
 ROWS = kind(
@@ -110,6 +111,14 @@ def plots() -> Iterator[Call]:
     matrix = numbers(2, 2).also(above_1=np.full((2, 2), 2.0))
     tokens = NAMES._replace(names=("weights",))
     yield call(dl.plots.attention, weights=matrix, rows=tokens, columns=tokens, title=label())
+    voices = VOICES.without("rows of several lengths").also(rank_3=np.ones((2, 2, 2), int))
+    yield call(
+        dl.plots.piano_roll,
+        voices=voices,
+        frames_per_quarter=integer(2),
+        names=NAMES.without("one name too few", "nothing"),
+        given=integer(1, least=0).also(too_large=3),
+    )
     sets = NAMES.without("nothing", "one name too few")
     yield call(dl.plots.learning_curves, rows=ROWS, best=label("accuracy"), eval_sets=sets)
 

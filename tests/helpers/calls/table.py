@@ -6,13 +6,14 @@ from tests.helpers.calls.data import data
 from tests.helpers.calls.gradflow import gradflow
 from tests.helpers.calls.kinds import Call
 from tests.helpers.calls.layers import layers
+from tests.helpers.calls.music import music
 from tests.helpers.calls.ops import ops
 from tests.helpers.calls.plots import plots
 from tests.helpers.calls.runs import runs
 from tests.helpers.calls.sweep import sweep
 from tests.helpers.calls.training import training
 
-ROOMS = (ops, layers, data, training, gradflow, runs, sweep, plots)
+ROOMS = (ops, layers, data, music, training, gradflow, runs, sweep, plots)
 
 WITHOUT_CHECKS = {
     "dl.CELLS": "a dict of cells",
