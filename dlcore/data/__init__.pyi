@@ -25,6 +25,10 @@ from .streams import StreamEvaluation as StreamEvaluation
 from .text.alignment import Alignment as Alignment
 from .text.alignment import learn_alignment as learn_alignment
 from .text.bible import bible_verses as bible_verses
+from .text.books import SplitText as SplitText
+from .text.books import python_docs as python_docs
+from .text.books import shakespeare as shakespeare
+from .text.books import text_file as text_file
 from .text.generated_stories import generated_stories as generated_stories
 from .text.generated_stories import story_baselines as story_baselines
 from .text.pairs import PairSplit as PairSplit
@@ -37,6 +41,9 @@ from .text.pronunciations import cmudict as cmudict
 from .text.pronunciations import pronunciation_pairs as pronunciation_pairs
 from .text.pronunciations import pronunciation_references as pronunciation_references
 from .text.pronunciations import pronunciation_vocabularies as pronunciation_vocabularies
+from .text.reviews import Reviews as Reviews
+from .text.reviews import imdb as imdb
+from .text.reviews import movie_sentences as movie_sentences
 from .text.stories import Story as Story
 from .text.stories import babi as babi
 from .text.stories import story_arrays as story_arrays

@@ -2,6 +2,7 @@ from .accuracies import accuracy as accuracy
 from .accuracies import binary_accuracy as binary_accuracy
 from .accuracies import top_k_accuracy as top_k_accuracy
 from .averages import Average as Average
+from .averages import BitsPerToken as BitsPerToken
 from .averages import Perplexity as Perplexity
 from .class_counts import F1 as F1
 from .class_counts import Precision as Precision

@@ -1,4 +1,4 @@
-"""Weighted means as sums, and the perplexity."""
+"""Weighted means as sums, and two readings of a mean cost: perplexity and bits."""
 
 from typing import Any, NamedTuple, Self
 
@@ -64,3 +64,19 @@ class Perplexity(Average):
         """The scalar ``exp(total / weight)``, computed on the host; infinite above 1.8e308."""
         with np.errstate(over="ignore"):
             return np.exp(np.float64(super().value()))
+
+
+class BitsPerToken(Average):
+    """A mean cost in nats as bits, ``total / weight / ln 2``; 0 if the weight is 0.
+
+    It has the sums of an `Average`, so ``BitsPerToken(*metrics["loss"])`` is that of a mean cross-entropy. If the
+    tokens are characters, it is the bits per character by which models of language are compared. The perplexity is 2 to
+    its power.
+
+    >>> float(BitsPerToken.of(jnp.log(jnp.array([2.0, 8.0]))).value())
+    2.0
+    """
+
+    def value(self) -> np.float64:
+        """The scalar ``total / weight / ln 2``, computed on the host."""
+        return np.float64(super().value()) / np.log(2)

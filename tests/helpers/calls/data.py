@@ -256,7 +256,7 @@ def loading() -> Iterator[Call]:
     names = {"text": "inputs", "3": 3, "numbers": (3,), "another name": ("bogus",)}
     yield call(dl.data.open_arrays, path=path, fields=kind(None, names, names=("path",)))
     folder = kind("", {"None": None, "3": 3, "a list": [], "a folder that is missing": "/missing"})
-    for loader in (dl.data.mnist, dl.data.cifar10, dl.data.multi30k, dl.data.babi):
+    for loader in (dl.data.mnist, dl.data.cifar10, dl.data.multi30k, dl.data.babi, dl.data.imdb):
         yield Call(
             f"data: {loader.__name__}", functools.partial(missing, loader), {"folder": folder}, traced=False
         )
@@ -285,6 +285,8 @@ def texts() -> Iterator[Call]:
     yield call(
         vocabulary.encode, "Vocabulary.encode", tokens=kind(["a"], {"None": None, "3": 3, "numbers": [3]})
     )
+    path = kind("", {"None": None, "3": 3, "a list": [], "a file that is missing": "/missing"})
+    yield Call("data: text_file", functools.partial(missing, dl.data.text_file), {"path": path}, traced=False)
 
 
 def pairs() -> Iterator[Call]:
@@ -360,10 +362,10 @@ def pronunciations() -> Iterator[Call]:
     yield call(alignment.align, "Alignment.align", pairs=pairs.without("nothing"))
 
 
-def missing(loader: Callable[..., Any], folder: Any) -> None:
-    """Loads from a folder that is missing, which is the good call, as there are no files here."""
-    if folder != "":
+def missing(loader: Callable[..., Any], **place: Any) -> None:
+    """Loads from a place that is missing, which is the good call, as there are no files here."""
+    if list(place.values()) != [""]:
         try:
-            loader(folder)
+            loader(**place)
         except FileNotFoundError as error:
             raise ValueError(*error.args) from error

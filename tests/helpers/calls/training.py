@@ -185,6 +185,7 @@ def measures() -> Iterator[Call]:
     center = number(0.5, wrong=(float("inf"),))
     yield call(dl.metrics.R2.of, "R2", outputs=outputs, targets=targets, mask=mask, center=center)
     values = values.without("rank 1", "a 0-d array", "nothing")
+    yield call(dl.metrics.BitsPerToken.of, "BitsPerToken", values=values, mask=mask)
     yield call(dl.metrics.Perplexity.of, "Perplexity", values=values, mask=mask)
     bad = {"None": None, "3": 3, "text": "text", "nothing": [], "a number in it": [3], "too many": ["a"] * 3}
     texts = kind(["a b", "c"], bad, names=("hypotheses",))

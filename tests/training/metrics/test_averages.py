@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlcore.training.metrics import Average, Perplexity
+from dlcore.training.metrics import Average, BitsPerToken, Perplexity
 
 
 @pytest.mark.parametrize("cuts", [(0, 10), (1, 2, 5, 10)])
@@ -64,3 +64,15 @@ def test_the_perplexity_is_the_exponential_of_the_summed_mean():
     assert whole.value() == pytest.approx(16 ** (1 / 3), rel=1e-6)
     assert Perplexity(np.float32(0), np.float32(0)).value() == 1
     assert Perplexity(np.float64(1e4), np.float64(1)).value() == np.inf
+
+
+def test_bits_are_the_base_2_logarithm_of_the_perplexity():
+    costs = np.random.default_rng(0).exponential(size=20).astype(np.float32)
+    parts = [Average.of(part) for part in np.split(costs, [3, 11])]
+    bits, perplexity = (
+        jax.tree.map(lambda *leaves: sum(leaves), *(kind(*part) for part in parts)).value()
+        for kind in (BitsPerToken, Perplexity)
+    )
+    assert bits == pytest.approx(costs.mean(dtype=np.float64) / np.log(2), rel=1e-6)
+    assert bits == pytest.approx(np.log2(perplexity), rel=1e-6)
+    assert BitsPerToken(np.float32(0), np.float32(0)).value() == 0
