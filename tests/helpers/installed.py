@@ -43,6 +43,7 @@ def check_installation() -> None:
     assert all(getattr(dl, name) is not None for name in dl.__all__)
     train, _ = dl.data.japanese_vowels()
     assert len(train["inputs"]) == 270
+    assert dl.data.uci_digits()[1]["inputs"].shape == (899, 8, 8, 1)
 
 
 if __name__ == "__main__":

