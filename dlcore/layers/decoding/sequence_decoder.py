@@ -224,8 +224,10 @@ class SequenceDecoder(nn.Module):
         if check_integer("beams", beams) == 1:
             tokens = generate(step, carry, first, steps, end=END).tokens
         else:
-            options = {"beams": beams, "length_penalty": length_penalty}
-            tokens = beam_search(step, carry, first, steps, end=END, **options).tokens[:, 0]
+            found = beam_search(
+                step, carry, first, steps, beams=beams, end=END, length_penalty=length_penalty
+            )
+            tokens = found.tokens[:, 0]
         return tokens, (tokens != END).sum(axis=1)
 
 

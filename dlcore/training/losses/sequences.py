@@ -1,6 +1,7 @@
 """The cross-entropy of label sequences that a decoder predicts, whose lengths are not those of the inputs."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 
@@ -45,5 +46,5 @@ def sequences(
     spelled = valid_steps(check_lengths(lengths, labels.shape, name="label_lengths"), labels.shape[1])
     counted = {"labels": labels, "mask": mask_or_ones(batch.get("mask"), labels.shape) * spelled}
     loss, measured = classification(logits, counted, label_smoothing=label_smoothing)
-    plain = measured["loss"] if label_smoothing == 0 else classification(logits, counted)[1]["loss"]
+    plain: Any = measured["loss"] if label_smoothing == 0 else classification(logits, counted)[1]["loss"]
     return loss, {**measured, "perplexity": metrics.Perplexity(*plain)}
