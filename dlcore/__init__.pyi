@@ -19,6 +19,7 @@ from .layers.convolution.inspect import block_maps as block_maps
 from .layers.convolution.inspect import class_probabilities as class_probabilities
 from .layers.convolution.inspect import classifier_figures as classifier_figures
 from .layers.convolution.stack import ConvStack as ConvStack
+from .layers.convolution.temporal_config import TemporalConfig as TemporalConfig
 from .layers.decoding.attention import BahdanauAttention as BahdanauAttention
 from .layers.decoding.attention import LuongAttention as LuongAttention
 from .layers.decoding.attention import attend as attend

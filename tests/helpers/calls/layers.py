@@ -287,6 +287,12 @@ def convolutional_layers() -> Iterator[Call]:
         dropout=rate(),
         traced=False,
     )
+    yield Call(
+        "layers: TemporalConfig",
+        lambda features, dropout, **settings: dl.TemporalConfig(**settings).make_stack(features, dropout),
+        {"levels": integer(2), "kernel_size": integer(2), "features": integer(2), "dropout": rate()},
+        traced=False,
+    )
     stack = sequence([dl.ConvBlock(2, (3,))], names=("blocks",), more={"a class": [dl.ConvBlock]})
     shape = kind(
         (4, 1), {"None": None, "text": "text", "3": 3, "nothing": (), "a 0": (0, 1), "floats": (4.5, 1)}
