@@ -11,6 +11,7 @@ from .images import filters as filters
 from .music import piano_roll as piano_roll
 from .numbers import number_grid as number_grid
 from .numbers import number_row as number_row
+from .sentence_attention import sentence_attention as sentence_attention
 from .sequences import accuracy_by_length as accuracy_by_length
 from .sequences import accuracy_by_place as accuracy_by_place
 from .sequences import accuracy_over_time as accuracy_over_time

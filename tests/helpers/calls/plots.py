@@ -119,6 +119,13 @@ def plots() -> Iterator[Call]:
         names=NAMES.without("one name too few", "nothing"),
         given=integer(1, least=0).also(too_large=3),
     )
+    yield call(
+        dl.plots.sentence_attention,
+        sentences=tokens,
+        weights=matrix,
+        supporting=kind((1,), {"3": 3, "text": "text", "0": (0,), "too large": (3,), "2.5": (2.5,)}),
+        title=label(),
+    )
     sets = NAMES.without("nothing", "one name too few")
     yield call(dl.plots.learning_curves, rows=ROWS, best=label("accuracy"), eval_sets=sets)
 
