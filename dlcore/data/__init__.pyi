@@ -49,6 +49,7 @@ from .text.stories import babi as babi
 from .text.stories import story_arrays as story_arrays
 from .text.tokens import characters as characters
 from .text.tokens import pad_sequences as pad_sequences
+from .text.tokens import token_dropout as token_dropout
 from .text.tokens import words as words
 from .text.vocabulary import END as END
 from .text.vocabulary import Vocabulary as Vocabulary

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dlcore.data.text.vocabulary import END
-from dlcore.utils.checks import check_bool, check_instance
+from dlcore.data.batch import Batch, Transform, check_generator, get_field
+from dlcore.data.text.vocabulary import END, UNKNOWN
+from dlcore.utils.checks import check_bool, check_instance, check_number
 
 
 def words(text: str) -> list[str]:
@@ -68,3 +69,34 @@ def pad_sequences(
     for target, row in zip(padded, rows, strict=True):
         target[: len(row)] = row
     return padded, lengths
+
+
+def token_dropout(rate: float) -> Transform:
+    """Returns a transform that makes a share of the tokens of a batch `UNKNOWN`, so that no single one is relied on.
+
+    It is the word dropout of Iyyer et al. 2015 (Deep Unordered Composition Rivals Syntactic Methods). `END`, which
+    pads, stays.
+
+    Args:
+        rate: the probability of each token, in [0, 1).
+
+    Returns:
+        A transform of batches with integers ``inputs [B, T]``.
+
+    Raises:
+        TypeError: the rate is not a number.
+        ValueError: it is out of its bounds.
+
+    >>> batch = {"inputs": np.array([[5, 6, 7, 8, 0]])}
+    >>> token_dropout(0.5)(batch, np.random.default_rng(1))["inputs"].tolist()
+    [[5, 6, 1, 8, 0]]
+    """
+    check_number("rate", rate, "[0, 1)")
+
+    def transform(batch: Batch, generator: np.random.Generator) -> Batch:
+        check_generator(generator)
+        tokens = get_field(batch, "inputs")
+        dropped = (generator.random(tokens.shape) < rate) & (tokens != END)
+        return {**batch, "inputs": np.where(dropped, UNKNOWN, tokens).astype(tokens.dtype)}
+
+    return transform

@@ -38,3 +38,17 @@ def test_bad_sequences_are_refused():
         dl.data.pad_sequences([])
     with pytest.raises(TypeError, match="sequences: got float64"):
         dl.data.pad_sequences([[0.5]])
+
+
+def test_dropped_tokens_are_unknown_and_padding_stays():
+    batch = {"inputs": np.full((50, 40), 7, np.int32), "labels": np.arange(50)}
+    batch["inputs"][:, 30:] = dl.data.END
+    changed = dl.data.token_dropout(0.25)(batch, np.random.default_rng(0))
+    assert changed["inputs"].dtype == np.int32
+    assert set(changed["inputs"][:, :30].ravel().tolist()) == {1, 7}
+    assert (changed["inputs"][:, :30] == 1).mean() == pytest.approx(0.25, abs=0.05)
+    assert not changed["inputs"][:, 30:].any()
+    assert changed["labels"] is batch["labels"]
+    np.testing.assert_array_equal(
+        dl.data.token_dropout(0)(batch, np.random.default_rng(0))["inputs"], batch["inputs"]
+    )

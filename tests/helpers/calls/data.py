@@ -267,6 +267,7 @@ def texts() -> Iterator[Call]:
     yield call(dl.data.words, text=text)
     yield call(dl.data.characters, text=text)
     numbers = {"None": None, "3": 3, "text": "text", "nothing": [], "floats": [[0.5]], "a number in it": [3]}
+    yield call(dl.data.token_dropout, rate=rate(0.5))
     yield call(dl.data.pad_sequences, sequences=kind([[3], [4, 5]], numbers), end=flag())
     bad = {"None": None, "3": 3, "text": "text", "others first": ("a", "b")}
     special = dl.data.Vocabulary.of([]).tokens

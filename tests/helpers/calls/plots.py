@@ -111,6 +111,22 @@ def plots() -> Iterator[Call]:
     matrix = numbers(2, 2).also(above_1=np.full((2, 2), 2.0))
     tokens = NAMES._replace(names=("weights",))
     yield call(dl.plots.attention, weights=matrix, rows=tokens, columns=tokens, title=label())
+    bad = {
+        "None": None,
+        "text": "text",
+        "3": 3,
+        "nothing": [],
+        "a number in it": [[3]],
+        "a text more": [["a"]] * 2,
+    }
+    yield call(
+        dl.plots.token_values,
+        tokens=kind([["a", "b"]], bad, names=("tokens", "values")),
+        values=numbers(1, 2).without("a 0-d array")._replace(names=("values", "tokens")),
+        titles=kind(["a"], {"None": None, "text": "text", "3": 3, "too many": ["a"] * 3}),
+        label=label(),
+        width=integer(20),
+    )
     voices = VOICES.without("rows of several lengths").also(rank_3=np.ones((2, 2, 2), int))
     yield call(
         dl.plots.piano_roll,
