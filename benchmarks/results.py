@@ -1,172 +1,141 @@
 """What the experiments reach: runs their commands with the seeds 0, 1, 2 and writes the table of the documentation.
 
-    python -m benchmarks.results                 # all rows, some hours on 2 CPU cores
-    python -m benchmarks.results digits vowels   # the rows whose names begin with one of these words
-    python -m benchmarks.results --list          # the rows and their commands; runs nothing
+    python -m benchmarks.results                   # all rows, many hours on 2 CPU cores
+    python -m benchmarks.results digits vowels     # the rows whose names begin with one of these words
+    python -m benchmarks.results --jobs=2          # two runs at a time, each on one core
+    python -m benchmarks.results --missing         # the rows without numbers alone
+    python -m benchmarks.results --list            # the rows and their commands; runs nothing
 
-Each run is a process of its own in a temporary folder. A row is written to ``docs/results.csv`` when its runs are
-done; the other rows stay as they are.
+Each run is a process of its own. Its folder is kept in ``build/results`` until its row is done, so that the same
+command goes on after an interruption; the run's log is beside it. A line a minute says what is done, and how long the
+rest takes. A row is written to ``docs/results.csv`` when its runs are done, and its figure to ``docs/figures``; the
+other rows stay as they are.
 """
 
 import csv
-import json
+import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import dlcore as dl
+from benchmarks.entries import ENTRIES, Entry, word
+from benchmarks.run_queue import Queue, RunError, Task, folder_of
 from dlcore.utils.files import atomic_write
 
-TABLE = Path(__file__).parent.parent / "docs" / "results.csv"
+DOCS = Path(__file__).parent.parent / "docs"
+TABLE, FIGURES, FOLDER = DOCS / "results.csv", DOCS / "figures", DOCS.parent / "build" / "results"
+MEASURED = ("median", "lowest", "highest", "seconds", "seeds", "version")
 COLUMNS = (
     *("name", "command", "metric", "median", "lowest", "highest"),
     *("seconds", "seeds", "baseline", "version"),
 )
-METRICS = {"accuracy": "accuracy", "loss": "cross-entropy", "mean_squared_error": "squared error"}
-SEEDS = (0, 1, 2)
-
-
-class Entry(NamedTuple):
-    """One row of the table.
-
-    Attributes:
-        name: names the row; the first word is the experiment's.
-        arguments: the command after ``python -m experiments.``.
-        metric: the number of the result line that is shown.
-        baseline: what a method without a network reaches, or chance.
-    """
-
-    name: str
-    arguments: str
-    metric: str = "accuracy"
-    baseline: str = ""
-
-    @property
-    def command(self) -> str:
-        return f"python -m experiments.{self.arguments}"
-
-
-def long_memory(name: str, arguments: str) -> Entry:
-    """A row of a synthetic task, with its metric and what chance reaches."""
-    metric, baseline = {
-        "adding": ("mean_squared_error", "0.167 (chance)"),
-        "copy": ("loss", "0.297 (chance)"),
-        "order": ("accuracy", "0.25 (chance)"),
-        "pixels": ("accuracy", "0.1 (chance)"),
-    }[name.split("-")[0]]
-    return Entry(name, arguments, metric, baseline)
-
-
-PIXELS = "pixels --config.cell="
-ROWS = "pixels --config.reading=rows --config.data.name=mnist5k --config.cell="
-ENTRIES = (
-    Entry("digits", "digits", baseline="0.969 (SVC)"),
-    Entry("digits-mnist5k", "digits --config.data.name=mnist5k", baseline="0.959 (SVC)"),
-    Entry("vowels", "vowels", baseline="0.949 (1-NN, dynamic time warping)"),
-    *(
-        Entry(f"vowels-{value}", f"vowels --config.{name}={value}", baseline="0.949 (1-NN)")
-        for name, value in (
-            ("direction", "forward"),
-            ("direction", "backward"),
-            ("cell", "lstm"),
-            ("cell", "rnn"),
-        )
-    ),
-    *(
-        long_memory(f"adding-{cell}", f"adding --config.cell={cell}")
-        for cell in ("rnn", "identity", "lstm", "gru")
-    ),
-    long_memory("adding-rnn-half", "adding --config.cell=rnn --config.recurrent_scale=0.5"),
-    long_memory("adding-rnn-gaussian", "adding --config.cell=rnn --config.recurrent_init=gaussian"),
-    long_memory("adding-clipping", "adding --preset=clipping"),
-    long_memory("adding-clipping-10", "adding --preset=clipping --config.optimizer.clip_norm=10"),
-    long_memory(
-        "adding-clipping-rnn", "adding --preset=clipping --config.cell=rnn --config.input_deviation=none"
-    ),
-    *(
-        long_memory(f"order-{cell}", f"temporal_order --config.cell={cell}")
-        for cell in ("rnn", "identity", "lstm", "gru")
-    ),
-    long_memory("order-rnn-half", "temporal_order --config.cell=rnn --config.recurrent_scale=0.5"),
-    *(
-        long_memory(f"order-rnn-{remedy}", f"temporal_order --config.cell=rnn --config.remedy={remedy}")
-        for remedy in ("omega", "flossing")
-    ),
-    long_memory("order-100-rnn", "temporal_order --config.length=100 --config.cell=rnn"),
-    *(
-        long_memory(
-            f"order-100-{remedy}",
-            f"temporal_order --config.length=100 --config.cell=rnn --config.remedy={remedy}",
-        )
-        for remedy in ("omega", "flossing")
-    ),
-    long_memory("copy-lstm", "copy_memory"),
-    long_memory("copy-lstm-forget", "copy_memory --config.forget_bias=3.912"),
-    long_memory("copy-lstm-chrono", "copy_memory --config.chrono=70"),
-    long_memory("copy-gru", "copy_memory --config.cell=gru"),
-    long_memory("pixels-gru", f"{PIXELS}gru"),
-    long_memory("pixels-lstm", f"{PIXELS}lstm"),
-    long_memory("pixels-identity", f"{PIXELS}identity --config.input_deviation=0.1"),
-    long_memory("pixels-permuted-gru", f"{PIXELS}gru --config.permuted=true"),
-    long_memory("pixels-permuted-lstm", f"{PIXELS}lstm --config.permuted=true"),
-    *(long_memory(f"pixels-rows-{cell}", f"{ROWS}{cell}") for cell in ("rnn", "identity", "lstm", "gru")),
-)
 
 
 def main(arguments: Sequence[str]) -> None:
-    words = [argument for argument in arguments if argument != "--list"]
-    chosen = [entry for entry in ENTRIES if not words or entry.name.startswith(tuple(words))]
+    parser = ArgumentParser("benchmarks.results", description="Runs experiments and writes docs/results.csv.")
+    parser.add_argument("names", nargs="*", help="beginnings of the names of rows; none: all rows")
+    parser.add_argument("--list", action="store_true", help="print the rows and their commands")
+    parser.add_argument("--missing", action="store_true", help="only rows without numbers")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time; of several, each has one core")
+    given = parser.parse_args(arguments)
+    chosen = choose(given.names, missing=given.missing)
+    if given.list:
+        print(*(f"{entry.name:24} {entry.command}" for entry in chosen), sep="\n")
+        return
+    write_rows(TABLE, {})
+    Series(chosen, given.jobs).run()
+
+
+def choose(names: Sequence[str], missing: bool = False) -> list[Entry]:
+    """The entries whose names begin with one of these words; with ``missing`` only those without numbers."""
+    chosen = [entry for entry in ENTRIES if not names or entry.name.startswith(tuple(names))]
     if not chosen:
-        sys.exit(f"error: {' '.join(words)} names no row; --list shows them")
-    for entry in chosen:
-        if "--list" in arguments:
-            print(f"{entry.name:22} {entry.command}")
-        else:
-            row = summarize(entry, [run(entry, seed) for seed in SEEDS])
-            write_row(TABLE, row)
+        sys.exit(f"error: {' '.join(names)} names no row; --list shows them")
+    measured = {row["name"] for row in read_rows(TABLE) if row["median"]}
+    return [entry for entry in chosen if not missing or not measured.issuperset(entry.rows)]
+
+
+class Series:
+    """The runs of some entries; a row is written as soon as all of its runs are done."""
+
+    def __init__(self, entries: Sequence[Entry], jobs: int):
+        self.results: dict[str, dict[int, Mapping[str, Any]]] = {entry.name: {} for entry in entries}
+        known = {row["name"]: float(row["seconds"]) for row in read_rows(TABLE) if row.get("seconds")}
+        tasks = [Task(entry, seed) for entry in entries for seed in entry.seeds]
+        self.queue = Queue(FOLDER, tasks, jobs, known)
+
+    def run(self) -> None:
+        failures = []
+        for task, result in self.queue.run():
+            if isinstance(result, RunError):
+                failures.append(str(result))
+                print(f"error: {result}", file=sys.stderr, flush=True)
+            else:
+                self.results[task.entry.name][task.seed] = result
+                self.finish(task.entry)
+        if failures:
+            sys.exit(f"error: {len(failures)} runs failed; the other rows are written")
+
+    def finish(self, entry: Entry) -> None:
+        """Writes the rows of an entry if its last run is done, and removes the runs' folders."""
+        results = self.results[entry.name]
+        if len(results) < len(entry.seeds):
+            return
+        rows = summarize(entry, [results[seed] for seed in entry.seeds])
+        first = folder_of(FOLDER, Task(entry, entry.seeds[0]))
+        if entry.figure:
+            shutil.copyfile(first / "figures" / f"{entry.figure}.png", FIGURES / f"{entry.name}.png")
+        write_rows(TABLE, rows)
+        for row in rows.values():
             print(",".join(row.values()), flush=True)
+        for seed in entry.seeds:
+            shutil.rmtree(folder_of(FOLDER, Task(entry, seed)))
 
 
-def run(entry: Entry, seed: int) -> dict[str, Any]:
-    """The result of one run of the entry's command."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", f"experiments.{entry.arguments.split()[0]}"]
-        command += [*entry.arguments.split()[1:], f"--config.seed={seed}", f"--workdir={folder}/run"]
-        finished = subprocess.run(command, capture_output=True, text=True)
-    if finished.returncode:
-        sys.exit(
-            f"error: {entry.command} --config.seed={seed} ended with {finished.returncode}:\n{finished.stderr}"
-        )
-    return json.loads(finished.stdout.splitlines()[-1].removeprefix("result: "))
+def summarize(entry: Entry, results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """The rows of the table by name."""
+    rows = {}
+    for name, (metric, _) in entry.rows.items():
+        values = [result[metric] for result in results]
+        shown = {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
+        rows[name] = {
+            **empty_row(entry, name),
+            **{key: f"{value:.3g}" if value < 0.1 else f"{value:.3f}" for key, value in shown.items()},
+            "seconds": f"{statistics.median(result['seconds'] for result in results):.0f}",
+            "seeds": " ".join(map(str, entry.seeds[: len(results)])),
+            "version": dl.__version__,
+        }
+    return rows
 
 
-def summarize(entry: Entry, results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The row of the table."""
-    values = [result[entry.metric] for result in results]
-    shown = {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
-    return {
-        "name": entry.name,
-        "command": entry.command,
-        "metric": METRICS[entry.metric],
-        **{name: f"{value:.3g}" if value < 0.1 else f"{value:.3f}" for name, value in shown.items()},
-        "seconds": f"{statistics.median(result['seconds'] for result in results):.0f}",
-        "seeds": " ".join(map(str, SEEDS[: len(results)])),
-        "baseline": entry.baseline,
-        "version": dl.__version__,
-    }
+def empty_row(entry: Entry, name: str) -> dict[str, str]:
+    """A row that was not measured."""
+    metric, baseline = entry.rows[name]
+    given = {"name": name, "command": entry.command, "metric": word(metric), "baseline": baseline}
+    return {column: given.get(column, "") for column in COLUMNS}
 
 
-def write_row(path: Path, row: Mapping[str, str]) -> None:
-    """Puts a row into the table, in the place of an older one of its name; the rows are in the order of `ENTRIES`."""
-    rows = {old["name"]: old for old in read_rows(path)} | {row["name"]: dict(row)}
+def write_rows(path: Path, rows: Mapping[str, Mapping[str, str]]) -> None:
+    """Puts rows into the table in the order of `ENTRIES`; a row that was not measured is there without numbers.
+
+    An older row of the same command keeps its numbers.
+    """
+    old = {row["name"]: row for row in read_rows(path)}
+    table = []
+    for entry in ENTRIES:
+        for name in entry.rows:
+            row = empty_row(entry, name)
+            if name in old and old[name]["command"] == entry.command:
+                row |= {column: old[name][column] for column in MEASURED}
+            table.append(dict(rows.get(name, row)))
     with atomic_write(path) as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows[entry.name] for entry in ENTRIES if entry.name in rows)
+        writer.writerows(table)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

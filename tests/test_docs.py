@@ -176,11 +176,13 @@ def test_the_changelog_lists_every_renamed_setting():
 def test_the_table_of_results_has_the_rows_of_its_command():
     with results.TABLE.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    commands = {entry.name: entry.command for entry in results.ENTRIES}
+    commands = {name: entry.command for entry in results.ENTRIES for name in entry.rows}
     assert {row["name"]: row["command"] for row in rows} == commands
     assert tuple(rows[0]) == results.COLUMNS
     for row in rows:
-        assert (ROOT / "experiments" / f"{row['command'].split()[2].split('.')[1]}.py").is_file()
+        module, *arguments = row["command"].split()[2:]
+        name = arguments[0] if module == "benchmarks.controls" else module.removeprefix("experiments.")
+        assert (ROOT / "experiments" / f"{name}.py").is_file()
 
 
 def test_the_table_of_flags_has_every_leaf(monkeypatch):
