@@ -25,6 +25,7 @@ from .layers.decoding.attention import LuongAttention as LuongAttention
 from .layers.decoding.attention import attend as attend
 from .layers.decoding.attention_decoder import AttentionDecoder as AttentionDecoder
 from .layers.decoding.beam_search import beam_search as beam_search
+from .layers.decoding.continuation import continue_stream as continue_stream
 from .layers.decoding.decoding_config import BeamConfig as BeamConfig
 from .layers.decoding.decoding_config import SamplingConfig as SamplingConfig
 from .layers.decoding.generate import generate as generate

@@ -52,6 +52,7 @@ from .text.tokens import pad_sequences as pad_sequences
 from .text.tokens import token_dropout as token_dropout
 from .text.tokens import words as words
 from .text.vocabulary import END as END
+from .text.vocabulary import UNKNOWN as UNKNOWN
 from .text.vocabulary import Vocabulary as Vocabulary
 from .vision.digit_captions import caption_vocabulary as caption_vocabulary
 from .vision.digit_captions import digit_captions as digit_captions

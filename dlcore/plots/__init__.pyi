@@ -16,5 +16,6 @@ from .sequences import accuracy_by_length as accuracy_by_length
 from .sequences import accuracy_by_place as accuracy_by_place
 from .sequences import accuracy_over_time as accuracy_over_time
 from .sequences import predicted_against_true as predicted_against_true
+from .tokens import bits_by_context as bits_by_context
 from .tokens import token_values as token_values
 from .training import learning_curves as learning_curves

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlcore.plots.canvas import new_figure
+from dlcore.plots.canvas import COLORS, new_figure
 from dlcore.plots.checks import as_names, as_numbers
 from dlcore.utils.checks import check_instance, check_integer
 
@@ -62,6 +62,44 @@ def token_values(
     columns = max(width, *(column + len(text) for _, column, text, _ in places))
     figure = new_figure(0.4 + 0.085 * columns, 0.9 + 0.2 * line)
     _draw(figure, figure.subplots(), places, headings, label)
+    return figure
+
+
+def bits_by_context(bits: np.ndarray, unit: str = "characters") -> "Figure":
+    """A matplotlib figure of one panel: what a token costs a model of language by how much of the text it has read.
+
+    Where the line is flat, what lies further back does not help: the model has no use for it, or has forgotten it.
+
+    Args:
+        bits: numbers ``[N, T]``, the cost of token t of N texts, which the model read from their beginning.
+        unit: what the tokens are, for the label of the axis.
+
+    Raises:
+        ValueError: the bits have another rank or no element, or are not finite.
+        TypeError: the bits are not real numbers.
+    """
+    known = as_numbers("bits", bits, "[N, T]")
+    if not np.isfinite(known).all():
+        raise ValueError(f"bits: got NaN or Inf among {known.size} numbers, expected finite ones")
+    starts = [0, *(2**power for power in range(known.shape[1].bit_length()) if 2**power < known.shape[1])]
+    groups = np.split(known, starts[1:], axis=1)
+    means = [group.mean() for group in groups]
+    errors = [group.mean(axis=1).std() / np.sqrt(len(known)) for group in groups]
+    ends = [*starts[1:], known.shape[1]]
+    names = [
+        f"{start}-{end - 1}" if start < end - 1 else f"{start}"
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    figure = new_figure(7, 4)
+    axes = figure.subplots()
+    axes.errorbar(range(len(means)), means, errors, fmt="o-", color=COLORS["eval"], capsize=3)
+    axes.axhline(known.mean(), color=COLORS["train"], linestyle="--", label=f"mean: {known.mean():.3f}")
+    axes.set(
+        xlabel=f"{unit} read before", ylabel="bits a token", title=f"{len(known)} texts, with standard errors"
+    )
+    axes.set_xticks(range(len(means)), names, rotation=45)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
     return figure
 
 

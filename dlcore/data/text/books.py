@@ -25,6 +25,14 @@ class SplitText(NamedTuple):
     train: str
     test: str
 
+    def tuning(self) -> "SplitText":
+        """The training part alone, whose last tenth is now the part for testing: to choose settings by.
+
+        >>> SplitText("x" * 19 + "y", "or not").tuning().test
+        'xy'
+        """
+        return _last_tenth(self.train)
+
     @property
     def sha256(self) -> str:
         """The hexadecimal SHA-256 of the whole text in UTF-8, which says if two machines have the same text.

@@ -45,6 +45,36 @@ CELL = thing(
 WINDOWS = dict.fromkeys(("time_chunk", "truncate"), OPTIONAL_SIZE) | {"unroll": size(2)}
 
 
+class Reader(nn.Module):
+    """A model of language that remembers."""
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array, *, train: bool) -> jax.Array:
+        return dl.Stateful(dl.Recurrent(dl.RNNCell(4)))(nn.one_hot(tokens, 4))[1]
+
+
+def continuations() -> Iterator[Call]:
+    tokens = np.array([[1, 2], [3, 0]])
+    params = Reader().init(jax.random.key(0), tokens, train=False)["params"]
+    bad = {
+        "None": None,
+        "text": "text",
+        "3": 3,
+        "floats": tokens / 2,
+        "rank 1": tokens[0],
+        "one token": tokens[:, :1],
+    }
+    yield function_call(
+        dl.continue_stream,
+        model=kind(Reader(), {"None": None, "3": 3, "a function": len}),
+        params=kind(params, {}),
+        tokens=kind(tokens, bad),
+        steps=integer(2),
+        rng=kind(None, {"3": 3, "text": "text"}),
+        sampler=function(dl.greedy),
+    )
+
+
 def layer(
     make: Callable[..., nn.Module],
     settings: Mapping[str, Argument],
@@ -432,6 +462,7 @@ def generation() -> Iterator[Call]:
     yield function_call(
         dl.beam_search, **common, beams=integer(2), end=integer(3, least=0), length_penalty=penalty
     )
+    yield from continuations()
     logits = floats(2, 4, taken="rank 1")
     yield function_call(dl.greedy, rng=kind(None, {}), logits=logits)
 

@@ -127,6 +127,8 @@ def plots() -> Iterator[Call]:
         label=label(),
         width=integer(20),
     )
+    finite = numbers(2, 5).also(NaN=np.full((2, 5), np.nan))
+    yield call(dl.plots.bits_by_context, bits=finite, unit=label())
     voices = VOICES.without("rows of several lengths").also(rank_3=np.ones((2, 2, 2), int))
     yield call(
         dl.plots.piano_roll,

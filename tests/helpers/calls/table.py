@@ -46,6 +46,7 @@ WITHOUT_CHECKS = {
     "dl.data.Batch": "the name of a type",
     "dl.data.Alignment": "a tuple that learn_alignment makes",
     "dl.data.END": "a number",
+    "dl.data.UNKNOWN": "a number",
     "dl.data.Pronunciation": "a tuple; the functions that take it check it",
     "dl.data.Transform": "the name of a type",
     "dl.gradflow.Recurrence": "a tuple; the functions that take it check it",
