@@ -62,14 +62,27 @@ use_environment() {
         fi
     fi
     # The installation is editable, so only a change of pyproject.toml needs another one.
-    stamp=$("$python" -c 'import sys; print(sys.prefix)')/.dlcore-$2
+    prefix=$("$python" -c 'import sys; print(sys.prefix)')
     wanted="$1 $(cksum <"$1/pyproject.toml")"
-    if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-        echo "installing dlcore[$2] into $(dirname "$stamp")" >&2
+    if ! has_extras "$prefix" "$wanted" "$2"; then
+        echo "installing dlcore[$2] into $prefix" >&2
         "$python" -m pip install --quiet --disable-pip-version-check --editable "$1[$2]" ||
             fail "the installation did not finish; see pip's message above, and run this again"
-        echo "$wanted" >"$stamp"
+        echo "$wanted" >"$prefix/.dlcore-$2"
     fi
+}
+
+# has_extras PREFIX WANTED EXTRAS: true if one installation of WANTED into PREFIX had all of these extras.
+has_extras() {
+    for stamp in "$1"/.dlcore-*; do
+        [ "$(cat "$stamp" 2>/dev/null)" = "$2" ] || continue
+        lacking=
+        for extra in $(echo "$3" | tr , ' '); do
+            case ,${stamp##*/.dlcore-}, in *",$extra,"*) ;; *) lacking=$extra ;; esac
+        done
+        [ -n "$lacking" ] || return 0
+    done
+    return 1
 }
 
 # launcher_extras ARGUMENTS: prints the extras that a launcher needs with these arguments; Dask does the many runs.

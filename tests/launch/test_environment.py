@@ -80,15 +80,15 @@ def test_many_runs_install_dask(checkout):
     environment = {"VIRTUAL_ENV": str(checkout.environment)}
     extras = []
     for name, *arguments in (
-        ("local", "--workers=2", "--runs=a b", "--", "experiments.digits"),
-        ("slurm", "--runs", "a b", "experiments.digits"),
         ("kubernetes", "--workers=2", "--", "experiments.digits", "--runs=own"),
         ("local", "experiments.digits"),
+        ("local", "--workers=2", "--runs=a b", "--", "experiments.digits"),
+        ("slurm", "--runs", "a b", "experiments.digits"),
     ):
         checkout.run(name, *arguments, **environment)
         install, *_ = checkout.calls()
         extras.append(install.rpartition("[")[2] if "pip" in install else None)
-    assert extras == ["experiments,cluster]", None, "experiments]", None]
+    assert extras == ["experiments]", None, "experiments,cluster]", None]
 
 
 def test_the_tests_install_their_own_extra(checkout):
@@ -96,6 +96,24 @@ def test_the_tests_install_their_own_extra(checkout):
     install, tests = checkout.calls()
     assert install.endswith(f"--editable {checkout.root}[test]")
     assert tests == "-m pytest -x"
+
+
+def test_an_installation_of_more_extras_is_enough_until_the_versions_change(checkout):
+    """Their order does not matter; another extra whose name begins alike is another one."""
+    environment = {"VIRTUAL_ENV": str(checkout.environment)}
+    wanted = "experiments,test,docs"
+    call = f'. launch/environment.sh; use_environment "{checkout.root}" {wanted}'
+    subprocess.run(["sh", "-euc", call], cwd=checkout.root, env={**os.environ, **environment}, check=True)
+    checkout.calls()
+    for name in ("docs", "local", "test"):
+        checkout.run(name, *(["--build"] if name == "docs" else ["x"]), **environment)
+        assert "pip" not in " ".join(checkout.calls())
+    checkout.run("package", **environment)
+    assert checkout.calls()[0].endswith("[dev]")
+    with (checkout.root / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    checkout.run("test", **environment)
+    assert checkout.calls()[0].endswith("[test]")
 
 
 def test_a_failed_installation_is_reported_and_tried_again(checkout):
