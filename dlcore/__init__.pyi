@@ -31,6 +31,7 @@ from .layers.decoding.decoding_config import SamplingConfig as SamplingConfig
 from .layers.decoding.generate import generate as generate
 from .layers.decoding.generate import greedy as greedy
 from .layers.decoding.generate import sample as sample
+from .layers.decoding.image_memory import image_memory as image_memory
 from .layers.decoding.sequence_decoder import SequenceDecoder as SequenceDecoder
 from .layers.decoding.sequence_decoder import attention_weights as attention_weights
 from .layers.recurrent.cell_config import CELLS as CELLS

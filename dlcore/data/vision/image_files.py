@@ -143,3 +143,35 @@ def read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if rows[:, 0].max() > 9:
         raise ValueError(f"{path}: got label {rows[:, 0].max()}, expected 0 to 9; fetch the file anew")
     return rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) / np.float32(255), rows[:, 0]
+
+
+def read_gray_image(path: str | Path, size: tuple[int, int]) -> np.ndarray:
+    """An image file of this height and width, with white things on black, as float32 ``[H, W, 1]`` in [0, 1].
+
+    Args:
+        path: a ``.npy`` file with numbers ``[H, W]`` or ``[H, W, C]``, bytes or floats in [0, 1]; or an image such as
+            ``.png``. Colors become their mean; a fourth channel, opacity, is ignored.
+        size: the height and the width.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        TypeError: the path is no path.
+        ValueError: the file holds no image, or one of another size.
+    """
+    from matplotlib.image import imread
+
+    path = user_path("path", path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path: got {path}, which is no file; expected an image, .npy or .png")
+    try:
+        image = np.load(path, allow_pickle=False) if path.suffix == ".npy" else imread(path)
+        scaled = image.astype(np.float32) / (255 if image.dtype == np.uint8 else 1)
+    except (ValueError, OSError, EOFError, SyntaxError) as error:
+        raise ValueError(f"path: got {path}, which is no image ({error}); expected .npy or .png") from error
+    gray = scaled[..., :3].mean(axis=-1) if scaled.ndim == 3 else scaled
+    if gray.shape != tuple(size) or not ((gray >= 0) & (gray <= 1)).all():
+        raise ValueError(
+            f"path: got {path} of shape {image.shape} and {image.dtype}, expected {size[0]} x {size[1]} pixels, bytes "
+            "or floats from 0 to 1; scale it to this size"
+        )
+    return gray[..., None]

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dlcore.data.vision.image_files import data_folder, read_cifar, read_idx_part, read_table
+from dlcore.data.vision.image_files import data_folder, read_cifar, read_gray_image, read_idx_part, read_table
 
 
 def write_part(folder, *, images, labels, header=None, suffix=""):
@@ -108,3 +108,33 @@ def test_a_damaged_table_is_named(tmp_path, content):
 def test_a_cifar_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"which has no data_batch_1\.bin"):
         read_cifar(tmp_path / "data_batch_1.bin")
+
+
+def test_gray_images_are_read_from_arrays_and_pictures(tmp_path):
+    from matplotlib.image import imsave
+
+    gray = np.arange(6, dtype=np.uint8).reshape(2, 3) * 51
+    np.save(tmp_path / "bytes.npy", gray)
+    np.save(tmp_path / "floats.npy", gray[..., None] / np.float32(255))
+    imsave(tmp_path / "picture.png", gray, cmap="gray", vmin=0, vmax=255)
+    for name in ("bytes.npy", "floats.npy", "picture.png"):
+        image = read_gray_image(tmp_path / name, (2, 3))
+        assert image.dtype == np.float32
+        np.testing.assert_allclose(image[..., 0], gray / 255, atol=1e-6)
+
+
+def test_what_is_no_gray_image_is_refused(tmp_path):
+    np.save(tmp_path / "small.npy", np.zeros((2, 2), np.uint8))
+    np.save(tmp_path / "bright.npy", np.full((2, 3), 7.0))
+    np.save(tmp_path / "objects.npy", np.array([None]), allow_pickle=True)
+    (tmp_path / "text.png").write_text("no picture")
+    for name, named in (
+        ("small.npy", r"small.npy of shape \(2, 2\) and uint8, expected 2 x 3 pixels"),
+        ("bright.npy", "bright.npy of shape .* float64"),
+        ("objects.npy", "objects.npy, which is no image"),
+        ("text.png", "text.png, which is no image"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            read_gray_image(tmp_path / name, (2, 3))
+    with pytest.raises(FileNotFoundError, match=r"missing\.npy, which is no file"):
+        read_gray_image(tmp_path / "missing.npy", (2, 3))

@@ -380,6 +380,7 @@ def inspection() -> Iterator[Call]:
 
 def decoding() -> Iterator[Call]:
     memory = floats(2, 3, 2)._replace(names=("lengths",))
+    yield function_call(dl.image_memory, maps=floats(2, 3, 4, taken="nothing"))
     yield function_call(dl.attend, scores=floats(2, 3), memory=memory, lengths=LENGTHS)
     attention = {"kernel_init": INITIALIZER, **TYPES}
     yield layer(
