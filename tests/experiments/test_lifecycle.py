@@ -1,0 +1,26 @@
+"""Every experiment starts, trains, stops, goes on to the bit, evaluates, generates and has its gradient flow measured.
+
+Each does so with a small model on a part of its own data. What an experiment is for is tested beside this file.
+"""
+
+import pytest
+
+from tests.helpers.lifecycle import Life, live
+from tests.helpers.packages import needs_package
+
+
+def life(name, *marks, package=None, **options):
+    """A row of the table; all but two are slow."""
+    marks = [*marks, *([needs_package(package)] if package else [])]
+    return pytest.param(Life(name, **options), id=name, marks=marks)
+
+
+LIVES = [
+    life("vowels", changes={"features": 4}, recurrences=2),
+    life("pixels", pytest.mark.slow, changes={"cell": "lstm", "features": 4, "reading": "rows"}),
+]
+
+
+@pytest.mark.parametrize("row", LIVES)
+def test_an_experiment_lives(row, tmp_path):
+    live(row, tmp_path)
