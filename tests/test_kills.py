@@ -74,6 +74,7 @@ def command(folder, *flags, steps=STEPS):
             "--config.train.log_every=10",
             "--config.checkpoint.every=100",
             "--config.train.eval_every=300",
+            "--config.log.figures=false",
             *flags,
         ),
     ]

@@ -200,6 +200,7 @@ def train_run(run: Run) -> RunResult:
     }
     model = loop.model_on_host(run.engine, trained.state)
     if jax.process_index() == 0:
-        write_figures(run, *model)
+        if run.config.log.figures:
+            write_figures(run, *model)
         write_json(run.folder / RESULT, result)  # last, since a run with a result counts as finished
     return RunResult(result, trained.state)

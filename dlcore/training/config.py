@@ -138,8 +138,9 @@ class StopConfig(Settings):
 
 @dataclass
 class LogConfig(Settings):
-    """Where the numbers of a run are written, in addition to metrics.csv."""
+    """What a run writes in addition to metrics.csv and its checkpoints."""
 
+    figures: bool = setting(True, "Draw figures at the end of the run.", may_change=True)
     tensorboard: bool = setting(True, "Write TensorBoard events into the run's folder.", may_change=True)
     wandb: str | None = setting(
         None, "Project of Weights & Biases to which the run is logged; none: no such log.", may_change=True

@@ -31,6 +31,7 @@ def train(folder, doom=None):
     told.unlink(missing_ok=True)
     command = [*LAUNCHER, "--processes=2", "--", "tests.helpers.doomed_toy", f"--workdir={folder}"]
     flags = ["--config.mesh.data=2", "--config.train.steps=40", "--config.checkpoint.every=4"]
+    flags += ["--config.log.figures=false", "--config.log.tensorboard=false"]
     finished = subprocess.run(
         [*command, *flags],
         cwd=ROOT,

@@ -31,7 +31,8 @@ FLAGS = [
     f"--config.train.steps={STEPS}",
     f"--config.train.eval_every={STEPS}",
     f"--config.checkpoint.every={STEPS}",  # so an earlier checkpoint is that of a stop
-    "--config.log.tensorboard=false",  # whose import takes longest
+    "--config.log.figures=false",
+    "--config.log.tensorboard=false",
     f"--config.note={NASTY}",
 ]
 # The folder of the job that nothing stops; TensorStore takes a backslash as /.

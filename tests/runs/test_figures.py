@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 from matplotlib.figure import Figure
 
+import dlcore as dl
 from dlcore.runs import figures as figures_module
 from dlcore.runs.figures import own_figures, training_figures, write_figures
 from dlcore.training.run import Run
@@ -33,6 +34,13 @@ def test_the_figures_of_the_experiment_get_the_model_and_all_are_said(tmp_path, 
     names = ["learning_curves.png", "weights_mean.png"]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == names
     assert capsys.readouterr().err.splitlines() == [f"figure: {tmp_path}/figures/{name}" for name in names]
+
+
+def test_a_run_may_draw_none(tmp_path):
+    config = plain_toy.Config(log=dl.LogConfig(figures=False, tensorboard=False))
+    trained = dl.train(plain_toy.experiment, config, tmp_path / "run")
+    assert not (tmp_path / "run" / "figures").exists()
+    assert set(trained.figures) == {"learning_curves"}
 
 
 @pytest.mark.parametrize(

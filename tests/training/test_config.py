@@ -24,6 +24,7 @@ def test_a_run_that_is_started_again_may_change_only_what_does_not_change_its_nu
         "checkpoint.grace",
         "gradient_flow.rows",
         "gradient_flow.batches",
+        "log.figures",
         "log.tensorboard",
         "log.wandb",
         "log.mlflow",
