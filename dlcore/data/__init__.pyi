@@ -29,6 +29,7 @@ from .text.books import SplitText as SplitText
 from .text.books import python_docs as python_docs
 from .text.books import shakespeare as shakespeare
 from .text.books import text_file as text_file
+from .text.encoder import TextEncoder as TextEncoder
 from .text.generated_stories import generated_stories as generated_stories
 from .text.generated_stories import story_baselines as story_baselines
 from .text.pairs import PairSplit as PairSplit
@@ -47,6 +48,7 @@ from .text.reviews import movie_sentences as movie_sentences
 from .text.stories import Story as Story
 from .text.stories import babi as babi
 from .text.stories import story_arrays as story_arrays
+from .text.tables import csv_text as csv_text
 from .text.tokens import characters as characters
 from .text.tokens import pad_sequences as pad_sequences
 from .text.tokens import token_dropout as token_dropout

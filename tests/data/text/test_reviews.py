@@ -29,6 +29,11 @@ def test_the_sentences_are_split_once_and_rated():
     assert whole["Offers that rare combination of entertainment and education."] == np.float32(2.46666666667)
     again = dl.data.movie_sentences()
     assert again[1].texts == test.texts
+    most, rest = train.tuning()
+    assert len(rest.texts) == 845
+    assert sorted(most.texts + rest.texts) == sorted(train.texts)
+    for part in (most, rest):
+        assert {whole[text] for text in part.texts} == set(part.ratings)
 
 
 def write_archive(folder, content):

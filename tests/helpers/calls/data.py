@@ -262,11 +262,33 @@ def loading() -> Iterator[Call]:
         )
 
 
+def encoders(text: Argument) -> Iterator[Call]:
+    unit = kind("words", {"None": None, "3": 3, "text": "text"})
+    longest, bad = integer(3, optional=True), {"None": None, "3": 3, "text": "text", "numbers": [3]}
+    texts = kind(["a b"], bad, names=("texts", "text", "sequences"))
+    known = {"texts": texts, "unit": unit, "longest": longest, "min_count": integer(1)}
+    yield call(dl.data.TextEncoder.of, "TextEncoder.of", **known)
+    encoder = dl.data.TextEncoder.of(["a b"])
+    vocabulary = kind(encoder.vocabulary, {"None": None, "3": 3, "a list": ["a"]})
+    yield call(dl.data.TextEncoder, vocabulary=vocabulary, unit=unit, longest=longest)
+    yield call(encoder.tokens, "TextEncoder.tokens", text=text)
+    yield call(encoder.batch, "TextEncoder.batch", texts=texts.also(nothing=[]))
+
+
 def texts() -> Iterator[Call]:
     text = kind("so good", {"None": None, "3": 3, "a list": []})
     yield call(dl.data.words, text=text)
     yield call(dl.data.characters, text=text)
+    yield from encoders(text)
     numbers = {"None": None, "3": 3, "text": "text", "nothing": [], "floats": [[0.5]], "a number in it": [3]}
+    bad = {
+        "None": None,
+        "3": 3,
+        "a text": {"a": "text"},
+        "a number": {"a": 3},
+        "two lengths": {"a": [1], "b": []},
+    }
+    yield call(dl.data.csv_text, columns=kind({"a": [1]}, bad))
     yield call(dl.data.token_dropout, rate=rate(0.5))
     yield call(dl.data.pad_sequences, sequences=kind([[3], [4, 5]], numbers), end=flag())
     bad = {"None": None, "3": 3, "text": "text", "others first": ("a", "b")}
