@@ -4,3 +4,4 @@ from .sigmoid import binary as binary
 from .sigmoid import multi_label as multi_label
 from .softmax import classification as classification
 from .squares import regression as regression
+from .waveforms import si_sdr as si_sdr

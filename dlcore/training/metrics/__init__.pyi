@@ -17,3 +17,4 @@ from .places import place_weights as place_weights
 from .roc import AUC as AUC
 from .translation import translation_scores as translation_scores
 from .values import Metric as Metric
+from .waveforms import si_sdr as si_sdr

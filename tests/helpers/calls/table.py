@@ -10,10 +10,11 @@ from tests.helpers.calls.music import music
 from tests.helpers.calls.ops import ops
 from tests.helpers.calls.plots import plots
 from tests.helpers.calls.runs import runs
+from tests.helpers.calls.speech import speech
 from tests.helpers.calls.sweep import sweep
 from tests.helpers.calls.training import training
 
-ROOMS = (ops, layers, data, music, training, gradflow, runs, sweep, plots)
+ROOMS = (ops, layers, data, music, training, gradflow, runs, sweep, plots, speech)
 
 WITHOUT_CHECKS = {
     "dl.CELLS": "a dict of cells",
@@ -42,6 +43,7 @@ WITHOUT_CHECKS = {
     "dl.data.shakespeare": "has no argument",
     "dl.data.Reviews": "a tuple that the loaders make",
     "dl.data.SplitText": "a tuple that the loaders make",
+    "dl.data.prompts": "reads packages that may be missing; its own test checks the arguments",
     "dl.data.uci_digits": "has no argument",
     "dl.data.Batch": "the name of a type",
     "dl.data.Alignment": "a tuple that learn_alignment makes",

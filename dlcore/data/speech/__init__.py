@@ -1,0 +1,1 @@
+"""Speech: recorded prompts, noise, and files of waveforms."""

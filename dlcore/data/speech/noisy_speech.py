@@ -1,0 +1,143 @@
+"""Batches of noisy speech with the clean speech as their target.
+
+The fields are ``inputs [B, N, 1]``, the noisy waveforms; ``targets [B, N, 1]``, the clean ones; ``snr [B]`` in dB;
+``noise [B]``, the index of the kind in `NOISES`; and ``lengths [B]`` where the rows differ in length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dlcore.data.batch import Batch, check_generator
+from dlcore.data.speech.noise import add_voices, colored_noise, mix
+from dlcore.data.speech.wav import check_waveform
+from dlcore.utils.checks import check_integer, check_number
+from dlcore.utils.rng import stream_generator
+
+NOISES = ("white", "pink", "babble")
+"""White and pink noise are synthetic; babble is four voices of real speech at once."""
+
+VOICES = 4
+
+
+@dataclass(frozen=True)
+class NoisySpeech:
+    """A task for `SyntheticBatches`: parts of real recordings in noise of random kinds and loudness.
+
+    The waveforms stand one after the other, and each row begins at a random place. Babble is made of the same
+    waveforms at other random places.
+
+    Attributes:
+        waveforms: clean speech, each ``[N]``, for instance the values of `prompts`.
+        samples: the number of samples of each row.
+        snr: the lowest and the highest signal-to-noise ratio in dB, see `mix`. Each row has one in between.
+
+    Raises:
+        TypeError: an argument has another type.
+        ValueError: there is no waveform, it has fewer samples than a row, or a ratio is not finite or above the second.
+    """
+
+    waveforms: Sequence[Any]
+    samples: int
+    snr: tuple[float, float] = (-5.0, 5.0)
+
+    def __post_init__(self) -> None:
+        check_integer("samples", self.samples)
+        if len(self.recording) < self.samples:
+            raise ValueError(
+                f"samples: got {self.samples}, expected at most {len(self.recording)}, those of all waveforms"
+            )
+        if not isinstance(self.snr, Sequence) or isinstance(self.snr, str) or len(self.snr) != 2:
+            raise TypeError(f"snr: got {self.snr!r}, expected two numbers of dB")
+        low, high = (check_number("snr", value) for value in self.snr)
+        if low > high:
+            raise ValueError(f"snr: got {self.snr}, expected the lower ratio first")
+
+    @cached_property
+    def recording(self) -> np.ndarray:
+        """All waveforms one after the other."""
+        return np.concatenate(_check_waveforms(self.waveforms))
+
+    def __call__(self, generator: np.random.Generator, examples: int) -> Batch:
+        """A batch of ``examples`` rows, without ``lengths``."""
+        check_generator(generator)
+        starts = generator.integers(
+            len(self.recording) - self.samples + 1, size=check_integer("examples", examples)
+        )
+        clean = [self.recording[start : start + self.samples] for start in starts]
+        return _batch(generator, clean, self.recording, generator.uniform(*self.snr, examples))
+
+
+def noisy_prompts(
+    waveforms: Sequence[Any], snr: float | Sequence[float] = 0.0, limit: int | None = None
+) -> Batch:
+    """Whole recordings in noise, for an evaluation; the same at each call.
+
+    Every second waveform, from the first on, is a row. The others are the voices of the babble, so that no row hides
+    itself. The kinds of noise take turns.
+
+    Args:
+        waveforms: clean speech, each ``[N]``; at least two.
+        snr: the signal-to-noise ratio in dB, see `mix`; several take turns after the kinds of noise did.
+        limit: the number of rows; None: one for each second waveform.
+
+    Returns:
+        A batch whose rows are padded with 0; ``lengths [B]`` are their numbers of samples.
+
+    Raises:
+        TypeError: an argument has another type.
+        ValueError: there are fewer than two waveforms, a ratio is not finite, or the limit is below 1.
+
+    >>> batch = noisy_prompts([np.ones(3), np.ones(9), np.ones(5), np.ones(9)], snr=0.0)
+    >>> batch["inputs"].shape, batch["lengths"].tolist(), batch["noise"].tolist()
+    ((2, 5, 1), [3, 5], [0, 1])
+    """
+    checked = _check_waveforms(waveforms)
+    if len(checked) < 2:
+        raise ValueError(
+            f"waveforms: got {len(checked)}, expected at least two; every second one is for babble"
+        )
+    ratios = np.atleast_1d(np.asarray(snr))
+    if ratios.dtype.kind not in "fiu" or ratios.ndim != 1 or not ratios.size or not np.isfinite(ratios).all():
+        raise (TypeError if ratios.dtype.kind not in "fiu" else ValueError)(
+            f"snr: got {snr!r}, expected finite numbers of dB"
+        )
+    clean = checked[::2][: None if limit is None else check_integer("limit", limit)]
+    turns = np.arange(len(clean)) // len(NOISES) % len(ratios)
+    return _batch(stream_generator(0, "noisy prompts"), clean, np.concatenate(checked[1::2]), ratios[turns])
+
+
+def _check_waveforms(waveforms: Any) -> list[np.ndarray]:
+    if not isinstance(waveforms, Sequence) or isinstance(waveforms, str):
+        raise TypeError(f"waveforms: got {type(waveforms).__name__}, expected a list of arrays [N]")
+    if not waveforms:
+        raise ValueError("waveforms: got none, expected at least one array [N]")
+    return [check_waveform("waveforms", waveform) for waveform in waveforms]
+
+
+def _batch(
+    generator: np.random.Generator, clean: Sequence[np.ndarray], voices: np.ndarray, ratios: np.ndarray
+) -> Batch:
+    kinds = np.arange(len(clean)) % len(NOISES)
+    lengths = np.array([len(waveform) for waveform in clean], np.int32)
+    inputs, targets = np.zeros((2, len(clean), lengths.max(), 1), np.float32)
+    for row, waveform in enumerate(clean):
+        noise = _noise(generator, NOISES[kinds[row]], len(waveform), voices)
+        inputs[row, : lengths[row], 0] = mix(waveform, noise, float(ratios[row]))
+        targets[row, : lengths[row], 0] = waveform
+    batch = {
+        "inputs": inputs,
+        "targets": targets,
+        "snr": ratios.astype(np.float32),
+        "noise": kinds.astype(np.int32),
+    }
+    return batch if (lengths == lengths[0]).all() else {**batch, "lengths": lengths}
+
+
+def _noise(generator: np.random.Generator, kind: str, samples: int, voices: np.ndarray) -> np.ndarray:
+    if kind == "babble":
+        return add_voices(generator, voices, samples, VOICES)
+    return colored_noise(generator, samples, exponent={"white": 0.0, "pink": 1.0}[kind])

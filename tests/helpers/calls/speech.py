@@ -1,0 +1,97 @@
+"""Good calls of the functions of waveforms: data, loss, metric and figures."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import dlcore as dl
+from tests.helpers.calls.kinds import Argument, Call, fields, floats, integer, kind, number
+
+WAVE = np.linspace(-1, 1, 8, dtype=np.float32)
+GENERATOR = kind(np.random.default_rng(0), {"None": None, "text": "text", "3": 3, "a list": [1]})
+BAD_WAVES = {
+    "None": None,
+    "text": "text",
+    "an object": object(),
+    "complex numbers": WAVE.astype(np.complex64),
+    "rank 2": WAVE[None],
+    "a 0-d array": WAVE[0],
+    "nothing": WAVE[:0],
+    "NaN": WAVE * np.nan,
+}
+
+
+def call(run: Callable[..., Any], name: str = "", /, **arguments: Argument) -> Call:
+    return Call(f"speech: {name or run.__name__}", run, arguments, traced=False)
+
+
+def waveform(*names: str) -> Argument:
+    return kind(WAVE, BAD_WAVES, names=names)
+
+
+def waveforms() -> Argument:
+    bad = {f"{name} in it": [WAVE, value] for name, value in BAD_WAVES.items()}
+    return kind([WAVE, WAVE], {**bad, "None": None, "text": "text", "3": 3, "no waveform": []})
+
+
+def speech() -> Iterator[Call]:
+    infinite = (float("inf"), float("nan"))
+    rate, samples = integer(8000), integer(4)
+    yield call(dl.data.wav_bytes, waveform=waveform(), rate=rate)
+    path = kind(__file__, {"None": None, "3": 3, "empty": ""})
+    yield call(_read, "read_wav", path=path, rate=rate)
+    exponent = number(1.0, wrong=infinite)
+    yield call(dl.data.colored_noise, generator=GENERATOR, samples=samples, exponent=exponent)
+    yield call(dl.data.babble, generator=GENERATOR, recording=waveform(), samples=samples, voices=integer(2))
+    shorter = waveform("clean").also(shorter=WAVE[:3])
+    yield call(dl.data.mix, clean=waveform(), noise=shorter, snr=number(0.0, wrong=infinite))
+    pair = {
+        "None": None,
+        "3": 3,
+        "text": "-5",
+        "one": (1.0,),
+        "falling": (5.0, -5.0),
+        "text in it": ("a", "b"),
+    }
+    yield call(
+        dl.data.NoisySpeech,
+        waveforms=waveforms(),
+        samples=samples.also(**{"more than there are": 17}),
+        snr=kind((-5.0, 5.0), pair),
+    )
+    several = kind(
+        (0.0, 5.0), {"None": None, "text": "0", "NaN": (0.0, np.nan), "none": (), "rank 2": [[0.0]]}
+    )
+    yield call(
+        dl.data.noisy_prompts,
+        waveforms=waveforms().also(**{"one waveform": [WAVE]}),
+        snr=several,
+        limit=integer(1, optional=True),
+    )
+    yield from distortions()
+
+
+def _read(path: Any, rate: Any) -> None:
+    """`read_wav`, in which this file stands for a good one."""
+    try:
+        dl.data.read_wav(path, rate)
+    except ValueError as error:
+        if "which is no WAV file" not in str(error):
+            raise
+
+
+def distortions() -> Iterator[Call]:
+    waves = floats(2, 8, taken=("a list", "integers")).without("nothing")
+    outputs, targets = waves._replace(names=("targets",)), waves._replace(names=("outputs",))
+    mask = kind(
+        np.ones(2, bool), {"text": "text", "of -1": np.full(2, -1), "of another shape": np.ones(3, bool)}
+    )
+    yield call(dl.metrics.si_sdr, outputs=outputs, targets=targets, mask=mask)
+    batch = fields(
+        {"targets": np.ones((2, 8), np.float32)},
+        more={"other targets": {"targets": np.ones((2, 7), np.float32)}},
+        names=("batch", "outputs"),
+    )
+    batch = batch._replace(taken=frozenset({"targets that are a list"}))
+    yield call(dl.losses.si_sdr, outputs=outputs, batch=batch)
