@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
     ("signal_number", "experiment"), [(signal.SIGKILL, "bigru"), (signal.SIGTERM, "lstm")]
 )
 def test_a_killed_run_ends_with_the_same_bits(signal_number, experiment):
-    assert sum(kill(1, signal_number, seed=1, experiments=[experiment]).values()) == 1
+    assert sum(kill(1, signal_number, seed=5, experiments=[experiment]).values()) == 1
 
 
 def test_a_killed_run_with_an_optimizer_of_its_own_on_eight_devices_ends_with_the_same_bits(tmp_path):

@@ -64,7 +64,7 @@ def test_bad_settings_are_refused_by_the_names_of_their_flags():
 
 
 @pytest.mark.slow
-def test_a_gru_remembers_for_fifty_steps(tmp_path):
+def test_a_gru_remembers_for_thirty_steps(tmp_path):
     """A model that remembers one of the numbers has the error 1/12, and one that remembers neither 1/6."""
-    _, trained = train_experiment(adding, tmp_path, cell="gru", length=50, train__steps=1500)
+    _, trained = train_experiment(adding, tmp_path, cell="gru", length=30, train__steps=700)
     assert trained.evaluation["mean_squared_error"] < 0.01

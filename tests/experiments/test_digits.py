@@ -15,12 +15,6 @@ def test_the_figures_show_the_predictions():
     assert drawn["confusion_matrix"].axes[0].get_title().startswith(f"{correct} of 899 correct")
 
 
-@pytest.mark.slow
-def test_a_short_run_learns(tmp_path):
-    _, trained = train_experiment(digits, tmp_path, train__steps=300)
-    assert trained.evaluation["accuracy"] > 0.95  # 1-NN on the pixels: 0.961
-
-
 @pytest.mark.parametrize("model", ["plain", pytest.param("residual", marks=pytest.mark.slow)])
 def test_other_models_fit_both_sizes_of_digits(model):
     for name in ("uci", "mnist5k"):
@@ -29,6 +23,6 @@ def test_other_models_fit_both_sizes_of_digits(model):
 
 
 @pytest.mark.slow
-def test_the_whole_run_reaches_its_accuracy(tmp_path):
-    _, trained = train_experiment(digits, tmp_path)
-    assert trained.evaluation["accuracy"] >= 0.98
+def test_a_fifth_of_the_steps_beats_the_baseline(tmp_path):
+    _, trained = train_experiment(digits, tmp_path, train__steps=600)
+    assert trained.evaluation["accuracy"] >= 0.98  # SVC on the pixels: 0.969

@@ -62,12 +62,3 @@ def test_a_remedy_lets_the_plain_cell_remember_for_thirty_steps(tmp_path):
         reached[remedy] = trained.evaluation["accuracy"]
     assert reached["none"] < 0.5
     assert reached["omega"] > 0.9
-
-
-@pytest.mark.slow
-def test_the_plain_cell_does_not_remember_for_fifty_steps(tmp_path):
-    """Its recurrent kernel halves the gradient at every step."""
-    _, trained = train_experiment(
-        temporal_order, tmp_path, cell="rnn", recurrent_scale=0.5, train__steps=3000
-    )
-    assert trained.evaluation["accuracy"] < 0.5

@@ -26,12 +26,6 @@ def test_the_figures_show_the_predictions():
     assert drawn["accuracy_by_length"].axes[0].get_title() == f"{correct} of 370 correct"
 
 
-@pytest.mark.slow
-def test_a_short_run_learns(tmp_path):
-    _, trained = train_experiment(vowels, tmp_path, train__steps=100)
-    assert trained.evaluation["accuracy"] > 0.9
-
-
 def test_a_flag_names_every_cell():
     assert options("cell") == tuple(dl.CELLS)
 
@@ -104,6 +98,6 @@ def test_padding_is_inert():
 
 
 @pytest.mark.slow
-def test_the_whole_run_reaches_its_accuracy(tmp_path):
-    _, trained = train_experiment(vowels, tmp_path)
-    assert trained.evaluation["accuracy"] >= 0.98
+def test_two_fifths_of_the_steps_beat_the_baseline(tmp_path):
+    _, trained = train_experiment(vowels, tmp_path, train__steps=400)
+    assert trained.evaluation["accuracy"] >= 0.98  # 1-NN by dynamic time warping: 0.949
