@@ -1,63 +1,7 @@
 """The rows of the table of results: commands, what is measured of them, and what is reached without a network."""
 
-from typing import NamedTuple
-
-WORDS = {
-    "loss": "cross-entropy",
-    "mean_squared_error": "squared error",
-}
-"""Metrics whose word in the table is another one than their name."""
-SEEDS = (0, 1, 2)
-
-
-class Entry(NamedTuple):
-    """A command, and the rows of the table that its runs fill.
-
-    Attributes:
-        name: names the row; the first word is the experiment's.
-        arguments: the command after ``python -m experiments.``.
-        metric: the number of the result line that is shown.
-        baseline: what a method without a network reaches, or chance.
-        others: more metrics of the result line with their baselines; each has a row of its own.
-        figure: the figure of the first run that the documentation shows; empty: none.
-        seeds: the seeds of the runs.
-        module: what the command has before the arguments.
-    """
-
-    name: str
-    arguments: str
-    metric: str = "accuracy"
-    baseline: str = ""
-    others: tuple[tuple[str, str], ...] = ()
-    figure: str = ""
-    seeds: tuple[int, ...] = SEEDS
-    module: str = "experiments."
-
-    @property
-    def command(self) -> str:
-        return f"python -m {self.module}{self.arguments}"
-
-    @property
-    def rows(self) -> dict[str, tuple[str, str]]:
-        """The metric and the baseline of each row, by the row's name."""
-        more = {f"{self.name}:{metric}": (metric, baseline) for metric, baseline in self.others}
-        return {self.name: (self.metric, self.baseline), **more}
-
-    def control(self, chance: str) -> "Entry":
-        """The same command with shuffled labels, see `benchmarks.controls`; it has one seed."""
-        return self._replace(
-            name=f"{self.name}-shuffled",
-            module="benchmarks.controls ",
-            baseline=f"{chance} (chance)",
-            others=(),
-            figure="",
-            seeds=SEEDS[:1],
-        )
-
-
-def word(metric: str) -> str:
-    """What the table calls a metric."""
-    return WORDS.get(metric, metric.replace("_", " "))
+from benchmarks.entry import Entry
+from benchmarks.lecture import APPLICATIONS
 
 
 def long_memory(name: str, arguments: str) -> Entry:
@@ -71,21 +15,10 @@ def long_memory(name: str, arguments: str) -> Entry:
     return Entry(name, arguments, metric, baseline)
 
 
-PIXELS = "pixels --config.cell="
 ROWS = "pixels --config.reading=rows --config.data.name=mnist5k --config.cell="
 ENTRIES = (
     Entry("digits", "digits", baseline="0.969 (SVC)"),
     Entry("digits-mnist5k", "digits --config.data.name=mnist5k", baseline="0.959 (SVC)"),
-    Entry("vowels", "vowels", baseline="0.949 (1-NN, dynamic time warping)"),
-    *(
-        Entry(f"vowels-{value}", f"vowels --config.{name}={value}", baseline="0.949 (1-NN)")
-        for name, value in (
-            ("direction", "forward"),
-            ("direction", "backward"),
-            ("cell", "lstm"),
-            ("cell", "rnn"),
-        )
-    ),
     *(
         long_memory(f"adding-{cell}", f"adding --config.cell={cell}")
         for cell in ("rnn", "identity", "lstm", "gru")
@@ -118,10 +51,6 @@ ENTRIES = (
     long_memory("copy-lstm-forget", "copy_memory --config.forget_bias=3.912"),
     long_memory("copy-lstm-chrono", "copy_memory --config.chrono=70"),
     long_memory("copy-gru", "copy_memory --config.cell=gru"),
-    long_memory("pixels-gru", f"{PIXELS}gru"),
-    long_memory("pixels-lstm", f"{PIXELS}lstm"),
-    long_memory("pixels-identity", f"{PIXELS}identity --config.input_deviation=0.1"),
-    long_memory("pixels-permuted-gru", f"{PIXELS}gru --config.permuted=true"),
-    long_memory("pixels-permuted-lstm", f"{PIXELS}lstm --config.permuted=true"),
     *(long_memory(f"pixels-rows-{cell}", f"{ROWS}{cell}") for cell in ("rnn", "identity", "lstm", "gru")),
+    *(entry for application in APPLICATIONS for entry in application.entries),
 )

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import dlcore as dl
-from benchmarks.entries import ENTRIES, Entry, word
+from benchmarks.entries import ENTRIES
+from benchmarks.entry import Entry, word
 from benchmarks.run_queue import Queue, RunError, Task, folder_of
 from dlcore.utils.files import atomic_write
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from benchmarks.entries import Entry
+from benchmarks.entry import Entry
 from dlcore.utils.processes import bound_to_this_process
 
 SAY_SECONDS = 60

@@ -21,6 +21,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "docstrings",
     "flag_table",
+    "lecture_map",
     "native_math",
     "rows_program",
 ]

@@ -3,7 +3,8 @@
 import pytest
 
 from benchmarks import results
-from benchmarks.entries import ENTRIES, Entry, word
+from benchmarks.entries import ENTRIES
+from benchmarks.entry import Entry, word
 from benchmarks.run_queue import Task, folder_of
 
 FAKE = Entry(

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from benchmarks import run_queue
-from benchmarks.entries import Entry
+from benchmarks.entry import Entry
 from benchmarks.run_queue import Queue, RunError, Task, folder_of, log_of
 
 FAKE = Entry("fake", "fake_run", module="tests.helpers.")
