@@ -40,6 +40,8 @@ from .text.books import text_file as text_file
 from .text.encoder import TextEncoder as TextEncoder
 from .text.generated_stories import generated_stories as generated_stories
 from .text.generated_stories import story_baselines as story_baselines
+from .text.pair_arrays import PairConfig as PairConfig
+from .text.pair_arrays import pair_arrays as pair_arrays
 from .text.pairs import PairSplit as PairSplit
 from .text.pairs import multi30k as multi30k
 from .text.pairs import package_pairs as package_pairs

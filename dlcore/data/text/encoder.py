@@ -13,6 +13,7 @@ from dlcore.utils.checks import check_choice, check_instance, check_integer
 
 Unit = Literal["words", "characters"]
 UNITS: dict[str, Callable[[str], list[str]]] = {"words": words, "characters": characters}
+_SPACES = {"words": " ", "characters": ""}
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,26 @@ class TextEncoder:
         rows: list[np.ndarray] = [self.vocabulary.encode(self.tokens(text)) for text in _texts(texts)]
         inputs, lengths = pad_sequences(rows)
         return {"inputs": inputs, "lengths": lengths}
+
+    def plain(self, text: str) -> str:
+        """The text that the tokens of a text spell: itself for characters; lower case with single spaces for words.
+
+        Raises:
+            TypeError: the text is none.
+        """
+        return _SPACES[self.unit].join(self.tokens(text))
+
+    def decode(self, numbers: np.ndarray) -> list[str]:
+        """The texts of rows of numbers ``[N, T]``, each up to its first `END`.
+
+        Raises:
+            TypeError: the numbers are not integers.
+            ValueError: a number is outside of the vocabulary, or the rank is not 2.
+        """
+        rows = np.asarray(numbers)
+        if rows.ndim != 2:
+            raise ValueError(f"numbers: got shape {rows.shape}, expected [N, T]")
+        return [_SPACES[self.unit].join(self.vocabulary.decode(row)) for row in rows]
 
 
 def _texts(texts: Iterable[str]) -> Iterable[str]:

@@ -97,16 +97,21 @@ def split_pairs(pairs: Sequence[Pair], *, dev: float = 0.1, test: float = 0.1) -
     >>> [len(part) for part in parts]
     [78, 15, 7]
     """
-    check_instance("pairs", pairs, (list, tuple), "a list of pairs of texts")
-    for pair in pairs:
-        if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(text, str) for text in pair)):
-            raise TypeError(f"pairs: got {pair!r}, expected pairs (source, target) of texts")
+    check_pairs(pairs)
     check_number("dev", dev, "[0, 1)")
     check_number("test", test, "[0, 1)")
     if dev + test >= 1:
         raise ValueError(f"dev: got {dev} with test={test}, expected shares whose sum is below 1")
     keys = [" ".join(sorted(re.findall(r"\w+", source.casefold()))) or source for source, _ in pairs]
     return split_by(keys, pairs, dev, test)
+
+
+def check_pairs(pairs: Sequence[Pair]) -> None:
+    """Checks that these are pairs of texts; TypeError if not."""
+    check_instance("pairs", pairs, (list, tuple), "a list of pairs of texts")
+    for pair in pairs:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(text, str) for text in pair)):
+            raise TypeError(f"pairs: got {pair!r}, expected pairs (source, target) of texts")
 
 
 def split_by(keys: Sequence[str], pairs: Sequence[Pair], dev: float, test: float) -> PairSplit:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dlcore.utils.checks import check_instance
 
 
-def translation_scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """The scores chrF and BLEU of translations, over all texts together.
+def translation_scores(
+    hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] | None = None
+) -> dict[str, float]:
+    """The scores chrF and BLEU of translations, over all texts together, and the share of those that are correct.
 
         chrF = 100 · 5 p r / (4 p + r),    BLEU = 100 · min(1, exp(1 - m / h)) · (p_1 p_2 p_3 p_4)^(1/4)
 
@@ -19,9 +21,12 @@ def translation_scores(hypotheses: Sequence[str], references: Sequence[str]) -> 
     Args:
         hypotheses: N translations.
         references: N correct translations.
+        sources: the N texts that were translated; None: the baseline is left out.
 
     Returns:
-        ``{"chrf": 0..100, "bleu": 0..100}``, with the settings that sacrebleu has by default.
+        A dict: ``chrf`` and ``bleu``, 0 to 100, with the settings that sacrebleu has by default, and ``exact_match``, 0
+        to 1. With sources also ``chrf_of_copying``, ``bleu_of_copying`` and ``exact_match_of_copying``, the same of the
+        baseline that leaves every source as it is.
 
     Raises:
         ImportError: sacrebleu is not installed.
@@ -34,19 +39,31 @@ def translation_scores(hypotheses: Sequence[str], references: Sequence[str]) -> 
     >>> round(scores["chrf"], 1)
     72.0
     """
-    for name, texts in (("hypotheses", hypotheses), ("references", references)):
+    given = {"hypotheses": hypotheses, "references": references}
+    given |= {} if sources is None else {"sources": sources}
+    for name, texts in given.items():
         check_instance(name, texts, (list, tuple), "a list of texts")
         for text in texts:
             check_instance(name, text, str, "texts")
-    if len(hypotheses) != len(references) or not hypotheses:
-        raise ValueError(
-            f"hypotheses: got {len(hypotheses)} texts for {len(references)} references, expected as many, at least one"
-        )
+    for name, texts in given.items():
+        if len(texts) != len(references) or not texts:
+            raise ValueError(
+                f"{name}: got {len(texts)} texts for {len(references)} references, expected as many, at least one"
+            )
+    scores = _scores(hypotheses, references)
+    if sources is not None:
+        scores |= {f"{name}_of_copying": score for name, score in _scores(sources, references).items()}
+    return scores
+
+
+def _scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     try:
         from sacrebleu.metrics import BLEU, CHRF
     except ImportError as error:
         raise ImportError("translation_scores needs sacrebleu; pip install 'dlcore[experiments]'") from error
+    equal = [text == reference for text, reference in zip(hypotheses, references, strict=True)]
     return {
-        name: float(metric.corpus_score(hypotheses, [references]).score)
-        for name, metric in (("chrf", CHRF()), ("bleu", BLEU()))
+        "chrf": float(CHRF().corpus_score(hypotheses, [references]).score),
+        "bleu": float(BLEU().corpus_score(hypotheses, [references]).score),
+        "exact_match": sum(equal) / len(equal),
     }

@@ -26,6 +26,17 @@ def test_long_texts_are_cut_and_rare_tokens_are_unknown():
     assert encoder.batch(TEXTS)["inputs"].tolist() == [[1, 1, 2, 1], [1, 0, 0, 0], [0, 0, 0, 0]]
 
 
+@pytest.mark.parametrize(
+    ("unit", "plain"), [("words", "it was fun , fun !"), ("characters", "It was fun, fun!")]
+)
+def test_decoded_rows_are_plain_texts(unit, plain):
+    encoder = TextEncoder.of(TEXTS, unit)
+    assert encoder.plain(TEXTS[0]) == plain
+    assert encoder.decode(encoder.batch(TEXTS)["inputs"]) == [plain, "no", ""]
+    with pytest.raises(ValueError, match=r"numbers: got shape \(2,\), expected \[N, T\]"):
+        encoder.decode(np.array([2, 0]))
+
+
 def test_what_is_no_list_of_texts_is_refused():
     encoder = TextEncoder.of(TEXTS)
     with pytest.raises(TypeError, match="texts: got one text, 'no'"):

@@ -319,6 +319,9 @@ def pairs() -> Iterator[Call]:
     )
     yield call(dl.data.text_pairs, source_file=path, target_file=path)
     bad = {"None": None, "3": 3, "text": "text", "a text in it": ["ab"], "a number in it": [("a", 3)]}
+    encoder = kind(dl.data.TextEncoder.of(["ab"]), {"None": None, "3": 3, "text": "text"})
+    known = kind([("a", "b")], {**bad, "nothing": []}, names=("sequences",))
+    yield call(dl.data.pair_arrays, pairs=known, encoder=encoder)
     share = rate(0.1, names=("dev", "test"))
     yield call(dl.data.split_pairs, pairs=kind([("a", "b")], bad), dev=share, test=share)
 

@@ -32,6 +32,7 @@ WITHOUT_CHECKS = {
     "dl.callbacks.WandbLogger": "needs wandb; its own test checks the argument",
     "dl.callbacks.MLflowLogger": "needs MLflow; its own test checks the arguments",
     "dl.optimizers.is_decayed": "takes any tree of arrays",
+    "dl.data.PairConfig": "a config; `check` refuses values that do not fit it",
     "dl.data.PairSplit": "a tuple that the readers of pairs make",
     "dl.data.bible_verses": "has no argument",
     "dl.data.caption_vocabulary": "has no argument",

@@ -189,7 +189,8 @@ def measures() -> Iterator[Call]:
     yield call(dl.metrics.Perplexity.of, "Perplexity", values=values, mask=mask)
     bad = {"None": None, "3": 3, "text": "text", "nothing": [], "a number in it": [3], "too many": ["a"] * 3}
     texts = kind(["a b", "c"], bad, names=("hypotheses",))
-    yield call(dl.metrics.translation_scores, hypotheses=texts, references=texts)
+    optional = texts._replace(bad={value: bad for value, bad in texts.bad.items() if bad is not None})
+    yield call(dl.metrics.translation_scores, hypotheses=texts, references=texts, sources=optional)
     yield from edits(mask)
 
 

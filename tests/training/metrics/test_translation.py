@@ -39,15 +39,26 @@ def bleu(hypotheses, references):
 
 def test_scores_are_those_of_their_definitions():
     scores = dl.metrics.translation_scores(HYPOTHESES, REFERENCES)
-    assert scores == pytest.approx(
-        {"chrf": chrf(HYPOTHESES, REFERENCES), "bleu": bleu(HYPOTHESES, REFERENCES)}
-    )
+    expected = {"chrf": chrf(HYPOTHESES, REFERENCES), "bleu": bleu(HYPOTHESES, REFERENCES), "exact_match": 0}
+    assert scores == pytest.approx(expected)
     assert 0 < scores["bleu"] < scores["chrf"] < 100
 
 
+def test_copying_the_sources_is_scored_beside():
+    scores = dl.metrics.translation_scores(["a b", "c"], ["x y", "c"], ["x y", "d"])
+    copied = dl.metrics.translation_scores(["x y", "d"], ["x y", "c"])
+    assert scores == {
+        **dl.metrics.translation_scores(["a b", "c"], ["x y", "c"]),
+        **{f"{name}_of_copying": score for name, score in copied.items()},
+    }
+    assert scores["exact_match"] == scores["exact_match_of_copying"] == 0.5
+    assert copied["chrf"] > scores["chrf"] > 0
+
+
 def test_correct_translations_have_100_and_wrong_ones_0():
-    assert dl.metrics.translation_scores(REFERENCES, REFERENCES) == pytest.approx({"chrf": 100, "bleu": 100})
-    assert dl.metrics.translation_scores(["a", ""], ["b", "c"]) == {"chrf": 0, "bleu": 0}
+    correct = dl.metrics.translation_scores(REFERENCES, REFERENCES)
+    assert correct == pytest.approx({"chrf": 100, "bleu": 100, "exact_match": 1})
+    assert dl.metrics.translation_scores(["a", ""], ["b", "c"]) == {"chrf": 0, "bleu": 0, "exact_match": 0}
 
 
 def test_a_missing_package_is_named(monkeypatch):
