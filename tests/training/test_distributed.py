@@ -105,10 +105,10 @@ def test_two_processes_equal_one_process_of_as_many_devices(tmp_path):
 @pytest.mark.slow
 def test_a_run_of_two_processes_continues_as_one_and_back(tmp_path):
     mesh = (4, 1, "sharded")
-    (whole,) = run(["sequence_toy", tmp_path / "whole", 12, *mesh], 1, 4)
-    run(["sequence_toy", tmp_path / "parts", 4, *mesh], 2, 2)
-    run(["sequence_toy", tmp_path / "parts", 8, *mesh], 1, 4)
-    parts = run(["sequence_toy", tmp_path / "parts", 12, *mesh], 2, 2)
+    (whole,) = run(["plain_toy", tmp_path / "whole", 12, *mesh], 1, 4)
+    run(["plain_toy", tmp_path / "parts", 4, *mesh], 2, 2)
+    run(["plain_toy", tmp_path / "parts", 8, *mesh], 1, 4)
+    parts = run(["plain_toy", tmp_path / "parts", 12, *mesh], 2, 2)
     assert parts[0]["loss"] == pytest.approx(whole["loss"], rel=1e-6)
 
 
