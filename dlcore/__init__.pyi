@@ -25,12 +25,14 @@ from .layers.decoding.attention import LuongAttention as LuongAttention
 from .layers.decoding.attention import attend as attend
 from .layers.decoding.attention_decoder import AttentionDecoder as AttentionDecoder
 from .layers.decoding.beam_search import beam_search as beam_search
+from .layers.decoding.chain_head import ChainHead as ChainHead
 from .layers.decoding.continuation import continue_stream as continue_stream
 from .layers.decoding.decoding_config import BeamConfig as BeamConfig
 from .layers.decoding.decoding_config import SamplingConfig as SamplingConfig
 from .layers.decoding.generate import generate as generate
 from .layers.decoding.generate import greedy as greedy
 from .layers.decoding.generate import sample as sample
+from .layers.decoding.generate_frames import generate_frames as generate_frames
 from .layers.decoding.image_memory import image_memory as image_memory
 from .layers.decoding.sequence_decoder import SequenceDecoder as SequenceDecoder
 from .layers.decoding.sequence_decoder import attention_weights as attention_weights

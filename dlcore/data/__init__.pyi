@@ -8,7 +8,11 @@ from .long_memory import adding as adding
 from .long_memory import copy_memory as copy_memory
 from .long_memory import held_out as held_out
 from .long_memory import temporal_order as temporal_order
+from .music.baselines import chorale_baselines as chorale_baselines
+from .music.chorale_config import ChoraleConfig as ChoraleConfig
+from .music.chorale_config import given_voices as given_voices
 from .music.chorales import bach_chorales as bach_chorales
+from .music.composition import music_files as music_files
 from .music.frames import parse_melody as parse_melody
 from .music.frames import random_transposition as random_transposition
 from .music.jsb import jsb_chorales as jsb_chorales

@@ -3,6 +3,8 @@
 import struct
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Track(NamedTuple):
     name: str | None
@@ -25,6 +27,19 @@ def read_midi(content: bytes) -> tuple[int, float | None, list[Track]]:
         place += 8 + length
     assert place == len(content)
     return division, tempo, tracks
+
+
+def frames_in(content, frames_per_quarter):
+    """The frames of a file, and what else it says."""
+    division, tempo, (_, *tracks) = read_midi(content)
+    ticks = division // frames_per_quarter
+    frames = np.zeros((tracks[0].end // ticks, len(tracks)), int)
+    for voice, track in enumerate(tracks):
+        assert track.end == tracks[0].end
+        for first, last, pitch in track.notes:
+            assert first % ticks == last % ticks == 0
+            frames[first // ticks : last // ticks, voice] = pitch
+    return frames, tempo, [track.name for track in tracks]
 
 
 def _read_track(data: bytes) -> tuple[Track, float | None]:

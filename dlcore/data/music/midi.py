@@ -31,7 +31,7 @@ def midi_file(
     Equal frames that follow each other are one long note, since frames do not say where a note is struck again.
 
     Args:
-        voices: integers ``[T, V]``, MIDI numbers and 0 for a rest, at most 16 voices.
+        voices: integers ``[T, V]``, MIDI numbers and 0 for a rest, at most 15 voices.
         frames_per_quarter: 1 to 480, a divisor of 480.
         names: the name of each voice's track; a voice more has none.
         tempo: quarters in a minute, from 4 to 60,000.
@@ -68,12 +68,16 @@ def midi_file(
     return buffer.getvalue()
 
 
-def check_voices(voices: Any) -> np.ndarray:
+def check_voices(voices: Any, most: int = 15) -> np.ndarray:
     """The voices as an array of integers.
+
+    Args:
+        voices: what the caller got.
+        most: the largest number of voices.
 
     Raises:
         TypeError: the voices are not integers.
-        ValueError: they are not ``[T, V]`` with a frame, 1 to 15 voices and numbers in 0..127.
+        ValueError: they are not ``[T, V]`` with a frame, 1 to ``most`` voices and numbers in 0..127.
     """
     try:
         array = np.asarray(voices)
@@ -81,9 +85,9 @@ def check_voices(voices: Any) -> np.ndarray:
         array = np.array(None)
     if array.dtype.kind not in "iu":
         raise TypeError(f"voices: got {shown(voices)}, expected integers [T, V]")
-    if array.ndim != 2 or not array.size or array.shape[1] > 15:
+    if array.ndim != 2 or not array.size or array.shape[1] > most:
         raise ValueError(
-            f"voices: got shape {array.shape}, expected [T, V] with at least one frame and 1 to 15 voices"
+            f"voices: got shape {array.shape}, expected [T, V] with at least one frame and 1 to {most} voices"
         )
     if array.min() < 0 or array.max() > 127:
         raise ValueError(

@@ -6,22 +6,9 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from tests.helpers.midi_reader import read_midi
+from tests.helpers.midi_reader import frames_in, read_midi
 
 VOICES = np.array([[72, 67, 0, 48], [72, 0, 0, 48], [74, 67, 0, 50], [0, 67, 0, 50]])
-
-
-def frames_in(content, frames_per_quarter):
-    """The frames of a file, and what else it says."""
-    division, tempo, (_, *tracks) = read_midi(content)
-    ticks = division // frames_per_quarter
-    frames = np.zeros((tracks[0].end // ticks, len(tracks)), int)
-    for voice, track in enumerate(tracks):
-        assert track.end == tracks[0].end
-        for first, last, pitch in track.notes:
-            assert first % ticks == last % ticks == 0
-            frames[first // ticks : last // ticks, voice] = pitch
-    return frames, tempo, [track.name for track in tracks]
 
 
 @pytest.mark.parametrize("frames_per_quarter", [1, 2, 4])

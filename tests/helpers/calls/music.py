@@ -3,10 +3,24 @@
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 import dlcore as dl
-from tests.helpers.calls.kinds import Call, choice, integer, kind, number, text
+from tests.helpers.calls.kinds import (
+    Call,
+    choice,
+    floats,
+    function,
+    integer,
+    integers,
+    kind,
+    number,
+    size,
+    text,
+)
+from tests.helpers.calls.layers import layer
 from tests.helpers.packages import is_there
 
 VOICES = kind(
@@ -38,10 +52,51 @@ def music() -> Iterator[Call]:
         "", {"None": None, "3": 3, "a list": [], "a pickle": "jsb.pkl", "a missing file": "/missing.json"}
     )
     yield Call("data: jsb_chorales", _published, {"path": path}, traced=False)
+    yield from frames()
+    yield from pieces()
     yield Call("data: midi_file", dl.data.midi_file, _midi(), traced=False)
     melody = text("G4*2 A4").also(**{"another word": "bogus", "nothing": "", "too large": "128"})
     yield Call("data: parse_melody", dl.data.parse_melody, {"text": melody}, traced=False)
     yield Call("data: random_transposition", _transposed, _transposition(), traced=False)
+
+
+def frames() -> Iterator[Call]:
+    """Several symbols at each step: the layer that predicts them and the loop that draws them."""
+    settings = {name: size(2) for name in ("symbols", "features", "embedding")} | {"classes": size(3)}
+    symbols = integers(0, 1).bad
+    inputs = {
+        "state": floats(2, 3).without("nothing"),
+        "frames": kind(jnp.array([[0, 1], [1, 2]]), {name: symbols[name] for name in ("None", "text", "floats")}),
+    }
+    yield layer(dl.ChainHead, settings, **inputs)
+    given = {"None": None, "text": "text", "floats": jnp.zeros((1, 1, 2)), "rank 2": jnp.zeros((1, 2), int)}
+    arguments = {
+        "read": function(lambda carry, frame, time: (carry, frame)),
+        "predict": function(lambda context, frame, v: jnp.zeros((1, 3))),
+        "carry": kind((), {}),
+        "given": kind(jnp.zeros((1, 0, 2), int), given),
+        "steps": integer(2),
+        "rng": kind(jax.random.key(0), {"3": 3, "text": "text"}),
+        "sampler": function(dl.greedy),
+    }
+    yield Call("layers: generate_frames", dl.generate_frames, arguments)
+
+
+def pieces() -> Iterator[Call]:
+    """Files of a piece, voices that a user gives, and what counting knows of a chorale."""
+    part = {"inputs": np.array([[[72, 60], [72, 0]]]), "lengths": np.array([2])}
+    parts = kind(part, {"None": None, "text": "text", "3": 3, "no field": {}}, names=("batch", "inputs"))
+    yield Call("data: chorale_baselines", dl.data.chorale_baselines, {"train": parts, "test": parts}, traced=False)
+    words = text("0").also(another_word="bogus", too_large="9", nothing="", one_voice="C4")
+    given = {"text": words, "chorales": parts, "count": integer(2).also(too_large=5)}
+    yield Call("data: given_voices", dl.data.given_voices, given, traced=False)
+    files = {
+        "name": text("piece"),
+        "voices": VOICES.also(too_many_voices=np.ones((1, 5), int)),
+        "frames_per_quarter": integer(2).also(**{"7": 7}),
+        "given": integer(1, least=0).also(too_large=3),
+    }
+    yield Call("data: music_files", dl.data.music_files, files, traced=False)
 
 
 def _midi() -> dict[str, Any]:

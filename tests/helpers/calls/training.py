@@ -306,6 +306,7 @@ def settings() -> Iterator[Call]:
         dl.LogConfig,
         dl.BeamConfig,
         dl.SamplingConfig,
+        dl.data.ChoraleConfig,
         dl.SweepConfig,
     ):
         known = {leaf.path: leaf.value for leaf in leaves(make())}

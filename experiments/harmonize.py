@@ -1,0 +1,113 @@
+"""Which alto, tenor and bass belong to a soprano? For every frame of a melody by Bach, three notes below it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+import dlcore as dl
+from dlcore.data.music.chorales import VOICES
+
+LOWER = VOICES[1:]
+NOTES = 128  # MIDI numbers; 0 is a rest
+
+
+@dataclass
+class Config(dl.CellConfig, dl.Config):
+    architecture: Literal["recurrent", "window"] = dl.setting(
+        "recurrent",
+        "Bidirectional layers, or a logistic regression on a frame and four to each side, the baseline.",
+    )
+    features: int = dl.setting(128, "Number of units of each direction.", minimum=1)
+    layers: int = dl.setting(1, "Number of bidirectional layers.", minimum=1)
+    embedding: int = dl.setting(64, "Numbers for the soprano's note, and for its place in time.", minimum=1)
+    dropout: float = dl.setting(0.3, "Dropout rate before and after the layers.", minimum=0, below=1)
+    data: dl.data.ChoraleConfig = field(default_factory=dl.data.ChoraleConfig)
+    train: dl.TrainConfig = field(
+        default_factory=lambda: dl.TrainConfig(steps=600, batch_size=16, eval_every=200)
+    )
+    optimizer: dl.OptimizerConfig = field(
+        default_factory=lambda: dl.OptimizerConfig(
+            "adamw", 4e-3, schedule="cosine", weight_decay=1e-2, clip_norm=1.0
+        )
+    )
+
+
+class Model(nn.Module):
+    config: Config
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, lengths: jax.Array, *, train: bool) -> jax.Array:
+        config = self.config
+        if config.architecture == "window":
+            return nn.Conv(len(LOWER) * NOTES, 9)(jax.nn.one_hot(inputs, NOTES)).reshape(
+                *inputs.shape, -1, NOTES
+            )
+        drop = nn.Dropout(config.dropout, deterministic=not train)
+        places = 12 * config.data.per_quarter  # whole measures of 2, 3 and 4 quarters
+        notes = nn.Embed(NOTES, config.embedding, name="notes")(inputs)
+        beats = nn.Embed(places, config.embedding, name="beats")(jnp.arange(inputs.shape[1]) % places)
+        layer = dl.DeepRecurrent(
+            config.make_cell(), config.layers, bidirectional=True, dropout=config.dropout
+        )
+        _, outputs = layer(drop(notes + beats), lengths, train=train)
+        logits = nn.Dense(len(LOWER) * NOTES)(drop(outputs))
+        return logits.reshape(*inputs.shape, len(LOWER), NOTES)
+
+
+def loss(logits: jax.Array, batch: Mapping[str, jax.Array]) -> Any:
+    """The cross-entropy of the three voices, with the accuracy of each."""
+    value, metrics = dl.losses.classification(logits, batch)
+    for v, voice in enumerate(LOWER):
+        counts = dl.metrics.place_weights(batch, batch["inputs"].shape)
+        metrics[f"{voice}_accuracy"] = dl.metrics.accuracy(logits[:, :, v], batch["labels"][:, :, v], counts)
+    return value, metrics
+
+
+def harmonize(model: Model, params: Any, soprano: np.ndarray) -> np.ndarray:
+    """The soprano ``[T]`` with the most likely notes of the other voices, ``[T, 4]``."""
+    batch = soprano[None], np.array([len(soprano)])
+    logits = jax.jit(partial(model.apply, train=False))({"params": params}, *batch)
+    return np.concatenate([soprano[:, None], np.asarray(logits[0]).argmax(-1)], axis=1).astype(np.int32)
+
+
+def figures(model: Model, test: dl.data.Batch, params: Any, model_state: Any) -> dict[str, Any]:
+    soprano = test["inputs"][0, : test["lengths"][0], 0]
+    voices = harmonize(model, params, soprano)
+    return {"harmonized": dl.plots.piano_roll(voices, model.config.data.per_quarter)}
+
+
+def generate(test: dl.data.Batch, model: dl.TrainedModel, texts: Sequence[str]) -> dict[str, Any]:
+    """Harmonizes each text, a melody or the number of the test chorale whose soprano is one; else the first of them."""
+    files: dict[str, Any] = {}
+    for number, text in enumerate(texts or ["0"]):
+        soprano = dl.data.given_voices(text, test, 1)[:, 0]
+        voices = harmonize(Model(model.config), model.params, soprano)
+        files |= dl.data.music_files(f"harmony_{number}", voices, model.config.data.per_quarter)
+    return files
+
+
+def experiment(config: Config) -> dl.Experiment:
+    parts = config.data.load()
+    train, dev, test = (
+        {**part, "inputs": part["inputs"][..., 0], "labels": part["inputs"][..., 1:]} for part in parts
+    )
+    model = Model(config)
+    return dl.Experiment.from_flax(
+        model,
+        loss=loss,
+        train_data=config.data.train_batches(train, config.train.batch_size, config.seed),
+        eval_data={name: dl.data.PaddedBatches(part, 32) for name, part in (("dev", dev), ("test", test))},
+        best="dev/loss",
+        generate=partial(generate, parts[2]),
+        figures=partial(figures, model, parts[2]),
+    )
+
+
+if __name__ == "__main__":
+    dl.run(Config, experiment)
