@@ -66,7 +66,9 @@ def frames() -> Iterator[Call]:
     symbols = integers(0, 1).bad
     inputs = {
         "state": floats(2, 3).without("nothing"),
-        "frames": kind(jnp.array([[0, 1], [1, 2]]), {name: symbols[name] for name in ("None", "text", "floats")}),
+        "frames": kind(
+            jnp.array([[0, 1], [1, 2]]), {name: symbols[name] for name in ("None", "text", "floats")}
+        ),
     }
     yield layer(dl.ChainHead, settings, **inputs)
     given = {"None": None, "text": "text", "floats": jnp.zeros((1, 1, 2)), "rank 2": jnp.zeros((1, 2), int)}
@@ -86,7 +88,9 @@ def pieces() -> Iterator[Call]:
     """Files of a piece, voices that a user gives, and what counting knows of a chorale."""
     part = {"inputs": np.array([[[72, 60], [72, 0]]]), "lengths": np.array([2])}
     parts = kind(part, {"None": None, "text": "text", "3": 3, "no field": {}}, names=("batch", "inputs"))
-    yield Call("data: chorale_baselines", dl.data.chorale_baselines, {"train": parts, "test": parts}, traced=False)
+    yield Call(
+        "data: chorale_baselines", dl.data.chorale_baselines, {"train": parts, "test": parts}, traced=False
+    )
     words = text("0").also(another_word="bogus", too_large="9", nothing="", one_voice="C4")
     given = {"text": words, "chorales": parts, "count": integer(2).also(too_large=5)}
     yield Call("data: given_voices", dl.data.given_voices, given, traced=False)
