@@ -39,8 +39,8 @@ class Model(nn.Module):
 
     def setup(self) -> None:
         self.places = 12 * self.config.data.per_quarter  # whole measures of 2, 3 and 4 quarters
-        self.notes = nn.Embed(len(VOICES) * NOTES, 32)
-        self.beats = nn.Embed(self.places, 32)
+        self.notes = nn.Embed(len(VOICES) * NOTES, 128)
+        self.beats = nn.Embed(self.places, 128)
         self.layer = dl.Recurrent(self.config.make_cell())
         self.drop = nn.Dropout(self.config.dropout)
         self.head = dl.ChainHead(len(VOICES), NOTES, self.config.features)
@@ -53,12 +53,7 @@ class Model(nn.Module):
         return self.head(jnp.concatenate([drop(outputs), read], axis=-1), inputs)
 
     def read(self, frames: jax.Array, time: jax.Array) -> jax.Array:
-        notes = self.notes(frames + NOTES * jnp.arange(len(VOICES)))
-        notes = notes.reshape(*frames.shape[:-1], -1)
-        beats = self.beats(time % self.places)
-        return jnp.concatenate(
-            [notes, jnp.broadcast_to(beats, (*notes.shape[:-1], beats.shape[-1]))], axis=-1
-        )
+        return self.notes(frames + NOTES * jnp.arange(len(VOICES))).sum(-2) + self.beats(time % self.places)
 
     def step(self, carry: Any, before: jax.Array, time: jax.Array) -> tuple[Any, jax.Array]:
         read = self.read(before, time)
@@ -69,16 +64,16 @@ class Model(nn.Module):
 def loss(logits: jax.Array, batch: Mapping[str, jax.Array]) -> Any:
     """The negative log-likelihood of a frame: the sum of those of its voices, each given those above it."""
     _, metrics = dl.losses.classification(logits, batch)
-    total, notes = metrics["loss"]
-    metrics["loss"] = dl.metrics.Average(total, notes / len(VOICES))
-    return metrics["loss"].value(), metrics
+    notes: Any = metrics["loss"]
+    frames = dl.metrics.Average(notes.total, notes.weight / len(VOICES))
+    return frames.value(), {**metrics, "loss": frames}
 
 
 def compose(model: Model, params: Any, opening: np.ndarray) -> np.ndarray:
     """A chorale ``[steps, 4]`` that goes on from the opening ``[T, 4]``."""
     sampling, apply = model.config.sampling, partial(model.apply, {"params": params})
     step = partial(apply, method="step")
-    predict = partial(apply, method=lambda model, *known: model.head.predict(*known))
+    predict: Any = partial(apply, method=lambda model, *known: model.head.predict(*known))
     state = model.config.make_cell().initialize_carry(jax.random.key(0), (1, 1))
     given, steps = jnp.asarray(opening)[None], max(sampling.steps, len(opening))
     draw = partial(dl.generate_frames, step, predict, state, given, steps, sampler=sampling.make_sampler())
@@ -92,7 +87,8 @@ def figures(config: Config, params: Any, model_state: Any) -> dict[str, Any]:
 
 def generate(test: dl.data.Batch, model: dl.TrainedModel, texts: Sequence[str]) -> dict[str, Any]:
     """A chorale for each text, an opening or the number of the test chorale that gives it; or one from nothing."""
-    config, files = model.config, {}
+    config = model.config
+    files: dict[str, Any] = {}
     most = config.opening * config.data.per_quarter
     for number, text in enumerate(texts or [""]):
         opening = dl.data.given_voices(text, test, len(VOICES))[:most] if text else NOTHING

@@ -17,6 +17,23 @@ def life(name, *marks, package=None, **options):
 
 LIVES = [
     life("vowels", changes={"features": 4}, recurrences=2),
+    life(
+        "chorales",
+        pytest.mark.slow,
+        package="music21",
+        changes={"features": 4, "data.limit": 16, "sampling.steps": 12},
+        texts=["0", "C5*4;G4*4;E4*4;C4*4"],
+        files=[f"chorale_{number}.{kind}" for number in (0, 1) for kind in ("mid", "csv", "png")],
+    ),
+    life(
+        "harmonize",
+        pytest.mark.slow,
+        package="music21",
+        changes={"features": 4, "data.limit": 16},
+        texts=["0", "C5*4 D5*4"],
+        files=[f"harmony_{number}.{kind}" for number in (0, 1) for kind in ("mid", "csv", "png")],
+        recurrences=2,
+    ),
     life("pixels", pytest.mark.slow, changes={"cell": "lstm", "features": 4, "reading": "rows"}),
 ]
 
