@@ -16,6 +16,23 @@ def life(name, *marks, package=None, **options):
 
 
 LIVES = [
+    life(
+        "characters",
+        pytest.mark.slow,
+        changes={"features": 4, "layers": 2, "window": 16, "sampling.steps": 5},
+        recurrences=2,
+        texts=["The "],
+        files=["text_0.txt"],
+    ),
+    life(
+        "sentiment",
+        pytest.mark.slow,
+        package="vaderSentiment",
+        changes={"features": 4, "embedding": 8, "architecture": "lstm"},
+        recurrences=2,
+        texts=["Not a bad film."],
+        files=["predictions.csv", "words.png"],
+    ),
     life("vowels", changes={"features": 4}, recurrences=2),
     life(
         "chorales",

@@ -3,11 +3,14 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from dlcore.utils.checks import check_instance
 
 
-def csv_text(columns: Mapping[str, Sequence[object]]) -> str:
+def csv_text(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> str:
     """The text of a CSV file (RFC 4180, but with the line's end of Unix).
 
     Args:
