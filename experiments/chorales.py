@@ -1,4 +1,14 @@
-"""What comes next in a chorale by Bach?"""
+"""What comes next in a chorale by Bach? Each frame of four voices is predicted from those before: one to sequence.
+
+    launch/local experiments.chorales                             # eighths
+    launch/local experiments.chorales --config.data.grid=quarter
+    python -m experiments.chorales --workdir=RUN --mode=generate --input=0 --input="C5*4;G4*4;E4*4;C4*4"
+
+The loss is the negative log-likelihood of a frame in nats, by the chain rule over soprano, alto, tenor and bass. No
+tune is in two parts; settings are chosen on dev. --mode=baselines, on test: each voice's note after its note in the
+frame before 6.20 on eighths, 8.49 on quarters; as 88 independent keys 8.84, 10.69. Published for keys, on quarters and
+another split: LSTM 8.45. Never compare two grids. Data: package music21 (BSD; the scores have terms of their own).
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,13 +34,9 @@ class Config(dl.CellConfig, dl.Config):
     opening: int = dl.setting(8, "Largest number of quarters that --input gives.", minimum=1, may_change=True)
     data: dl.data.ChoraleConfig = field(default_factory=dl.data.ChoraleConfig)
     sampling: dl.SamplingConfig = field(default_factory=lambda: dl.SamplingConfig(128, temperature=0.8))
-    train: dl.TrainConfig = field(
-        default_factory=lambda: dl.TrainConfig(steps=600, batch_size=16, eval_every=200)
-    )
+    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(600, batch_size=16, eval_every=200))
     optimizer: dl.OptimizerConfig = field(
-        default_factory=lambda: dl.OptimizerConfig(
-            "adamw", 4e-3, schedule="cosine", weight_decay=1e-2, clip_norm=1.0
-        )
+        default_factory=lambda: dl.OptimizerConfig("adam", 4e-3, schedule="cosine", clip_norm=1.0)
     )
 
 
@@ -77,23 +83,22 @@ def compose(model: Model, params: Any, opening: np.ndarray) -> np.ndarray:
     state = model.config.make_cell().initialize_carry(jax.random.key(0), (1, 1))
     given, steps = jnp.asarray(opening)[None], max(sampling.steps, len(opening))
     draw = partial(dl.generate_frames, step, predict, state, given, steps, sampler=sampling.make_sampler())
-    return np.asarray(jax.jit(draw)(rng=jax.random.key(sampling.seed))[0])
+    return np.asarray(jax.jit(draw)(jax.random.key(sampling.seed))[0])
 
 
 def figures(config: Config, params: Any, model_state: Any) -> dict[str, Any]:
-    composed = compose(Model(config), params, NOTHING)
-    return {"composed": dl.plots.piano_roll(composed, config.data.per_quarter)}
+    return {"composed": dl.plots.piano_roll(compose(Model(config), params, NOTHING), config.data.per_quarter)}
 
 
 def generate(test: dl.data.Batch, model: dl.TrainedModel, texts: Sequence[str]) -> dict[str, Any]:
     """A chorale for each text, an opening or the number of the test chorale that gives it; or one from nothing."""
-    config = model.config
+    config, per_quarter = model.config, model.config.data.per_quarter
     files: dict[str, Any] = {}
-    most = config.opening * config.data.per_quarter
     for number, text in enumerate(texts or [""]):
-        opening = dl.data.given_voices(text, test, len(VOICES))[:most] if text else NOTHING
+        opening = dl.data.given_voices(text, test, len(VOICES)) if text else NOTHING
+        opening = opening[: config.opening * per_quarter]
         voices = compose(Model(config), model.params, opening)
-        files |= dl.data.music_files(f"chorale_{number}", voices, config.data.per_quarter, len(opening))
+        files |= dl.data.music_files(f"chorale_{number}", voices, per_quarter, len(opening))
     return files
 
 

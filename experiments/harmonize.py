@@ -1,4 +1,13 @@
-"""Which alto, tenor and bass belong to a soprano? For every frame of a melody by Bach, three notes below it."""
+"""Which alto, tenor and bass belong to a soprano? For every frame of a melody by Bach, three notes below it: synced.
+
+    launch/local experiments.harmonize
+    launch/local experiments.harmonize --config.architecture=window  # the baseline: regression on 9 frames
+    python -m experiments.harmonize --workdir=RUN --mode=generate --input="G4*2 A4*2 B4*4"
+
+Accuracies are of notes on the grid of eighths, and no tune is in two parts. Settings are chosen on dev. Measured before
+on another split by tune: regression on 9 frames alto .393, tenor .356, bass .325; the most frequent bass .130.
+Data: package music21 (BSD; the scores have terms of their own).
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,13 +37,9 @@ class Config(dl.CellConfig, dl.Config):
     embedding: int = dl.setting(64, "Numbers for the soprano's note, and for its place in time.", minimum=1)
     dropout: float = dl.setting(0.3, "Dropout rate before and after the layers.", minimum=0, below=1)
     data: dl.data.ChoraleConfig = field(default_factory=dl.data.ChoraleConfig)
-    train: dl.TrainConfig = field(
-        default_factory=lambda: dl.TrainConfig(steps=600, batch_size=16, eval_every=200)
-    )
+    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(600, batch_size=16, eval_every=200))
     optimizer: dl.OptimizerConfig = field(
-        default_factory=lambda: dl.OptimizerConfig(
-            "adamw", 4e-3, schedule="cosine", weight_decay=1e-2, clip_norm=1.0
-        )
+        default_factory=lambda: dl.OptimizerConfig("adam", 4e-3, schedule="cosine", clip_norm=1.0)
     )
 
 
@@ -63,22 +68,21 @@ class Model(nn.Module):
 def loss(logits: jax.Array, batch: Mapping[str, jax.Array]) -> Any:
     """The cross-entropy of the three voices, with the accuracy of each."""
     value, metrics = dl.losses.classification(logits, batch)
+    counts = dl.metrics.place_weights(batch, batch["inputs"].shape)
     for v, voice in enumerate(LOWER):
-        counts = dl.metrics.place_weights(batch, batch["inputs"].shape)
         metrics[f"{voice}_accuracy"] = dl.metrics.accuracy(logits[:, :, v], batch["labels"][:, :, v], counts)
     return value, metrics
 
 
 def harmonize(model: Model, params: Any, soprano: np.ndarray) -> np.ndarray:
     """The soprano ``[T]`` with the most likely notes of the other voices, ``[T, 4]``."""
-    batch = soprano[None], np.array([len(soprano)])
-    logits = jax.jit(partial(model.apply, train=False))({"params": params}, *batch)
+    predict = jax.jit(partial(model.apply, train=False))
+    logits = predict({"params": params}, soprano[None], np.array([len(soprano)]))
     return np.concatenate([soprano[:, None], np.asarray(logits[0]).argmax(-1)], axis=1).astype(np.int32)
 
 
 def figures(model: Model, test: dl.data.Batch, params: Any, model_state: Any) -> dict[str, Any]:
-    soprano = test["inputs"][0, : test["lengths"][0], 0]
-    voices = harmonize(model, params, soprano)
+    voices = harmonize(model, params, test["inputs"][0, : test["lengths"][0], 0])
     return {"harmonized": dl.plots.piano_roll(voices, model.config.data.per_quarter)}
 
 
