@@ -24,12 +24,16 @@ from .sequences import gaussian_noise as gaussian_noise
 from .sequences import japanese_vowels as japanese_vowels
 from .sequences import standardize as standardize
 from .sources import open_arrays as open_arrays
+from .speech.listening import listening_files as listening_files
 from .speech.noise import babble as babble
 from .speech.noise import colored_noise as colored_noise
 from .speech.noise import mix as mix
 from .speech.noisy_speech import NoisySpeech as NoisySpeech
 from .speech.noisy_speech import noisy_prompts as noisy_prompts
+from .speech.noisy_speech import process_rows as process_rows
+from .speech.noisy_speech import waveforms_of as waveforms_of
 from .speech.prompts import prompts as prompts
+from .speech.subtraction import spectral_subtraction as spectral_subtraction
 from .speech.wav import read_wav as read_wav
 from .speech.wav import wav_bytes as wav_bytes
 from .streams import StreamBatches as StreamBatches

@@ -16,6 +16,8 @@ from .sequences import accuracy_by_length as accuracy_by_length
 from .sequences import accuracy_by_place as accuracy_by_place
 from .sequences import accuracy_over_time as accuracy_over_time
 from .sequences import predicted_against_true as predicted_against_true
+from .speech import gain_by_snr as gain_by_snr
+from .speech import spectrograms as spectrograms
 from .tokens import bits_by_context as bits_by_context
 from .tokens import token_values as token_values
 from .training import learning_curves as learning_curves

@@ -51,6 +51,14 @@ LIVES = [
         files=[f"harmony_{number}.{kind}" for number in (0, 1) for kind in ("mid", "csv", "png")],
         recurrences=2,
     ),
+    life(
+        "denoise",
+        pytest.mark.slow,
+        package="asterisk-core-sounds-en-wav",
+        changes={"limit": 20, "features": 4, "evaluated": "dev"},
+        texts=[],
+        files=["white_noisy.wav", "white_enhanced.wav", "babble_clean.wav", "pink.png"],
+    ),
     life("pixels", pytest.mark.slow, changes={"cell": "lstm", "features": 4, "reading": "rows"}),
 ]
 

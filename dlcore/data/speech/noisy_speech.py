@@ -1,20 +1,20 @@
 """Batches of noisy speech with the clean speech as their target.
 
-The fields are ``inputs [B, N, 1]``, the noisy waveforms; ``targets [B, N, 1]``, the clean ones; ``snr [B]`` in dB;
-``noise [B]``, the index of the kind in `NOISES`; and ``lengths [B]`` where the rows differ in length.
+The fields are ``inputs [B, N, 1]``, the noisy waveforms; ``targets [B, N, 1]``, the clean ones;
+``lengths [B]``, their numbers of samples; ``snr [B]`` in dB; and ``noise [B]``, the index of the kind in `NOISES`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from dlcore.data.batch import Batch, check_generator
+from dlcore.data.batch import Batch, check_generator, get_field
 from dlcore.data.speech.noise import add_voices, colored_noise, mix
 from dlcore.data.speech.wav import check_waveform
-from dlcore.utils.checks import check_integer, check_number
+from dlcore.utils.checks import check_callable, check_integer, check_number
 from dlcore.utils.rng import stream_generator
 
 NOISES = ("white", "pink", "babble")
@@ -27,22 +27,26 @@ VOICES = 4
 class NoisySpeech:
     """A task for `SyntheticBatches`: parts of real recordings in noise of random kinds and loudness.
 
-    The waveforms stand one after the other, and each row begins at a random place. Babble is made of the same
+    The waveforms stand one after the other, and each row begins at a random place and goes on
+    with the beginning after the end. Babble is made of the same
     waveforms at other random places.
 
     Attributes:
         waveforms: clean speech, each ``[N]``, for instance the values of `prompts`.
         samples: the number of samples of each row.
         snr: the lowest and the highest signal-to-noise ratio in dB, see `mix`. Each row has one in between.
+        speed: the lowest and the highest speed of the clean speech. Above 1 a voice is faster and higher, as that of a
+            record that is played too fast, so that a few voices train a model for many.
 
     Raises:
         TypeError: an argument has another type.
-        ValueError: there is no waveform, it has fewer samples than a row, or a ratio is not finite or above the second.
+        ValueError: there is no waveform, it has fewer samples than a row, or a bound is not finite or above the second.
     """
 
     waveforms: Sequence[Any]
     samples: int
     snr: tuple[float, float] = (-5.0, 5.0)
+    speed: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         check_integer("samples", self.samples)
@@ -50,11 +54,8 @@ class NoisySpeech:
             raise ValueError(
                 f"samples: got {self.samples}, expected at most {len(self.recording)}, those of all waveforms"
             )
-        if not isinstance(self.snr, Sequence) or isinstance(self.snr, str) or len(self.snr) != 2:
-            raise TypeError(f"snr: got {self.snr!r}, expected two numbers of dB")
-        low, high = (check_number("snr", value) for value in self.snr)
-        if low > high:
-            raise ValueError(f"snr: got {self.snr}, expected the lower ratio first")
+        _check_bounds("snr", self.snr, "(-inf, inf)")
+        _check_bounds("speed", self.speed, "[0.1, 10]")
 
     @cached_property
     def recording(self) -> np.ndarray:
@@ -62,13 +63,19 @@ class NoisySpeech:
         return np.concatenate(_check_waveforms(self.waveforms))
 
     def __call__(self, generator: np.random.Generator, examples: int) -> Batch:
-        """A batch of ``examples`` rows, without ``lengths``."""
+        """A batch of ``examples`` rows, all of the same length."""
         check_generator(generator)
-        starts = generator.integers(
-            len(self.recording) - self.samples + 1, size=check_integer("examples", examples)
-        )
-        clean = [self.recording[start : start + self.samples] for start in starts]
+        check_integer("examples", examples)
+        clean = [self._draw(generator) for _ in range(examples)]
         return _batch(generator, clean, self.recording, generator.uniform(*self.snr, examples))
+
+    def _draw(self, generator: np.random.Generator) -> np.ndarray:
+        """A part of the recording at a random place and speed; its samples are interpolated linearly."""
+        start, speed = generator.uniform(0, len(self.recording)), generator.uniform(*self.speed)
+        places = (np.floor(start) if speed == 1 else start) + speed * np.arange(self.samples)
+        whole = places.astype(np.int64)
+        before, after = (self.recording.take(whole + later, mode="wrap") for later in (0, 1))
+        return (before + (places - whole) * (after - before)).astype(np.float32)
 
 
 def noisy_prompts(
@@ -85,7 +92,7 @@ def noisy_prompts(
         limit: the number of rows; None: one for each second waveform.
 
     Returns:
-        A batch whose rows are padded with 0; ``lengths [B]`` are their numbers of samples.
+        A batch whose rows are padded with 0.
 
     Raises:
         TypeError: an argument has another type.
@@ -110,6 +117,58 @@ def noisy_prompts(
     return _batch(stream_generator(0, "noisy prompts"), clean, np.concatenate(checked[1::2]), ratios[turns])
 
 
+def waveforms_of(batch: Batch, row: int, outputs: Any = None) -> dict[str, np.ndarray]:
+    """The waveforms of one row without its padding, by name: ``noisy``, ``enhanced`` and ``clean``, each ``[N]``.
+
+    Args:
+        batch: as `NoisySpeech` and `noisy_prompts` return it.
+        row: the index of the row.
+        outputs: what a method made of the inputs, ``[B, N, 1]``; None: there is no ``enhanced``.
+
+    Raises:
+        TypeError: the batch is no dict, or the row is not an integer.
+        ValueError: a field is missing, there is no such row, or the outputs have another shape than the inputs.
+    """
+    fields = {name: get_field(batch, name) for name in ("inputs", "targets", "lengths")}
+    check_integer("row", row, 0, len(fields["lengths"]) - 1)
+    if outputs is not None and np.shape(outputs) != fields["inputs"].shape:
+        raise ValueError(
+            f"outputs: got shape {np.shape(outputs)}, expected {fields['inputs'].shape}, as the inputs"
+        )
+    parts = {"noisy": fields["inputs"], "enhanced": outputs, "clean": fields["targets"]}
+    length = int(fields["lengths"][row])
+    return {name: np.asarray(part)[row, :length, 0] for name, part in parts.items() if part is not None}
+
+
+def process_rows(method: Callable[[np.ndarray], np.ndarray], batch: Batch) -> np.ndarray:
+    """What a function of one waveform makes of each row of a batch, padded as the rows are.
+
+    Args:
+        method: ``method(waveform [N]) -> waveform [N]``, for instance `spectral_subtraction`.
+        batch: as in `waveforms_of`.
+
+    Returns:
+        Float32 ``[B, N, 1]``.
+
+    Raises:
+        TypeError: the method is no function, or the batch is no dict.
+        ValueError: a field is missing.
+    """
+    check_callable("method", method, "dl.data.spectral_subtraction")
+    outputs = np.zeros_like(get_field(batch, "inputs"))
+    for row, length in enumerate(get_field(batch, "lengths")):
+        outputs[row, :length, 0] = method(waveforms_of(batch, row)["noisy"])
+    return outputs
+
+
+def _check_bounds(name: str, bounds: Any, interval: str) -> None:
+    if not isinstance(bounds, Sequence) or isinstance(bounds, str) or len(bounds) != 2:
+        raise TypeError(f"{name}: got {bounds!r}, expected two numbers")
+    low, high = (check_number(name, value, interval) for value in bounds)
+    if low > high:
+        raise ValueError(f"{name}: got {bounds}, expected the lower number first")
+
+
 def _check_waveforms(waveforms: Any) -> list[np.ndarray]:
     if not isinstance(waveforms, Sequence) or isinstance(waveforms, str):
         raise TypeError(f"waveforms: got {type(waveforms).__name__}, expected a list of arrays [N]")
@@ -128,13 +187,13 @@ def _batch(
         noise = _noise(generator, NOISES[kinds[row]], len(waveform), voices)
         inputs[row, : lengths[row], 0] = mix(waveform, noise, float(ratios[row]))
         targets[row, : lengths[row], 0] = waveform
-    batch = {
+    return {
         "inputs": inputs,
         "targets": targets,
+        "lengths": lengths,
         "snr": ratios.astype(np.float32),
         "noise": kinds.astype(np.int32),
     }
-    return batch if (lengths == lengths[0]).all() else {**batch, "lengths": lengths}
 
 
 def _noise(generator: np.random.Generator, kind: str, samples: int, voices: np.ndarray) -> np.ndarray:

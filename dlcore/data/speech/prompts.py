@@ -21,7 +21,7 @@ NO_SPEECH = {
 
 
 def prompts(language: str, limit: int | None = None) -> dict[str, np.ndarray]:
-    """Recorded telephone prompts of Asterisk, 19 to 31 minutes of speech in each language (CC BY-SA 3.0, CC BY 3.0).
+    """Recorded telephone prompts of Asterisk, 23 to 30 minutes of speech in each language (CC BY-SA 3.0, CC BY 3.0).
 
     Each language has one voice: Allison Smith speaks English and Spanish, June Wallack French, Carlo Flora Italian, and
     a woman of ivrvoice.ru Russian. So English is a new voice only for a model that was not trained on Spanish. A prompt

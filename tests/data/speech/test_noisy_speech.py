@@ -24,6 +24,7 @@ def test_a_batch_is_a_function_of_its_step():
     assert {name: field.shape for name, field in batch.items()} == {
         "inputs": (6, 30, 1),
         "targets": (6, 30, 1),
+        "lengths": (6,),
         "snr": (6,),
         "noise": (6,),
     }
@@ -37,7 +38,7 @@ def test_a_batch_is_a_function_of_its_step():
 
 def test_the_target_is_a_part_of_the_recordings():
     task = NoisySpeech(recordings(), samples=30, snr=(0, 0))
-    joined = np.concatenate(recordings())
+    joined = np.tile(np.concatenate(recordings()), 2)
     for row in task(np.random.default_rng(0), 5)["targets"][..., 0]:
         start = int(np.flatnonzero(joined == row[0])[0])
         np.testing.assert_array_equal(row, joined[start : start + 30])
@@ -65,3 +66,24 @@ def test_babble_is_of_recordings_that_are_no_rows():
     batch = noisy_prompts(waves)
     noise = (batch["inputs"] - batch["targets"])[NOISES.index("babble"), :, 0]
     np.testing.assert_allclose(noise, noise[0])
+
+
+def test_a_faster_voice_is_higher():
+    wave = np.sin(2 * np.pi * 100 * np.arange(8000) / 8000)
+    rows = {}
+    for speed in (0.8, 1.0, 1.25):
+        task = NoisySpeech([wave], samples=8000, snr=(0, 0), speed=(speed, speed))
+        spectrum = np.abs(np.fft.rfft(task(np.random.default_rng(0), 1)["targets"][0, :, 0]))
+        rows[speed] = int(spectrum.argmax())
+    assert rows == {0.8: 80, 1.0: 100, 1.25: 125}
+
+
+def test_rows_without_their_padding():
+    waves = recordings()
+    batch = noisy_prompts(waves)
+    parts = dl.data.waveforms_of(batch, 1, 2 * batch["inputs"])
+    assert list(parts) == ["noisy", "enhanced", "clean"]
+    np.testing.assert_array_equal(parts["clean"], waves[2])
+    np.testing.assert_array_equal(parts["enhanced"], 2 * parts["noisy"])
+    outputs = dl.data.process_rows(lambda wave: wave * 3, batch)
+    np.testing.assert_array_equal(outputs, 3 * batch["inputs"])

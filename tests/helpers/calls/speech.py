@@ -6,7 +6,19 @@ from typing import Any
 import numpy as np
 
 import dlcore as dl
-from tests.helpers.calls.kinds import Argument, Call, fields, floats, integer, kind, number
+from tests.helpers.calls.kinds import (
+    Argument,
+    Call,
+    by_name,
+    fields,
+    floats,
+    function,
+    integer,
+    kind,
+    label,
+    number,
+    numbers,
+)
 
 WAVE = np.linspace(-1, 1, 8, dtype=np.float32)
 GENERATOR = kind(np.random.default_rng(0), {"None": None, "text": "text", "3": 3, "a list": [1]})
@@ -59,6 +71,7 @@ def speech() -> Iterator[Call]:
         waveforms=waveforms(),
         samples=samples.also(**{"more than there are": 17}),
         snr=kind((-5.0, 5.0), pair),
+        speed=kind((0.5, 2.0), {**pair, "zero": (0.0, 1.0)}),
     )
     several = kind(
         (0.0, 5.0), {"None": None, "text": "0", "NaN": (0.0, np.nan), "none": (), "rank 2": [[0.0]]}
@@ -69,6 +82,27 @@ def speech() -> Iterator[Call]:
         snr=several,
         limit=integer(1, optional=True),
     )
+    batch = dl.data.noisy_prompts([WAVE, WAVE])
+    rows = kind(batch, {"None": None, "text": "text", "no field": {}}, names=("batch", "inputs", "targets"))
+    outputs = {"text": "text", "of another shape": batch["inputs"][:, 1:]}
+    index = integer(0, least=0).also(too_large=1)
+    yield call(dl.data.waveforms_of, batch=rows, row=index, outputs=kind(batch["inputs"], outputs))
+    method = function(lambda wave: wave)
+    yield call(dl.data.process_rows, method=method, batch=rows)
+    share = number(0.5, wrong=(-0.1, 1.1))
+    yield call(
+        dl.data.spectral_subtraction,
+        noisy=waveform(),
+        factor=number(2.0, wrong=(-1.0, float("inf"))),
+        floor=share,
+        quantile=share,
+    )
+    wrong = {"None": None, "text": "text", "a list": [WAVE], "waveforms": {"a": WAVE}, "no noisy": {"a": {}}}
+    recordings = kind({"a": {"noisy": WAVE}}, wrong)
+    yield call(dl.data.listening_files, recordings=recordings, enhance=method, rate=rate)
+    waves = by_name(WAVE, kind(WAVE, {name: BAD_WAVES[name] for name in list(BAD_WAVES)[:-1]}))
+    yield call(dl.plots.spectrograms, waveforms=waves, rate=rate, title=label())
+    yield call(dl.plots.gain_by_snr, snr=numbers(3), gains=by_name([1.0, 2.0, 3.0], numbers(3)))
     yield from distortions()
 
 
