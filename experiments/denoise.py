@@ -2,9 +2,10 @@
 
     launch/data prompts                                     # the recordings, once
     launch/local experiments.denoise
-    python -m experiments.denoise --mode=baseline           # spectral subtraction
+    python -m experiments.denoise --mode=baseline           # spectral subtraction: 5.18 dB
     python -m experiments.denoise --mode=generate --run=NAME --input=noisy.wav    # WAV before and after, spectrograms
 
+Gains in SI-SDR at 0 dB. By noise, spectral subtraction, tuned on Italian: white 8.34, pink 6.55, babble 0.63 dB.
 Training hears French and Russian; English is the test part, was not used to choose anything, and has another voice.
 --config.evaluated=dev evaluates on Italian. Spanish is not trained on, since it has the voice of English.
 Sources: recordings of Asterisk (CC BY-SA 3.0, CC BY 3.0); white and pink noise are synthetic, babble is four other
@@ -34,14 +35,13 @@ RATIOS = (10.0, 5.0, 0.0, -5.0)
 class Config(dl.Config):
     cell: Literal["rnn", "lstm", "gru"] = dl.setting("lstm", "Name of the cell in dl.CELLS.")
     features: int = dl.setting(96, "Number of units of each direction.", minimum=1)
-    layers: int = dl.setting(1, "Number of recurrent layers.", minimum=1)
     bidirectional: bool = dl.setting(True, "Whether the model also reads backward.")
     speed: float = dl.setting(1.25, "Training voices are up to this factor faster or slower.", minimum=1)
     limit: int | None = dl.setting(None, "Number of recordings of each language; all by default.", minimum=20)
     evaluated: Literal["test", "dev"] = dl.setting("test", "English, or Italian to tune on.")
     train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=1000, batch_size=16))
     optimizer: dl.OptimizerConfig = field(
-        default_factory=lambda: dl.OptimizerConfig("adam", 3e-3, schedule="cosine", clip_norm=1.0)
+        default_factory=lambda: dl.OptimizerConfig("adam", 3e-3, "cosine", clip_norm=1.0)
     )
 
 
@@ -56,16 +56,15 @@ class Model(nn.Module):
         _, _, spectrum = jax.scipy.signal.stft(waves / loudness[:, None], nperseg=WINDOW)
         heard = jnp.log(jnp.abs(spectrum.swapaxes(1, 2)) + 0.01)  # [B, frames, frequencies]
         cell = dl.CELLS[self.config.cell](self.config.features)
-        stack = dl.DeepRecurrent(cell, self.config.layers, bidirectional=self.config.bidirectional)
-        _, outputs = stack(heard, lengths // HOP + 1)
+        layer = dl.Bidirectional(cell, cell.copy()) if self.config.bidirectional else dl.Recurrent(cell)
+        _, outputs = layer(heard, lengths // HOP + 1)
         mask = nn.sigmoid(nn.Dense(heard.shape[-1])(outputs)).swapaxes(1, 2)
         _, cleaned = jax.scipy.signal.istft(spectrum * mask, nperseg=WINDOW)
         return jnp.where(valid, cleaned[:, : inputs.shape[1]] * loudness[:, None], 0)[..., None]
 
 
 def gain(outputs: Any, batch: Any) -> float:
-    metrics: Any = dl.losses.si_sdr(outputs, batch)[1]
-    return float(metrics["si_sdr_gain"].value())
+    return float(np.asarray(dl.losses.si_sdr(outputs, batch)[1]["si_sdr_gain"].value()))
 
 
 def baseline(sets: dict[str, dl.data.Batch], run: Any) -> dict[str, float]:

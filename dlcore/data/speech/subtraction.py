@@ -11,7 +11,7 @@ WINDOW, HOP = 256, 64
 
 
 def spectral_subtraction(
-    noisy: Any, factor: float = 2.0, floor: float = 0.1, quantile: float = 0.2
+    noisy: Any, factor: float = 2.0, floor: float = 0.1, quantile: float = 0.4
 ) -> np.ndarray:
     """Takes the steady part of each frequency's magnitude away from all frames (Boll 1979).
 
