@@ -45,17 +45,10 @@ class Application(NamedTuple):
         return (*self.commands, self.control)
 
 
-def variants(
-    name: str, setting: str, values: tuple[str, ...], baseline: str, **options: str
-) -> tuple[Entry, ...]:
+def variants(name: str, setting: str, values: tuple[str, ...], baseline: str, **options: str) -> tuple[Entry, ...]:
     """An entry for each value of a setting."""
     return tuple(
-        Entry(
-            f"{name}-{value.replace('_', '-')}",
-            f"{name} --config.{setting}={value}",
-            baseline=baseline,
-            **options,
-        )
+        Entry(f"{name}-{value.replace('_', '-')}", f"{name} --config.{setting}={value}", baseline=baseline, **options)
         for value in values
     )
 
@@ -67,9 +60,7 @@ APPLICATIONS = (
         "Japanese vowels of nine speakers (UCI); official split",
         CC_BY,
         (
-            Entry(
-                "vowels", "vowels", baseline="0.949 (1-NN, dynamic time warping)", figure="accuracy_by_length"
-            ),
+            Entry("vowels", "vowels", baseline="0.949 (1-NN, dynamic time warping)", figure="accuracy_by_length"),
             *variants("vowels", "direction", ("forward", "backward"), "0.949 (1-NN)"),
             *variants("vowels", "cell", ("lstm", "rnn"), "0.949 (1-NN)"),
         ),
@@ -77,29 +68,82 @@ APPLICATIONS = (
     ),
     Application(
         MANY_TO_ONE,
+        "Is a sentence positive?",
+        "10,605 sentences of film reviews, rated by 20 people each; a random fifth is the test part",
+        "MIT",
+        (
+            Entry("sentiment", "sentiment", baseline="0.780 (TF-IDF, logistic regression)", figure="words"),
+            *variants("sentiment", "architecture", ("lstm", "gru"), "0.780 (TF-IDF)"),
+            Entry(
+                "sentiment-characters", "sentiment --config.unit=characters", baseline="0.780 (TF-IDF)"
+            ),
+        ),
+        "0.5",
+    ),
+    Application(
+        MANY_TO_ONE,
         "Which digit, pixel by pixel?",
         "UCI's digits, 64 steps of one pixel; the second half is the test part",
         CC_BY,
         (
-            Entry(
-                "pixels-gru", "pixels --config.cell=gru", baseline="0.969 (SVC)", figure="confusion_matrix"
-            ),
+            Entry("pixels-gru", "pixels --config.cell=gru", baseline="0.969 (SVC)", figure="confusion_matrix"),
             *variants("pixels", "cell", ("lstm", "rnn", "residual", "peephole", "projected"), "0.969 (SVC)"),
-            Entry(
-                "pixels-identity",
-                "pixels --config.cell=identity --config.input_deviation=0.1",
-                baseline="0.969 (SVC)",
-            ),
+            Entry("pixels-identity", "pixels --config.cell=identity --config.input_deviation=0.1", baseline="0.969 (SVC)"),
             *(
-                Entry(
-                    f"pixels-permuted-{cell}",
-                    f"pixels --config.cell={cell} --config.permuted=true",
-                    baseline="0.969 (SVC)",
-                )
+                Entry(f"pixels-permuted-{cell}", f"pixels --config.cell={cell} --config.permuted=true", baseline="0.969 (SVC)")
                 for cell in ("gru", "lstm")
             ),
         ),
         "0.1",
+    ),
+    Application(
+        ONE_TO_MANY,
+        "What is the next character?",
+        "the documentation in Python's standard library; the last tenth is the test part",
+        "PSF-2.0",
+        (
+            Entry("characters", "characters", "bits", "1.91 (Witten-Bell n-gram)", figure="surprise"),
+            Entry(
+                "characters-shakespeare", "characters --preset=full", "bits", "2.47 (n-gram)"
+            ),
+        ),
+        "4.67",
+    ),
+    Application(
+        ONE_TO_MANY,
+        "What is the next chord?",
+        "365 chorales by Bach in four voices, from music21; other tunes are the test part",
+        "public domain; the encodings: BSD-3-Clause",
+        (
+            Entry("chorales", "chorales", "test/loss", "8.89 (previous frame)", figure="composed"),
+            Entry("chorales-quarter", "chorales --config.data.grid=quarter", "test/loss", "10.73 (previous frame)"),
+        ),
+        "11.4",
+    ),
+    Application(
+        SYNCED,
+        "Three voices for a melody",
+        "the same chorales on eighths, soprano to alto, tenor and bass",
+        "public domain; the encodings: BSD-3-Clause",
+        (
+            Entry(
+                "harmonize",
+                "harmonize",
+                "test/bass_accuracy",
+                "0.325 (logistic regression)",
+                (("test/alto_accuracy", "0.393"), ("test/tenor_accuracy", "0.356")),
+                "harmonized",
+            ),
+        ),
+        "0.13",
+    ),
+    Application(
+        SYNCED,
+        "Speech without noise",
+        "recorded prompts in French and Russian with noise; English is the test part",
+        "CC BY-SA 3.0, CC BY 3.0",
+        (Entry("denoise", "denoise", "si_sdr_gain", figure="spectrograms"),),
+        "0 or below",
     ),
 )
 """The applications, in the order of `PATTERNS`."""
