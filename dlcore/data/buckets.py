@@ -46,6 +46,7 @@ class BucketedBatches(ArrayBatches):
         boundaries: Sequence[int] = (16, 32, 64),
         transform: Transform | None = None,
         fields: Sequence[str] | None = None,
+        lengths: Sequence[str] = ("lengths",),
     ):
         """Sorts the rows into buckets.
 
@@ -61,17 +62,20 @@ class BucketedBatches(ArrayBatches):
             transform: changes a whole batch after it was cut; it gets the generator of the step.
             fields: the fields with a time axis, which are cut; None means ``inputs`` and every field whose second axis
                 is as long as that of ``inputs``.
+            lengths: the fields with lengths ``[examples]``; a row's bucket is that of its largest one. For pairs of
+                sequences that are padded to one T it is ``("lengths", "label_lengths")``.
 
         Raises:
-            TypeError: an error of `ArrayBatches`; lengths or boundaries are not integers, or fields are not names.
+            TypeError: an error of `ArrayBatches`; lengths or boundaries are not integers, or fields or lengths are not
+                names.
             ValueError: an error of `ArrayBatches`; boundaries that do not increase from 1; missing lengths, or lengths
                 outside 0..T; or fields without a common time axis.
         """
         super().__init__(arrays, batch_size, seed, transform)
         self.fields, steps = time_fields(self.arrays, fields)
-        lengths = known_lengths(get_field(self.arrays, "lengths")[:], (self.examples, steps))
-        self.boundaries = filled_boundaries(boundaries, lengths, steps, batch_size)
-        bucket_of = np.searchsorted(self.boundaries, lengths)
+        longest = self._longest(_names("lengths", lengths), steps)
+        self.boundaries = filled_boundaries(boundaries, longest, steps, batch_size)
+        bucket_of = np.searchsorted(self.boundaries, longest)
         self._buckets = [
             ShuffledBatches(
                 {"row": np.flatnonzero(bucket_of == bucket)}, batch_size, self._bucket_seed(bucket)
@@ -87,6 +91,13 @@ class BucketedBatches(ArrayBatches):
         """The first step whose batch is as long as the last boundary, and so needs the most memory."""
         buckets, _ = self._plan(0)
         return int(buckets.argmax())
+
+    def _longest(self, names: Sequence[str], steps: int) -> np.ndarray:
+        """The largest length of each row."""
+        if not names:
+            raise ValueError("lengths: got (), expected at least one name, such as ('lengths',)")
+        shape = (self.examples, steps)
+        return np.max([known_lengths(get_field(self.arrays, name)[:], shape) for name in names], axis=0)
 
     def _gather(self, step: int, start: int, stop: int) -> Batch:
         cycle, place = divmod(step, self.batches_per_cycle)
@@ -137,11 +148,7 @@ def time_fields(
         TypeError: fields are not a sequence of names.
         ValueError: a field is missing or has no second axis, or these axes differ.
     """
-    if fields is not None and not (
-        isinstance(fields, list | tuple) and all(isinstance(name, str) for name in fields)
-    ):
-        raise TypeError(f"fields: got {fields!r}, expected a tuple of names, such as ('inputs', 'labels')")
-    named = ("inputs",) if fields is None else tuple(fields)
+    named = ("inputs",) if fields is None else _names("fields", fields)
     shapes = {name: arrays[name].shape if name in arrays else None for name in named}
     axes = {shape[1:2] if shape else () for shape in shapes.values()}
     if len(axes) != 1 or () in axes:
@@ -153,6 +160,13 @@ def time_fields(
     if fields is None:
         named = tuple(name for name, array in arrays.items() if np.shape(array)[1:2] == axis)
     return named, axis[0]
+
+
+def _names(argument: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Names of fields; TypeError if they are none."""
+    if not (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)):
+        raise TypeError(f"{argument}: got {names!r}, expected a tuple of names, such as ('inputs', 'labels')")
+    return tuple(names)
 
 
 def filled_boundaries(

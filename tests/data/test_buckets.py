@@ -185,6 +185,19 @@ def test_named_fields_are_cut_and_no_others():
     assert (batch["tokens"].shape, batch["scores"].shape) == ((2, 2), (2, 6))
 
 
+def test_pairs_of_sequences_are_sorted_by_the_longer_one():
+    arrays = make_arrays()
+    arrays["label_lengths"] = np.roll(LENGTHS, 3)
+    data = BucketedBatches(arrays, 2, 0, (4, 8), lengths=("lengths", "label_lengths"))
+    for step in range(data.batches_per_cycle):
+        batch = data[step]
+        longest = np.maximum(batch["lengths"], batch["label_lengths"])
+        end = batch["inputs"].shape[1]
+        assert end in data.boundaries
+        assert (longest <= end).all()
+        assert (longest > max((0, *(other for other in data.boundaries if other < end)))).all()
+
+
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
@@ -202,6 +215,7 @@ def test_named_fields_are_cut_and_no_others():
         ({"inputs": np.zeros(19)}, {}, r"fields: got \{'inputs': \(19,\)\}"),
         ({}, {"fields": ("inputs", "weights")}, "fields: got .* with one T"),
         ({}, {"fields": ()}, r"fields: got \{\}"),
+        ({}, {"lengths": ()}, r"lengths: got \(\), expected at least one name"),
         ({"labels": np.zeros(3)}, {}, "arrays: got fields of lengths"),
     ],
 )
@@ -220,6 +234,7 @@ def test_arrays_and_boundaries_that_do_not_fit_are_refused(change, arguments, me
         ({}, {"boundaries": "48"}, "boundaries: got '48'"),
         ({}, {"fields": "inputs"}, "fields: got 'inputs', expected a tuple of names"),
         ({}, {"fields": 3}, "fields: got 3"),
+        ({}, {"lengths": "lengths"}, "lengths: got 'lengths', expected a tuple of names"),
         ({"lengths": np.full(19, np.nan)}, {}, "lengths: got float64, expected integers"),
         ({"lengths": LENGTHS.astype(float)}, {}, "lengths: got float64, expected integers"),
     ],

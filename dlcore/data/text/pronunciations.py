@@ -112,8 +112,9 @@ def pronunciation_pairs(
         first: True for the first pronunciation of each word only.
 
     Returns:
-        A dict of int32 arrays: ``inputs [M, S]``, letters; their number ``lengths [M]``; ``labels [M, P]``, phones with
-        `END` after the last; their number with `END`, ``label_lengths [M]``.
+        A dict of int32 arrays: ``inputs [M, T]``, letters; their number ``lengths [M]``; ``labels [M, T]``, phones with
+        `END` after the last; their number with `END`, ``label_lengths [M]``. Both are padded to one T, as
+        `BucketedBatches` needs it.
 
     Raises:
         TypeError: an element is no `Pronunciation`, or another argument has another type.
@@ -129,6 +130,8 @@ def pronunciation_pairs(
     pairs = [(word.word, spoken) for word in words for spoken in word.phones[: 1 if first else None]]
     inputs, lengths = pad_sequences([letters.encode(word) for word, _ in pairs])
     labels, label_lengths = pad_sequences([phones.encode(spoken) for _, spoken in pairs], end=True)
+    longest = max(inputs.shape[1], labels.shape[1])
+    inputs, labels = (np.pad(array, ((0, 0), (0, longest - array.shape[1]))) for array in (inputs, labels))
     return {"inputs": inputs, "lengths": lengths, "labels": labels, "label_lengths": label_lengths}
 
 

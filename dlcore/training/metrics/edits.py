@@ -97,8 +97,6 @@ def exact_match(
 ) -> Average:
     """An `Average`: the share of the rows that are equal to their labels, or to one of their references.
 
-    One minus its value is the sentence error rate, and the word error rate of a list of pronounced words.
-
     Args:
         predicted, predicted_lengths, labels, label_lengths, mask: as in `token_error_rate`.
 
@@ -111,6 +109,27 @@ def exact_match(
     """
     distances, _, weights = _closest(predicted, predicted_lengths, labels, label_lengths, mask)
     return Average(((distances == 0) * weights).sum(), weights.sum())
+
+
+def sequence_error_rate(
+    predicted: jax.Array,
+    predicted_lengths: jax.Array,
+    labels: jax.Array,
+    label_lengths: jax.Array,
+    mask: jax.Array | None = None,
+) -> Average:
+    """An `Average`, one minus `exact_match`: the share of the rows that differ from all their references.
+
+    It is the sentence error rate of translations, and the word error rate of a list of pronounced words.
+
+    Args:
+        predicted, predicted_lengths, labels, label_lengths, mask: as in `token_error_rate`.
+
+    Raises:
+        TypeError, ValueError: as in `token_error_rate`.
+    """
+    right = exact_match(predicted, predicted_lengths, labels, label_lengths, mask)
+    return right._replace(total=right.weight - right.total)
 
 
 def _closest(

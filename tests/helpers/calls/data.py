@@ -105,6 +105,11 @@ def sets() -> Iterator[Call]:
         fields=kind(
             None, {"text": "inputs", "3": 3, "another field": ("bogus",), "nothing": (), "numbers": (3,)}
         ),
+        lengths=kind(
+            ("lengths",),
+            {"text": "inputs", "3": 3, "another field": ("bogus",), "nothing": (), "numbers": (3,)},
+            names=("bogus",),
+        ),
     )
     yield from streams()
     task = function(lambda generator, examples: {"inputs": generator.random(examples)})

@@ -208,8 +208,8 @@ def edits(mask: Argument) -> Iterator[Call]:
     for name in ("predicted_lengths", "label_lengths"):
         known[name] = known[name]._replace(names=names)
     yield call(dl.metrics.edit_distance, **known)
-    yield call(dl.metrics.token_error_rate, **known, mask=mask._replace(names=("predicted",)))
-    yield call(dl.metrics.exact_match, **known, mask=mask._replace(names=("predicted",)))
+    for rate in (dl.metrics.token_error_rate, dl.metrics.sequence_error_rate, dl.metrics.exact_match):
+        yield call(rate, **known, mask=mask._replace(names=("predicted",)))
 
 
 def contract() -> Iterator[Call]:

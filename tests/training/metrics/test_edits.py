@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlcore.training.metrics import edit_distance, exact_match, token_error_rate
+from dlcore.training.metrics import edit_distance, exact_match, sequence_error_rate, token_error_rate
 
 
 def distance(first, second):
@@ -64,6 +64,7 @@ def test_rates_count_the_closest_reference():
     arguments = predicted, lengths, labels, label_lengths, mask
     assert tuple(map(float, jax.jit(token_error_rate)(*arguments))) == (edits, tokens)
     assert tuple(map(float, jax.jit(exact_match)(*arguments))) == (matches, mask.sum())
+    assert tuple(map(float, sequence_error_rate(*arguments))) == (mask.sum() - matches, mask.sum())
     assert matches
 
 
