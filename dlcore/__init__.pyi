@@ -24,11 +24,13 @@ from .layers.decoding.attention import BahdanauAttention as BahdanauAttention
 from .layers.decoding.attention import LuongAttention as LuongAttention
 from .layers.decoding.attention import attend as attend
 from .layers.decoding.attention_decoder import AttentionDecoder as AttentionDecoder
+from .layers.decoding.attention_figures import attention_figures as attention_figures
 from .layers.decoding.beam_search import beam_search as beam_search
 from .layers.decoding.chain_head import ChainHead as ChainHead
 from .layers.decoding.continuation import continue_stream as continue_stream
 from .layers.decoding.decoding_config import BeamConfig as BeamConfig
 from .layers.decoding.decoding_config import SamplingConfig as SamplingConfig
+from .layers.decoding.encoder_decoder import EncoderDecoder as EncoderDecoder
 from .layers.decoding.generate import generate as generate
 from .layers.decoding.generate import greedy as greedy
 from .layers.decoding.generate import sample as sample

@@ -1,111 +1,103 @@
 """How is each letter of a word pronounced? Every letter gets a label, in sync: no phone, one phone, or two."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from flax import linen as nn
 
 import dlcore as dl
-from dlcore.data.text import letter_tags
+from dlcore.data.text.letter_tags import UNALIGNED, ContextLookup, LetterTags
 from dlcore.data.text.pronunciations import Pronunciation
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+RATES = ("phone_error_rate", "word_error_rate")
 
 
 @dataclass
 class Config(dl.Config):
     encoder: Literal["lstm", "gru", "convolution"] = dl.setting("lstm", "What reads the letters.")
-    features: int = dl.setting(
-        128, "Number of units of each direction, or half the number of channels.", minimum=1
-    )
+    features: int = dl.setting(128, "Number of units of each direction; half the channels.", minimum=1)
     layers: int = dl.setting(2, "Number of layers.", minimum=1)
     dropout: float = dl.setting(0.1, "Dropout rate before the last layer.", minimum=0, below=1)
     words: int | None = dl.setting(None, "Number of training words; none: all.", minimum=1)
     part: Literal["dev", "test"] = dl.setting(
-        "dev", "The words that are evaluated: the first 2000 of dev, or all of test.", may_change=True
+        "dev", "Evaluated: 2000 words of dev, or test.", may_change=True
     )
-    train: dl.TrainConfig = field(
-        default_factory=lambda: dl.TrainConfig(
-            steps=3000, batch_size=128, eval_batch_size=1000, eval_every=1000
-        )
-    )
+    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(2500, 128, eval_every=500))
     optimizer: dl.OptimizerConfig = field(
         default_factory=lambda: dl.OptimizerConfig(
-            "adam", 3e-3, schedule="cosine", warmup_steps=100, clip_norm=1.0
+            "adam", 3e-3, schedule="cosine", warmup_steps=dl.Duration("4%"), clip_norm=1.0
         )
     )
-    checkpoint: dl.CheckpointConfig = field(default_factory=lambda: dl.CheckpointConfig(every=1000))
 
 
 class Model(nn.Module):
-    encoder: str
-    features: int
-    layers: int
-    dropout: float
+    config: Config
     letters: int
     labels: int
 
     @nn.compact
     def __call__(self, inputs: jax.Array, lengths: jax.Array, *, train: bool) -> jax.Array:
         letters = nn.Embed(self.letters, 64)(inputs)
-        if self.encoder == "convolution":
-            block = dl.ConvBlock(2 * self.features, (5,), pool=None, residual=True)
-            outputs = dl.ConvStack([block] * self.layers)(letters, lengths, train=train)
+        if self.config.encoder == "convolution":
+            block = dl.ConvBlock(2 * self.config.features, (5,), pool=None, residual=True)
+            outputs = dl.ConvStack([block] * self.config.layers)(letters, lengths, train=train)
         else:
-            cell = dl.CELLS[self.encoder](self.features)
-            stack = dl.DeepRecurrent(cell, self.layers, bidirectional=True, dropout=self.dropout)
+            cell = dl.CELLS[self.config.encoder](self.config.features)
+            dropout = self.config.dropout
+            stack = dl.DeepRecurrent(cell, self.config.layers, bidirectional=True, dropout=dropout)
             _, outputs = stack(letters, lengths, train=train)
-        return nn.Dense(self.labels)(nn.Dropout(self.dropout, deterministic=not train)(outputs))
+        return nn.Dense(self.labels)(nn.Dropout(self.config.dropout, deterministic=not train)(outputs))
 
 
-def phones_of(chunks: np.ndarray, model: Model, params: Any, batch: Mapping[str, jax.Array]) -> Any:
-    """The phones that follow from the tags of a batch, and their numbers."""
-    logits = model.apply({"params": params}, batch["inputs"], batch["lengths"], train=False)
-    return letter_tags.spoken(logits.argmax(-1), batch["lengths"], chunks)
+def lookup(tags: LetterTags, train: list[Pronunciation], tested: list[Pronunciation], test: Any) -> Any:
+    """The baseline: the label that a letter most often has between the same four letters on each side."""
+    table = ContextLookup([word.word for word in train], tags.batch(train)["labels"])
+    labels, _ = dl.data.pad_sequences([table.predict(word.word) for word in tested])
+    right = dl.metrics.Average.of(labels == test["labels"], test["labels"] != UNALIGNED)
+    rates = dl.metrics.error_rates(*tags.spoken(labels, test["lengths"]), test, RATES)
+    return {name: float(metric.value()) for name, metric in {"accuracy": right, **rates}.items()}
 
 
-def error_rates(phones: jax.Array, lengths: jax.Array, batch: Mapping[str, jax.Array]) -> dict[str, Any]:
-    closest = phones, lengths, batch["references"], batch["reference_lengths"], batch.get("mask")
-    return {
-        "phone_error_rate": dl.metrics.token_error_rate(*closest),
-        "word_error_rate": dl.metrics.sequence_error_rate(*closest),
-    }
-
-
-def lookup(words: list[Pronunciation], train: Mapping, test: Mapping, chunks: np.ndarray) -> dict[str, float]:
-    """The baseline of --mode=lookup: the tag that a letter most often has between four letters on each side."""
-    table = letter_tags.ContextLookup(width=4)
+def generate(tags: LetterTags, model: dl.TrainedModel, texts: Sequence[str]) -> dict[str, str]:
+    """The letters of each word above what they stand for."""
+    words = re.findall("[a-z']+", " ".join(texts).lower()) or ["experiment", "through", "knight", "quizzes"]
+    inputs, lengths = dl.data.pad_sequences([tags.letters.encode(word) for word in words])
+    labels = np.asarray(model.predict(inputs, lengths)).argmax(-1)
+    rows = [(word, [tags.names[label] for label in row]) for word, row in zip(words, labels, strict=True)]
+    lines = [
+        "".join(f"{cell:5}" for cell in cells[: len(word)]) for word, row in rows for cells in (word, row)
+    ]
+    return {"tags.txt": "\n".join(lines) + "\n"}
 
 
 def experiment(config: Config) -> dl.Experiment:
     parts = dl.data.cmudict()
-    words, tested = parts["train"][: config.words], parts[config.part]
-    letters, phones = dl.data.pronunciation_vocabularies(parts["train"])
-    alignment = dl.data.learn_alignment([(word.word, word.phones[0]) for word in parts["train"][:20_000]])
-    chunks = letter_tags.phones_of_chunks(alignment, phones)
-    tested = tested if config.part == "test" else tested[:2000]
-    test = {
-        **letter_tags.letter_tags(tested, letters, alignment),
-        **dl.data.pronunciation_references(tested, phones),
-    }
-    model = Model(config.encoder, config.features, config.layers, config.dropout, len(letters), len(chunks))
+    train = parts["train"][: config.words]
+    tested = parts["test"] if config.part == "test" else parts["dev"][:2000]
+    tags = LetterTags.learn(train)
+    test = {**tags.batch(tested), **dl.data.pronunciation_references(tested, tags.phones)}
+    model = Model(config, len(tags.letters), len(tags.names))
+
+    def eval_metrics(params: Any, model_state: Any, batch: Mapping[str, jax.Array]) -> dict[str, Any]:
+        logits = model.apply({"params": params}, batch["inputs"], batch["lengths"], train=False)
+        return dl.metrics.error_rates(*tags.spoken(logits.argmax(-1), batch["lengths"]), batch, RATES)
+
     return dl.Experiment.from_flax(
         model,
-        loss=partial(dl.losses.classification, ignore_index=letter_tags.UNALIGNED),
+        loss=partial(dl.losses.classification, ignore_index=UNALIGNED),
         train_data=dl.data.BucketedBatches(
-            letter_tags.letter_tags(words, letters, alignment),
-            config.train.batch_size,
-            config.seed,
-            (6, 8, 10, 14),
+            tags.batch(train), config.train.batch_size, config.seed, (6, 8, 10, 14)
         ),
         eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
-        eval_metrics=lambda params, _, batch: error_rates(*phones_of(chunks, model, params, batch), batch),
-        files={"letters.json": letters.to_json(), "phones.json": phones.to_json()},
+        eval_metrics=eval_metrics,
+        generate=partial(generate, tags),
+        modes={"lookup": lambda run: lookup(tags, train, tested, test)},
+        files={"letters.json": tags.letters.to_json(), "labels.txt": "\n".join(tags.names)},
     )
 
 

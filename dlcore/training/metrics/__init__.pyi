@@ -10,6 +10,7 @@ from .class_counts import Recall as Recall
 from .confusion import ConfusionMatrix as ConfusionMatrix
 from .determination import R2 as R2
 from .edits import edit_distance as edit_distance
+from .edits import error_rates as error_rates
 from .edits import exact_match as exact_match
 from .edits import sequence_error_rate as sequence_error_rate
 from .edits import token_error_rate as token_error_rate

@@ -1,8 +1,11 @@
 """Edit distances between sequences of tokens, and the error rates of what a model writes, speaks or recognizes."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
+from dlcore.data.batch import get_field
 from dlcore.ops.arrays import to_integers
 from dlcore.training.metrics.averages import Average
 from dlcore.training.metrics.places import mask_or_ones
@@ -130,6 +133,34 @@ def sequence_error_rate(
     """
     right = exact_match(predicted, predicted_lengths, labels, label_lengths, mask)
     return right._replace(total=right.weight - right.total)
+
+
+def error_rates(
+    predicted: jax.Array,
+    predicted_lengths: jax.Array,
+    batch: Mapping[str, jax.Array],
+    names: tuple[str, str] = ("token_error_rate", "sequence_error_rate"),
+) -> dict[str, Average]:
+    """Both error rates for the references of a batch, for ``eval_metrics`` of an experiment.
+
+    Args:
+        predicted: integers ``[B, P]``.
+        predicted_lengths: integers ``[B]``.
+        batch: has ``references [B, R, N]`` and ``reference_lengths [B, R]``, and may have a ``mask [B]``; see
+            `token_error_rate`.
+        names: what the two metrics are called.
+
+    Returns:
+        A dict of the `token_error_rate` and the `sequence_error_rate`.
+
+    Raises:
+        TypeError, ValueError: as in `token_error_rate`; or the batch lacks a field.
+    """
+    if not isinstance(names, list | tuple) or len(names) != 2:
+        raise TypeError(f"names: got {names!r}, expected a pair of names")
+    known = get_field(batch, "references"), get_field(batch, "reference_lengths"), batch.get("mask")
+    rates = (rate(predicted, predicted_lengths, *known) for rate in (token_error_rate, sequence_error_rate))
+    return dict(zip(names, rates, strict=True))
 
 
 def _closest(

@@ -425,6 +425,16 @@ def decoding() -> Iterator[Call]:
         "state": floats(2, 3, optional=True),
     }
     yield layer(dl.SequenceDecoder, settings, **calls, label_lengths=LENGTHS, train=flag(True))
+    decoder = dl.SequenceDecoder(4, dl.GRUCell(features=2))
+    settings = {
+        "tokens": size(4),
+        "encoder": thing(dl.Recurrent(dl.GRUCell(features=2))),
+        "decoder": thing(decoder),
+        "embedding": size(2),
+        "dropout": rate(),
+    }
+    calls = {"inputs": labels, "lengths": LENGTHS, "labels": labels, "label_lengths": LENGTHS}
+    yield layer(dl.EncoderDecoder, settings, **calls, train=flag(True))
     yield from generation()
 
 

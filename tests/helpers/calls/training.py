@@ -208,6 +208,12 @@ def edits(mask: Argument) -> Iterator[Call]:
     for name in ("predicted_lengths", "label_lengths"):
         known[name] = known[name]._replace(names=names)
     yield call(dl.metrics.edit_distance, **known)
+    spelled = {"references": tokens[:, None], "reference_lengths": np.array([[2], [-1]])}
+    batch = fields(spelled, more={"a number": 3}, names=("batch", *names))
+    batch = batch._replace(taken=frozenset(f"{name} that are a list" for name in spelled))
+    spoken = {name: known[name] for name in ("predicted", "predicted_lengths")}
+    bad = {"None": None, "3": 3, "one name": ("a",), "text": "text"}
+    yield call(dl.metrics.error_rates, **spoken, batch=batch, names=kind(("a", "b"), bad))
     for rate in (dl.metrics.token_error_rate, dl.metrics.sequence_error_rate, dl.metrics.exact_match):
         yield call(rate, **known, mask=mask._replace(names=("predicted",)))
 

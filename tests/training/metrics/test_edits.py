@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlcore.training.metrics import edit_distance, exact_match, sequence_error_rate, token_error_rate
+from dlcore.training.metrics import (
+    edit_distance,
+    error_rates,
+    exact_match,
+    sequence_error_rate,
+    token_error_rate,
+)
 
 
 def distance(first, second):
@@ -65,6 +71,12 @@ def test_rates_count_the_closest_reference():
     assert tuple(map(float, jax.jit(token_error_rate)(*arguments))) == (edits, tokens)
     assert tuple(map(float, jax.jit(exact_match)(*arguments))) == (matches, mask.sum())
     assert tuple(map(float, sequence_error_rate(*arguments))) == (mask.sum() - matches, mask.sum())
+    batch = {"references": labels, "reference_lengths": label_lengths, "mask": mask}
+    both = error_rates(predicted, lengths, batch, ("phones", "words"))
+    assert {name: tuple(map(float, rate)) for name, rate in both.items()} == {
+        "phones": (edits, tokens),
+        "words": (mask.sum() - matches, mask.sum()),
+    }
     assert matches
 
 
