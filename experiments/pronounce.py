@@ -1,6 +1,14 @@
 """How is a word pronounced? Letters become phones, of another number: an encoder, and a decoder that attends to it.
 
-HEADER
+    launch/local experiments.pronounce                  # LSTM, 128 units, Bahdanau's attention
+    launch/local experiments.pronounce --preset=full    # 256 units, 10 epochs
+    python -m experiments.pronounce --run=NAME --mode=evaluate --config.part=test --config.decoding.beams=4
+    python -m experiments.pronounce --run=NAME --mode=generate --input="thorough"
+
+Errors count the closest of a word's pronunciations. Baseline on the test part: letter by letter with the look-up of
+experiments/tagging.py, 9.6 % phone errors and 41.8 % wrong words. Published on another split: bidirectional LSTM
+5.45 % and 23.55 % (Yao & Zweig 2015, arXiv 1506.00196). The test part is not used for tuning; training evaluates the
+first 1000 words of dev. Sources: Bahdanau, Cho & Bengio 2015; CMUdict (Carnegie Mellon University, BSD-2-Clause).
 """
 
 import re
@@ -40,8 +48,8 @@ class Config(dl.Config):
 def make_model(config: Config, letters: int, phones: int) -> dl.EncoderDecoder:
     size, dropout, cell = config.features, config.dropout, partial(dl.CELLS[config.cell], config.features)
     kinds = {"luong": dl.LuongAttention("general"), "bahdanau": dl.BahdanauAttention(size), "none": None}
-    options = {"dropout": dropout, "sampling": config.sampling}
-    decoder = dl.SequenceDecoder(phones, cell(), kinds[config.attention], **options)
+    attention = kinds[config.attention]
+    decoder = dl.SequenceDecoder(phones, cell(), attention, dropout=dropout, sampling=config.sampling)
     return dl.EncoderDecoder(letters, dl.Bidirectional(cell(), cell()), decoder, dropout=dropout)
 
 
@@ -59,8 +67,8 @@ class Speaker:
         return self.model.apply({"params": params}, inputs, lengths, **vars(self.search), method="decode")
 
     def error_rates(self, params: Any, model_state: Any, batch: Any) -> dict[str, Any]:
-        said = self.say(params, batch["inputs"], batch["lengths"])
-        return dl.metrics.error_rates(*said, batch, ("phone_error_rate", "word_error_rate"))
+        said, counts = self.say(params, batch["inputs"], batch["lengths"])
+        return dl.metrics.error_rates(said, counts, batch, ("phone_error_rate", "word_error_rate"))
 
     def spell(self, params: Any, words: Sequence[str]) -> list[np.ndarray]:
         inputs, lengths = dl.data.pad_sequences([self.letters.encode(word) for word in words])

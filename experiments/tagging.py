@@ -1,4 +1,16 @@
-"""How is each letter of a word pronounced? Every letter gets a label, in sync: no phone, one phone, or two."""
+"""How is each letter of a word pronounced? Every letter gets a label, in sync: no phone, one phone, or two.
+
+    launch/local experiments.tagging                                  # LSTM, two layers, both directions
+    launch/local experiments.tagging --config.encoder=convolution --config.layers=4
+    python -m experiments.tagging --run=NAME --mode=evaluate --config.part=test  # the 12,516 words of the test part
+    python -m experiments.tagging --run=NAME --mode=generate --input="thorough"
+
+Letters and phones are aligned by EM, with 64 labels. 0.2 % of the words have no alignment and count in the error rates
+only. Baseline on the test part, --mode=lookup --config.part=test: the label that a letter most often has between the
+same four letters on each side has the accuracy 0.908; its phones have 9.6 % errors, and 41.8 % of the words are wrong.
+The test part is not used for tuning; training evaluates the first 2000 words of dev.
+Data: CMUdict (Carnegie Mellon University, BSD-2-Clause), see dl.data.cmudict; the lecture's synced sequences.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -57,7 +69,7 @@ class Model(nn.Module):
 def lookup(tags: LetterTags, train: list[Pronunciation], tested: list[Pronunciation], test: Any) -> Any:
     """The baseline: the label that a letter most often has between the same four letters on each side."""
     table = ContextLookup([word.word for word in train], tags.batch(train)["labels"])
-    labels, _ = dl.data.pad_sequences([table.predict(word.word) for word in tested])
+    labels: Any = dl.data.pad_sequences([table.predict(word.word) for word in tested])[0]
     right = dl.metrics.Average.of(labels == test["labels"], test["labels"] != UNALIGNED)
     rates = dl.metrics.error_rates(*tags.spoken(labels, test["lengths"]), test, RATES)
     return {name: float(metric.value()) for name, metric in {"accuracy": right, **rates}.items()}
@@ -84,7 +96,7 @@ def experiment(config: Config) -> dl.Experiment:
     model = Model(config, len(tags.letters), len(tags.names))
 
     def eval_metrics(params: Any, model_state: Any, batch: Mapping[str, jax.Array]) -> dict[str, Any]:
-        logits = model.apply({"params": params}, batch["inputs"], batch["lengths"], train=False)
+        logits: Any = model.apply({"params": params}, batch["inputs"], batch["lengths"], train=False)
         return dl.metrics.error_rates(*tags.spoken(logits.argmax(-1), batch["lengths"]), batch, RATES)
 
     return dl.Experiment.from_flax(

@@ -434,6 +434,12 @@ def decoding() -> Iterator[Call]:
         "dropout": rate(),
     }
     calls = {"inputs": labels, "lengths": LENGTHS, "labels": labels, "label_lengths": LENGTHS}
+    yield Call(
+        "layers: attention_figures",
+        lambda model: dl.attention_figures(model, {}, [], [], (None, None)),
+        {"model": thing(dl.EncoderDecoder(4, dl.Recurrent(dl.GRUCell(features=2)), decoder))},
+        traced=False,
+    )
     yield layer(dl.EncoderDecoder, settings, **calls, train=flag(True))
     yield from generation()
 
