@@ -95,7 +95,8 @@ def majority(batches: Any) -> float:
         mask = batch.get("mask", np.ones(len(labels), bool)).reshape(-1, *[1] * (labels.ndim - 1))
         valid = np.broadcast_to(mask.astype(bool), labels.shape)
         if has_label_of_each_step(batch):
-            valid = valid & valid_steps(batch)
+            steps = valid_steps(batch)
+            valid = valid & steps.reshape(*steps.shape, *[1] * (labels.ndim - 2))
         found = np.bincount(labels[valid])
         counts = np.pad(counts, (0, max(0, len(found) - len(counts))))
         counts[: len(found)] += found

@@ -54,6 +54,8 @@ def test_the_majority_counts_valid_places_of_rows_that_count():
     labels = np.array([[1, 1, 0], [2, 0, 0], [2, 2, 2]], np.int32)
     batch = {"inputs": labels, "labels": labels, "lengths": np.array([2, 1, 3]), "mask": np.array([1, 1, 0])}
     assert majority([batch]) == pytest.approx(2 / 3)
+    voices = {**batch, "labels": np.stack([labels, labels], axis=2)}
+    assert majority([voices]) == pytest.approx(2 / 3)
     assert majority([{"inputs": labels, "labels": np.array([3, 3, 0, 1])}]) == 0.5
 
 
