@@ -114,6 +114,40 @@ APPLICATIONS = (
         "0.1",
     ),
     Application(
+        MANY_TO_ONE,
+        "Which digit moves in a clip?",
+        "UCI's digits in a synthetic motion, on film that loses 40 % of its pixels; test digits in test clips",
+        CC_BY,
+        (
+            Entry("video", "video", baseline="0.107 (most frequent digit)", figure="film"),
+            *variants("video", "reader", ("conv_lstm", "mean", "frame"), "0.107 (most frequent digit)"),
+        ),
+        "0.1",
+    ),
+    Application(
+        ONE_TO_MANY,
+        "Which digits are in an image?",
+        "UCI's digits, one to four in a synthetic arrangement; test digits in test images",
+        CC_BY,
+        (
+            Entry(
+                "caption",
+                "caption",
+                metric="exact_match",
+                baseline="0.03 (most frequent caption)",
+                others=(("word_error_rate", ""),),
+                figure="attention_0",
+            ),
+            Entry(
+                "caption-without-attention",
+                "caption --config.attention=false",
+                metric="exact_match",
+                baseline="0.03 (most frequent caption)",
+            ),
+        ),
+        "0.03",
+    ),
+    Application(
         ONE_TO_MANY,
         "What is the next character?",
         "the documentation in Python's standard library; the last tenth is the test part",
@@ -173,6 +207,29 @@ APPLICATIONS = (
         "CC BY-SA 3.0, CC BY 3.0",
         (Entry("denoise", "denoise", "si_sdr_gain", figure="spectrograms"),),
         "0 or below",
+    ),
+    Application(
+        SYNCED,
+        "Where does a digit move, frame by frame?",
+        "UCI's digits in a synthetic motion, as above",
+        CC_BY,
+        (
+            Entry(
+                "video-motion",
+                "video --config.labels=frames",
+                baseline="0.41 (always still)",
+                figure="accuracy_over_time",
+            ),
+            *(
+                Entry(
+                    f"video-motion-{reader.replace('_', '-')}",
+                    f"video --config.labels=frames --config.reader={reader}",
+                    baseline="0.41 (always still)",
+                )
+                for reader in ("conv_lstm", "mean", "frame")
+            ),
+        ),
+        "0.41",
     ),
 )
 """The applications, in the order of `PATTERNS`."""

@@ -79,6 +79,14 @@ LIVES = [
         files=["tags.txt"],
     ),
     life("pixels", pytest.mark.slow, changes={"cell": "lstm", "features": 4, "reading": "rows"}),
+    life("video", pytest.mark.slow, changes={"filters": (2, 3), "features": 4, "test_clips": 8}),
+    life(
+        "caption",
+        pytest.mark.slow,
+        changes={"filters": (2, 3), "features": 4, "test_images": 8},
+        texts=["5"],
+        files=["captions.txt", "attention_0.png"],
+    ),
 ]
 
 

@@ -5,6 +5,7 @@ import io
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +176,22 @@ def read_gray_image(path: str | Path, size: tuple[int, int]) -> np.ndarray:
             "or floats from 0 to 1; scale it to this size"
         )
     return gray[..., None]
+
+
+def choose_images(texts: Sequence[str], images: np.ndarray) -> np.ndarray:
+    """The images that a user names, ``[len(texts), H, W, 1]``.
+
+    Args:
+        texts: at least one; the number of one of the images, counted from 0, or the path of a file for
+            `read_gray_image`.
+        images: ``[N, H, W, 1]``.
+
+    Raises:
+        FileNotFoundError, TypeError, ValueError: as in `read_gray_image`.
+
+    >>> choose_images(["1", "0"], np.arange(2.0).reshape(2, 1, 1, 1)).ravel().tolist()
+    [1.0, 0.0]
+    """
+    known = {str(number): image for number, image in enumerate(images)}
+    size = images.shape[1], images.shape[2]
+    return np.stack([known[text] if text in known else read_gray_image(text, size) for text in texts])

@@ -35,11 +35,11 @@ def moving_digits(
 ) -> Batch:
     """Clips in which a digit moves over a black canvas, on a film that is damaged anew in every frame.
 
-    A clip shows one digit, which begins at a random place and stands still in the first frame. In every later frame it
-    keeps its motion, or it draws a new one: always if it would leave the canvas, and else with the probability
-    ``turn``. A new motion is one of those that stay on the canvas, all equally likely. Then normal noise is added to
-    the frame, and each of its pixels is black with the probability ``hidden``. So one frame shows few pixels of a
-    digit, and only several frames show what it is and where it moves.
+    A clip shows one digit, which begins at a random place and stands still in the first frame. In the second frame it
+    draws a motion. In every later frame it keeps its motion, or it draws a new one: always if it would leave the
+    canvas, and else with the probability ``turn``. A new motion is one of those that stay on the canvas, all equally
+    likely. Then normal noise is added to the frame, and each of its pixels is black with the probability ``hidden``. So
+    one frame shows few pixels of a digit, and only several frames show what it is and where it moves.
 
     Args:
         generator: the source of all random numbers.
@@ -96,11 +96,11 @@ def _walk(
     """The upper left corners ``[clips, steps, 2]`` of the digits, from (0, 0) to ``room``, and their motions."""
     corner, motion = generator.integers(0, room + 1, (clips, 2)), np.zeros(clips, np.int64)
     corners, motions = [corner], [motion]
-    for _ in range(steps - 1):
+    for step in range(1, steps):
         places = corner[:, None] + speed * SHIFTS
         inside = ((places >= 0) & (places <= room)).all(axis=-1)
         drawn = np.where(inside, generator.random(inside.shape), -1).argmax(axis=1)
-        turns = (generator.random(clips) < turn) | ~inside[np.arange(clips), motion]
+        turns = (generator.random(clips) < turn) | (step == 1) | ~inside[np.arange(clips), motion]
         motion = np.where(turns, drawn, motion)
         corner = corner + speed * SHIFTS[motion]
         corners.append(corner)

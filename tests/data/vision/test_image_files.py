@@ -7,7 +7,14 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dlcore.data.vision.image_files import data_folder, read_cifar, read_gray_image, read_idx_part, read_table
+from dlcore.data.vision.image_files import (
+    choose_images,
+    data_folder,
+    read_cifar,
+    read_gray_image,
+    read_idx_part,
+    read_table,
+)
 
 
 def write_part(folder, *, images, labels, header=None, suffix=""):
@@ -138,3 +145,13 @@ def test_what_is_no_gray_image_is_refused(tmp_path):
             read_gray_image(tmp_path / name, (2, 3))
     with pytest.raises(FileNotFoundError, match=r"missing\.npy, which is no file"):
         read_gray_image(tmp_path / "missing.npy", (2, 3))
+
+
+def test_images_are_chosen_by_number_and_from_files(tmp_path):
+    images = np.linspace(0, 1, 12, dtype=np.float32).reshape(2, 2, 3, 1)
+    np.save(tmp_path / "own.npy", np.full((2, 3), 9, np.uint8))
+    chosen = choose_images(["1", str(tmp_path / "own.npy"), "0"], images)
+    np.testing.assert_array_equal(chosen[[0, 2]], images[::-1])
+    np.testing.assert_allclose(chosen[1], 9 / 255)
+    with pytest.raises(FileNotFoundError, match="path: got 2, which is no file"):
+        choose_images(["2"], images)
