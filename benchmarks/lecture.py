@@ -45,16 +45,13 @@ class Application(NamedTuple):
         return (*self.commands, self.control)
 
 
-def variants(
-    name: str, setting: str, values: tuple[str, ...], baseline: str, **options: str
-) -> tuple[Entry, ...]:
+def variants(name: str, setting: str, values: tuple[str, ...], baseline: str) -> tuple[Entry, ...]:
     """An entry for each value of a setting."""
     return tuple(
         Entry(
             f"{name}-{value.replace('_', '-')}",
             f"{name} --config.{setting}={value}",
             baseline=baseline,
-            **options,
         )
         for value in values
     )
@@ -202,6 +199,21 @@ APPLICATIONS = (
     ),
     Application(
         SYNCED,
+        "The sound of each letter",
+        "CMUdict's words with aligned phones; 12,516 words are the test part",
+        "BSD-2-Clause",
+        (
+            Entry(
+                "tagging",
+                "tagging --config.part=test",
+                baseline="0.908 (context look-up)",
+                others=(("phone_error_rate", "0.096"), ("word_error_rate", "0.418")),
+            ),
+        ),
+        "0.15",
+    ),
+    Application(
+        SYNCED,
         "Speech without noise",
         "recorded prompts in French and Russian with noise; English is the test part",
         "CC BY-SA 3.0, CC BY 3.0",
@@ -230,6 +242,30 @@ APPLICATIONS = (
             ),
         ),
         "0.41",
+    ),
+    Application(
+        MANY_TO_MANY,
+        "How is a word pronounced?",
+        "CMUdict; 12,516 words are the test part",
+        "BSD-2-Clause",
+        (
+            Entry(
+                "pronounce",
+                "pronounce --config.part=test --config.decoding.beams=4",
+                "phone_error_rate",
+                "0.096 (context look-up)",
+                (("word_error_rate", "0.418 (context look-up)"),),
+                "attention_knowledge",
+            ),
+            Entry(
+                "pronounce-full",
+                "pronounce --preset=full --config.part=test --config.decoding.beams=4",
+                "phone_error_rate",
+                "0.096 (context look-up)",
+                (("word_error_rate", "0.418 (context look-up)"),),
+            ),
+        ),
+        "about 1",
     ),
 )
 """The applications, in the order of `PATTERNS`."""

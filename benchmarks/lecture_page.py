@@ -1,6 +1,6 @@
 """The tables of the page that is the lecture's map, from the table of results, as Markdown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.entry import word
@@ -99,6 +99,6 @@ def labeled(metric: str, row: Mapping[str, str]) -> str:
     return f"{word(metric)} {shown}" if shown else ""
 
 
-def table(headings: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
+def table(headings: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
     rule = ("---",) * len(headings)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rule, *lines))
