@@ -69,9 +69,9 @@ class Model(nn.Module):
 
 
 def rates(model: Model, params: Any, model_state: Any, batch: Mapping[str, jax.Array]) -> Any:
-    found = model.apply({"params": params, **model_state}, batch["inputs"], method="caption")
-    known = batch["labels"], batch["label_lengths"] - 1, batch.get("mask")
-    match, rate = dl.metrics.exact_match(*found, *known), dl.metrics.token_error_rate(*found, *known)
+    tokens, lengths = model.apply({"params": params, **model_state}, batch["inputs"], method="caption")
+    compared = tokens, lengths, batch["labels"], batch["label_lengths"] - 1, batch.get("mask")
+    match, rate = dl.metrics.exact_match(*compared), dl.metrics.token_error_rate(*compared)
     return {"exact_match": match, "word_error_rate": rate}
 
 

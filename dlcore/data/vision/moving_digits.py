@@ -124,7 +124,7 @@ def paste(images: np.ndarray, corners: np.ndarray, size: tuple[int, int]) -> np.
     canvases = np.zeros((*shape, *size, channels), np.float32)
     rows = corners[..., 0, None, None] + np.arange(height)[:, None]
     columns = corners[..., 1, None, None] + np.arange(width)
-    places = tuple(index[..., None, None] for index in np.indices(shape))
+    places = [np.asarray(index)[..., None, None] for index in np.indices(shape)]
     canvases[(*places, rows, columns)] = images
     return canvases
 

@@ -24,8 +24,8 @@ def image_memory(maps: jax.Array) -> jax.Array:
     """
     maps = check_floats("maps", maps, 3, "[*batch, H, W, K]")
     *batch, height, width, _ = maps.shape
-    places = jnp.meshgrid(_places(height, maps.dtype), _places(width, maps.dtype), indexing="ij")
-    places = jnp.broadcast_to(jnp.stack(places, axis=-1), (*batch, height, width, 2))
+    axes = jnp.meshgrid(_places(height, maps.dtype), _places(width, maps.dtype), indexing="ij")
+    places = jnp.broadcast_to(jnp.stack(axes, axis=-1), (*batch, height, width, 2))
     cells = jnp.concatenate([maps, places], axis=-1)
     return cells.reshape(*batch, height * width, cells.shape[-1])
 
