@@ -70,7 +70,7 @@ class Model(nn.Module):
 
 def rates(model: Model, params: Any, model_state: Any, batch: Mapping[str, jax.Array]) -> Any:
     tokens, lengths = model.apply({"params": params, **model_state}, batch["inputs"], method="caption")
-    compared = tokens, lengths, batch["labels"], batch["label_lengths"] - 1, batch.get("mask")
+    compared: Any = tokens, lengths, batch["labels"], batch["label_lengths"] - 1, batch.get("mask")
     match, rate = dl.metrics.exact_match(*compared), dl.metrics.token_error_rate(*compared)
     return {"exact_match": match, "word_error_rate": rate}
 
