@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.application import PATTERNS, Application
 from benchmarks.entry import word
-from benchmarks.lecture import APPLICATIONS, PATTERNS, Application
+from benchmarks.lecture import APPLICATIONS
 
 Rows = Mapping[str, Mapping[str, str]]
 HEADINGS = (

@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.lecture import APPLICATIONS, PATTERNS
+from benchmarks.application import PATTERNS
+from benchmarks.lecture import APPLICATIONS
 from dlcore.cli.command_line import load_command_line
 from tests.helpers.paths import ROOT
 

@@ -3,8 +3,9 @@
 import re
 
 from benchmarks import lecture_page
+from benchmarks.application import PATTERNS, Application
 from benchmarks.entry import Entry
-from benchmarks.lecture import APPLICATIONS, PATTERNS, Application
+from benchmarks.lecture import APPLICATIONS
 from benchmarks.lecture_page import number, page
 
 SPOKEN = Application(
