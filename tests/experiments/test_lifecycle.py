@@ -87,6 +87,15 @@ LIVES = [
         texts=["5"],
         files=["captions.txt", "attention_0.png"],
     ),
+    life(
+        "translate",
+        pytest.mark.slow,
+        package="django",
+        changes={"features": 4, "pairs.longest": 12, "decoding.steps": 12, "decoding.beams": 2},
+        recurrences=3,
+        texts=["Romania", "October"],
+        files=("translations.csv", "attention_1.png"),
+    ),
 ]
 
 
