@@ -71,7 +71,7 @@ def bits_by_context(bits: np.ndarray, unit: str = "characters") -> "Figure":
     Where the line is flat, what lies further back does not help: the model has no use for it, or has forgotten it.
 
     Args:
-        bits: numbers ``[N, T]``, the cost of token t of N texts, which the model read from their beginning.
+        bits: numbers ``[N, T]``. Column t is the cost of the token that follows on the first t + 1 tokens of N texts.
         unit: what the tokens are, for the label of the axis.
 
     Raises:
@@ -81,11 +81,11 @@ def bits_by_context(bits: np.ndarray, unit: str = "characters") -> "Figure":
     known = as_numbers("bits", bits, "[N, T]")
     if not np.isfinite(known).all():
         raise ValueError(f"bits: got NaN or Inf among {known.size} numbers, expected finite ones")
-    starts = [0, *(2**power for power in range(known.shape[1].bit_length()) if 2**power < known.shape[1])]
-    groups = np.split(known, starts[1:], axis=1)
+    starts = [2**power for power in range(known.shape[1].bit_length())]
+    groups = np.split(known, np.array(starts[1:], int) - 1, axis=1)
     means = [group.mean() for group in groups]
     errors = [group.mean(axis=1).std() / np.sqrt(len(known)) for group in groups]
-    ends = [*starts[1:], known.shape[1]]
+    ends = [*starts[1:], known.shape[1] + 1]
     names = [
         f"{start}-{end - 1}" if start < end - 1 else f"{start}"
         for start, end in zip(starts, ends, strict=True)

@@ -68,9 +68,9 @@ def test_what_does_not_fit_is_refused(changes, error, message):
 
 
 def test_bits_are_grouped_by_powers_of_two(drawn):
-    bits = np.array([[8.0, 4.0, 2.0, 2.0, 1.0], [8.0, 4.0, 4.0, 4.0, 3.0]])
+    bits = np.array([[8.0, 3.0, 5.0, 2.0, 2.0], [8.0, 4.0, 4.0, 4.0, 4.0]])
     (axes,) = drawn(dl.plots.bits_by_context(bits, "letters")).axes
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "2-3", "4"]
-    assert [float(bits) for bits in axes.lines[0].get_ydata()] == [8, 4, 3, 2]
-    assert axes.get_legend_handles_labels()[1] == ["mean: 4.000"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2-3", "4-5"]
+    assert [float(bits) for bits in axes.lines[0].get_ydata()] == [8, 4, 3]
+    assert axes.get_legend_handles_labels()[1] == ["mean: 4.400"]
     assert axes.get_xlabel() == "letters read before"
