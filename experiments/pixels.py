@@ -34,11 +34,19 @@ class DataConfig:
         "uci", "Data set: UCI digits, 5000 digits of MNIST, or all of MNIST."
     )
     folder: str | None = dl.setting(None, "Folder of MNIST's idx files, for the data set mnist.")
+    shifts: int = dl.setting(1, "Largest random shift of a training image, in pixels.", minimum=0)
     shrink: int = dl.setting(1, "Side of the squares of pixels that are averaged to one pixel.", minimum=1)
 
 
 @dataclass
 class Config(dl.CellConfig, dl.Config):
+    model: Literal["recurrent", "convolution"] = dl.setting(
+        "recurrent", "What reads the sequence: the cell, or a causal convolution stack."
+    )
+    convolution: dl.TemporalConfig = field(default_factory=lambda: dl.TemporalConfig(levels=5))
+    dropout: float = dl.setting(
+        0.2, "Dropout rate before the last layer and in the stack.", minimum=0, below=1
+    )
     reading: Literal["pixels", "rows"] = dl.setting(
         "pixels", "Content of a step: a pixel, or a row of pixels."
     )
@@ -51,13 +59,19 @@ class Config(dl.CellConfig, dl.Config):
 
 
 class Model(nn.Module):
-    config: dl.CellConfig
+    config: Config
 
     @nn.compact
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-        layer = dl.Recurrent(self.config.make_cell())
-        carry, _ = layer(inputs)
-        return nn.Dense(len(DIGITS))(layer.hidden(carry))
+        config = self.config
+        if config.model == "convolution":
+            stack = config.convolution.make_stack(config.features, config.dropout)
+            last = stack(inputs, train=train)[:, -1]
+        else:
+            layer = dl.Recurrent(config.make_cell())
+            carry, _ = layer(inputs)
+            last = layer.hidden(carry)
+        return nn.Dense(len(DIGITS))(nn.Dropout(config.dropout, deterministic=not train)(last))
 
 
 def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state: Any) -> dict[str, "Figure"]:
@@ -69,17 +83,24 @@ def experiment(config: Config) -> dl.Experiment:
     mnist = lambda: dl.data.mnist(config.data.folder)
     sources = {"uci": dl.data.uci_digits, "mnist5k": dl.data.mnist5k, "mnist": mnist}
     train, test = sources[config.data.name]()
-    for part in (train, test):
-        part["inputs"] = dl.data.as_sequences(
-            part["inputs"], rows=config.reading == "rows", permuted=config.permuted, shrink=config.data.shrink
-        )
+    settings = {"rows": config.reading == "rows", "permuted": config.permuted, "shrink": config.data.shrink}
+    shift = dl.data.random_shifts(config.data.shifts)
+
+    def read(batch: dl.data.Batch) -> dl.data.Batch:
+        return {**batch, "inputs": dl.data.as_sequences(batch["inputs"], **settings)}
+
     model = Model(config)
     return dl.Experiment.from_flax(
         model,
         loss=dl.losses.classification,
-        train_data=dl.data.ShuffledBatches(train, config.train.batch_size, config.seed),
-        eval_data=dl.data.PaddedBatches(test, config.train.eval_batch_size),
-        figures=partial(figures, model, test),
+        train_data=dl.data.ShuffledBatches(
+            train,
+            config.train.batch_size,
+            config.seed,
+            lambda batch, generator: read(shift(batch, generator)),
+        ),
+        eval_data=dl.data.PaddedBatches(read(test), config.train.eval_batch_size),
+        figures=partial(figures, model, read(test)),
     )
 
 

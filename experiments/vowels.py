@@ -31,6 +31,10 @@ class Config(dl.Config):
     cell: Literal["rnn", "identity", "residual", "lstm", "gru", "peephole", "projected"] = dl.setting(
         "gru", "Name of the cell in dl.CELLS."
     )
+    model: Literal["recurrent", "convolution"] = dl.setting(
+        "recurrent", "What reads the frames: the cell, or a causal convolution stack."
+    )
+    convolution: dl.TemporalConfig = field(default_factory=lambda: dl.TemporalConfig(levels=3))
     direction: Literal["forward", "backward", "both"] = dl.setting("both", "Direction of reading.")
     features: int = dl.setting(64, "Number of units of each direction.", minimum=1)
     pooling: Literal["mean", "last", "max"] = dl.setting(
@@ -53,28 +57,34 @@ class Config(dl.Config):
 
 
 class Model(nn.Module):
-    cell: str
-    direction: str
-    features: int
-    pooling: str
-    dropout: float
+    config: Config
 
     @nn.compact
     def __call__(self, inputs: jax.Array, lengths: jax.Array, *, train: bool) -> jax.Array:
-        cell = dl.CELLS[self.cell]
-        forward, backward = cell(self.features, name="forward"), cell(self.features, name="backward")
+        config = self.config
+        outputs, last = self.read(inputs, lengths, train)
+        vector = {
+            "mean": dl.mean_over_time(outputs, lengths),
+            "max": dl.max_over_time(outputs, lengths),
+            "last": last,
+        }[config.pooling]
+        return nn.Dense(len(SPEAKERS))(nn.Dropout(config.dropout, deterministic=not train)(vector))
+
+    def read(self, inputs: jax.Array, lengths: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+        """The outputs of all frames, and of the frame that is read last, which is the first one backward."""
+        config = self.config
+        if config.model == "convolution":
+            outputs = config.convolution.make_stack(config.features)(inputs, lengths, train=train)
+            return outputs, dl.last_over_time(outputs, lengths)
+        cell = dl.CELLS[config.cell]
+        forward, backward = cell(config.features, name="forward"), cell(config.features, name="backward")
         layer = {
             "forward": dl.Recurrent(forward),
             "backward": dl.Recurrent(backward, reverse=True),
             "both": dl.Bidirectional(forward, backward),
-        }[self.direction]
+        }[config.direction]
         carry, outputs = layer(inputs, lengths)
-        vector = {
-            "mean": dl.mean_over_time(outputs, lengths),
-            "max": dl.max_over_time(outputs, lengths),
-            "last": layer.hidden(carry),  # the backward direction reads the first frame last
-        }[self.pooling]
-        return nn.Dense(len(SPEAKERS))(nn.Dropout(self.dropout, deterministic=not train)(vector))
+        return outputs, layer.hidden(carry)
 
 
 def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state: Any) -> dict[str, "Figure"]:
@@ -90,7 +100,7 @@ def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state:
 
 def experiment(config: Config) -> dl.Experiment:
     train, test = dl.data.standardize(*dl.data.japanese_vowels())
-    model = Model(config.cell, config.direction, config.features, config.pooling, config.dropout)
+    model = Model(config)
     return dl.Experiment.from_flax(
         model,
         loss=partial(dl.losses.classification, label_smoothing=config.label_smoothing),

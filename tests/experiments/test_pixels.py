@@ -52,6 +52,10 @@ def test_every_cell_is_a_choice_and_fits(cell):
     check_model(pixels.experiment(pixels.Config(cell=cell, features=3)))
 
 
+def test_a_convolution_stack_reads_in_place_of_a_cell():
+    check_model(pixels.experiment(pixels.Config(model="convolution", features=3)))
+
+
 @pytest.mark.parametrize(("reading", "shape"), [("pixels", (196, 1)), ("rows", (14, 14))])
 def test_a_step_is_a_pixel_or_a_row(reading, shape):
     config = pixels.Config(reading=reading, data=pixels.DataConfig("mnist5k", shrink=2))

@@ -37,6 +37,11 @@ def test_every_cell_reads_in_every_direction(cell):
         check_model(vowels.experiment(config))
 
 
+def test_a_convolution_stack_reads_in_place_of_a_cell():
+    for pooling in options("pooling"):
+        check_model(vowels.experiment(vowels.Config(model="convolution", pooling=pooling, features=3)))
+
+
 SLOW = pytest.mark.slow
 
 
@@ -53,7 +58,7 @@ SLOW = pytest.mark.slow
 )
 def test_last_is_the_output_that_each_direction_reads_last(cell, direction):
     """It is the forward output at the last valid frame and the backward output at the first frame."""
-    model = vowels.Model(cell, direction, features=4, pooling="last", dropout=0.0)
+    model = vowels.Model(vowels.Config(cell=cell, direction=direction, features=4, pooling="last"))
     part = {name: array[:5] for name, array in dl.data.japanese_vowels()[0].items()}
     inputs, lengths = part["inputs"], part["lengths"]
 
@@ -79,11 +84,13 @@ def test_last_is_the_output_that_each_direction_reads_last(cell, direction):
 
 
 @pytest.mark.slow
-def test_padding_is_inert():
+@pytest.mark.parametrize("kind", options("model"))
+def test_padding_is_inert(kind):
     """A row has the same logits without its padding and with NaN in its padding."""
     part = {name: array[:2] for name, array in dl.data.japanese_vowels()[0].items()}
     inputs, lengths = part["inputs"], part["lengths"]
-    models = [vowels.Model("gru", "both", 4, pooling, dropout=0.0) for pooling in options("pooling")]
+    configs = [vowels.Config(model=kind, features=4, pooling=pooling) for pooling in options("pooling")]
+    models = [vowels.Model(config) for config in configs]
 
     @jax.jit
     def logits(inputs, lengths):

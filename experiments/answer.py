@@ -1,0 +1,115 @@
+"""Where is the ball? A short story and a question become one word: the lecture's sequences of different lengths.
+
+    launch/local experiments.answer                                  # TODO
+    launch/local experiments.answer --mode=baselines                 # TODO
+    launch/local experiments.answer --run=NAME --mode=generate --input="Emma took the key. Where is the key?"
+    launch/local experiments.answer --config.data.folder=en-10k      # bAbI from your disk; not run here
+
+TODO
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+import dlcore as dl
+
+
+@dataclass
+class DataConfig:
+    tasks: tuple[int, ...] = dl.setting(
+        (1, 2), "Tasks to learn together; 1 and 2 have one and two supporting facts.", minimum=1
+    )
+    train: int = dl.setting(20_000, "Number of generated training stories of each task.", minimum=1)
+    test: int = dl.setting(1000, "Number of generated test stories of each task.", minimum=1)
+    folder: str | None = dl.setting(None, "Folder of bAbI, such as en-10k; none: generated stories.")
+
+
+@dataclass
+class Config(dl.CellConfig, dl.Config):
+    looks: int = dl.setting(2, "Number of times that the model looks at the sentences.", minimum=1)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=3000, steps_per_call=10))
+    optimizer: dl.OptimizerConfig = field(
+        default_factory=lambda: dl.OptimizerConfig("adam", 3e-3, schedule="cosine", clip_norm=1.0)
+    )
+
+
+class Model(nn.Module):
+    config: Config
+    words: int
+
+    @nn.compact
+    def __call__(
+        self, inputs: jax.Array, lengths: jax.Array, sentence_lengths: jax.Array,
+        questions: jax.Array, question_lengths: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+        """The logits of the answers ``[B, words]``, and the weights of the sentences in each look ``[B, looks, S]``."""
+        make, features = self.config.make_cell, self.config.features
+        embed = nn.Embed(self.words, features, embedding_init=nn.initializers.normal(1.0))
+        _, told = dl.Recurrent(make(), name="sentence")(embed(inputs), sentence_lengths)
+        sentences = jax.vmap(dl.mean_over_time)(told, sentence_lengths)
+        _, asked = dl.Recurrent(make(), name="question")(embed(questions), question_lengths)
+        state, looks = dl.mean_over_time(asked, question_lengths), []
+        _, story = dl.Bidirectional(make(), make(), merge="sum", name="story")(sentences, lengths)
+        memory = sentences + story
+        for look in range(self.config.looks):
+            scores = dl.LuongAttention("general", name=f"look_{look}")(memory, features)
+            context, weights = dl.attend(scores(state), memory, lengths)
+            state = context + nn.Dense(features, name=f"state_{look}")(state)
+            looks.append(weights)
+        return nn.Dense(self.words, name="answer")(state), jnp.stack(looks, axis=1)
+
+
+def answer(words: Any, stories: list[dl.data.Story], apply: Any, texts: Any = ()) -> dict[str, Any]:
+    """Files by name: the answers, each with the sentence that every look weights most, and a figure of each story."""
+    stories = [dl.data.Story.of(text) for text in texts] or stories
+    logits, weights = map(np.asarray, apply(dl.data.story_arrays(stories, words)))
+    files: dict[str, Any] = {"answers.txt": ""}
+    for number, (story, row, looks) in enumerate(zip(stories, logits, weights, strict=True), start=1):
+        looks, sentences = looks[:, : len(story.sentences)], [" ".join(told) for told in story.sentences]
+        title = f"{' '.join(story.question)}? {words.tokens[row.argmax()]}"
+        title += f" (right: {story.answer})" if story.answer else ""
+        looked_at = " / ".join(sentences[place] for place in looks.argmax(-1))
+        files["answers.txt"] += f"{title}, p = {jax.nn.softmax(row).max():.3f}, looked at: {looked_at}\n"
+        files[f"story_{number}"] = dl.plots.sentence_attention(sentences, looks, story.supporting, title)
+    return files
+
+
+def experiment(config: Config) -> dl.Experiment:
+    data = config.data
+    generated = partial(dl.data.generated_stories, train=data.train, test=data.test, seed=config.seed)
+    load = partial(dl.data.babi, data.folder) if data.folder else generated
+    parts = {f"task{task}": load(task) for task in data.tasks}
+    train = [story for part, _ in parts.values() for story in part]
+    examples = [story for _, test in parts.values() for story in test[:3]]
+    vocabulary = dl.data.Vocabulary.of(story.tokens for story in train)
+    arrays = partial(dl.data.story_arrays, vocabulary=vocabulary)
+    padded = lambda stories: dl.data.PaddedBatches(arrays(stories), config.train.eval_batch_size)
+    write = partial(answer, vocabulary, examples)
+
+    def figures(params: Any, model_state: Any) -> Any:
+        files = write(partial(jax.jit(made.predict), params, model_state))
+        return {name: figure for name, figure in files.items() if name != "answers.txt"}
+
+    made = dl.Experiment.from_flax(
+        Model(config, len(vocabulary)),
+        loss=lambda outputs, batch: dl.losses.classification(outputs[0], batch),
+        train_data=dl.data.ShuffledBatches(arrays(train), config.train.batch_size, config.seed),
+        eval_data={name: padded(test) for name, (_, test) in parts.items()},
+        best=f"{[*parts][-1]}/accuracy",
+        figures=figures,
+        files={"vocabulary.json": vocabulary.to_json()},
+        generate=lambda model, texts: write(model.apply, texts),
+        modes={"baselines": lambda _: {name: dl.data.story_baselines(*part) for name, part in parts.items()}},
+    )
+    return made
+
+
+if __name__ == "__main__":
+    dl.run(Config, experiment)
