@@ -1,11 +1,14 @@
 """Where is the ball? A short story and a question become one word: the lecture's sequences of different lengths.
 
     launch/local experiments.answer                                  # TODO
-    launch/local experiments.answer --mode=baselines                 # TODO
+    launch/local experiments.answer --mode=baselines                 # guesses: 0.323 and 0.247
     launch/local experiments.answer --run=NAME --mode=generate --input="Emma took the key. Where is the key?"
     launch/local experiments.answer --config.data.folder=en-10k      # bAbI from your disk; not run here
 
-TODO
+The numbers are test accuracies with one and with two supporting facts, seed 0. The stories are synthetic; for each task
+20,000 are for training and 1000 others for testing. A guess is the place that was mentioned last; the most frequent
+answer to the question has 0.117 and 0.121. docs/sequences.md shows what the model looks at. Sources: Weston et al.
+2015, arXiv 1502.05698; looks at the sentences: Sukhbaatar et al. 2015, arXiv 1503.08895.
 """
 
 from dataclasses import dataclass, field
@@ -34,7 +37,7 @@ class DataConfig:
 class Config(dl.CellConfig, dl.Config):
     looks: int = dl.setting(2, "Number of times that the model looks at the sentences.", minimum=1)
     data: DataConfig = field(default_factory=DataConfig)
-    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=3000, steps_per_call=10))
+    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=2000, steps_per_call=10))
     optimizer: dl.OptimizerConfig = field(
         default_factory=lambda: dl.OptimizerConfig("adam", 3e-3, schedule="cosine", clip_norm=1.0)
     )
@@ -50,13 +53,13 @@ class Model(nn.Module):
         questions: jax.Array, question_lengths: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
         """The logits of the answers ``[B, words]``, and the weights of the sentences in each look ``[B, looks, S]``."""
-        make, features = self.config.make_cell, self.config.features
+        make, features = lambda name: self.config.make_cell().clone(name=name), self.config.features
         embed = nn.Embed(self.words, features, embedding_init=nn.initializers.normal(1.0))
-        _, told = dl.Recurrent(make(), name="sentence")(embed(inputs), sentence_lengths)
+        _, told = dl.Recurrent(make("sentence"))(embed(inputs), sentence_lengths)
         sentences = jax.vmap(dl.mean_over_time)(told, sentence_lengths)
-        _, asked = dl.Recurrent(make(), name="question")(embed(questions), question_lengths)
+        _, asked = dl.Recurrent(make("question"))(embed(questions), question_lengths)
         state, looks = dl.mean_over_time(asked, question_lengths), []
-        _, story = dl.Bidirectional(make(), make(), merge="sum", name="story")(sentences, lengths)
+        _, story = dl.Bidirectional(make("forward"), make("backward"), merge="sum")(sentences, lengths)
         memory = sentences + story
         for look in range(self.config.looks):
             scores = dl.LuongAttention("general", name=f"look_{look}")(memory, features)

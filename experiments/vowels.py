@@ -3,6 +3,7 @@
     launch/local experiments.vowels                             # GRU, both directions: 0.986 in 14 s on 2 busy cores
     launch/local experiments.vowels --config.direction=forward  # 0.973; backward 0.989
     launch/local experiments.vowels --config.cell=lstm          # 0.986; rnn 0.981
+    launch/local experiments.vowels --config.model=convolution  # a causal convolution stack; docs/results.md
 
 Test accuracies are medians of the seeds 0, 1, 2. Baselines: 1-NN by dynamic time warping 0.949, logistic regression on
 means and standard deviations 0.962. The noise was chosen by cross-validation on the training part, in five folds of six

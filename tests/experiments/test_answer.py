@@ -107,12 +107,3 @@ def test_a_short_run_learns_to_look_at_the_facts(tmp_path):
     _, weights = jax.jit(experiment.predict)(trained.state.params, {}, batch)
     looked_at = (np.asarray(weights) * batch["supporting"][:, None]).sum(axis=-1).max(axis=1)
     assert looked_at[batch["mask"]].mean() > 0.5
-
-
-@pytest.mark.slow
-def test_gradient_flow_is_measured_along_words_and_sentences():
-    measured = dl.gradient_flow(answer.experiment, make_config(answer, **SMALL, gradient_flow__rows=4))
-    assert not measured.unmeasured
-    assert (
-        len(measured.flows) == 4
-    )  # the words of sentences, those of the question, the story forward and backward

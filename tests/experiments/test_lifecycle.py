@@ -96,6 +96,14 @@ LIVES = [
         texts=["Romania", "October"],
         files=("translations.csv", "attention_1.png"),
     ),
+    life(
+        "answer",
+        pytest.mark.slow,
+        changes={"features": 4, "data.train": 40, "data.test": 20, "train.steps_per_call": 1},
+        recurrences=4,
+        texts=["Anna went to the park. Anna took the key. Where is the key?"],
+        files=["answers.txt", "story_1.png"],
+    ),
 ]
 
 
