@@ -97,7 +97,8 @@ def experiment(config: Config) -> dl.Experiment:
     write = partial(answer, vocabulary, examples)
 
     def figures(params: Any, model_state: Any) -> Any:
-        files = write(partial(jax.jit(made.predict), params, model_state))
+        predict: Any = made.predict
+        files = write(partial(jax.jit(predict), params, model_state))
         return {name: figure for name, figure in files.items() if name != "answers.txt"}
 
     made = dl.Experiment.from_flax(

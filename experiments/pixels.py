@@ -86,21 +86,19 @@ def experiment(config: Config) -> dl.Experiment:
     mnist = lambda: dl.data.mnist(config.data.folder)
     sources = {"uci": dl.data.uci_digits, "mnist5k": dl.data.mnist5k, "mnist": mnist}
     train, test = sources[config.data.name]()
-    settings = {"rows": config.reading == "rows", "permuted": config.permuted, "shrink": config.data.shrink}
+    rows, permuted, shrink = config.reading == "rows", config.permuted, config.data.shrink
     shift = dl.data.random_shifts(config.data.shifts)
 
     def read(batch: dl.data.Batch) -> dl.data.Batch:
-        return {**batch, "inputs": dl.data.as_sequences(batch["inputs"], **settings)}
+        inputs = dl.data.as_sequences(batch["inputs"], rows=rows, permuted=permuted, shrink=shrink)
+        return {**batch, "inputs": inputs}
 
     model = Model(config)
     return dl.Experiment.from_flax(
         model,
         loss=dl.losses.classification,
         train_data=dl.data.ShuffledBatches(
-            train,
-            config.train.batch_size,
-            config.seed,
-            lambda batch, generator: read(shift(batch, generator)),
+            train, config.train.batch_size, config.seed, lambda batch, rng: read(shift(batch, rng))
         ),
         eval_data=dl.data.PaddedBatches(read(test), config.train.eval_batch_size),
         figures=partial(figures, model, read(test)),
