@@ -1,7 +1,7 @@
 """Where is the ball? A short story and a question become one word: the lecture's sequences of different lengths.
 
-    launch/local experiments.answer                                  # TODO
-    launch/local experiments.answer --mode=baselines                 # guesses: 0.323 and 0.247
+    launch/local experiments.answer                                  # 1.000 and 0.991 in 149 s on a busy core
+    launch/local experiments.answer --mode=baselines                 # 0.323 and 0.247 without a network
     launch/local experiments.answer --run=NAME --mode=generate --input="Emma took the key. Where is the key?"
     launch/local experiments.answer --config.data.folder=en-10k      # bAbI from your disk; not run here
 
@@ -53,7 +53,7 @@ class Model(nn.Module):
         questions: jax.Array, question_lengths: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
         """The logits of the answers ``[B, words]``, and the weights of the sentences in each look ``[B, looks, S]``."""
-        make, features = lambda name: self.config.make_cell().clone(name=name), self.config.features
+        make, features = lambda name: self.config.make_cell().clone(parent=self, name=name), self.config.features
         embed = nn.Embed(self.words, features, embedding_init=nn.initializers.normal(1.0))
         _, told = dl.Recurrent(make("sentence"))(embed(inputs), sentence_lengths)
         sentences = jax.vmap(dl.mean_over_time)(told, sentence_lengths)
