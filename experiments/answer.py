@@ -53,7 +53,10 @@ class Model(nn.Module):
         questions: jax.Array, question_lengths: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
         """The logits of the answers ``[B, words]``, and the weights of the sentences in each look ``[B, looks, S]``."""
-        make, features = lambda name: self.config.make_cell().clone(parent=self, name=name), self.config.features
+        make, features = (
+            lambda name: self.config.make_cell().clone(parent=self, name=name),
+            self.config.features,
+        )
         embed = nn.Embed(self.words, features, embedding_init=nn.initializers.normal(1.0))
         _, told = dl.Recurrent(make("sentence"))(embed(inputs), sentence_lengths)
         sentences = jax.vmap(dl.mean_over_time)(told, sentence_lengths)
