@@ -53,10 +53,8 @@ class Model(nn.Module):
         questions: jax.Array, question_lengths: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
         """The logits of the answers ``[B, words]``, and the weights of the sentences in each look ``[B, looks, S]``."""
-        make, features = (
-            lambda name: self.config.make_cell().clone(parent=self, name=name),
-            self.config.features,
-        )
+        make = lambda name: self.config.make_cell().clone(parent=self, name=name)
+        features = self.config.features
         embed = nn.Embed(self.words, features, embedding_init=nn.initializers.normal(1.0))
         _, told = dl.Recurrent(make("sentence"))(embed(inputs), sentence_lengths)
         sentences = jax.vmap(dl.mean_over_time)(told, sentence_lengths)
@@ -102,7 +100,7 @@ def experiment(config: Config) -> dl.Experiment:
     def figures(params: Any, model_state: Any) -> Any:
         predict: Any = made.predict
         files = write(partial(jax.jit(predict), params, model_state))
-        return {name: figure for name, figure in files.items() if name != "answers.txt"}
+        return {name: file for name, file in files.items() if name != "answers.txt"}
 
     made = dl.Experiment.from_flax(
         Model(config, len(vocabulary)),
