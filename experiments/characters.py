@@ -6,7 +6,7 @@
 
 It took 12 minutes on one core of a busy machine, and had 1.82 bits after 1000 of its 2500 steps. Test part: the last
 tenth of the Python docs, three plays of Shakespeare. An n-gram model with Witten-Bell smoothing has 1.90 bits on the
-first, with 4 characters of context, and 2.29 on the second, with 5.
+first, with 4 characters of context, and 2.29 on the second, with 5. The LSTM halves a gradient in 42 characters.
 Sources: the lecture's language model and truncated BPTT; licenses: PSF (docs), CC-BY 2.5 (Shakespeare).
 """
 
