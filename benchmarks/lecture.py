@@ -214,5 +214,22 @@ APPLICATIONS = (
         ),
         "about 1",
     ),
+    Application(
+        MANY_TO_MANY,
+        "Names and messages in German",
+        "4,900 English and German texts of Django and pycountry; a tenth, other words, is the test part",
+        "BSD-3-Clause, LGPL-2.1",
+        (
+            Entry(
+                "translate",
+                "translate",
+                "chrf",
+                "43.7 (copying the source)",
+                (("bleu", "23.2 (copying)"), ("exact_match", "0 (copying)")),
+                "attention_0",
+            ),
+        ),
+        "about 10",
+    ),
 )
 """The applications, in the order of `PATTERNS`."""

@@ -54,7 +54,7 @@ def test_its_steps_are_lowered(name, tmp_path):
     assert [(one.shape, one.dtype) for one in train.out_avals] == [
         (leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state)
     ]
-    placed = engine._place_eval_batch(experiment.eval_data[0])
+    placed = engine._place_eval_batch(next(iter(next(iter(experiment.eval_sets.values())))))
     evaluation = jax.export.export(engine.eval_step, platforms=PLATFORMS)(
         state.params, state.model_state, placed
     )
