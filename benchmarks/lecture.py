@@ -152,7 +152,7 @@ APPLICATIONS = (
         (
             Entry(
                 "tagging",
-                "tagging --config.part=test",
+                "tagging --config.evaluate_on=test",
                 baseline="0.908 (context look-up)",
                 others=(("phone_error_rate", "0.096"), ("word_error_rate", "0.418")),
             ),
@@ -198,7 +198,7 @@ APPLICATIONS = (
         (
             Entry(
                 "pronounce",
-                "pronounce --config.part=test --config.decoding.beams=4",
+                "pronounce --config.evaluate_on=test --config.decoding.beams=4",
                 "phone_error_rate",
                 "0.096 (context look-up)",
                 (("word_error_rate", "0.418 (context look-up)"),),
@@ -206,7 +206,7 @@ APPLICATIONS = (
             ),
             Entry(
                 "pronounce-full",
-                "pronounce --preset=full --config.part=test --config.decoding.beams=4",
+                "pronounce --preset=full --config.evaluate_on=test --config.decoding.beams=4",
                 "phone_error_rate",
                 "0.096 (context look-up)",
                 (("word_error_rate", "0.418 (context look-up)"),),

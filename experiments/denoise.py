@@ -7,7 +7,7 @@
 
 Gains in SI-SDR at 0 dB. By noise, spectral subtraction, tuned on Italian: white 8.34, pink 6.55, babble 0.63 dB.
 Training hears French and Russian; English is the test part, was not used to choose anything, and has another voice.
---config.evaluated=dev evaluates on Italian. Spanish is not trained on, since it has the voice of English.
+--config.evaluate_on=dev evaluates on Italian. Spanish is not trained on, since it has the voice of English.
 Sources: recordings of Asterisk (CC BY-SA 3.0, CC BY 3.0); white and pink noise are synthetic, babble is four other
 recordings; SI-SDR: Le Roux et al. 2019, arXiv 1811.02508; masks by an LSTM: Erdogan et al. 2015; the lecture.
 """
@@ -38,7 +38,7 @@ class Config(dl.Config):
     bidirectional: bool = dl.setting(True, "Whether the model also reads backward.")
     speed: float = dl.setting(1.25, "Training voices are up to this factor faster or slower.", minimum=1)
     limit: int | None = dl.setting(None, "Number of recordings of each language; all by default.", minimum=20)
-    evaluated: Literal["test", "dev"] = dl.setting("test", "English, or Italian to tune on.")
+    evaluate_on: Literal["test", "dev"] = dl.setting("test", "English, or Italian to tune on.")
     train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=1000, batch_size=16))
     optimizer: dl.OptimizerConfig = field(
         default_factory=lambda: dl.OptimizerConfig("adam", 3e-3, "cosine", clip_norm=1.0)
@@ -98,7 +98,7 @@ def generate(batch: dl.data.Batch, model: dl.TrainedModel, paths: Sequence[str])
 
 def experiment(config: Config) -> dl.Experiment:
     train = [wave for language in ("fr", "ru") for wave in dl.data.prompts(language, config.limit).values()]
-    heard = dl.data.prompts({"test": "en", "dev": "it"}[config.evaluated], config.limit).values()
+    heard = dl.data.prompts({"test": "en", "dev": "it"}[config.evaluate_on], config.limit).values()
     waves = [wave for wave in heard if PROMPT_RATE <= len(wave) <= 4 * PROMPT_RATE]
     batch, model = dl.data.noisy_prompts(waves, snr=0.0), Model(config)
     sets = {kind: {name: part[row::3] for name, part in batch.items()} for row, kind in enumerate(NOISES)}

@@ -2,7 +2,7 @@
 
     launch/local experiments.pronounce                  # LSTM, 128 units, Bahdanau's attention
     launch/local experiments.pronounce --preset=full    # 256 units, 10 epochs
-    python -m experiments.pronounce --run=NAME --mode=evaluate --config.part=test --config.decoding.beams=4
+    python -m experiments.pronounce --run=NAME --mode=evaluate --config.evaluate_on=test --config.decoding.beams=4
     python -m experiments.pronounce --run=NAME --mode=generate --input="thorough"
 
 Errors count the closest of a word's pronunciations. Baseline on the test part: letter by letter with the look-up of
@@ -33,7 +33,7 @@ class Config(dl.Config):
     dropout: float = dl.setting(0.1, "Dropout rate of embeddings and outputs.", minimum=0, below=1)
     sampling: float = dl.setting(0.0, "Share of scheduled sampling.", minimum=0, below=1)
     words: int | None = dl.setting(None, "Number of training words; none: all 106,248.", minimum=1)
-    part: Literal["dev", "test"] = dl.setting(
+    evaluate_on: Literal["dev", "test"] = dl.setting(
         "dev", "Evaluated: 1000 words of dev, or test.", may_change=True
     )
     decoding: dl.BeamConfig = field(default_factory=lambda: dl.BeamConfig(steps=24))
@@ -91,7 +91,7 @@ class Speaker:
 def experiment(config: Config) -> dl.Experiment:
     parts = dl.data.cmudict()
     words = parts["train"][: config.words]
-    tested = parts["test"] if config.part == "test" else parts["dev"][:1000]
+    tested = parts["test"] if config.evaluate_on == "test" else parts["dev"][:1000]
     letters, phones = dl.data.pronunciation_vocabularies(words)
     train = dl.data.pronunciation_pairs(words, letters, phones)
     test = dl.data.pronunciation_pairs(tested, letters, phones, first=True)

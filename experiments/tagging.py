@@ -2,12 +2,12 @@
 
     launch/local experiments.tagging                                  # LSTM, two layers, both directions
     launch/local experiments.tagging --config.encoder=convolution --config.layers=4
-    python -m experiments.tagging --run=NAME --mode=evaluate --config.part=test  # the 12,516 words of the test part
+    python -m experiments.tagging --run=NAME --mode=evaluate --config.evaluate_on=test    # the 12,516 words of test
     python -m experiments.tagging --run=NAME --mode=generate --input="thorough"
 
 Letters and phones are aligned by EM, with 64 labels. 0.2 % of the words have no alignment and count in the error rates
-only. Baseline on the test part, --mode=lookup --config.part=test: the label that a letter most often has between the
-same four letters on each side has the accuracy 0.908; its phones have 9.6 % errors, and 41.8 % of the words are wrong.
+only. Baseline on the test part, --mode=lookup --config.evaluate_on=test: the label that a letter most often has
+between the same four letters on each side is right for 0.908; 9.6 % of its phones and 41.8 % of its words are wrong.
 The test part is not used for tuning; training evaluates the first 2000 words of dev.
 Data: CMUdict (Carnegie Mellon University, BSD-2-Clause), see dl.data.cmudict; the lecture's synced sequences.
 """
@@ -36,7 +36,7 @@ class Config(dl.Config):
     layers: int = dl.setting(2, "Number of layers.", minimum=1)
     dropout: float = dl.setting(0.1, "Dropout rate before the last layer.", minimum=0, below=1)
     words: int | None = dl.setting(None, "Number of training words; none: all.", minimum=1)
-    part: Literal["dev", "test"] = dl.setting(
+    evaluate_on: Literal["dev", "test"] = dl.setting(
         "dev", "Evaluated: 2000 words of dev, or test.", may_change=True
     )
     train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(2500, 128, eval_every=500))
@@ -90,7 +90,7 @@ def generate(tags: LetterTags, model: dl.TrainedModel, texts: Sequence[str]) -> 
 def experiment(config: Config) -> dl.Experiment:
     parts = dl.data.cmudict()
     train = parts["train"][: config.words]
-    tested = parts["test"] if config.part == "test" else parts["dev"][:2000]
+    tested = parts["test"] if config.evaluate_on == "test" else parts["dev"][:2000]
     tags = LetterTags.learn(train)
     test = {**tags.batch(tested), **dl.data.pronunciation_references(tested, tags.phones)}
     model = Model(config, len(tags.letters), len(tags.names))

@@ -56,7 +56,7 @@ LIVES = [
         "denoise",
         pytest.mark.slow,
         package="asterisk-core-sounds-en-wav",
-        changes={"limit": 20, "features": 4, "evaluated": "dev"},
+        changes={"limit": 20, "features": 4, "evaluate_on": "dev"},
         texts=[],
         files=["white_noisy.wav", "white_enhanced.wav", "babble_clean.wav", "pink.png"],
     ),
