@@ -231,5 +231,22 @@ APPLICATIONS = (
         ),
         "about 10",
     ),
+    Application(
+        MANY_TO_MANY,
+        "A question about a story",
+        "generated stories, which are synthetic; bAbI from the user's disk by a setting",
+        "none: generated",
+        (
+            Entry(
+                "answer",
+                "answer",
+                "task1/accuracy",
+                "0.323 (the place mentioned last)",
+                (("task2/accuracy", "0.247 (the place mentioned last)"),),
+                "story_4",
+            ),
+        ),
+        "0.12",
+    ),
 )
 """The applications, in the order of `PATTERNS`."""
