@@ -60,7 +60,7 @@ APPLICATIONS = (
     Application(
         MANY_TO_ONE,
         "Which digit moves in a clip?",
-        "UCI's digits in a synthetic motion, on film that loses 40 % of its pixels; test digits in test clips",
+        "UCI's digits in a synthetic motion, on film that loses 30 % of its pixels; test digits in test clips",
         CC_BY,
         (
             Entry("video", "video", baseline="0.107 (most frequent digit)", figure="film"),

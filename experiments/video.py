@@ -4,7 +4,7 @@
     launch/local experiments.video --config.labels=frames      # the motion in each frame: still, left, right, up, down
     launch/local experiments.video --config.reader=conv_lstm   # the ConvLSTM keeps the places of the feature maps
 
-The digits are real, half of them of writers who are in no training clip; their motion, and the film that loses 40 % of
+The digits are real, half of them of writers who are in no training clip; their motion, and the film that loses 30 % of
 its pixels anew in every frame, are made by `dl.data.moving_digits`. Baselines with the same convolutional network are
 --config.reader=mean, the mean of all frames so far, and --config.reader=frame, the last frame alone.
 The settings were chosen with 700 and 198 digits of the training part; test clips hold digits of the test part.
@@ -39,15 +39,15 @@ class Config(dl.Config):
         "lstm", "What reads the frames: an LSTM, a ConvLSTM, or as a baseline their mean or the last frame."
     )
     digits: Literal["uci", "mnist5k"] = dl.setting("uci", "Data set of the digits that move.")
-    hidden: float = dl.setting(0.4, "Share of a frame's pixels that are black.", minimum=0, below=1)
-    filters: tuple[int, ...] = dl.setting((16, 32), "Number of filters of each block.", minimum=1)
+    hidden: float = dl.setting(0.3, "Share of a frame's pixels that are black.", minimum=0, below=1)
+    filters: tuple[int, ...] = dl.setting((32, 64), "Number of filters of each block.", minimum=1)
     features: int = dl.setting(
         128, "Number of units of the LSTM, and of the vector that it reads.", minimum=1
     )
     maps: int = dl.setting(8, "Number of feature maps of the ConvLSTM.", minimum=1)
     dropout: float = dl.setting(0.2, "Dropout rate before the last layer.", minimum=0, below=1)
     test_clips: int = dl.setting(1000, "Number of clips with test digits.", minimum=1)
-    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=2000))
+    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=1500))
     optimizer: dl.OptimizerConfig = field(
         default_factory=lambda: dl.OptimizerConfig(
             "adamw", 3e-3, schedule="cosine", warmup_steps=50, weight_decay=1e-3, clip_norm=1.0
