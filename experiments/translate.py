@@ -5,9 +5,11 @@
     python -m experiments.translate --config.pairs.name=multi30k --config.pairs.unit=words --config.pairs.folder=FOLDER
     python -m experiments.translate --run=NAME --mode=generate --input="Old Church Slavonic" --input="Weekday"
 
-The scores are those of the 457 test texts of at most 40 characters; 25 of the test part are longer. Baseline: copying
-the source has a chrF of 43.7 and no exact match, since pairs of equal texts are left out. Settings were chosen on dev.
-The Bible's verses (--config.pairs.name=bible) and Multi30k were not trained here.
+GRU, German: chrF 64.4, BLEU 39.4 and 26 % exact matches, medians of the seeds 0, 1, 2 (chrF 63.8 to 64.7), in 450 s on
+one core of a busy machine. Baseline: copying the source has a chrF of 43.7, a BLEU of 23.2 and no exact match, since
+pairs of equal texts are left out. These are scores of the 457 test texts of at most 40 characters; 25 of the test part
+are longer. The settings are the first that were tried. Other languages, the Bible's verses (--config.pairs.name=bible)
+and Multi30k were not trained here.
 Data: Django (BSD-3-Clause) and pycountry (LGPL-2.1), split by the words of the source. Sources: Bahdanau, Cho & Bengio
 2015; Luong, Pham & Manning 2015; the lecture's sequences of different lengths.
 """
