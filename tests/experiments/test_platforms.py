@@ -29,9 +29,9 @@ EXPERIMENTS = sorted(
 
 SHORT = {
     "answer": {"data__train": 100, "data__test": 100},
-    "chorales": {"data__limit": 16},
+    "chorales": {"data__limit": 40},
     "denoise": {"limit": 20},
-    "harmonize": {"data__limit": 16},
+    "harmonize": {"data__limit": 40},
     "pronounce": {"words": 1000},
     "tagging": {"words": 1000},
 }
