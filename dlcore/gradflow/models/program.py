@@ -131,7 +131,14 @@ def name_of(trail: Trail) -> str:
     path = "/".join(map(_scope, trail))
     while path != (path := re.sub(r"\w+\(([^()]*)\)", r"\1", path)):  # such as vmap(Model)
         pass
-    parts = [part for part in path.split("/") if part and not re.fullmatch(rf"({CELL}|{STEP})\d+_", part)]
+    parts: list[str] = []
+    for part in path.split("/"):
+        module, _, method = part.partition(
+            "."
+        )  # flax calls a method of a module "decoder.step", after "decoder"
+        inside = method and parts and parts[-1] == module
+        if module and not inside and not re.fullmatch(rf"({CELL}|{STEP})\d+_", part):
+            parts.append(module)
     return "/".join(parts) or source_of(trail) or trail[-1].primitive.name
 
 

@@ -128,7 +128,7 @@ def test_its_recurrence_is_measured(kind):
     decoder, variables = make(kind)
     loss = lambda variables: decoder.apply(variables, LABELS, MEMORY).sum()
     (recurrence,) = find_recurrences(loss, variables)
-    assert recurrence.name
+    assert recurrence.name == ("SequenceDecoder/layer" if KINDS[kind][1] else "cell")
 
 
 def test_bad_arguments_are_named():
