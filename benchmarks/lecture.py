@@ -164,7 +164,20 @@ APPLICATIONS = (
         "Speech without noise",
         "recorded prompts in French and Russian with noise; English is the test part",
         "CC BY-SA 3.0, CC BY 3.0",
-        (Entry("denoise", "denoise", "si_sdr_gain", figure="spectrograms"),),
+        (
+            Entry(
+                "denoise",
+                "denoise",
+                "all/si_sdr_gain",
+                "5.18 dB (spectral subtraction)",
+                (
+                    ("white/si_sdr_gain", "8.34 dB"),
+                    ("pink/si_sdr_gain", "6.55 dB"),
+                    ("babble/si_sdr_gain", "0.63 dB"),
+                ),
+                figure="spectrograms",
+            ),
+        ),
         "0 or below",
     ),
     Application(

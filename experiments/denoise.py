@@ -1,11 +1,12 @@
 """What did she say? Noisy speech becomes clean speech: a mask for each frame and frequency, in step with the input.
 
     launch/data prompts                                     # the recordings, once
-    launch/local experiments.denoise
+    launch/local experiments.denoise                        # 7.31 dB gain in 294 s on one busy core
     python -m experiments.denoise --mode=baseline           # spectral subtraction: 5.18 dB
     python -m experiments.denoise --mode=generate --run=NAME --input=noisy.wav    # WAV before and after, spectrograms
 
-Gains in SI-SDR at 0 dB. By noise, spectral subtraction, tuned on Italian: white 8.34, pink 6.55, babble 0.63 dB.
+Gains are those of the SI-SDR at 0 dB, medians of the seeds 0, 1, 2, which range from 7.30 to 7.36. In white noise it is
+10.15, in pink 10.32, in babble 1.52; spectral subtraction, tuned on Italian, has 8.34, 6.55 and 0.63.
 Training hears French and Russian; English is the test part, was not used to choose anything, and has another voice.
 --config.evaluate_on=dev evaluates on Italian. Spanish is not trained on, since it has the voice of English.
 Sources: recordings of Asterisk (CC BY-SA 3.0, CC BY 3.0); white and pink noise are synthetic, babble is four other
@@ -36,10 +37,9 @@ class Config(dl.Config):
     cell: Literal["rnn", "lstm", "gru"] = dl.setting("lstm", "Name of the cell in dl.CELLS.")
     features: int = dl.setting(96, "Number of units of each direction.", minimum=1)
     bidirectional: bool = dl.setting(True, "Whether the model also reads backward.")
-    speed: float = dl.setting(1.25, "Training voices are up to this factor faster or slower.", minimum=1)
     limit: int | None = dl.setting(None, "Number of recordings of each language; all by default.", minimum=20)
     evaluate_on: Literal["test", "dev"] = dl.setting("test", "English, or Italian to tune on.")
-    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=1000, batch_size=16))
+    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=1500, batch_size=16))
     optimizer: dl.OptimizerConfig = field(
         default_factory=lambda: dl.OptimizerConfig("adam", 3e-3, "cosine", clip_norm=1.0)
     )
@@ -103,7 +103,7 @@ def experiment(config: Config) -> dl.Experiment:
     batch, model = dl.data.noisy_prompts(waves, snr=0.0), Model(config)
     sets = {kind: {name: part[row::3] for name, part in batch.items()} for row, kind in enumerate(NOISES)}
     sets = {"all": batch, **sets}
-    task = dl.data.NoisySpeech(train, samples=2 * PROMPT_RATE, speed=(1 / config.speed, config.speed))
+    task = dl.data.NoisySpeech(train, samples=2 * PROMPT_RATE)
     return dl.Experiment.from_flax(
         model,
         loss=dl.losses.si_sdr,
