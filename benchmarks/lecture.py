@@ -178,7 +178,7 @@ APPLICATIONS = (
                 figure="spectrograms",
             ),
         ),
-        "0 or below",
+        "about 1, as a filter of the mean spectrum",
     ),
     Application(
         SYNCED,
