@@ -4,8 +4,9 @@
     launch/local experiments.harmonize --config.architecture=window  # the baseline: regression on 9 frames
     python -m experiments.harmonize --workdir=RUN --mode=generate --input="G4*2 A4*2 B4*4"
 
-Accuracies are of notes on the grid of eighths, and no tune is in two parts. Settings are chosen on dev. Measured before
-on another split by tune: regression on 9 frames alto .393, tenor .356, bass .325; the most frequent bass .130.
+Accuracies of notes on the grid of eighths, test part, medians of the seeds 0, 1, 2: alto 0.425, tenor 0.390, bass 0.341
+in 92 s on a core; the baseline, a regression on 9 frames, 0.372, 0.351, 0.311. With labels of other chorales the bass
+has 0.129. No tune is in two parts. Settings are chosen on dev.
 Data: package music21 (BSD; the scores have terms of their own).
 """
 
