@@ -86,8 +86,8 @@ class Speaker:
     def generate(self, trained: dl.TrainedModel, texts: Sequence[str]) -> dict[str, Any]:
         words = list(dict.fromkeys(re.findall("[a-z']+", " ".join(texts).lower()))) or EXAMPLES
         said = [" ".join(self.phones.decode(row)) for row in self.spell(trained.params, words)]
-        lines = [",".join(row) for row in (("word", "phones"), *zip(words, said, strict=True))]
-        return {"pronunciations.csv": "\n".join(lines) + "\n", **self.figures(trained.params, words[:6])}
+        table = dl.data.csv_text({"word": words, "phones": said})
+        return {"pronunciations.csv": table, **self.figures(trained.params, words[:6])}
 
 
 def experiment(config: Config) -> dl.Experiment:

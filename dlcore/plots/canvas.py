@@ -3,12 +3,12 @@
 Every function of a figure imports matplotlib when it is called, so that ``import dlcore`` stays fast.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlcore.utils.checks import check_number
+from dlcore.utils.files import atomic_write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -60,9 +60,6 @@ def save_figures(folder: Path, figures: Mapping[str, "Figure"]) -> Iterator[Path
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         path = folder / f"{name}.png"
-        partial = path.with_name(f"{path.name}.partial")
-        partial.unlink(missing_ok=True)  # of a killed process
-        with partial.open("xb") as file:
+        with atomic_write_bytes(path) as file:
             figure.savefig(file, format="png")
-        os.replace(partial, path)
         yield path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Union
 from dlcore.plots.canvas import save_figures
 from dlcore.runs.model import TrainedModel
 from dlcore.utils.checks import check_instance, shown
-from dlcore.utils.files import PARTIAL, atomic_write
+from dlcore.utils.files import atomic_write, atomic_write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,9 +47,8 @@ def _write(folder: Path, name: str, content: Content) -> Path:
         with atomic_write(path) as file:
             file.write(content)
     elif isinstance(content, bytes):
-        partial = path.with_name(path.name + PARTIAL)
-        partial.write_bytes(content)
-        partial.replace(path)
+        with atomic_write_bytes(path) as stream:
+            stream.write(content)
     elif hasattr(content, "savefig"):
         (path,) = save_figures(folder, {path.stem: content})
     else:

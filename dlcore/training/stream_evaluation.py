@@ -36,7 +36,7 @@ def make_stream_step(
     ``stream_step(params, model_state, streams, batch) -> metrics, streams``.
 
     Args:
-        experiment: its loss is called with ``train=False`` and a batch that has the field ``carry``.
+        experiment: its `Experiment.evaluate_batch` is called with a batch that has the field ``carry``.
         config: its ``precision`` is used.
     """
     loss = with_precision(experiment.evaluate_batch, config.precision)

@@ -1,13 +1,14 @@
 """Writes files so that a reader finds a whole file or none, also if the process is killed."""
 
 import contextlib
+import io
 import json
 import math
 import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 PARTIAL = ".partial"
 BUCKET = "gs://"
@@ -56,19 +57,30 @@ def is_bucket(path: Any) -> bool:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[TextIO]:
-    """A context manager that opens a text file for writing, which takes its name only after all of it is on the disk.
+def atomic_write_bytes(path: Path) -> Iterator[BinaryIO]:
+    """A context manager that opens a file for writing, which takes its name only after all of it is on the disk.
 
     If the process is killed before, or the body of the context raises, an earlier file of that name stays as it was;
-    the new text is in a file whose name ends with `PARTIAL`. Links with these names are replaced, not followed.
+    the new content is in a file whose name ends with `PARTIAL`. Links with these names are replaced, not followed.
     """
     partial = path.with_name(path.name + PARTIAL)
     partial.unlink(missing_ok=True)  # of a killed process
-    with partial.open("x", encoding="utf-8", newline="") as file:
+    with partial.open("xb") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[TextIO]:
+    """A context manager that opens a text file in UTF-8 as `atomic_write_bytes` does."""
+    with atomic_write_bytes(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()
 
 
 def to_json(values: Mapping[str, Any], indent: int | None = None) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from dlcore.data.music.chorales import VOICES
 from dlcore.data.music.midi import check_voices, midi_file
+from dlcore.data.text.tables import csv_text
 from dlcore.plots.music import piano_roll
 from dlcore.utils.checks import check_instance, check_integer
 
@@ -32,9 +33,9 @@ def music_files(name: str, voices: np.ndarray, frames_per_quarter: int, given: i
     check_instance("name", name, str, "the name of a file")
     voices = check_voices(voices, len(VOICES))
     check_integer("given", given, 0, len(voices))
-    rows = [",".join(map(str, row)) for row in (VOICES[: voices.shape[1]], *voices.tolist())]
+    columns = dict(zip(VOICES[: voices.shape[1]], voices.T, strict=True))
     return {
         f"{name}.mid": midi_file(voices, frames_per_quarter),
-        f"{name}.csv": "\n".join(rows) + "\n",
+        f"{name}.csv": csv_text(columns),
         f"{name}.png": piano_roll(voices, frames_per_quarter, given=given),
     }

@@ -68,7 +68,7 @@ def cmudict(path: str | Path | None = None) -> dict[str, list[Pronunciation]]:
 
 
 def _digest(word: str) -> bytes:
-    """16 bytes of which the first 8 say the place of a word, and the others its part."""
+    """16 bytes of a word: the first 8 say its place, the others its part."""
     return hashlib.blake2b(word.encode(), digest_size=16).digest()
 
 

@@ -133,9 +133,8 @@ def name_of(trail: Trail) -> str:
         pass
     parts: list[str] = []
     for part in path.split("/"):
-        module, _, method = part.partition(
-            "."
-        )  # flax calls a method of a module "decoder.step", after "decoder"
+        # Flax calls a method of a module "decoder.step", after "decoder".
+        module, _, method = part.partition(".")
         inside = method and parts and parts[-1] == module
         if module and not inside and not re.fullmatch(rf"({CELL}|{STEP})\d+_", part):
             parts.append(module)

@@ -44,7 +44,7 @@ def generate_frames(
         sampler: as in `generate`.
 
     Returns:
-        int32 ``[B, steps, V]``, of which the first T frames are the given ones.
+        int32 ``[B, steps, V]``. The first T frames are the given ones.
 
     Raises:
         ValueError: the given frames are not ``[B, T, V]``, or steps is below 1 or T.
