@@ -13,7 +13,7 @@ Sources: Xu et al. 2015, arXiv 1502.03044; Bahdanau, Cho & Bengio 2015; digits: 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,9 +28,10 @@ VOCABULARY = dl.data.caption_vocabulary()
 @dataclass
 class Config(dl.Config):
     attention: bool = dl.setting(True, "Attend to the cells of the feature map; otherwise: to their mean.")
-    digits: Literal["uci", "mnist5k"] = dl.setting("uci", "Data set of the digits in the images.")
+    data: dl.data.DigitConfig = field(default_factory=dl.data.DigitConfig)
+    affine: dl.data.AffineConfig = field(default_factory=dl.data.AffineConfig)
     filters: tuple[int, ...] = dl.setting(
-        (16, 32, 64), "Filters of each block; the last has no pool.", minimum=1
+        (32, 64, 64), "Filters of each block; the last has no pool.", minimum=1
     )
     features: int = dl.setting(128, "Number of units of the decoder's LSTM.", minimum=1)
     dropout: float = dl.setting(0.2, "Dropout rate in the decoder.", minimum=0, below=1)
@@ -49,8 +50,9 @@ class Model(nn.Module):
 
     def setup(self) -> None:
         *pooled, last = self.config.filters
-        blocks = [dl.ConvBlock(filters, remainder="floor", norm="batch") for filters in pooled]
-        self.encoder = dl.ConvStack([*blocks, dl.ConvBlock(last, pool=None, norm="batch")])
+        block = partial(dl.ConvBlock, norm="batch", dropout=self.config.dropout)
+        blocks = [block(filters, remainder="floor") for filters in pooled]
+        self.encoder = dl.ConvStack([*blocks, block(last, pool=None)])
         attention = dl.BahdanauAttention(self.config.features) if self.config.attention else None
         cell = dl.LSTMCell(self.config.features)
         self.decoder = dl.SequenceDecoder(len(VOCABULARY), cell, attention, dropout=self.config.dropout)
@@ -99,9 +101,9 @@ def generate(model: Model, images: np.ndarray, trained: dl.TrainedModel, texts: 
 
 
 def experiment(config: Config) -> dl.Experiment:
-    train, test = {"uci": dl.data.uci_digits, "mnist5k": dl.data.mnist5k}[config.digits]()
-    task, test_task = (partial(dl.data.digit_captions, digits=part) for part in (train, test))
-    held_out = dl.data.held_out(test_task, config.test_images)
+    train, test = config.data.load()
+    task = partial(dl.data.digit_captions, digits=train, transform=config.affine.make_transform())
+    held_out = dl.data.held_out(partial(dl.data.digit_captions, digits=test), config.test_images)
     model = Model(config)
     return dl.Experiment.from_flax(
         model,

@@ -20,11 +20,7 @@ import dlcore as dl
 
 
 @dataclass
-class DataConfig:
-    name: Literal["uci", "mnist5k", "mnist"] = dl.setting(
-        "uci", "Data set: UCI digits, 5000 digits of MNIST, or all of MNIST."
-    )
-    folder: str | None = dl.setting(None, "Folder of MNIST's idx files, for the data set mnist.")
+class DataConfig(dl.data.DigitConfig):
     shifts: int = dl.setting(1, "Largest random shift of a training image, in pixels.", minimum=0)
 
 
@@ -73,9 +69,7 @@ class Model(nn.Module):
 
 
 def experiment(config: Config) -> dl.Experiment:
-    mnist = lambda: dl.data.mnist(config.data.folder)
-    sources = {"uci": dl.data.uci_digits, "mnist5k": dl.data.mnist5k, "mnist": mnist}
-    train, test = sources[config.data.name]()
+    train, test = config.data.load()
     model = Model(config.model, config.features, config.hidden, config.dropout)
     return dl.Experiment.from_flax(
         model,

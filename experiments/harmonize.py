@@ -55,15 +55,20 @@ class Model(nn.Module):
                 *inputs.shape, -1, NOTES
             )
         drop = nn.Dropout(config.dropout, deterministic=not train)
+        embed = lambda name, numbers, count=NOTES: nn.Embed(count, config.embedding, name=name)(numbers)
+        final = jnp.take_along_axis(inputs, jnp.maximum(lengths - 1, 0)[:, None], axis=1)
         places = 12 * config.data.per_quarter  # whole measures of 2, 3 and 4 quarters
-        notes = nn.Embed(NOTES, config.embedding, name="notes")(inputs)
-        beats = nn.Embed(places, config.embedding, name="beats")(jnp.arange(inputs.shape[1]) % places)
+        frames = embed("notes", inputs) + embed("beats", jnp.arange(inputs.shape[1]) % places, places)
+        # Harmony is the same in every key: what a note is in its key, and how the melody came to it.
+        frames += embed("degrees", (inputs - final) % NOTES)
+        frames += embed("steps", jnp.diff(inputs, axis=1, prepend=inputs[:, :1]) % NOTES)
         layer = dl.DeepRecurrent(
             config.make_cell(), config.layers, bidirectional=True, dropout=config.dropout
         )
-        _, outputs = layer(drop(notes + beats), lengths, train=train)
-        logits = nn.Dense(len(LOWER) * NOTES)(drop(outputs))
-        return logits.reshape(*inputs.shape, len(LOWER), NOTES)
+        _, outputs = layer(drop(frames), lengths, train=train)
+        below = nn.Dense(len(LOWER) * NOTES)(drop(outputs)).reshape(*inputs.shape, len(LOWER), NOTES)
+        intervals = (inputs[..., None] - jnp.arange(NOTES)) % NOTES  # of each note below the soprano
+        return jnp.take_along_axis(below, intervals[..., None, :], axis=-1)
 
 
 def loss(logits: jax.Array, batch: Mapping[str, jax.Array]) -> Any:

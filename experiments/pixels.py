@@ -30,30 +30,28 @@ DIGITS = [str(digit) for digit in range(10)]
 
 
 @dataclass
-class DataConfig:
-    name: Literal["uci", "mnist5k", "mnist"] = dl.setting(
-        "uci", "Data set: UCI digits, 5000 digits of MNIST, or all of MNIST."
-    )
-    folder: str | None = dl.setting(None, "Folder of MNIST's idx files, for the data set mnist.")
-    shifts: int = dl.setting(1, "Largest random shift of a training image, in pixels.", minimum=0)
+class DataConfig(dl.data.DigitConfig):
+    affine: dl.data.AffineConfig = field(default_factory=dl.data.AffineConfig)
+    noise: float = dl.setting(0.15, "Standard deviation of noise on a training pixel of 0 to 1.", minimum=0)
     shrink: int = dl.setting(1, "Side of the squares of pixels that are averaged to one pixel.", minimum=1)
 
 
 @dataclass
 class Config(dl.CellConfig, dl.Config):
+    features: int = dl.setting(128, "Number of units, or of channels.", minimum=1)
     model: Literal["recurrent", "convolution"] = dl.setting(
         "recurrent", "What reads the sequence: the cell, or a causal convolution stack."
     )
     convolution: dl.TemporalConfig = field(default_factory=lambda: dl.TemporalConfig(levels=5))
     dropout: float = dl.setting(
-        0.2, "Dropout rate before the last layer and in the stack.", minimum=0, below=1
+        0.4, "Dropout rate before the last layer and in the stack.", minimum=0, below=1
     )
     reading: Literal["pixels", "rows"] = dl.setting(
         "pixels", "Content of a step: a pixel, or a row of pixels."
     )
     permuted: bool = dl.setting(False, "Permute the pixels, in the same way for all images.")
     data: DataConfig = field(default_factory=DataConfig)
-    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=4000, steps_per_call=10))
+    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=3000, steps_per_call=10))
     optimizer: dl.OptimizerConfig = field(
         default_factory=lambda: dl.OptimizerConfig(
             "adamw", 5e-3, schedule="cosine", weight_decay=1e-3, clip_norm=1.0
@@ -83,11 +81,9 @@ def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state:
 
 
 def experiment(config: Config) -> dl.Experiment:
-    mnist = lambda: dl.data.mnist(config.data.folder)
-    sources = {"uci": dl.data.uci_digits, "mnist5k": dl.data.mnist5k, "mnist": mnist}
-    train, test = sources[config.data.name]()
+    train, test = config.data.load()
     rows, permuted, shrink = config.reading == "rows", config.permuted, config.data.shrink
-    shift = dl.data.random_shifts(config.data.shifts)
+    change, add_noise = config.data.affine.make_transform(), dl.data.gaussian_noise(config.data.noise)
 
     def read(batch: dl.data.Batch) -> dl.data.Batch:
         inputs = dl.data.as_sequences(batch["inputs"], rows=rows, permuted=permuted, shrink=shrink)
@@ -98,7 +94,10 @@ def experiment(config: Config) -> dl.Experiment:
         model,
         loss=dl.losses.classification,
         train_data=dl.data.ShuffledBatches(
-            train, config.train.batch_size, config.seed, lambda batch, rng: read(shift(batch, rng))
+            train,
+            config.train.batch_size,
+            config.seed,
+            lambda batch, rng: add_noise(read(change(batch, rng)), rng),
         ),
         eval_data=dl.data.PaddedBatches(read(test), config.train.eval_batch_size),
         figures=partial(figures, model, read(test)),
@@ -110,7 +109,7 @@ if __name__ == "__main__":
         cell="identity",
         features=100,
         dropout=0.0,
-        data=DataConfig("mnist", shifts=0),
+        data=DataConfig("mnist", affine=dl.data.AffineConfig(0, 0, 0, 0), noise=0.0),
         train=dl.TrainConfig(steps=1_000_000, batch_size=16, log_every=1000, eval_every=10_000),
         optimizer=dl.OptimizerConfig("sgd", 1e-8, clip_norm=1.0),
         checkpoint=dl.CheckpointConfig(every=10_000),

@@ -14,7 +14,7 @@ Sources: ConvLSTM: Shi et al. 2015, arXiv 1506.04214; digits: Alpaydin & Kaynak 
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +23,6 @@ from flax import linen as nn
 
 import dlcore as dl
 from dlcore.data.vision.moving_digits import MOTIONS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 DIGITS = tuple(str(digit) for digit in range(10))
 
@@ -38,9 +35,12 @@ class Config(dl.Config):
     reader: Literal["lstm", "conv_lstm", "mean", "frame"] = dl.setting(
         "lstm", "What reads the frames: an LSTM, a ConvLSTM, or as a baseline their mean or the last frame."
     )
-    digits: Literal["uci", "mnist5k"] = dl.setting("uci", "Data set of the digits that move.")
+    data: dl.data.DigitConfig = field(default_factory=dl.data.DigitConfig)
+    affine: dl.data.AffineConfig = field(default_factory=dl.data.AffineConfig)
     hidden: float = dl.setting(0.3, "Share of a frame's pixels that are black.", minimum=0, below=1)
-    filters: tuple[int, ...] = dl.setting((32, 64), "Number of filters of each block.", minimum=1)
+    filters: tuple[int, ...] = dl.setting(
+        (32, 64, 64), "Filters of each block; the last has no pool.", minimum=1
+    )
     features: int = dl.setting(
         128, "Number of units of the LSTM, and of the vector that it reads.", minimum=1
     )
@@ -64,7 +64,9 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array, lengths: jax.Array, *, train: bool) -> jax.Array:
         config = self.config
-        blocks = [dl.ConvBlock(filters, remainder="floor", norm="batch") for filters in config.filters]
+        *pooled, last = config.filters
+        blocks = [dl.ConvBlock(filters, remainder="floor", norm="batch") for filters in pooled]
+        blocks.append(dl.ConvBlock(last, pool=None, norm="batch"))
         maps = dl.TimeDistributed(dl.ConvStack(blocks))(inputs, lengths, train=train)
         if config.reader == "conv_lstm":
             _, maps = dl.Recurrent(dl.ConvLSTMCell(config.maps, 3))(maps, lengths)
@@ -84,7 +86,7 @@ def clip_loss(logits: jax.Array, batch: Any) -> Any:
     return value, {**metrics, "accuracy": dl.metrics.accuracy(last, batch["labels"], batch.get("mask"))}
 
 
-def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state: Any) -> dict[str, "Figure"]:
+def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state: Any) -> Any:
     inputs, lengths, labels = (test[name][:200] for name in ("inputs", "lengths", "labels"))
     predicted = np.asarray(
         model.apply({"params": params, **model_state}, inputs, lengths, train=False)
@@ -99,18 +101,16 @@ def figures(model: Model, test: dict[str, np.ndarray], params: Any, model_state:
 
 
 def experiment(config: Config) -> dl.Experiment:
-    train, test = {"uci": dl.data.uci_digits, "mnist5k": dl.data.mnist5k}[config.digits]()
-    frames = config.labels == "frames"
-    canvas = 2 * train["inputs"].shape[1]
-    clips = partial(dl.data.moving_digits, canvas=canvas, hidden=config.hidden, frame_labels=frames)
+    train, test = config.data.load()
+    frames, size = config.labels == "frames", 2 * train["inputs"].shape[1]
+    clips = partial(dl.data.moving_digits, canvas=size, hidden=config.hidden, frame_labels=frames)
+    train_clips = partial(clips, digits=train, transform=config.affine.make_transform())
     held_out = dl.data.held_out(partial(clips, digits=test), config.test_clips)
     model = Model(config, len(MOTIONS) if frames else len(DIGITS))
     return dl.Experiment.from_flax(
         model,
         loss=dl.losses.classification if frames else clip_loss,
-        train_data=dl.data.SyntheticBatches(
-            partial(clips, digits=train), config.train.batch_size, config.seed
-        ),
+        train_data=dl.data.SyntheticBatches(train_clips, config.train.batch_size, config.seed),
         eval_data=dl.data.PaddedBatches(held_out, config.train.eval_batch_size),
         figures=partial(figures, model, held_out),
     )

@@ -25,7 +25,7 @@ def untrained(**changes):
 @pytest.mark.parametrize("attention", [True, False])
 @pytest.mark.parametrize("digits", ["uci", "mnist5k"])
 def test_the_model_fits_its_data(attention, digits):
-    check_model(caption.experiment(make_config(caption, attention=attention, digits=digits, **SMALL)))
+    check_model(caption.experiment(make_config(caption, attention=attention, data__name=digits, **SMALL)))
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ def test_every_reader_fits_both_kinds_of_labels(reader, labels):
 
 
 def test_clips_of_larger_digits_fit_too():
-    check_model(video.experiment(make_config(video, digits="mnist5k", **SMALL)))
+    check_model(video.experiment(make_config(video, data__name="mnist5k", **SMALL)))
 
 
 @pytest.mark.slow

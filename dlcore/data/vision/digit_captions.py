@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dlcore.data.batch import Batch, check_generator
+from dlcore.data.batch import Batch, Transform, check_generator
 from dlcore.data.text.vocabulary import END, SPECIAL, Vocabulary
-from dlcore.data.vision.moving_digits import check_digits, paste
+from dlcore.data.vision.moving_digits import check_digits, draw_digits, paste
 from dlcore.utils.checks import check_integer
 
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -30,6 +30,7 @@ def digit_captions(
     columns: int = 3,
     most: int = 4,
     jitter: int = 4,
+    transform: Transform | None = None,
 ) -> Batch:
     """Images of 1 to ``most`` digits, and their words in reading order: line by line, from left to right.
 
@@ -45,6 +46,7 @@ def digit_captions(
         columns: number of cells in a line.
         most: the largest number of digits, at most the number of cells; all numbers are equally likely.
         jitter: number of pixels by which a cell is higher and wider than a digit.
+        transform: changes the drawn digits, for instance `random_affine`.
 
     Returns:
         A batch: ``inputs`` float32 ``[examples, lines * (h + jitter), columns * (w + jitter), C]``; ``labels`` int32
@@ -68,16 +70,14 @@ def digit_captions(
     check_integer("jitter", jitter, 0)
     count = generator.integers(1, most + 1, examples)
     shown = np.arange(most) < count[:, None]
-    chosen = generator.integers(0, len(images), (examples, most))
+    images, labels = draw_digits(generator, (examples, most), images, labels, transform)
     order = generator.random((examples, cells)).argsort(axis=1)[:, :most]
     cell = np.sort(np.where(shown, order, cells), axis=1) % cells  # of those that are shown, in reading order
-    size = np.array(images.shape[1:3]) + jitter
+    size = np.array(images.shape[-3:-1]) + jitter
     corners = np.stack(np.divmod(cell, columns), axis=-1) * size
     corners += generator.integers(0, jitter + 1, corners.shape)
-    pasted = paste(
-        images[chosen] * shown[..., None, None, None], corners, (lines * size[0], columns * size[1])
-    )
-    words = np.where(shown, labels[chosen] + len(SPECIAL), END)
+    pasted = paste(images * shown[..., None, None, None], corners, (lines * size[0], columns * size[1]))
+    words = np.where(shown, labels + len(SPECIAL), END)
     return {
         "inputs": pasted.sum(axis=1),  # each digit has its cell, so that none lies over another
         "labels": np.pad(words, ((0, 0), (0, 1)), constant_values=END).astype(np.int32),

@@ -1,4 +1,4 @@
-"""Images from real sources with honest splits, their augmentation, and their reading as sequences.
+"""Images from real sources with honest splits, and their reading as sequences.
 
 Every loader returns ``(train, test)``. Both parts have the fields ``inputs`` (float32 ``[N, H, W, C]`` in [0, 1]) and
 ``labels`` (int32 ``[N]``).
@@ -9,8 +9,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from dlcore.data.batch import Batch, Transform, check_generator, get_field
+from dlcore.data.batch import Batch
 from dlcore.data.packages import package_folder
+from dlcore.data.vision.augmentation import check_images
 from dlcore.data.vision.image_files import data_folder, read_cifar, read_idx_part, read_table
 from dlcore.utils.checks import check_bool, check_integer
 from dlcore.utils.rng import stream_generator
@@ -127,7 +128,7 @@ def as_sequences(
     >>> as_sequences(np.arange(6.0).reshape(1, 2, 3, 1), rows=True).tolist()
     [[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]]
     """
-    _check_images("images", images)
+    check_images("images", images)
     check_bool("rows", rows)
     check_bool("permuted", permuted)
     check_integer("shrink", shrink)
@@ -142,75 +143,6 @@ def as_sequences(
     if permuted:
         pixels = pixels[:, stream_generator(0, "permutation").permutation(height * width)]
     return pixels.reshape(count, height, width * channels) if rows else pixels
-
-
-def random_flips(batch: Batch, generator: np.random.Generator) -> Batch:
-    """A transform that mirrors each image of a batch left to right with probability 1/2.
-
-    Args:
-        batch: has ``inputs [B, H, W, C]``; other fields do not change.
-        generator: the source of all random numbers.
-
-    Returns:
-        A new batch with the same fields.
-
-    Raises:
-        TypeError: an argument has another type.
-        ValueError: the batch has no ``inputs``, or they have another rank.
-    """
-    images = get_field(batch, "inputs")
-    _check_images("inputs", images)
-    check_generator(generator)
-    mirrored = generator.random(len(images)) < 0.5
-    return {**batch, "inputs": np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)}
-
-
-def random_shifts(pixels: int) -> Transform:
-    """Returns a transform that shifts each image of a batch along both axes and fills the gap with zeros.
-
-    Args:
-        pixels: the largest shift; each shift is an integer from -pixels to pixels.
-
-    Returns:
-        A transform of batches with ``inputs [B, H, W, C]``. It raises ValueError if H or W is not larger than
-        ``pixels``.
-
-    Raises:
-        TypeError: the number of pixels is not an integer.
-        ValueError: it is below 0.
-
-    >>> batch = {"inputs": np.ones((2, 8, 8, 1), np.float32)}
-    >>> random_shifts(1)(batch, np.random.default_rng(0))["inputs"].shape
-    (2, 8, 8, 1)
-    """
-    check_integer("pixels", pixels, 0)
-
-    def transform(batch: Batch, generator: np.random.Generator) -> Batch:
-        images = get_field(batch, "inputs")
-        _check_images("inputs", images)
-        check_generator(generator)
-        count, height, width, _ = images.shape
-        if pixels >= min(height, width):
-            raise ValueError(
-                f"pixels: got {pixels} for images of {height} x {width} pixels, expected less, so that a "
-                "part of each image is left"
-            )
-        padded = np.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
-        down, right = generator.integers(0, 2 * pixels + 1, (2, count))
-        rows = down[:, None, None] + np.arange(height)[:, None]
-        columns = right[:, None, None] + np.arange(width)
-        return {**batch, "inputs": padded[np.arange(count)[:, None, None], rows, columns]}
-
-    return transform
-
-
-def _check_images(name: str, images: np.ndarray) -> None:
-    if not hasattr(images, "dtype"):
-        raise TypeError(f"{name}: got {type(images).__name__}, expected an array [N, H, W, C]")
-    if images.ndim != 4:
-        raise ValueError(
-            f"{name}: got shape {images.shape}, expected [N, H, W, C]; images[..., None] adds a channel"
-        )
 
 
 def _fields(images: np.ndarray, labels: np.ndarray) -> Batch:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.data.batch import Batch, check_generator, get_field, row_count
-from dlcore.utils.checks import check_bool, check_integer, check_number
+from dlcore.data.batch import Batch, Transform, check_generator, get_field, row_count
+from dlcore.utils.checks import check_bool, check_callable, check_integer, check_number
 
 MOTIONS = ("still", "left", "right", "up", "down")
 """The names of the motions in the order of their numbers."""
@@ -31,6 +31,7 @@ def moving_digits(
     turn: float = 0.3,
     hidden: float = 0.6,
     noise: float = 0.1,
+    transform: Transform | None = None,
     frame_labels: bool = False,
 ) -> Batch:
     """Clips in which a digit moves over a black canvas, on a film that is damaged anew in every frame.
@@ -52,6 +53,8 @@ def moving_digits(
         turn: the probability that a digit draws a new motion although it could keep its own.
         hidden: the probability that a pixel is black in a frame.
         noise: standard deviation of the noise, where digits have values of 0 to 1.
+        transform: changes the digit of each clip, for instance `random_affine`; it gets ``inputs`` and ``labels`` of
+            the drawn digits.
         frame_labels: True for a label for every frame, the motion that brought the digit there, as a number in
             `MOTIONS`; otherwise the label of a clip is that of its digit.
 
@@ -78,15 +81,15 @@ def moving_digits(
         check_number(name, share, "[0, 1]")
     check_number("noise", noise, "[0, inf)")
     check_bool("frame_labels", frame_labels)
-    chosen = generator.integers(0, len(images), examples)
+    images, labels = draw_digits(generator, (examples,), images, labels, transform)
     lengths = generator.integers(shortest, longest + 1, examples, np.int32)
     room = canvas - np.array(images.shape[1:3])
     corners, motions = _walk(generator, examples, longest, room, speed, turn)
-    frames = paste(images[chosen][:, None], corners, (canvas, canvas))
+    frames = paste(images[:, None], corners, (canvas, canvas))
     frames += np.float32(noise) * generator.standard_normal(frames.shape, np.float32)
     valid = np.arange(longest) < lengths[:, None]
     kept = valid[..., None, None, None] & (generator.random(frames.shape, np.float32) >= hidden)
-    shown = np.where(valid, motions, 0).astype(np.int32) if frame_labels else labels[chosen].astype(np.int32)
+    shown = np.where(valid, motions, 0).astype(np.int32) if frame_labels else labels.astype(np.int32)
     return {"inputs": np.where(kept, frames, np.float32(0)), "lengths": lengths, "labels": shown}
 
 
@@ -127,6 +130,40 @@ def paste(images: np.ndarray, corners: np.ndarray, size: tuple[int, int]) -> np.
     places = [np.asarray(index)[..., None, None] for index in np.indices(shape)]
     canvases[(*places, rows, columns)] = images
     return canvases
+
+
+def draw_digits(
+    generator: np.random.Generator,
+    shape: tuple[int, ...],
+    images: np.ndarray,
+    labels: np.ndarray,
+    transform: Transform | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Digits drawn with replacement, ``[*shape, h, w, C]``, and their labels ``[*shape]``.
+
+    Args:
+        generator: the source of all random numbers.
+        shape: how many.
+        images: the digits to draw from, ``[N, h, w, C]``.
+        labels: their labels ``[N]``.
+        transform: changes the drawn digits; None leaves them as they are.
+
+    Raises:
+        TypeError: the transform is not a function.
+        ValueError: it returns images of another shape.
+    """
+    if transform is not None:
+        check_callable("transform", transform, "dl.data.random_affine()")
+    chosen = generator.integers(0, len(images), shape)
+    drawn = {"inputs": images[chosen.ravel()], "labels": labels[chosen.ravel()]}
+    if transform is not None:
+        size = drawn["inputs"].shape
+        drawn = transform(drawn, generator)
+        if drawn["inputs"].shape != size:
+            raise ValueError(
+                f"transform: got a function that returns inputs of shape {drawn['inputs'].shape}, expected {size}"
+            )
+    return drawn["inputs"].reshape(*shape, *images.shape[1:]), drawn["labels"].reshape(shape)
 
 
 def check_digits(digits: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -54,3 +54,12 @@ def test_a_single_line_without_jitter_is_full():
 def test_more_digits_than_cells_are_refused():
     with pytest.raises(ValueError, match=r"most: got 7, expected .*6"):
         digit_captions(generator(), 2, DIGITS, most=7)
+
+
+def test_a_transform_changes_the_drawn_digits_alone():
+    batch = digit_captions(
+        generator(), 20, DIGITS, transform=lambda batch, _: {**batch, "inputs": 2 * batch["inputs"]}
+    )
+    plain = digit_captions(generator(), 20, DIGITS)
+    np.testing.assert_array_equal(batch["inputs"], 2 * plain["inputs"])
+    np.testing.assert_array_equal(batch["labels"], plain["labels"])

@@ -1,4 +1,4 @@
-"""Images have their splits, missing or damaged files are named, and transforms keep whole images."""
+"""Images have their splits, and missing or damaged files are named."""
 
 import gzip
 import importlib.util
@@ -7,9 +7,9 @@ import struct
 import numpy as np
 import pytest
 
-from dlcore.data import as_sequences, cifar10, mnist, mnist5k, random_flips, random_shifts, uci_digits
+from dlcore.data import as_sequences, cifar10, mnist, mnist5k, uci_digits
 
-IMAGES, GENERATOR = np.ones((2, 4, 4, 1), np.float32), np.random.default_rng(0)
+IMAGES = np.ones((2, 4, 4, 1), np.float32)
 
 
 def test_uci_digits_are_split_by_writer():
@@ -116,18 +116,6 @@ def test_parts_of_two_image_sizes_are_refused(folder):
         (lambda: as_sequences(IMAGES, permuted="no"), TypeError, "permuted: got 'no'"),
         (lambda: as_sequences(IMAGES, shrink=0), ValueError, "shrink: got 0, expected an integer >= 1"),
         (lambda: as_sequences(IMAGES, shrink=2.0), TypeError, r"shrink: got 2\.0"),
-        (lambda: random_shifts(-1), ValueError, "pixels: got -1, expected an integer >= 0"),
-        (lambda: random_shifts(1.5), TypeError, r"pixels: got 1\.5"),
-        (lambda: random_shifts(1)({}, GENERATOR), ValueError, "inputs: got a batch with the fields"),
-        (lambda: random_shifts(1)({"inputs": IMAGES[0]}, GENERATOR), ValueError, "inputs: got shape"),
-        (lambda: random_shifts(1)({"inputs": IMAGES}, 0), TypeError, "generator: got 0"),
-        (lambda: random_flips({"inputs": IMAGES[0]}, GENERATOR), ValueError, "inputs: got shape"),
-        (
-            lambda: random_flips({"labels": IMAGES}, GENERATOR),
-            ValueError,
-            "inputs: got a batch with the fields labels",
-        ),
-        (lambda: random_flips({"inputs": IMAGES}, None), TypeError, "generator: got None"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(call, error, message):
@@ -175,25 +163,6 @@ def test_a_missing_file_or_folder_is_named_with_what_is_accepted(folder):
         mnist(folder / "nowhere")
 
 
-def test_shifts_move_whole_images_over_zeros():
-    images = np.random.default_rng(0).uniform(0.1, 1, (64, 5, 4, 1)).astype(np.float32)
-    shifted = random_shifts(1)({"inputs": images}, np.random.default_rng(1))["inputs"]
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    offsets = set()
-    for before, after in zip(padded, shifted, strict=True):
-        found = [
-            (i, j) for i in range(3) for j in range(3) if np.array_equal(before[i : i + 5, j : j + 4], after)
-        ]
-        assert len(found) == 1
-        offsets.update(found)
-    assert len(offsets) == 9
-    with pytest.raises(ValueError, match="pixels: got 4 for images of 5 x 4 pixels, expected less"):
-        random_shifts(4)({"inputs": images}, np.random.default_rng(1))
-    np.testing.assert_array_equal(
-        random_shifts(0)({"inputs": images}, np.random.default_rng(1))["inputs"], images
-    )
-
-
 @pytest.fixture
 def cifar(tmp_path):
     """A folder of CIFAR-10's files with two random images each, and their labels and planes of color."""
@@ -237,16 +206,14 @@ def test_a_missing_or_damaged_cifar_file_is_named(cifar):
         cifar10(folder)
 
 
-def test_flips_mirror_some_images_and_leave_the_others():
-    images = np.random.default_rng(0).uniform(size=(64, 3, 4, 2)).astype(np.float32)
-    flipped = random_flips({"inputs": images, "labels": np.arange(64)}, np.random.default_rng(1))
-    same = [np.array_equal(one, other) for one, other in zip(images, flipped["inputs"], strict=True)]
-    mirrored = [
-        np.array_equal(one[:, ::-1], other) for one, other in zip(images, flipped["inputs"], strict=True)
-    ]
-    assert sum(same) + sum(mirrored) == 64
-    assert 16 < sum(same) < 48
-    np.testing.assert_array_equal(flipped["labels"], np.arange(64))
+def test_images_shrink_to_the_means_of_their_squares():
+    images = np.random.default_rng(0).random((2, 4, 6, 1), np.float32)
+    small = as_sequences(images, rows=True, shrink=2)
+    for row, column in np.ndindex(2, 3):
+        tile = images[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        np.testing.assert_allclose(small[:, row, column], tile.mean(axis=(1, 2, 3)), rtol=1e-6)
+    with pytest.raises(ValueError, match="shrink: got 3 for images of 4 x 6 pixels"):
+        as_sequences(images, shrink=3)
 
 
 def test_images_are_read_pixel_by_pixel_or_row_by_row():
@@ -270,13 +237,3 @@ def test_all_images_have_the_same_permutation():
         as_sequences(images, permuted=True), permuted
     )  # the permutation is always the same
     np.testing.assert_array_equal(as_sequences(images, permuted=True, rows=True), permuted.reshape(5, 4, 6))
-
-
-def test_images_shrink_to_the_means_of_their_squares():
-    images = np.random.default_rng(0).random((2, 4, 6, 1), np.float32)
-    small = as_sequences(images, rows=True, shrink=2)
-    for row, column in np.ndindex(2, 3):
-        tile = images[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
-        np.testing.assert_allclose(small[:, row, column], tile.mean(axis=(1, 2, 3)), rtol=1e-6)
-    with pytest.raises(ValueError, match="shrink: got 3 for images of 4 x 6 pixels"):
-        as_sequences(images, shrink=3)

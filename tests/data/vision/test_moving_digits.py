@@ -55,6 +55,19 @@ def test_a_clip_has_the_label_of_its_digit():
         assert frames.max() == {7: 1, 0: 2, 9: 3}[int(label)]
 
 
+def test_a_transform_changes_the_drawn_digits_and_not_those_given():
+    def brighter(batch, generator):
+        return {**batch, "inputs": batch["inputs"] + 1}
+
+    clips = moving_digits(generator(), 20, BLOCKS, canvas=9, transform=brighter, **CLEAN)
+    assert set(np.unique(clips["inputs"])) == {0, 2}
+    assert (BLOCKS["inputs"] == 1).all()
+    with pytest.raises(ValueError, match=r"transform: .* shape \(20, 2\), expected \(20, 2, 3, 1\)"):
+        moving_digits(
+            generator(), 20, BLOCKS, transform=lambda batch, _: {"inputs": batch["inputs"][:, :, 0, 0]}
+        )
+
+
 def test_hidden_pixels_noise_and_turns_have_their_shares():
     digits = {"inputs": np.ones((1, 4, 4, 1)), "labels": np.array([1])}
     clips = moving_digits(generator(), 400, digits, canvas=4, shortest=5, longest=5, hidden=0.7, noise=0.0)

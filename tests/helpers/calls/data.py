@@ -167,6 +167,17 @@ def transforms() -> Iterator[Call]:
     pixels = integer(1, least=0)._replace(names=("pixels", "shifts"))
     yield call(shifted, "random_shifts", pixels=pixels.also(too_many=4), batch=batch, generator=GENERATOR)
 
+    def changed(batch: Any, generator: Any, **sizes: Any) -> Any:
+        return dl.data.random_affine(**sizes)(batch, generator)
+
+    sizes = {
+        "rotation": number(10.0, wrong=(-1.0, 181.0)),
+        "scale": number(0.1, wrong=(-0.1, 1.0)),
+        "shear": number(0.1, wrong=(-0.1, float("inf"))),
+        "shift": number(0.5, wrong=(-0.5, float("inf"))),
+    }
+    yield call(changed, "random_affine", **sizes, batch=batch, generator=GENERATOR)
+
     def noisy(scale: Any, batch: Any, generator: Any) -> Any:
         return dl.data.gaussian_noise(scale)(batch, generator)
 
@@ -219,6 +230,7 @@ def films() -> Iterator[Call]:
         turn=share,
         hidden=share,
         noise=number(0.1, wrong=(-1.0, float("inf"))),
+        transform=function(lambda batch, generator: batch, optional=True),
         frame_labels=flag(),
     )
     yield call(
@@ -230,6 +242,7 @@ def films() -> Iterator[Call]:
         columns=SIZE,
         most=integer(2).also(more_than_cells=5),
         jitter=integer(1, least=0),
+        transform=function(lambda batch, generator: batch, optional=True),
     )
 
 

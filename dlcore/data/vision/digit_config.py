@@ -1,0 +1,28 @@
+"""The settings of an experiment on handwritten digits."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dlcore.config.settings import Settings, setting
+from dlcore.data.vision.images import Split, mnist, mnist5k, uci_digits
+
+
+@dataclass
+class DigitConfig(Settings):
+    """Which handwritten digits an experiment reads.
+
+    >>> train, test = DigitConfig("uci").load()
+    >>> train["inputs"].shape
+    (898, 8, 8, 1)
+    """
+
+    name: Literal["uci", "mnist5k", "mnist"] = setting(
+        "uci", "Data set: UCI digits, 5000 digits of MNIST, or all of MNIST."
+    )
+    folder: str | None = setting(None, "Folder of MNIST's idx files, for the data set mnist.")
+
+    def load(self) -> Split:
+        """The parts ``(train, test)`` of `uci_digits`, `mnist5k` or `mnist`; errors are theirs."""
+        if self.name == "mnist":
+            return mnist(self.folder)
+        return {"uci": uci_digits, "mnist5k": mnist5k}[self.name]()
