@@ -1,7 +1,7 @@
 """What the experiments reach: runs their commands with the seeds 0, 1, 2 and writes the table of the documentation.
 
     python -m benchmarks.results                   # all rows, many hours on 2 CPU cores
-    python -m benchmarks.results digits vowels     # the rows whose names begin with one of these words
+    python -m benchmarks.results vowels 'pixels*'  # the row vowels, and the rows whose names begin with pixels
     python -m benchmarks.results --jobs=2          # two runs at a time, each on one core
     python -m benchmarks.results --missing         # the rows without numbers alone
     python -m benchmarks.results --list            # the rows and their commands; runs nothing
@@ -13,6 +13,7 @@ other rows stay as they are.
 """
 
 import csv
+import fnmatch
 import shutil
 import statistics
 import sys
@@ -38,7 +39,7 @@ COLUMNS = (
 
 def main(arguments: Sequence[str]) -> None:
     parser = ArgumentParser("benchmarks.results", description="Runs experiments and writes docs/results.csv.")
-    parser.add_argument("names", nargs="*", help="beginnings of the names of rows; none: all rows")
+    parser.add_argument("names", nargs="*", help="names of rows, or patterns such as pixels*; none: all rows")
     parser.add_argument("--list", action="store_true", help="print the rows and their commands")
     parser.add_argument("--missing", action="store_true", help="only rows without numbers")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; of several, each has one core")
@@ -52,10 +53,12 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def choose(names: Sequence[str], missing: bool = False) -> list[Entry]:
-    """The entries whose names begin with one of these words; with ``missing`` only those without numbers."""
-    chosen = [entry for entry in ENTRIES if not names or entry.name.startswith(tuple(names))]
-    if not chosen:
-        sys.exit(f"error: {' '.join(names)} names no row; --list shows them")
+    """The entries whose names match one of these patterns; with ``missing`` only those without numbers."""
+    for name in names:
+        if not fnmatch.filter((entry.name for entry in ENTRIES), name):
+            sys.exit(f"error: {name} names no row; --list shows them")
+    patterns = names or ("*",)
+    chosen = [entry for entry in ENTRIES if any(fnmatch.fnmatchcase(entry.name, name) for name in patterns)]
     measured = {row["name"] for row in read_rows(TABLE) if row["median"]}
     return [entry for entry in chosen if not missing or not measured.issuperset(entry.rows)]
 
