@@ -97,5 +97,7 @@ def test_a_control_has_the_same_flags_and_one_seed():
 def test_it_lists_commands_and_refuses_an_unknown_name(capsys):
     results.main(["--list", "digits"])
     assert capsys.readouterr().out.splitlines()[0].split() == ["digits", "python", "-m", "experiments.digits"]
+    results.main(["--list", "digits*"])
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["digits", "digits-mnist5k"]
     with pytest.raises(SystemExit, match="no_such names no row"):
-        results.main(["no_such"])
+        results.main(["digits", "no_such"])
