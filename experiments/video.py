@@ -65,9 +65,9 @@ class Model(nn.Module):
     def __call__(self, inputs: jax.Array, lengths: jax.Array, *, train: bool) -> jax.Array:
         config = self.config
         *pooled, last = config.filters
-        blocks = [dl.ConvBlock(filters, remainder="floor", norm="batch") for filters in pooled]
-        blocks.append(dl.ConvBlock(last, pool=None, norm="batch"))
-        maps = dl.TimeDistributed(dl.ConvStack(blocks))(inputs, lengths, train=train)
+        block = partial(dl.ConvBlock, norm="batch", dropout=config.dropout)
+        stack = dl.ConvStack([*(block(n, remainder="floor") for n in pooled), block(last, pool=None)])
+        maps = dl.TimeDistributed(stack)(inputs, lengths, train=train)
         if config.reader == "conv_lstm":
             _, maps = dl.Recurrent(dl.ConvLSTMCell(config.maps, 3))(maps, lengths)
         vectors = nn.relu(nn.Dense(config.features)(maps.reshape(*maps.shape[:2], -1)))

@@ -10,6 +10,7 @@ from .long_memory import held_out as held_out
 from .long_memory import temporal_order as temporal_order
 from .music.baselines import chorale_baselines as chorale_baselines
 from .music.chorale_config import ChoraleConfig as ChoraleConfig
+from .music.chorale_config import given_melody as given_melody
 from .music.chorale_config import given_voices as given_voices
 from .music.chorales import bach_chorales as bach_chorales
 from .music.composition import music_files as music_files

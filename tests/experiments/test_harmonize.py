@@ -9,10 +9,11 @@ from experiments import harmonize
 from tests.helpers.experiment_runs import make_config
 
 SOPRANO = np.random.default_rng(0).integers(60, 80, 12).astype(np.int32)
+MARKS = np.array([1, 0, 1, 1, 1, 3, 2, 2, 1, 1, 3, 2], np.int32)
 
 
 def tiny_params(model):
-    arguments = SOPRANO[None], np.array([12])
+    arguments = SOPRANO[None], MARKS[None], np.array([12])
     shapes = jax.eval_shape(lambda key: model.init(key, *arguments, train=False), jax.random.key(0))
     normal = np.random.default_rng(1).standard_normal
     return jax.tree.map(lambda leaf: normal(leaf.shape, np.float32), shapes["params"])
@@ -22,16 +23,26 @@ def tiny_params(model):
 def test_a_note_hears_the_melody_on_both_sides(architecture, reach):
     model = harmonize.Model(make_config(harmonize, features=5, architecture=architecture))
     params = tiny_params(model)
-    run = jax.jit(lambda soprano: model.apply({"params": params}, soprano, jnp.array([12]), train=False))
+    apply = lambda soprano: model.apply({"params": params}, soprano, MARKS[None], np.array([12]), train=False)
+    run = jax.jit(apply)
     logits = run(SOPRANO[None])
     assert logits.shape == (1, 12, 3, 128)
     changed = SOPRANO.copy()
     changed[5] += 1
     differs = np.abs(run(changed[None]) - logits)[0].max((1, 2)) > 0
     assert differs.tolist() == [abs(place - 5) <= reach for place in range(12)]
-    voices = harmonize.harmonize(model, params, SOPRANO)
+    voices = harmonize.harmonize(model, params, SOPRANO, MARKS)
     assert (voices[:, 0] == SOPRANO).all()
     assert (voices[:, 1:] == np.asarray(logits[0]).argmax(-1)).all()
+
+
+def test_a_melody_in_another_key_has_the_same_harmony():
+    """Without the embedding of absolute notes the scores move with the melody."""
+    model = harmonize.Model(make_config(harmonize, features=5))
+    params = tiny_params(model)
+    params["notes"] = jax.tree.map(np.zeros_like, params["notes"])
+    first, higher = (harmonize.harmonize(model, params, SOPRANO + k, MARKS) for k in (0, 3))
+    assert ((higher - first) % 128 == 3).all()
 
 
 def test_each_voice_has_its_accuracy():

@@ -77,10 +77,8 @@ def given_voices(text: str, chorales: Batch, count: int) -> np.ndarray:
     check_instance("text", text, str, 'the number of a chorale, or a melody such as "G4*2 A4 B4"')
     check_integer("count", count, 1, len(VOICES))
     if text.strip().isdecimal():
-        inputs, lengths = get_field(chorales, "inputs"), get_field(chorales, "lengths")
-        number = check_integer("text", int(text), 0, len(inputs) - 1)
-        return inputs[number, : lengths[number], :count]
-    voices = [parse_melody(voice) for voice in text.split(";")]
+        return _chorale(text, chorales, "inputs")[:, :count]
+    voices = [parse_melody(voice)[0] for voice in text.split(";")]
     if len(voices) != count:
         raise ValueError(
             f"text: got {len(voices)} voices, expected {count} with ; between two, or a chorale's number"
@@ -89,3 +87,31 @@ def given_voices(text: str, chorales: Batch, count: int) -> np.ndarray:
     for column, voice in zip(given.T, voices, strict=True):
         column[: len(voice)] = voice
     return given
+
+
+def given_melody(text: str, chorales: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """The notes and the marks, both int32 ``[T]``, of a melody that a user names or writes.
+
+    Args:
+        text: the number of a chorale whose soprano it is, 0 for the first one; or a melody as `parse_melody` reads it.
+        chorales: the numbered chorales, a part of `bach_chorales`.
+
+    Raises:
+        TypeError: the text is none.
+        ValueError: there is no chorale of this number, or a word is no note.
+
+    >>> notes, marks = given_melody("G4 A4*2^", {})
+    >>> notes.tolist(), marks.tolist()
+    ([67, 69, 69], [1, 3, 2])
+    """
+    check_instance("text", text, str, 'the number of a chorale, or a melody such as "G4*2 A4 B4"')
+    if text.strip().isdecimal():
+        return _chorale(text, chorales, "inputs")[:, 0], _chorale(text, chorales, "marks")
+    return parse_melody(text)
+
+
+def _chorale(number: str, chorales: Batch, field: str) -> np.ndarray:
+    """What a field has for a chorale, ``[T, ...]``."""
+    rows, lengths = get_field(chorales, field), get_field(chorales, "lengths")
+    row = check_integer("text", int(number), 0, len(lengths) - 1)
+    return rows[row, : lengths[row]]

@@ -1,7 +1,8 @@
 """Bach's chorales in four voices, split by tune.
 
 A part of the data has the fields ``inputs`` (int32 ``[N, T, 4]``: soprano, alto, tenor and bass as MIDI numbers, 0 for
-a rest and for padding) and ``lengths`` (int32 ``[N]``). `dlcore.data.music.frames` says what a frame is.
+a rest and for padding), ``marks`` (int32 ``[N, T]``: where the soprano's notes begin, and which have a fermata) and
+``lengths`` (int32 ``[N]``). `dlcore.data.music.frames` says what frames and marks are.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from dlcore.data.batch import Batch
-from dlcore.data.music.frames import frames_of
+from dlcore.data.music.frames import frames_of, marks_of
 from dlcore.data.music.musicxml import Note, read_parts
 from dlcore.data.packages import package_folder
 from dlcore.utils.checks import check_choice, check_integer
@@ -62,7 +63,13 @@ def bach_chorales(grid: Grid = "eighth", *, limit: int | None = None) -> tuple[B
     chorales = read_chorales(limit)
     parts = split_tunes([tune_keys(chorale.parts[0]) for chorale in chorales])
     frames = [frames_of(chorale.parts, GRIDS[grid]) for chorale in chorales]
-    train, dev, test = (pad_frames([frames[index] for index in part]) for part in parts)
+    marks = [
+        marks_of(chorale.parts[0], GRIDS[grid], len(rows))
+        for chorale, rows in zip(chorales, frames, strict=True)
+    ]
+    train, dev, test = (
+        pad_frames([frames[index] for index in part], [marks[index] for index in part]) for part in parts
+    )
     return train, dev, test
 
 
@@ -138,10 +145,11 @@ def _linked(keys: Sequence[Iterable[Hashable]]) -> list[list[int]]:
     return sorted(groups.values())
 
 
-def pad_frames(pieces: Sequence[np.ndarray]) -> Batch:
-    """Pieces int ``[T, V]`` as one batch: ``inputs [N, T, V]``, 0 after the end of each piece, and ``lengths [N]``."""
+def pad_frames(pieces: Sequence[np.ndarray], marks: Sequence[np.ndarray]) -> Batch:
+    """Pieces int ``[T, V]`` and their marks ``[T]`` as one batch, which is 0 after the end of each piece."""
     lengths = np.array([len(piece) for piece in pieces], np.int32)
     inputs = np.zeros((len(pieces), lengths.max(), pieces[0].shape[1]), np.int32)
-    for row, piece in zip(inputs, pieces, strict=True):
-        row[: len(piece)] = piece
-    return {"inputs": inputs, "lengths": lengths}
+    padded = np.zeros(inputs.shape[:2], np.int32)
+    for row, piece in enumerate(pieces):
+        inputs[row, : len(piece)], padded[row, : len(piece)] = piece, marks[row]
+    return {"inputs": inputs, "marks": padded, "lengths": lengths}

@@ -2,11 +2,13 @@
 
 Voices are integers ``[..., T, V]`` or ``[..., T]``: MIDI numbers, 60 for the middle C, and 0 for a rest. A frame says
 what sounds when it begins. So a held note and one that is struck again are the same, and a note that begins and ends
-between two frames is not there.
+between two frames is not there. What a melody has besides its pitches are marks, integers ``[..., T]``: `BEGINS` in the
+frame in which a note begins, and `FERMATA` in all frames of a note that has one; 3 is both, and 0 is neither.
 """
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -14,7 +16,8 @@ from dlcore.data.batch import Batch, Transform, check_generator, get_field
 from dlcore.data.music.musicxml import REST, STEPS, Note
 from dlcore.utils.checks import check_instance, check_integer, shown
 
-WORD = re.compile(r"(?:([A-Ga-g])([#b]?)(-?\d)|(\d{1,3})|([rR]))(?:\*(\d{1,3}))?")
+WORD = re.compile(r"(?:([A-Ga-g])([#b]?)(-?\d)|(\d{1,3})|([rR]))(?:\*(\d{1,3}))?(\^)?")
+BEGINS, FERMATA = 1, 2
 
 
 def frames_of(parts: Sequence[Sequence[Note]], per_quarter: int) -> np.ndarray:
@@ -33,11 +36,46 @@ def frames_of(parts: Sequence[Sequence[Note]], per_quarter: int) -> np.ndarray:
     frames = np.full((-int(-max(ends) * per_quarter // 1), len(parts)), REST, np.int32)
     for voice, part in enumerate(parts):
         for note in part:
-            first, after = (
-                -int(-time * per_quarter // 1) for time in (note.start, note.start + note.duration)
-            )
-            frames[first:after, voice] = note.pitch
+            frames[slice(*_frames_of_note(note, per_quarter)), voice] = note.pitch
     return frames
+
+
+def marks_of(part: Sequence[Note], per_quarter: int, count: int) -> np.ndarray:
+    """The marks int32 ``[count]`` of a part.
+
+    Args:
+        part: the notes.
+        per_quarter: number of frames in a quarter.
+        count: the number of frames; those after the part's end have no mark.
+
+    >>> from fractions import Fraction
+    >>> half, quarter = Fraction(2), Fraction(1)
+    >>> part = [Note(Fraction(0), quarter, 60), Note(quarter, half, 60, fermata=True)]
+    >>> marks_of(part, 1, 4).tolist()
+    [1, 3, 2, 0]
+    """
+    marks = np.zeros(count, np.int32)
+    for note in part:
+        first, after = _frames_of_note(note, per_quarter)
+        if note.pitch != REST and first < after:
+            marks[first:after] = FERMATA * note.fermata
+            marks[first] += BEGINS * (not note.tied)
+    return marks
+
+
+def marks_of_changes(melody: np.ndarray) -> np.ndarray:
+    """The marks of a melody ``[T]`` of which only the pitches are known: a note begins where the pitch changes.
+
+    >>> marks_of_changes(np.array([60, 60, 0, 62])).tolist()
+    [1, 0, 0, 1]
+    """
+    return (BEGINS * ((melody != REST) & (np.diff(melody, prepend=REST) != 0))).astype(np.int32)
+
+
+def _frames_of_note(note: Note, per_quarter: int) -> tuple[int, int]:
+    """The first frame of a note, and the one after its last."""
+    start, end = (-int(-time * per_quarter // 1) for time in (note.start, note.start + note.duration))
+    return start, end
 
 
 def random_transposition(semitones: int, fields: Sequence[str] = ("inputs", "labels")) -> Transform:
@@ -77,41 +115,44 @@ def _moved(notes: np.ndarray, distance: np.ndarray) -> np.ndarray:
     return np.where(notes == REST, REST, moved).astype(notes.dtype)
 
 
-def parse_melody(text: str) -> np.ndarray:
-    """A melody that is written as words, as frames int32 ``[T]``.
+def parse_melody(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """The notes and the marks, both int32 ``[T]``, of a melody that is written as words.
 
     Args:
         text: notes with blanks, commas or bars ``|`` between them. A note is a name with its octave (``C4`` is the
-            middle C, ``F#5``, ``Bb4``), a MIDI number, or ``r`` for a rest; ``*n`` after it makes it n frames long.
+            middle C, ``F#5``, ``Bb4``), a MIDI number, or ``r`` for a rest; ``*n`` after it makes it n frames long, and
+            then ``^`` gives it a fermata.
 
     Raises:
         TypeError: the text is none.
         ValueError: a word is no note, a note is not in 1..127, or there is no note.
 
-    >>> parse_melody("G4*2 A4 | 71 r").tolist()
-    [67, 67, 69, 71, 0]
+    >>> notes, marks = parse_melody("G4*2 A4 | 71*2^ r")
+    >>> notes.tolist(), marks.tolist()
+    ([67, 67, 69, 71, 71, 0], [1, 0, 1, 3, 2, 0])
     """
     check_instance("text", text, str, 'a melody such as "G4*2 A4 B4"')
-    frames: list[int] = []
+    part: list[Note] = []
     for word in re.split(r"[\s,|]+", text.strip(" \t\r\n,|")):
-        frames += _parse_note(word)
-    if not any(frames):
+        part.append(_parse_note(word, sum(part[-1][:2]) if part else Fraction(0)))
+    notes = frames_of([part], 1)[:, 0]
+    if not notes.any():
         raise ValueError(f'text: got {shown(text)} without a note, expected a melody such as "G4*2 A4 B4"')
-    return np.array(frames, np.int32)
+    return notes, marks_of(part, 1, len(notes))
 
 
-def _parse_note(word: str) -> list[int]:
+def _parse_note(word: str, start: Fraction) -> Note:
     found = WORD.fullmatch(word)
     if not found:
-        raise ValueError(f"text: got {word!r}, expected a note such as C4, F#5, Bb4*2, 60 or r")
-    step, sign, octave, number, rest, count = found.groups()
+        raise ValueError(f"text: got {word!r}, expected a note such as C4, F#5, Bb4*2, B4*4^, 60 or r")
+    step, sign, octave, number, rest, count, fermata = found.groups()
     if rest:
         pitch = REST
     else:
         pitch = int(number) if number else _number(step, sign, octave)
         if not 1 <= pitch <= 127:
             raise ValueError(f"text: got {word!r}, expected notes of the MIDI numbers 1 to 127, up to G9")
-    return [pitch] * int(count or 1)
+    return Note(start, Fraction(count or 1), pitch, fermata=bool(fermata))
 
 
 def _number(step: str, sign: str, octave: str) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dlcore.data.batch import Batch
 from dlcore.data.music.chorales import VOICES, pad_frames
+from dlcore.data.music.frames import marks_of_changes
 from dlcore.data.music.musicxml import REST
 from dlcore.utils.checks import shown
 from dlcore.utils.files import user_path
@@ -29,7 +30,8 @@ def jsb_chorales(path: str | Path | None) -> tuple[Batch, Batch, Batch]:
             rests may have null, NaN or -1. None stands for a file that was not given, which is an error.
 
     Returns:
-        ``(train, valid, test)``, three batches with the fields of `bach_chorales`.
+        ``(train, valid, test)``, three batches with the fields of `bach_chorales`. The file knows no fermata and no
+        note that is struck again: in ``marks`` a note begins where the soprano's pitch changes.
 
     Raises:
         TypeError: the path is not a path.
@@ -62,7 +64,7 @@ def _read_part(name: str, chorales: Any) -> Batch:
     pieces = [np.array([_voices(frame) for frame in chorale], np.int32) for chorale in chorales]
     if not pieces or not all(len(piece) for piece in pieces):
         raise ValueError(f"{name}: {len(pieces)} chorales, of which some may have no frame")
-    return pad_frames(pieces)
+    return pad_frames(pieces, [marks_of_changes(piece[:, 0]) for piece in pieces])
 
 
 def _voices(frame: Any) -> list[int]:

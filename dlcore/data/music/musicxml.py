@@ -25,17 +25,21 @@ class Note(NamedTuple):
         start: quarters from the beginning of the part.
         duration: in quarters.
         pitch: the MIDI number, 60 for the middle C; `REST` for a rest.
+        tied: it is held on from the note before.
+        fermata: it has a fermata, as chorales have at the end of a line.
     """
 
     start: Fraction
     duration: Fraction
     pitch: int
+    tied: bool = False
+    fermata: bool = False
 
 
 def read_parts(path: Path, count: int) -> list[list[Note]]:
     """The notes of each part of a score, in the order of the file.
 
-    A tied note is as many notes as are written.
+    A note over a bar line is as many notes as are written; all but the first are tied.
 
     Args:
         path: a file ``.mxl`` or ``.xml`` with a partwise score, whose parts have one voice each.
@@ -78,7 +82,9 @@ def _notes(part: ElementTree.Element) -> Iterator[Note]:
             raise ValueError("a part with several voices")
         elif element.tag == "forward" or (element.tag == "note" and _counts(element)):
             duration = Fraction(int(element.findtext("duration", "")), divisions)
-            yield Note(time, duration, _pitch(element.find("pitch")))
+            tied = any(tie.get("type") == "stop" for tie in element.iter("tie"))
+            fermata = element.find("notations/fermata") is not None
+            yield Note(time, duration, _pitch(element.find("pitch")), tied, fermata)
             time += duration
 
 

@@ -8,7 +8,7 @@ import pytest
 import dlcore as dl
 
 NOTES = np.arange(60, 72).reshape(1, 3, 4).repeat(2, axis=0)
-PART = {"inputs": NOTES, "lengths": np.array([3, 2])}
+PART = {"inputs": NOTES, "marks": np.array([[1, 0, 3], [1, 3, 0]]), "lengths": np.array([3, 2])}
 
 
 def test_the_grid_counts_frames():
@@ -64,3 +64,25 @@ def test_voices_are_named_or_written(text, count, voices):
 def test_what_is_no_voice_is_named(text, count, error, named):
     with pytest.raises(error, match=named):
         dl.data.given_voices(text, PART, count)
+
+
+@pytest.mark.parametrize(
+    ("text", "notes", "marks"),
+    [("1", NOTES[1, :2, 0].tolist(), [1, 3]), ("60*2 61^ r", [60, 60, 61, 0], [1, 0, 3, 0])],
+)
+def test_a_melody_is_named_or_written_with_its_marks(text, notes, marks):
+    given = dl.data.given_melody(text, PART)
+    assert [array.tolist() for array in given] == [notes, marks]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "named"),
+    [
+        ("2", ValueError, "text: got 2, expected"),
+        ("C4;", ValueError, "text: got"),
+        (3, TypeError, "text: got 3"),
+    ],
+)
+def test_what_is_no_melody_is_named(text, error, named):
+    with pytest.raises(error, match=named):
+        dl.data.given_melody(text, PART)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore.data.music.frames import frames_of
+from dlcore.data.music.frames import frames_of, marks_of
 from dlcore.data.music.musicxml import Note
 
 
@@ -16,7 +16,9 @@ def sounding(parts, per_quarter):
     rows = []
     while Fraction(len(rows), per_quarter) < end:
         time = Fraction(len(rows), per_quarter)
-        rows.append([sum(p for start, length, p in part if start <= time < start + length) for part in parts])
+        rows.append(
+            [sum(p for start, length, p, *_ in part if start <= time < start + length) for part in parts]
+        )
     return rows
 
 
@@ -60,16 +62,30 @@ def test_notes_at_the_border_stay_notes():
 
 
 @pytest.mark.parametrize(
-    ("text", "melody"),
+    ("text", "melody", "marks"),
     [
-        ("C4 C#4 Db4 B3 Cb4", [60, 61, 61, 59, 59]),
-        (" a4*2,r | R*2 60 ", [69, 69, 0, 0, 0, 60]),
-        ("C-1*3 G9".replace("C-1", "C#-1"), [1, 1, 1, 127]),
-        ("60*0 61", [61]),
+        ("C4 C#4 Db4 B3 Cb4", [60, 61, 61, 59, 59], [1, 1, 1, 1, 1]),
+        (" a4*2,r | R*2 60 ", [69, 69, 0, 0, 0, 60], [1, 0, 0, 0, 0, 1]),
+        ("C-1*3 G9".replace("C-1", "C#-1"), [1, 1, 1, 127], [1, 0, 0, 1]),
+        ("60*0 61", [61], [1]),
+        ("60*2^ 60^ r^ 60", [60, 60, 60, 0, 60], [3, 2, 3, 0, 1]),
     ],
 )
-def test_melodies_are_read(text, melody):
-    assert dl.data.parse_melody(text).tolist() == melody
+def test_melodies_are_read_with_their_marks(text, melody, marks):
+    assert [array.tolist() for array in dl.data.parse_melody(text)] == [melody, marks]
+
+
+def test_a_tied_note_does_not_begin_and_a_note_between_frames_has_no_mark():
+    quarter, eighth = Fraction(1), Fraction(1, 2)
+    part = [
+        Note(Fraction(0), quarter, 60),
+        Note(quarter, quarter, 60, tied=True, fermata=True),
+        Note(2 * quarter, eighth, 62),
+        Note(2 * quarter + eighth, eighth, 64, fermata=True),
+        Note(3 * quarter, quarter, 65),
+    ]
+    assert marks_of(part, 1, 5).tolist() == [1, 2, 1, 1, 0]
+    assert marks_of(part, 2, 8).tolist() == [1, 0, 2, 2, 1, 3, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +98,8 @@ def test_melodies_are_read(text, melody):
         ("C-1", "MIDI numbers 1 to 127"),
         ("0", "MIDI numbers 1 to 127"),
         ("r r", "without a note"),
+        ("60*0", "without a note"),
+        ("C4^*2", r"got 'C4\^\*2'"),
     ],
 )
 def test_what_is_no_melody_is_named(text, fault):

@@ -50,11 +50,24 @@ def test_notes_rests_and_changes_of_the_unit(tmp_path, name):
     ]
 
 
+def test_ties_and_fermatas_are_read(tmp_path):
+    start, stop = '<tie type="start"/>', '<tie type="stop"/>'
+    fermata = "<notations><fermata/></notations>"
+    text = score(*(note(MIDDLE_C + more, 1) for more in (start, stop + start, stop + fermata, "")))
+    (part,) = read_parts(written(tmp_path, text), 1)
+    assert [(note.tied, note.fermata) for note in part] == [
+        (False, False),
+        (True, False),
+        (True, True),
+        (False, False),
+    ]
+
+
 def test_grace_notes_and_the_rest_of_a_chord_take_no_time(tmp_path):
     chord = note("<chord/>" + FLAT, 1)
     text = score(f"<note><grace/>{FLAT}</note>" + note(MIDDLE_C, 1) + chord + note(MIDDLE_C, 1))
     (part,) = read_parts(written(tmp_path, text), 1)
-    assert [(start, pitch) for start, _, pitch in part] == [(0, 60), (1, 60)]
+    assert [(note.start, note.pitch) for note in part] == [(0, 60), (1, 60)]
 
 
 def test_a_score_with_another_number_of_parts_is_empty(tmp_path):

@@ -86,7 +86,11 @@ def frames() -> Iterator[Call]:
 
 def pieces() -> Iterator[Call]:
     """Files of a piece, voices that a user gives, and what counting knows of a chorale."""
-    part = {"inputs": np.array([[[72, 60], [72, 0]]]), "lengths": np.array([2])}
+    part = {
+        "inputs": np.array([[[72, 60], [72, 0]]]),
+        "marks": np.array([[1, 0]]),
+        "lengths": np.array([2]),
+    }
     parts = kind(part, {"None": None, "text": "text", "3": 3, "no field": {}}, names=("batch", "inputs"))
     yield Call(
         "data: chorale_baselines", dl.data.chorale_baselines, {"train": parts, "test": parts}, traced=False
@@ -94,6 +98,8 @@ def pieces() -> Iterator[Call]:
     words = text("0").also(another_word="bogus", too_large="9", nothing="", one_voice="C4")
     given = {"text": words, "chorales": parts, "count": integer(2).also(too_large=5)}
     yield Call("data: given_voices", dl.data.given_voices, given, traced=False)
+    melody = {"text": text("0").also(another_word="bogus", too_large="9", nothing=""), "chorales": parts}
+    yield Call("data: given_melody", dl.data.given_melody, melody, traced=False)
     files = {
         "name": text("piece"),
         "voices": VOICES.also(too_many_voices=np.ones((1, 5), int)),
