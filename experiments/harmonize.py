@@ -38,7 +38,7 @@ class Config(dl.CellConfig, dl.Config):
     embedding: int = dl.setting(64, "Numbers for the soprano's note, and for its place in time.", minimum=1)
     dropout: float = dl.setting(0.3, "Dropout rate before and after the layers.", minimum=0, below=1)
     data: dl.data.ChoraleConfig = field(default_factory=dl.data.ChoraleConfig)
-    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(600, batch_size=16, eval_every=200))
+    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(300, batch_size=16, eval_every=100))
     optimizer: dl.OptimizerConfig = field(
         default_factory=lambda: dl.OptimizerConfig("adam", 4e-3, schedule="cosine", clip_norm=1.0)
     )
