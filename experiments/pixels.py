@@ -1,13 +1,13 @@
 """Which digit is it, read pixel by pixel or row by row, in order or permuted?
 
-    launch/local experiments.pixels --config.cell=lstm --config.chrono=64    # 64 pixels of UCI's digits
-    launch/local experiments.pixels --config.permuted=true                   # in a permuted order, with the GRU
-    launch/local experiments.pixels --config.model=convolution               # a causal convolution stack
+    launch/local experiments.pixels                              # 64 pixels of UCI's digits, with the GRU
+    launch/local experiments.pixels --config.permuted=true       # in a permuted order
+    launch/local experiments.pixels --config.model=convolution   # a causal convolution stack
     launch/local experiments.pixels --config.reading=rows --config.data.name=mnist5k
 
-docs/results.md has the table of all cells on the test part, which other people wrote. Learning rate, dropout and shifts
-were chosen on the last 224 of the 898 training digits: there an LSTM with --config.chrono=64 has 0.884 without shifts
-(1500 steps), 0.942 with shifts by up to one pixel (3000 steps), and 0.719 in the permuted order.
+On the test part, which other people wrote, the GRU has 0.987 in order and 0.960 in the permuted order (medians of the
+seeds 0, 1, 2); docs/results.md has the table of all cells. 898 digits are few: the random changes of the images, the
+noise and the dropout matter more than the cell. They were chosen with quarters of the training part held out.
 The identity cell needs --config.input_deviation=0.1 pixel by pixel: its source trains a hundred times longer.
 Not run here: --preset=paper, the source's 784 pixels of MNIST. Baselines: 1-NN 0.961, SVC 0.969.
 Sources: Le, Jaitly & Hinton 2015, arXiv 1504.00941; Bai, Kolter & Koltun 2018, arXiv 1803.01271; experiments/digits.py.

@@ -47,7 +47,7 @@ class Config(dl.Config):
     maps: int = dl.setting(8, "Number of feature maps of the ConvLSTM.", minimum=1)
     dropout: float = dl.setting(0.2, "Dropout rate before the last layer.", minimum=0, below=1)
     test_clips: int = dl.setting(1000, "Number of clips with test digits.", minimum=1)
-    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=1500))
+    train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=2000))
     optimizer: dl.OptimizerConfig = field(
         default_factory=lambda: dl.OptimizerConfig(
             "adamw", 3e-3, schedule="cosine", warmup_steps=50, weight_decay=1e-3, clip_norm=1.0
