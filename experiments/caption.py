@@ -31,10 +31,10 @@ class Config(dl.Config):
     data: dl.data.DigitConfig = field(default_factory=dl.data.DigitConfig)
     affine: dl.data.AffineConfig = field(default_factory=dl.data.AffineConfig)
     filters: tuple[int, ...] = dl.setting(
-        (32, 64, 64), "Filters of each block; the last has no pool.", minimum=1
+        (16, 64, 64), "Filters of each block; only the first has a pool.", minimum=1
     )
     features: int = dl.setting(128, "Number of units of the decoder's LSTM.", minimum=1)
-    dropout: float = dl.setting(0.2, "Dropout rate in the decoder.", minimum=0, below=1)
+    dropout: float = dl.setting(0.1, "Dropout rate in encoder and decoder.", minimum=0, below=1)
     test_images: int = dl.setting(1000, "Number of images with test digits.", minimum=1)
     decoding: dl.BeamConfig = field(default_factory=lambda: dl.BeamConfig(steps=5, beams=3))
     train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=1500, eval_every=500))
@@ -49,10 +49,9 @@ class Model(nn.Module):
     config: Config
 
     def setup(self) -> None:
-        *pooled, last = self.config.filters
+        first, *more = self.config.filters
         block = partial(dl.ConvBlock, norm="batch", dropout=self.config.dropout)
-        blocks = [block(filters, remainder="floor") for filters in pooled]
-        self.encoder = dl.ConvStack([*blocks, block(last, pool=None)])
+        self.encoder = dl.ConvStack([block(first, convolutions=2), *(block(n, pool=None) for n in more)])
         attention = dl.BahdanauAttention(self.config.features) if self.config.attention else None
         cell = dl.LSTMCell(self.config.features)
         self.decoder = dl.SequenceDecoder(len(VOCABULARY), cell, attention, dropout=self.config.dropout)
@@ -84,7 +83,7 @@ def figures(model: Model, images: np.ndarray, params: Any, model_state: Any) -> 
     variables = {"params": params, **model_state}
     tokens, _ = model.apply(variables, images, method="caption")
     weights = np.asarray(dl.attention_weights(model, variables, images, tokens, train=False))
-    cells = [size >> len(model.config.filters) - 1 for size in images.shape[1:3]]
+    cells = [size // 2 for size in images.shape[1:3]]
     maps = weights.reshape(*weights.shape[:2], *cells)
     words = [[*VOCABULARY.decode(row), "end"][: len(row)] for row in np.asarray(tokens)]
     draw = dl.plots.image_attention

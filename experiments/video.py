@@ -39,13 +39,13 @@ class Config(dl.Config):
     affine: dl.data.AffineConfig = field(default_factory=dl.data.AffineConfig)
     hidden: float = dl.setting(0.3, "Share of a frame's pixels that are black.", minimum=0, below=1)
     filters: tuple[int, ...] = dl.setting(
-        (32, 64, 64), "Filters of each block; the last has no pool.", minimum=1
+        (16, 32, 32), "Filters of each block; only the first has a pool.", minimum=1
     )
     features: int = dl.setting(
         128, "Number of units of the LSTM, and of the vector that it reads.", minimum=1
     )
     maps: int = dl.setting(8, "Number of feature maps of the ConvLSTM.", minimum=1)
-    dropout: float = dl.setting(0.2, "Dropout rate before the last layer.", minimum=0, below=1)
+    dropout: float = dl.setting(0.2, "Dropout rate in the blocks and before the last layer.", minimum=0, below=1)
     test_clips: int = dl.setting(1000, "Number of clips with test digits.", minimum=1)
     train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=2000))
     optimizer: dl.OptimizerConfig = field(
@@ -64,9 +64,9 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array, lengths: jax.Array, *, train: bool) -> jax.Array:
         config = self.config
-        *pooled, last = config.filters
+        first, *more = config.filters
         block = partial(dl.ConvBlock, norm="batch", dropout=config.dropout)
-        stack = dl.ConvStack([*(block(n, remainder="floor") for n in pooled), block(last, pool=None)])
+        stack = dl.ConvStack([block(first, convolutions=2), *(block(n, pool=None) for n in more)])
         maps = dl.TimeDistributed(stack)(inputs, lengths, train=train)
         if config.reader == "conv_lstm":
             _, maps = dl.Recurrent(dl.ConvLSTMCell(config.maps, 3))(maps, lengths)
