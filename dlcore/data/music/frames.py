@@ -132,9 +132,10 @@ def parse_melody(text: str) -> tuple[np.ndarray, np.ndarray]:
     ([67, 67, 69, 71, 71, 0], [1, 0, 1, 3, 2, 0])
     """
     check_instance("text", text, str, 'a melody such as "G4*2 A4 B4"')
-    part: list[Note] = []
+    part, end = list[Note](), Fraction(0)
     for word in re.split(r"[\s,|]+", text.strip(" \t\r\n,|")):
-        part.append(_parse_note(word, sum(part[-1][:2]) if part else Fraction(0)))
+        part.append(_parse_note(word, end))
+        end += part[-1].duration
     notes = frames_of([part], 1)[:, 0]
     if not notes.any():
         raise ValueError(f'text: got {shown(text)} without a note, expected a melody such as "G4*2 A4 B4"')
