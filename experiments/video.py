@@ -45,7 +45,9 @@ class Config(dl.Config):
         128, "Number of units of the LSTM, and of the vector that it reads.", minimum=1
     )
     maps: int = dl.setting(8, "Number of feature maps of the ConvLSTM.", minimum=1)
-    dropout: float = dl.setting(0.2, "Dropout rate in the blocks and before the last layer.", minimum=0, below=1)
+    dropout: float = dl.setting(
+        0.2, "Dropout rate in the blocks and before the last layer.", minimum=0, below=1
+    )
     test_clips: int = dl.setting(1000, "Number of clips with test digits.", minimum=1)
     train: dl.TrainConfig = field(default_factory=lambda: dl.TrainConfig(steps=2000))
     optimizer: dl.OptimizerConfig = field(

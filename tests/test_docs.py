@@ -155,10 +155,10 @@ def public_names(name: str) -> set[str]:
 
 
 def test_flags_in_the_pages_exist():
-    """A leaf of `dl.Config`, a setting of an experiment, or an old name in the changelog."""
+    """A leaf of `dl.Config`, a setting of an experiment or of a group, or an old name in the changelog."""
     known = {leaf.path for leaf in settings.leaves(dl.Config())}
-    own = "".join(path.read_text() for path in (ROOT / "experiments").glob("*.py"))
-    own += (ROOT / "dlcore" / "layers" / "recurrent" / "cell_config.py").read_text()
+    files = *(ROOT / "experiments").glob("*.py"), *(ROOT / "dlcore").rglob("*_config.py")
+    own = "".join(path.read_text() for path in files)
     for page in PAGES:
         for path in FLAG.findall(page.read_text()):
             name = path.rstrip(".").rsplit(".", 1)[-1]
