@@ -4,9 +4,8 @@
     launch/local experiments.caption --config.attention=false   # begins with the whole map, and sees its mean
     launch/local experiments.caption --mode=generate --input=7 --input=image.npy    # words, and where each one looked
 
-The one to four digits of an image are real; `dl.data.digit_captions` arranges them. Test images hold digits of the test
-part, by other writers. The settings were chosen with 700 and 198 digits of the training part. docs/applications.md has
-the measured numbers. An own image has 24 x 36 pixels, white on black.
+The one to four digits of an image are real, in test images by other writers; `dl.data.digit_captions` arranges them.
+Settings were chosen within the training part. An own image has 24 x 36 pixels. docs/applications.md has the numbers.
 Sources: Xu et al. 2015, arXiv 1502.03044; Bahdanau, Cho & Bengio 2015; digits: Alpaydin & Kaynak 1998 (UCI, CC BY 4.0).
 """
 
@@ -49,7 +48,7 @@ class Model(nn.Module):
     config: Config
 
     def setup(self) -> None:
-        first, *more = self.config.filters
+        first, *more = self.config.filters  # one pool alone: digits of 8 pixels have fine strokes
         block = partial(dl.ConvBlock, norm="batch", dropout=self.config.dropout)
         self.encoder = dl.ConvStack([block(first, convolutions=2), *(block(n, pool=None) for n in more)])
         attention = dl.BahdanauAttention(self.config.features) if self.config.attention else None

@@ -7,8 +7,7 @@
 The digits are real, half of them of writers who are in no training clip; their motion, and the film that loses 30 % of
 its pixels anew in every frame, are made by `dl.data.moving_digits`. Baselines with the same convolutional network are
 --config.reader=mean, the mean of all frames so far, and --config.reader=frame, the last frame alone.
-The settings were chosen with 700 and 198 digits of the training part; test clips hold digits of the test part.
-docs/applications.md has the measured numbers.
+Settings were chosen within the training part; test clips hold test digits. docs/applications.md has the numbers.
 Sources: ConvLSTM: Shi et al. 2015, arXiv 1506.04214; digits: Alpaydin & Kaynak 1998 (UCI, CC BY 4.0).
 """
 
@@ -41,9 +40,7 @@ class Config(dl.Config):
     filters: tuple[int, ...] = dl.setting(
         (16, 32, 32), "Filters of each block; only the first has a pool.", minimum=1
     )
-    features: int = dl.setting(
-        128, "Number of units of the LSTM, and of the vector that it reads.", minimum=1
-    )
+    features: int = dl.setting(128, "Number of units of the LSTM, and of its inputs.", minimum=1)
     maps: int = dl.setting(8, "Number of feature maps of the ConvLSTM.", minimum=1)
     dropout: float = dl.setting(
         0.2, "Dropout rate in the blocks and before the last layer.", minimum=0, below=1
@@ -66,7 +63,7 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array, lengths: jax.Array, *, train: bool) -> jax.Array:
         config = self.config
-        first, *more = config.filters
+        first, *more = config.filters  # one pool alone: digits of 8 pixels have fine strokes
         block = partial(dl.ConvBlock, norm="batch", dropout=config.dropout)
         stack = dl.ConvStack([block(first, convolutions=2), *(block(n, pool=None) for n in more)])
         maps = dl.TimeDistributed(stack)(inputs, lengths, train=train)
