@@ -312,7 +312,9 @@ def settings() -> Iterator[Call]:
         dl.LogConfig,
         dl.BeamConfig,
         dl.SamplingConfig,
+        dl.data.AffineConfig,
         dl.data.ChoraleConfig,
+        dl.data.DigitConfig,
         dl.SweepConfig,
     ):
         known = {leaf.path: leaf.value for leaf in leaves(make())}
