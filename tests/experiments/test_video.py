@@ -62,6 +62,13 @@ def test_the_accuracy_of_clips_counts_their_last_frames():
 
 @pytest.mark.slow
 def test_a_short_run_learns(tmp_path):
-    options = {"filters": (8, 16), "features": 64, "hidden": 0.0, "test_clips": 50, "train__steps": 100}
+    options = {
+        "filters": (8, 16),
+        "features": 64,
+        "hidden": 0.0,
+        "test_clips": 50,
+        "train__steps": 100,
+        "train__batch_size": 32,
+    }
     _, trained = train_experiment(video, tmp_path, labels="frames", **options)
     assert trained.evaluation["accuracy"] > 0.6  # always still: 0.3
