@@ -54,11 +54,13 @@ def main(arguments: Sequence[str]) -> None:
 
 def choose(names: Sequence[str], missing: bool = False) -> list[Entry]:
     """The entries whose names match one of these patterns; with ``missing`` only those without numbers."""
-    for name in names:
-        if not fnmatch.filter((entry.name for entry in ENTRIES), name):
-            sys.exit(f"error: {name} names no row; --list shows them")
-    patterns = names or ("*",)
-    chosen = [entry for entry in ENTRIES if any(fnmatch.fnmatchcase(entry.name, name) for name in patterns)]
+    known, matched = [entry.name for entry in ENTRIES], set[str]()
+    for pattern in names or ("*",):
+        found = fnmatch.filter(known, pattern)
+        if not found:
+            sys.exit(f"error: {pattern} names no row; --list shows them")
+        matched.update(found)
+    chosen = [entry for entry in ENTRIES if entry.name in matched]
     measured = {row["name"] for row in read_rows(TABLE) if row["median"]}
     return [entry for entry in chosen if not missing or not measured.issuperset(entry.rows)]
 

@@ -40,7 +40,7 @@ class ArrayBatches(abc.ABC):
             arrays: fields by name, each ``[examples, ...]``, in memory or opened by `open_arrays`.
             batch_size: number of examples in a batch.
             seed: seed of the order and of the transform's random numbers.
-            transform: changes a whole batch, for instance `images.random_shifts`; it gets the generator of the step.
+            transform: changes a whole batch, for instance `random_shifts`; it gets the generator of the step.
 
         Raises:
             TypeError: a field is not an array, or an argument has another type.

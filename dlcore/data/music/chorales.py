@@ -62,15 +62,14 @@ def bach_chorales(grid: Grid = "eighth", *, limit: int | None = None) -> tuple[B
         check_integer("limit", limit, 3)
     chorales = read_chorales(limit)
     parts = split_tunes([tune_keys(chorale.parts[0]) for chorale in chorales])
-    frames = [frames_of(chorale.parts, GRIDS[grid]) for chorale in chorales]
-    marks = [
-        marks_of(chorale.parts[0], GRIDS[grid], len(rows))
-        for chorale, rows in zip(chorales, frames, strict=True)
-    ]
-    train, dev, test = (
-        pad_frames([frames[index] for index in part], [marks[index] for index in part]) for part in parts
-    )
+    pieces = [_frames_and_marks(chorale, GRIDS[grid]) for chorale in chorales]
+    train, dev, test = (pad_frames([pieces[index] for index in part]) for part in parts)
     return train, dev, test
+
+
+def _frames_and_marks(chorale: Chorale, per_quarter: int) -> tuple[np.ndarray, np.ndarray]:
+    frames = frames_of(chorale.parts, per_quarter)
+    return frames, marks_of(chorale.parts[0], per_quarter, len(frames))
 
 
 def read_chorales(limit: int | None = None) -> list[Chorale]:
@@ -145,11 +144,11 @@ def _linked(keys: Sequence[Iterable[Hashable]]) -> list[list[int]]:
     return sorted(groups.values())
 
 
-def pad_frames(pieces: Sequence[np.ndarray], marks: Sequence[np.ndarray]) -> Batch:
-    """Pieces int ``[T, V]`` and their marks ``[T]`` as one batch, which is 0 after the end of each piece."""
-    lengths = np.array([len(piece) for piece in pieces], np.int32)
-    inputs = np.zeros((len(pieces), lengths.max(), pieces[0].shape[1]), np.int32)
+def pad_frames(pieces: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:
+    """Frames int ``[T, V]`` and marks ``[T]`` of pieces as one batch, which is 0 after the end of each piece."""
+    lengths = np.array([len(frames) for frames, _ in pieces], np.int32)
+    inputs = np.zeros((len(pieces), lengths.max(), pieces[0][0].shape[1]), np.int32)
     padded = np.zeros(inputs.shape[:2], np.int32)
-    for row, piece in enumerate(pieces):
-        inputs[row, : len(piece)], padded[row, : len(piece)] = piece, marks[row]
+    for row, (frames, marks) in enumerate(pieces):
+        inputs[row, : len(frames)], padded[row, : len(frames)] = frames, marks
     return {"inputs": inputs, "marks": padded, "lengths": lengths}

@@ -64,7 +64,7 @@ def _read_part(name: str, chorales: Any) -> Batch:
     pieces = [np.array([_voices(frame) for frame in chorale], np.int32) for chorale in chorales]
     if not pieces or not all(len(piece) for piece in pieces):
         raise ValueError(f"{name}: {len(pieces)} chorales, of which some may have no frame")
-    return pad_frames(pieces, [marks_of_changes(piece[:, 0]) for piece in pieces])
+    return pad_frames([(piece, marks_of_changes(piece[:, 0])) for piece in pieces])
 
 
 def _voices(frame: Any) -> list[int]:

@@ -152,18 +152,16 @@ def draw_digits(
         TypeError: the transform is not a function.
         ValueError: it returns images of another shape.
     """
-    if transform is not None:
-        check_callable("transform", transform, "dl.data.random_affine()")
     chosen = generator.integers(0, len(images), shape)
+    if transform is None:
+        return images[chosen], labels[chosen]
+    check_callable("transform", transform, "dl.data.random_affine()")
     drawn = {"inputs": images[chosen.ravel()], "labels": labels[chosen.ravel()]}
-    if transform is not None:
-        size = drawn["inputs"].shape
-        drawn = transform(drawn, generator)
-        if drawn["inputs"].shape != size:
-            raise ValueError(
-                f"transform: got a function that returns inputs of shape {drawn['inputs'].shape}, expected {size}"
-            )
-    return drawn["inputs"].reshape(*shape, *images.shape[1:]), drawn["labels"].reshape(shape)
+    changed = transform(drawn, generator)
+    got, expected = changed["inputs"].shape, drawn["inputs"].shape
+    if got != expected:
+        raise ValueError(f"transform: got a function that returns inputs of shape {got}, expected {expected}")
+    return changed["inputs"].reshape(*shape, *images.shape[1:]), changed["labels"].reshape(shape)
 
 
 def check_digits(digits: Any) -> tuple[np.ndarray, np.ndarray]:
