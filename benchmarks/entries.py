@@ -17,8 +17,6 @@ def long_memory(name: str, arguments: str) -> Entry:
 
 ROWS = "pixels --config.reading=rows --config.data.name=mnist5k --config.cell="
 ENTRIES = (
-    Entry("digits", "digits", baseline="0.969 (SVC)"),
-    Entry("digits-mnist5k", "digits --config.data.name=mnist5k", baseline="0.959 (SVC)"),
     *(
         long_memory(f"adding-{cell}", f"adding --config.cell={cell}")
         for cell in ("rnn", "identity", "lstm", "gru")

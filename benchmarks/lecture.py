@@ -1,10 +1,22 @@
 """The lecture's map: what convolutional and recurrent networks are for, and the experiment that shows each."""
 
-from benchmarks.application import MANY_TO_MANY, MANY_TO_ONE, ONE_TO_MANY, SYNCED, Application, variants
+from benchmarks.application import MANY_TO_MANY, MANY_TO_ONE, ONE, ONE_TO_MANY, SYNCED, Application, variants
 from benchmarks.entry import Entry
 
 CC_BY, SVC = "CC BY 4.0", "0.969 (SVC)"
+TAGGING_ERRORS = (("phone_error_rate", "0.094"), ("word_error_rate", "0.410"))
 APPLICATIONS = (
+    Application(
+        ONE,
+        "Which digit is in an image?",
+        "UCI's handwritten digits; the second half, by other writers, is the test part",
+        CC_BY,
+        (
+            Entry("digits", "digits", baseline=SVC, figure="worst_mistakes"),
+            Entry("digits-mnist5k", "digits --config.data.name=mnist5k", baseline="0.959 (SVC)"),
+        ),
+        "0.1",
+    ),
     Application(
         MANY_TO_ONE,
         "Who speaks?",
@@ -156,7 +168,13 @@ APPLICATIONS = (
                 "tagging",
                 "tagging --config.evaluate_on=test",
                 baseline="0.911 (context look-up)",
-                others=(("phone_error_rate", "0.094"), ("word_error_rate", "0.410")),
+                others=TAGGING_ERRORS,
+            ),
+            Entry(
+                "tagging-full",
+                "tagging --preset=full --config.evaluate_on=test",
+                baseline="0.911 (context look-up)",
+                others=TAGGING_ERRORS,
             ),
         ),
         "0.15",

@@ -4,6 +4,7 @@
     python -m benchmarks.results vowels 'pixels*'  # the row vowels, and the rows whose names begin with pixels
     python -m benchmarks.results --jobs=2          # two runs at a time, each on one core
     python -m benchmarks.results --missing         # the rows without numbers alone
+    python -m benchmarks.results video --seeds=1   # the first seed alone
     python -m benchmarks.results --list            # the rows and their commands; runs nothing
 
 Each run is a process of its own. Its folder is kept in ``build/results`` until its row is done, so that the same
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("names", nargs="*", help="names of rows, or patterns such as pixels*; none: all rows")
     parser.add_argument("--list", action="store_true", help="print the rows and their commands")
     parser.add_argument("--missing", action="store_true", help="only rows without numbers")
+    parser.add_argument("--seeds", type=int, help="how many of a row's seeds to run; default: all")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; of several, each has one core")
     given = parser.parse_args(arguments)
     chosen = choose(given.names, missing=given.missing)
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
         print(*(f"{entry.name:24} {entry.command}" for entry in chosen), sep="\n")
         return
     write_rows(TABLE, {})
-    Series(chosen, given.jobs).run()
+    Series([entry._replace(seeds=entry.seeds[: given.seeds]) for entry in chosen], given.jobs).run()
 
 
 def choose(names: Sequence[str], missing: bool = False) -> list[Entry]:

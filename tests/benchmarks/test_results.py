@@ -51,6 +51,12 @@ def test_a_series_writes_its_rows_and_its_figure_and_clears_its_folders(docs, ca
     assert "3 of 3 runs done" in capsys.readouterr().err
 
 
+def test_the_first_seeds_alone_are_run_if_so_said(docs):
+    results.main(["fake", "--seeds=1"])
+    row = results.read_rows(results.TABLE)[0]
+    assert (row["seeds"], row["median"], row["lowest"], row["highest"]) == ("0", "0.500", "0.500", "0.500")
+
+
 def test_a_run_that_fails_is_said_and_the_others_are_written(docs, monkeypatch, capsys):
     failing = FAKE._replace(name="failing", arguments="fake_run --fail", seeds=(0,))
     monkeypatch.setattr(results, "ENTRIES", (failing, FAKE))
@@ -98,6 +104,7 @@ def test_it_lists_commands_and_refuses_an_unknown_name(capsys):
     results.main(["--list", "digits"])
     assert capsys.readouterr().out.splitlines()[0].split() == ["digits", "python", "-m", "experiments.digits"]
     results.main(["--list", "digits*"])
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["digits", "digits-mnist5k"]
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["digits", "digits-mnist5k", "digits-shuffled"]
     with pytest.raises(SystemExit, match="no_such names no row"):
         results.main(["digits", "no_such"])
