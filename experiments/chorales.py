@@ -1,6 +1,6 @@
 """What comes next in a chorale by Bach? Each frame of four voices is predicted from those before: one to sequence.
 
-    launch/local experiments.chorales                             # eighths: 3.19 in 334 s on one busy core, seed 0
+    launch/local experiments.chorales                             # eighths: 3.19 in 227 s on one core
     launch/local experiments.chorales --config.data.grid=quarter  # not run yet
     python -m experiments.chorales --workdir=RUN --mode=generate --input=0 --input="C5*4;G4*4;E4*4;C4*4"
 
