@@ -17,8 +17,8 @@ class Application(NamedTuple):
         title: what the network does.
         data: what it reads.
         license: that of the data.
-        commands: the commands that are measured; the first one is the experiment's default.
-        chance: what the first command reaches with shuffled labels, if all is right.
+        commands: the commands that are measured; the first one stands in the overview and has the control.
+        chance: what the best guess without inputs reaches; with shuffled labels the first command must not be better.
     """
 
     pattern: str

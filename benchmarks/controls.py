@@ -5,7 +5,8 @@
 
 The inputs of the training set stay, and each batch gets the labels of another batch. So the labels keep their
 distribution and say nothing about the inputs. The evaluation set stays as it is. A result above chance would mean that
-the evaluation measures something else than what was learned from the labels, for instance that inputs tell the labels.
+the evaluation measures something else than what was learned from the labels, for instance that the model is given the
+test labels among its inputs.
 """
 
 import dataclasses
@@ -93,7 +94,7 @@ def majority(batches: Any) -> float:
     for batch in batches:
         labels = batch["labels"]
         mask = batch.get("mask", np.ones(len(labels), bool)).reshape(-1, *[1] * (labels.ndim - 1))
-        valid = np.broadcast_to(mask.astype(bool), labels.shape)
+        valid = np.broadcast_to(mask.astype(bool), labels.shape) & (labels >= 0)
         if has_label_of_each_step(batch):
             steps = valid_steps(batch)
             valid = valid & steps.reshape(*steps.shape, *[1] * (labels.ndim - 2))

@@ -14,7 +14,7 @@ class Entry(NamedTuple):
     """A command, and the rows of the table that its runs fill.
 
     Attributes:
-        name: names the row; the first word is the experiment's.
+        name: names the row and its figure.
         arguments: the command after ``python -m experiments.``.
         metric: the number of the result line that is shown.
         baseline: what a method without a network reaches, or chance.

@@ -46,6 +46,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seeds", type=int, help="how many of a row's seeds to run; default: all")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; of several, each has one core")
     given = parser.parse_args(arguments)
+    if given.seeds is not None and given.seeds < 1:
+        parser.error(f"--seeds: got {given.seeds}, expected at least 1")
     chosen = choose(given.names, missing=given.missing)
     if given.list:
         print(*(f"{entry.name:24} {entry.command}" for entry in chosen), sep="\n")
@@ -114,7 +116,7 @@ def summarize(entry: Entry, results: Sequence[Mapping[str, Any]]) -> dict[str, d
             **empty_row(entry, name),
             **{key: f"{value:.3g}" if value < 0.1 else f"{value:.3f}" for key, value in shown.items()},
             "seconds": f"{statistics.median(result['seconds'] for result in results):.0f}",
-            "seeds": " ".join(map(str, entry.seeds[: len(results)])),
+            "seeds": " ".join(map(str, entry.seeds)),
             "version": dl.__version__,
         }
     return rows

@@ -82,9 +82,10 @@ class Queue:
 
     def status(self) -> str:
         """How many tasks are done, how far the others are, and about how long the rest takes."""
-        running = {task: self._part(task) for task in list(self.began)}
+        began = dict(self.began)  # a run that ends meanwhile leaves it
+        running = {task: self._part(task) for task in began}
         shown = [f"{task.entry.name} {task.seed}: {part:.0%}" for task, part in running.items()]
-        return "; ".join([f"{self.done} of {len(self.tasks)} runs done", *shown, self._left(running)])
+        return "; ".join([f"{self.done} of {len(self.tasks)} runs done", *shown, self._left(running, began)])
 
     def _part(self, task: Task) -> float:
         """The part of its steps that a run has done."""
@@ -94,13 +95,13 @@ class Queue:
                 return int(steps[-1][0]) / int(steps[-1][1])
         return 0.0
 
-    def _left(self, running: Mapping[Task, float]) -> str:
+    def _left(self, running: Mapping[Task, float], began: Mapping[Task, float]) -> str:
         """The time left as text. A run that nothing is known of counts as the mean of the others."""
         guesses = dict(self.seconds)
         now = time.monotonic()
         for task, part in running.items():
             if part > 0.02:
-                guesses[task.entry.name] = (now - self.began[task]) / part
+                guesses[task.entry.name] = (now - began[task]) / part
         known = [guesses[task.entry.name] for task in self.tasks if task.entry.name in guesses]
         if not known:
             return "the time left is not known yet"

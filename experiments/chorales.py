@@ -22,8 +22,8 @@ from flax import linen as nn
 
 import dlcore as dl
 from dlcore.data.music.chorales import VOICES
+from dlcore.data.music.musicxml import NOTES
 
-NOTES = 128  # MIDI numbers; 0 is a rest
 NOTHING = np.zeros((0, len(VOICES)), np.int32)
 
 

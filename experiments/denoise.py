@@ -57,7 +57,7 @@ class Model(nn.Module):
         heard = jnp.log(jnp.abs(spectrum.swapaxes(1, 2)) + 0.01)  # [B, frames, frequencies]
         cell = dl.CELLS[self.config.cell](self.config.features)
         layer = dl.Bidirectional(cell, cell.copy()) if self.config.bidirectional else dl.Recurrent(cell)
-        _, outputs = layer(heard, lengths // HOP + 1)
+        _, outputs = layer(heard, -(-lengths // HOP) + 1)
         mask = nn.sigmoid(nn.Dense(heard.shape[-1])(outputs)).swapaxes(1, 2)
         _, cleaned = jax.scipy.signal.istft(spectrum * mask, nperseg=WINDOW)
         return jnp.where(valid, cleaned[:, : inputs.shape[1]] * loudness[:, None], 0)[..., None]

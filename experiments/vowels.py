@@ -20,6 +20,7 @@ import numpy as np
 from flax import linen as nn
 
 import dlcore as dl
+from dlcore.layers.recurrent.cell_config import CellName
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,9 +30,7 @@ SPEAKERS = [str(speaker) for speaker in range(1, 10)]
 
 @dataclass
 class Config(dl.Config):
-    cell: Literal["rnn", "identity", "residual", "lstm", "gru", "peephole", "projected"] = dl.setting(
-        "gru", "Name of the cell in dl.CELLS."
-    )
+    cell: CellName = dl.setting("gru", "Name of the cell in dl.CELLS.")
     model: Literal["recurrent", "convolution"] = dl.setting(
         "recurrent", "What reads the frames: the cell, or a causal convolution stack."
     )

@@ -20,9 +20,9 @@ def si_sdr(estimates: jax.Array, targets: jax.Array, valid: jax.Array | None = N
     - ``a = e . s / s . s``, the factor of the target that is nearest to the estimate;
     - ``SI-SDR = 10 log10 (|a s|^2 / |e - a s|^2)``.
 
-    Both energies get 1e-8 of ``|e|^2``, so that the ratio is -80 to 80 dB, at most 1e-4 dB off below 40 dB, and has a
-    finite gradient everywhere. A silent estimate has -80 dB, and so has every estimate of a silent target. Means are
-    not removed: subtract them before if a waveform has an offset.
+    Both energies get 1e-8 of ``|e|^2``, so that the ratio is -80 to 80 dB, at most 1e-3 dB off from -40 to 40 dB, and
+    has a finite gradient everywhere. A silent estimate has -80 dB, and so has every estimate of a silent target. Means
+    are not removed: subtract them before if a waveform has an offset.
 
     Args:
         estimates: e, ``[..., N]``.

@@ -18,8 +18,8 @@ def film_strip(
 ) -> "Figure":
     """A matplotlib figure with one row for each clip: its frames, the truth about them, and a model's predictions.
 
-    The truth about a clip stands at its left, that about a frame in the line above it. Above each frame is the
-    prediction, in red where it is wrong. Frames after the end of a clip are not drawn.
+    The truth about a clip stands at its left. Above each frame stand the truth about it, if frames are labeled, and
+    below that the prediction, in red where it is wrong. Frames after the end of a clip are not drawn.
 
     Args:
         clips: ``[N, T, H, W, C]``.

@@ -13,19 +13,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def image_attention(
-    image: np.ndarray, weights: np.ndarray, words: Sequence[str], *, truth: str = ""
-) -> "Figure":
+def image_attention(image: np.ndarray, weights: np.ndarray, words: Sequence[str]) -> "Figure":
     """A matplotlib figure of an image, and once more for each word, with the weights of the word's attention over it.
 
-    The first panel is the image alone, with ``truth`` as its title if there is one. In the others the cells that the
-    model looked at are red, and a cell's share of the largest weight of its panel is its opacity.
+    The first panel is the image alone. In the others the cells that the model looked at are red, and a cell's share of
+    the largest weight of its panel is its opacity.
 
     Args:
         image: ``[H, W, C]``, as `images.draw_image` draws it.
         weights: ``[N, H', W']``, at least 0, one map for each word, with the cells of a feature map of the image.
         words: the N words.
-        truth: the caption that is right.
 
     Raises:
         ValueError: image or weights have another rank or no element, a weight is negative or not finite, or there is
@@ -46,7 +43,6 @@ def image_attention(
     for axes in panels:
         draw_image(axes, image)
         axes.set_axis_off()
-    panels[0].set_title(str(truth), fontsize=9)
     for axes, cells, word in zip(panels[1:], weights, words, strict=True):
         shares = cells / max(cells.max(), np.finfo(float).tiny)
         axes.imshow(

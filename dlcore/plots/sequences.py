@@ -108,7 +108,7 @@ def accuracy_by_place(correct: np.ndarray, chance: float) -> "Figure":
 
 
 def accuracy_over_time(lengths: np.ndarray, correct: np.ndarray, unit: str = "steps") -> "Figure":
-    """A matplotlib figure of the accuracy at each time step, over the sequences that are so long.
+    """A matplotlib figure of the accuracy at each time step, over the sequences that have this step.
 
     Args:
         lengths: integers ``[N]`` from 0 to T, the number of valid steps of each sequence.

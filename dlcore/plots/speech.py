@@ -16,7 +16,7 @@ WINDOW, RANGE = 256, 70
 
 
 def spectrograms(waveforms: Mapping[str, Any], rate: int, title: str = "") -> "Figure":
-    """A matplotlib figure with the spectrogram of each waveform, one above the other, in dB below the loudest place.
+    """A matplotlib figure with the spectrogram of each waveform in dB relative to its loudest place.
 
     The magnitudes are those of Hann windows of 256 samples, or of the shortest waveform. Each waveform has its own
     loudest place, since loudness says nothing of its quality.
@@ -47,7 +47,7 @@ def spectrograms(waveforms: Mapping[str, Any], rate: int, title: str = "") -> "F
         axes.set(ylabel="kHz")
         axes.set_title(name, fontsize=10)
     panels[-1].set_xlabel("seconds")
-    figure.colorbar(mesh, ax=list(panels), label="dB below the loudest place")
+    figure.colorbar(mesh, ax=list(panels), label="dB relative to the loudest place")
     figure.suptitle(title)
     return figure
 
@@ -57,7 +57,8 @@ def gain_by_snr(snr: Sequence[float], gains: Mapping[str, Any]) -> "Figure":
 
     Args:
         snr: the signal-to-noise ratios in dB, ``[K]``.
-        gains: the gains in dB of each method, ``[K]``, by its name. The first one is drawn in the color of models.
+        gains: the gains in dB of each method, ``[K]``, by its name. The first one is drawn in red; it should be the
+            model's.
 
     Raises:
         TypeError: ``gains`` is no dict, or ratios or gains are no real numbers.

@@ -106,5 +106,8 @@ def test_it_lists_commands_and_refuses_an_unknown_name(capsys):
     results.main(["--list", "digits*"])
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert names == ["digits", "digits-mnist5k", "digits-shuffled"]
+    with pytest.raises(SystemExit):
+        results.main(["digits", "--seeds=0"])
+    assert "--seeds: got 0, expected at least 1" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="no_such names no row"):
         results.main(["digits", "no_such"])

@@ -37,6 +37,15 @@ def test_padding_and_loudness_change_nothing():
     np.testing.assert_allclose(alone, outputs[1:, :1000], atol=1e-5)
 
 
+@pytest.mark.parametrize(("samples", "frames"), [(1000, 9), (1024, 9), (1025, 10)])
+def test_every_frame_of_a_recording_is_heard(samples, frames):
+    model = denoise.Model(denoise.Config(features=4))
+    inputs, lengths = np.ones((1, 1500, 1), np.float32), np.array([samples])
+    run = lambda key: model.init_with_output(key, inputs, lengths, train=False, capture_intermediates=True)
+    ((_, outputs),) = jax.jit(run)(jax.random.key(0))[1]["intermediates"]["Bidirectional_0"]["__call__"]
+    assert np.flatnonzero(np.abs(outputs[0]).max(axis=-1)).tolist() == list(range(frames))
+
+
 def test_the_voices_of_training_are_not_tested():
     experiment = denoise.experiment(make_config(denoise, **SMALL))
     assert set(experiment.eval_data) == {"all", "white", "pink", "babble"}

@@ -60,3 +60,13 @@ def test_the_window_is_a_regression_on_nine_frames():
     assert jax.tree.map(jnp.shape, tiny_params(model)) == {
         "Conv_0": {"kernel": (9, 128, 3 * 128), "bias": (3 * 128,)}
     }
+
+
+def test_padding_changes_nothing_of_the_window():
+    model = harmonize.Model(make_config(harmonize, features=5, architecture="window"))
+    params = tiny_params(model)
+    run = lambda soprano, marks: model.apply(
+        {"params": params}, soprano[None], marks[None], np.array([12]), train=False
+    )
+    padded = run(np.r_[SOPRANO, np.zeros(7, np.int32)], np.r_[MARKS, np.zeros(7, np.int32)])
+    np.testing.assert_allclose(padded[:, :12], run(SOPRANO, MARKS), rtol=1e-5, atol=1e-5)

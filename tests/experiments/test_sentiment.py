@@ -69,13 +69,19 @@ def test_a_word_s_share_is_how_its_vector_moves_the_logit(monkeypatch):
 
 def test_the_table_has_a_probability_for_each_sentence():
     model, params = make_model()
-    files = sentiment.generate(model, ENCODER, SimpleNamespace(params=params), TEXTS)
+    files = sentiment.generate(model, ENCODER, SimpleNamespace(params=params), [*TEXTS, "", "  "])
     header, *rows = csv.reader(io.StringIO(files["predictions.csv"]))
     assert header == ["text", "positive"]
     logits = np.ravel(model.apply({"params": params}, **ENCODER.batch(TEXTS), train=False))
-    assert [text for text, _ in rows] == TEXTS
+    assert [text for text, _ in rows] == TEXTS  # lines without a word are left out
     np.testing.assert_allclose([float(share) for _, share in rows], 1 / (1 + np.exp(-logits)), atol=1e-4)
     assert files["words.png"].axes[0].texts
+
+
+@needs_package("vaderSentiment")
+def test_the_longest_text_may_be_shorter_than_half_of_them():
+    batch = sentiment.experiment(make_config(sentiment, longest=10)).train_data[0]
+    assert batch["inputs"].shape[1] <= 10
 
 
 @needs_package("vaderSentiment")

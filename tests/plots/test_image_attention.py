@@ -10,8 +10,8 @@ WEIGHTS = np.array([[[0.1, 0.4, 0.1], [0.0, 0.3, 0.1]], [[0.0, 0.0, 0.0], [0.0, 
 
 
 def test_each_word_has_the_image_and_its_weights(drawn):
-    figure = drawn(image_attention(IMAGE, WEIGHTS, ["three", "one"], truth="three one"))
-    assert [axes.get_title() for axes in figure.axes] == ["three one", "three", "one"]
+    figure = drawn(image_attention(IMAGE, WEIGHTS, ["three", "one"]))
+    assert [axes.get_title() for axes in figure.axes] == ["", "three", "one"]
     assert [len(axes.images) for axes in figure.axes] == [1, 2, 2]
     for axes, cells in zip(figure.axes[1:], WEIGHTS, strict=True):
         image, cover = axes.images

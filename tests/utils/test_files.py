@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dlcore.utils.files import PARTIAL, atomic_write, to_json, user_path, write_json
+from dlcore.utils.files import PARTIAL, atomic_write, read_text, to_json, user_path, write_json
 
 
 def test_a_file_takes_its_name_only_after_all_is_written(tmp_path):
@@ -104,3 +104,12 @@ def test_a_users_path_may_begin_with_a_home_folder(monkeypatch):
 def test_a_users_path_that_names_no_place_is_refused(path, error, message):
     with pytest.raises(error, match=f"^folder: got {message}"):
         user_path("folder", path)
+
+
+def test_a_text_in_another_encoding_is_named(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_bytes("Größe".encode("latin-1"))
+    with pytest.raises(
+        ValueError, match=r"path: got .*words\.txt, which is no text in UTF-8 .*; save it anew"
+    ):
+        read_text(path, "save it anew")

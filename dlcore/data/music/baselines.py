@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from dlcore.data.batch import Batch, get_field
+from dlcore.data.music.musicxml import NOTES
 
-NOTES, START = 128, 128
+START = NOTES
 PRIOR = 5.0
 """How many observations the marginal distribution counts for, beside those of a note after a note."""
 

@@ -26,7 +26,7 @@ class ChoraleConfig(Settings):
     jsb: str | None = setting(
         None, "File of the JSB chorales, .json, on the same grid; none reads Bach's chorales from music21."
     )
-    limit: int | None = setting(None, "Reads only so many chorales; none reads all.", minimum=3)
+    limit: int | None = setting(None, "Reads only so many of music21's chorales; none reads all.", minimum=3)
     transposition: int = setting(
         5, "Largest number of semitones by which training moves a chorale.", minimum=0, maximum=127
     )

@@ -40,10 +40,10 @@ def bach_chorales(grid: Grid = "eighth", *, limit: int | None = None) -> tuple[B
     the package is not imported. Repeats are played once.
 
     Bach set many tunes several times. All settings of a tune are in the same part. Two chorales have the same tune if
-    their sopranos sing the same first 16 quarters (258 different ones) or the same first 6 intervals other than a
-    repeated note, in any key; and so have all that are linked in this way, which leaves 192 tunes. The order of the
-    tunes is drawn once: the first ones are the test part, until it has a fifth of the chorales, the next ones the
-    development part with a tenth.
+    their sopranos begin, in any key, with the same 16 quarters (258 beginnings), or with the same 6 intervals after
+    repeated notes are left out. If a chorale shares a tune with two others, all three have one tune. There are 192
+    tunes. Their order is drawn once: the first ones are the test part, until it has a fifth of the chorales, the next
+    ones the development part with a tenth.
 
     Args:
         grid: the distance of two frames.

@@ -16,7 +16,7 @@ from dlcore.data.batch import Batch, Transform, check_generator, get_field
 from dlcore.data.music.musicxml import REST, STEPS, Note
 from dlcore.utils.checks import check_instance, check_integer, shown
 
-WORD = re.compile(r"(?:([A-Ga-g])([#b]?)(-?\d)|(\d{1,3})|([rR]))(?:\*(\d{1,3}))?(\^)?")
+WORD = re.compile(r"(?:([A-Ga-g])([#b]?)(-?\d)|(\d{1,3})|([rR]))(?:\*([1-9]\d{0,2}))?(\^)?")
 BEGINS, FERMATA = 1, 2
 
 
@@ -87,14 +87,17 @@ def random_transposition(semitones: int, fields: Sequence[str] = ("inputs", "lab
         semitones: the largest distance; each row's distance is an integer from -semitones to semitones.
         fields: the fields that hold MIDI numbers, ``[B, ...]``. A batch need not have all of them.
 
+    Returns:
+        ``transform(batch, generator) -> batch``.
+
     Raises:
         TypeError: the distance is not an integer, or the fields are not names.
         ValueError: the distance is not in 0..127.
 
     >>> batch = {"inputs": np.array([[60, 0, 64]])}
-    >>> moved = random_transposition(2)(batch, np.random.default_rng(1))["inputs"]
+    >>> moved = random_transposition(2)(batch, np.random.default_rng(0))["inputs"]
     >>> moved.tolist()
-    [[60, 0, 64]]
+    [[62, 0, 66]]
     """
     check_integer("semitones", semitones, 0, 127)
     check_instance("fields", fields, (tuple, list), 'names of fields, such as ("inputs",)')

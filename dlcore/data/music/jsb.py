@@ -20,9 +20,9 @@ INSTEAD = "dl.data.bach_chorales needs no file"
 def jsb_chorales(path: str | Path | None) -> tuple[Batch, Batch, Batch]:
     """The JSB chorales with their published split of 229/76/77 (Boulanger-Lewandowski et al. 2012, arXiv 1206.6392).
 
-    A frame of the file lists the notes that sound. Four notes are the four voices, from the highest to the lowest. Of
-    fewer, the first one is the soprano and the last one the bass, then come alto and tenor, and the others rest, as the
-    file does not say which voices sing the same note.
+    A frame of the file lists the notes that sound. Four notes are the four voices, from the highest to the lowest or
+    from the lowest to the highest. One note is the soprano's. Of two or three the highest is the soprano's, the lowest
+    the bass's, and a third the alto's. The other voices rest, as the file does not say which voices sing the same note.
 
     Args:
         path: a file of JSB-Chorales-dataset, such as ``jsb-chorales-quarter.json``: a dict of the lists ``train``,

@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 
 REST = 0
 """The number that stands for silence where others are MIDI numbers."""
+NOTES = 128
+"""MIDI numbers are 0 to 127."""
 
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Semitones from C up to each step of the scale."""
@@ -66,7 +68,7 @@ def read_parts(path: Path, count: int) -> list[list[Note]]:
 def _read_archive(path: Path) -> bytes:
     """The score of an archive: its only file of XML outside of ``META-INF``."""
     with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(("xml", "musicxml"))]
+        names = [name for name in archive.namelist() if name.endswith("xml")]
         names = [name for name in names if not name.startswith("META-INF/")]
         if len(names) != 1:
             raise ValueError(f"{len(names)} scores in the archive")

@@ -10,7 +10,7 @@ from dlcore.utils.checks import check_integer, check_number
 
 
 def colored_noise(generator: np.random.Generator, samples: int, exponent: float = 0.0) -> np.ndarray:
-    """Synthetic Gaussian noise whose power falls with the frequency, ``S(f) ~ 1 / f^exponent``, and has no mean.
+    """Synthetic Gaussian noise whose power falls with the frequency, ``S(f) ~ 1 / f^exponent``, with the mean 0.
 
     Args:
         generator: draws the noise.
@@ -81,7 +81,8 @@ def mix(clean: Any, noise: Any, snr: float) -> np.ndarray:
         snr: the ratio in dB.
 
     Returns:
-        A waveform, float32 ``[N]``. It is ``clean`` where one of the two is silent, as no g gives the ratio then.
+        A waveform, float32 ``[N]``. It is ``clean`` if one of the two waveforms is silent, as no g gives the ratio
+        then.
 
     Raises:
         TypeError: a waveform is no array of real numbers, or the ratio is not a number.

@@ -25,11 +25,11 @@ VOICES = 4
 
 @dataclass(frozen=True)
 class NoisySpeech:
-    """A task for `SyntheticBatches`: parts of real recordings in noise of random kinds and loudness.
+    """A task for `SyntheticBatches`: parts of real recordings in noise of random loudness.
 
-    The waveforms stand one after the other, and each row begins at a random place and goes on
-    with the beginning after the end. Babble is made of the same
-    waveforms at other random places.
+    The kinds of noise take turns from row to row. The waveforms stand one after the other, and each row begins at a
+    random place and goes on with the beginning after the end. Babble is made of the same waveforms at other random
+    places.
 
     Attributes:
         waveforms: clean speech, each ``[N]``, for instance the values of `prompts`.

@@ -23,7 +23,7 @@ def read_wav(path: str | os.PathLike[str], rate: int) -> np.ndarray:
         rate: the rate of the result in Hz.
 
     Returns:
-        A waveform, float32 ``[N]``. The largest integers of the file are -1 and 1.
+        A waveform, float32 ``[N]``. Integers are divided by the size of the smallest one, so they lie in [-1, 1).
 
     Raises:
         FileNotFoundError: the file is missing.

@@ -90,15 +90,15 @@ def learn_alignment(
 
     Raises:
         TypeError: the pairs are not words with their phones, or a number is not an integer.
-        ValueError: there is no pair, or there are more phones than labels.
+        ValueError: no word has letters and phones, or there are more phones than labels.
 
     >>> words = [("cat", ("K", "AE", "T")), ("tact", ("T", "AE", "K", "T")), ("tax", ("T", "AE", "K", "S"))]
     >>> alignment = learn_alignment(words)
     >>> [alignment.chunks[tag] for tag in alignment.align(words)[2]]
     [('T',), ('AE',), ('K', 'S')]
     """
-    if not _checked(pairs):
-        raise ValueError("pairs: got none, expected words with their phones")
+    if not any(word and phones for word, phones in _checked(pairs)):
+        raise ValueError("pairs: got no word with letters and phones, expected at least one")
     singles = sorted({phone for _, phones in pairs for phone in phones})
     check_integer("labels", labels, len(singles) + 1)
     check_integer("iterations", iterations)

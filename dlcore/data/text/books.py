@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dlcore.data.packages import package_folder
-from dlcore.utils.files import user_path
+from dlcore.utils.files import read_text, user_path
 
 HELD_OUT = ("as_you_like_it", "henry_v", "julius_caesar")
 """The plays of Shakespeare that are the test part: a comedy, a history and a tragedy."""
@@ -48,7 +48,7 @@ def python_docs() -> SplitText:
 
     The pages of ``pydoc_data.topics`` stand in the order of their names, one after the other. The last tenth of the
     characters is for testing. The text depends on the version of Python, and its hash tells versions apart. Baseline on
-    the test part, in bits a character: an n-gram model with Witten-Bell smoothing 1.91, single characters 4.67
+    the test part, in bits a character: an n-gram model with Witten-Bell smoothing 1.90, single characters 4.67
     (Python 3.11.7).
 
     Raises:
@@ -80,7 +80,7 @@ def shakespeare() -> SplitText:
             f"shakespeare: got {len(names)} files in {folder}, expected {WORKS} of NAME{ENDING} with "
             f"{', '.join(HELD_OUT)}; launch/data shakespeare"
         )
-    texts = {name: _read("shakespeare", folder / f"{name}{ENDING}") for name in names}
+    texts = {name: read_text(folder / f"{name}{ENDING}") for name in names}
     train = "\n".join(text for name, text in texts.items() if name not in HELD_OUT)
     return SplitText(train, "\n".join(texts[name] for name in HELD_OUT))
 
@@ -100,18 +100,10 @@ def text_file(path: str | Path | None) -> SplitText:
         raise FileNotFoundError(
             f"path: got {path}, expected a text file in UTF-8; other sets need no file: python_docs()"
         )
-    text = _read("path", user_path("path", path))
+    text = read_text(user_path("path", path), "save it as UTF-8")
     if len(text) < 100:
         raise ValueError(f"path: got {len(text)} characters in {path}, expected at least 100")
     return _last_tenth(text)
-
-
-def _read(name: str, path: Path) -> str:
-    """The text of a file, with a line's end as Python has it."""
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name}: got a file that is no text in UTF-8 ({error}): {path}") from error
 
 
 def _last_tenth(text: str) -> SplitText:

@@ -52,7 +52,7 @@ class TextEncoder:
         """The encoder with the vocabulary of some texts, for instance of the training part.
 
         Args:
-            texts: the texts; also what is cut off of them counts.
+            texts: the texts; tokens after ``longest`` also enter the vocabulary.
             unit: as above.
             longest: as above.
             min_count: a word or character that is rarer is unknown.
@@ -83,7 +83,7 @@ class TextEncoder:
         return {"inputs": inputs, "lengths": lengths}
 
     def plain(self, text: str) -> str:
-        """The text that the tokens of a text spell: itself for characters; lower case with single spaces for words.
+        """The tokens of a text, at most ``longest``, joined: words with single spaces, characters without.
 
         Raises:
             TypeError: the text is none.

@@ -18,6 +18,7 @@ from dlcore.ops.lengths import compact_steps, valid_steps
 
 UNALIGNED = -1
 """The label of the letters of a word that has no alignment, and of padding."""
+ALIGNED_WORDS = 20_000
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,17 @@ class LetterTags:
     alignment: Alignment
 
     @classmethod
-    def learn(cls, words: Sequence[Pronunciation], sample: int = 20_000) -> Self:
-        """Vocabularies of all words, and the alignment of the first ones with their first pronunciations."""
-        pairs = [(word.word, word.phones[0]) for word in words[:sample]]
+    def learn(cls, words: Sequence[Pronunciation]) -> Self:
+        """Vocabularies of all words, and the alignment that the first 20,000 have with their first pronunciations.
+
+        Args:
+            words: the training words.
+
+        Raises:
+            TypeError: an element is no `Pronunciation`.
+            ValueError: there is no word.
+        """
+        pairs = [(word.word, word.phones[0]) for word in words[:ALIGNED_WORDS]]
         return cls(*pronunciation_vocabularies(words), learn_alignment(pairs))
 
     @property
@@ -70,7 +79,7 @@ class LetterTags:
         """The phones of labeled letters, one after the other.
 
         Args:
-            labels: integers ``[B, T]``.
+            labels: integers ``[B, T]``. `UNALIGNED` has no phone.
             lengths: integers ``[B]``, the number of letters of each word.
 
         Returns:
@@ -78,7 +87,8 @@ class LetterTags:
         """
         chunks, _ = pad_sequences([self.phones.encode(chunk) for chunk in self.alignment.chunks])
         found = jnp.asarray(chunks)[labels]
-        valid = (found != END) & valid_steps(lengths, labels.shape[1])[..., None]
+        letters = valid_steps(lengths, labels.shape[1]) & (labels != UNALIGNED)
+        valid = (found != END) & letters[..., None]
         rows = len(labels)
         return compact_steps(found.reshape(rows, -1), valid.reshape(rows, -1))
 
@@ -95,11 +105,13 @@ class ContextLookup:
     """
 
     def __init__(self, words: Sequence[str], labels: Sequence[Sequence[int]] | np.ndarray, width: int = 4):
-        """Counts the labels of training words; those of letters after the end of a word do not count."""
+        """Counts the labels of training words; letters without an alignment and padding do not count."""
         self.width = width
         counts: list[dict[str, Counter[int]]] = [{} for _ in range(width + 1)]
         for word, row in zip(words, labels, strict=True):
             for place, label in enumerate(row[: len(word)]):
+                if label == UNALIGNED:
+                    continue
                 for around, context in enumerate(self._contexts(word, place)):
                     counts[around].setdefault(context, Counter())[int(label)] += 1
         self.tables = [

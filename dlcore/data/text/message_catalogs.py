@@ -9,6 +9,8 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
+from dlcore.utils.files import read_text
+
 Pair = tuple[str, str]
 """A text and its translation."""
 
@@ -33,10 +35,7 @@ def read_po(path: Path) -> list[Pair]:
         FileNotFoundError: there is no such file.
         ValueError: it is no ``.po`` file in UTF-8.
     """
-    try:
-        lines = path.read_text("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: got a file that is not in UTF-8 ({error}); fetch it anew") from error
+    lines = read_text(path).split("\n")
     entries: list[dict[str, str]] = [{}]
     keyword = ""
     for number, line in enumerate(lines, 1):

@@ -9,7 +9,7 @@ import numpy as np
 from dlcore.config.settings import Settings, setting
 from dlcore.data.batch import Batch
 from dlcore.data.text.bible import bible_verses
-from dlcore.data.text.encoder import TextEncoder, Unit
+from dlcore.data.text.encoder import UNITS, TextEncoder, Unit
 from dlcore.data.text.message_catalogs import Pair
 from dlcore.data.text.pairs import (
     PairSplit,
@@ -65,7 +65,7 @@ def pair_arrays(pairs: Sequence[Pair], encoder: TextEncoder) -> Batch:
 
 @dataclass
 class PairConfig(Settings):
-    """Which pairs of texts an experiment reads, and how it cuts them.
+    """Which pairs of texts an experiment reads, and whether a token is a word or a character.
 
     ``PairConfig().read()`` gives the encoder of the training part and the parts of the pairs.
     """
@@ -91,7 +91,7 @@ class PairConfig(Settings):
             ValueError: as there; or a path is missing, or a part has no pair that is short enough.
         """
         everything = self._read()
-        tokens = TextEncoder.of([], self.unit).tokens
+        tokens = UNITS[self.unit]
         short = [
             [pair for pair in part if max(len(tokens(text)) for text in pair) <= self.longest]
             for part in everything

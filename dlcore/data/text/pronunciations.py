@@ -10,12 +10,12 @@ import numpy as np
 
 from dlcore.data.batch import Batch
 from dlcore.data.packages import package_folder
+from dlcore.data.text.alignment import Phones
 from dlcore.data.text.tokens import pad_sequences
 from dlcore.data.text.vocabulary import Vocabulary
 from dlcore.utils.checks import check_bool, check_instance, shown
-from dlcore.utils.files import user_path
+from dlcore.utils.files import read_text, user_path
 
-Phones = tuple[str, ...]
 SHARES = {"train": 17, "dev": 1, "test": 2}
 """Twentieths of the words in each part."""
 
@@ -76,8 +76,9 @@ def _read(path: Path) -> dict[str, dict[Phones, None]]:
     """The different pronunciations of each word, in the order of the file."""
     words: dict[str, dict[Phones, None]] = {}
     # "read(2)" is another pronunciation of "read", digits are stress, and comments follow "#".
-    for number, line in enumerate(re.sub(r"\(\d+\)|\d|#.*", "", path.read_text("utf-8")).splitlines(), 1):
-        word, _, spoken = line.strip().lower().partition(" ")
+    for number, line in enumerate(re.sub(r"\(\d+\)|#.*", "", read_text(path)).splitlines(), 1):
+        word, _, stressed = line.strip().lower().partition(" ")
+        spoken = re.sub(r"\d", "", stressed)
         if word.isascii() and word.replace("'", "a").isalpha():
             if not spoken.replace(" ", "").isalpha():
                 raise ValueError(

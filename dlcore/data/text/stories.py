@@ -11,7 +11,7 @@ from dlcore.data.batch import Batch
 from dlcore.data.text.tokens import pad_sequences, words
 from dlcore.data.text.vocabulary import Vocabulary
 from dlcore.utils.checks import check_instance, check_integer
-from dlcore.utils.files import user_path
+from dlcore.utils.files import read_text, user_path
 
 Words = tuple[str, ...]
 LINE = re.compile(r"(?P<number>\d+) (?P<text>[^\t]+)(?:\t(?P<answer>[^\t]+)\t(?P<facts>[\d ]+))?\s*")
@@ -149,7 +149,7 @@ def read_stories(path: str | Path) -> list[Story]:
     path = user_path("path", path)
     stories: list[Story] = []
     told: dict[int, Words] = {}
-    for place, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    for place, line in enumerate(read_text(path).splitlines(), start=1):
         match = LINE.fullmatch(line)
         number = int(match["number"]) if match else 0
         told = {} if number == 1 else told

@@ -18,7 +18,7 @@ class EncoderDecoder(nn.Module):
     """Translates sequences of tokens into sequences of other tokens and lengths (Bahdanau et al. 2015).
 
     The encoder reads the embedded tokens of the source. Its outputs are the memory of the decoder, and its last state
-    begins the decoder's. The lecture calls it different lengths.
+    begins the decoder's. In the lecture it is the pattern of sequences of different lengths.
 
     Attributes:
         tokens: number of tokens of the source's vocabulary.

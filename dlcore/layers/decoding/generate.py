@@ -129,6 +129,8 @@ def generate(
 
         carry_n, logits_n = step(carry_{n-1}, token_{n-1}),    token_n = sampler(fold_in(rng, n), logits_n)
 
+    for n = 0, ..., steps - 1, where ``carry_{-1} = carry`` and ``token_{-1} = first``.
+
     Args:
         step: the model, ``step(carry, tokens [B]) -> carry, logits [B, V]``. Its carry keeps structure and shapes.
         carry: the state before the first step.

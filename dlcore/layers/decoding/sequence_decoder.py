@@ -33,8 +33,8 @@ class SequenceDecoder(nn.Module):
 
     Its first state is ``tanh(s W + b)`` for each array of the cell's carry, with a vector s of each row: the encoder's
     last state, or the mean of the memory. In every step the cell reads the embedded token before, and the context that
-    the attention finds in the memory, see `AttentionDecoder`. Without attention the context is the mean of the memory
-    (Cho et al. 2014).
+    the attention finds in the memory, see `AttentionDecoder`. Without attention it reads the mean of the memory in
+    every step, as Cho et al. 2014 read the encoder's last state.
 
     Scheduled sampling (Bengio et al. 2015, arXiv 1506.03099) replaces some of the labels that the decoder reads in
     training by its own tokens. They are drawn for all places at once from the distributions that teacher forcing gives

@@ -15,8 +15,8 @@ def translation_scores(
     p and r are the means over n = 1..6 of the precision and the recall of n-grams of characters. p_n is the precision
     of n-grams of words, and h and m are the numbers of words in all translations and in all references.
 
-    For names and other texts of few words only chrF says much. Both are no sums over texts; an experiment has them as
-    its `scores`.
+    For names and other texts of few words only chrF says much. Neither is a sum over texts, so an experiment
+    computes them in its `scores`, not in its metrics.
 
     Args:
         hypotheses: N translations.

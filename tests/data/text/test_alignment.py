@@ -85,3 +85,9 @@ def test_labels_are_no_phone_all_phones_and_the_most_frequent_pairs():
     assert known.chunks[-1] == ("K", "S")
     with pytest.raises(ValueError, match="labels: got 7"):
         dl.data.learn_alignment(PAIRS, labels=7)
+
+
+@pytest.mark.parametrize("pairs", [[], [("abc", ())], [("", ("K",)), ("a", ())]])
+def test_words_without_letters_or_phones_alone_are_refused(pairs):
+    with pytest.raises(ValueError, match="pairs: got no word with letters and phones"):
+        alignment.learn_alignment(pairs)

@@ -26,6 +26,15 @@ def test_labels_become_the_phones_of_their_words():
     assert {array.dtype for array in batch.values()} == {np.dtype(np.int32)}
 
 
+def test_a_letter_without_an_alignment_has_no_phone_and_does_not_count():
+    tags = LetterTags.learn(WORDS)
+    labels = np.array([[UNALIGNED, 1, UNALIGNED]])
+    spoken, counts = tags.spoken(labels, np.array([3]))
+    assert counts.tolist() == [1]
+    assert tags.phones.decode(spoken[0, :1]) == [tags.names[1]]
+    assert ContextLookup(["ab", "a"], [[UNALIGNED, 2], [3]]).predict("ab") == [3, 2]
+
+
 def test_the_lookup_takes_the_widest_context_that_it_knows():
     lookup = ContextLookup(["ab", "cb", "cb", "ad"], [[1, 2], [3, 4], [3, 4], [5, 6]], width=2)
     assert lookup.predict("ab") == [1, 2]  # as in the training word

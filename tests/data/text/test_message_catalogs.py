@@ -102,7 +102,7 @@ def test_a_mo_file_is_read_in_both_byte_orders(tmp_path, order):
         ('msgid "a"\nmsgstr b\n', r"line 2: got 'msgstr b', expected a comment, msgid"),
         ('"a"\n', "line 1: got '\"a\"', expected"),
         ('msgid "a" "b"\n', "line 1"),
-        (b"msgid \xff", "not in UTF-8"),
+        (b"msgid \xff", "no text in UTF-8"),
     ],
 )
 def test_a_damaged_po_file_is_named(tmp_path, text, message):

@@ -15,6 +15,7 @@ lead(2) L IY1 D
 lead(3) L IY0 D
 to T UW1
 to(2) T AH0
+b2b B IY1 T UW1 B IY1
 """
 
 

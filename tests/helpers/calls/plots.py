@@ -104,7 +104,6 @@ def plots() -> Iterator[Call]:
         image=numbers(4, 4, 1),
         weights=numbers(2, 2, 2).also(below_0=-np.ones((2, 2, 2))),
         words=NAMES.without("nothing"),
-        truth=label(),
     )
     pairs = numbers(3)._replace(names=("targets", "predictions"))
     yield call(dl.plots.predicted_against_true, targets=pairs, predictions=pairs)
