@@ -11,6 +11,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from dlcore.cli.command_line import load_command_line
 SVC_SETTINGS = {"C": (1, 10, 100), "gamma": tuple(2.0**power for power in range(-8, 1))}
 
 
-def digits(name: str = "uci") -> dict[str, float]:
+def digits(name: Literal["uci", "mnist5k"] = "uci") -> dict[str, float]:
     """A support vector classifier and the nearest neighbor, of the pixels."""
     from sklearn.model_selection import GridSearchCV
     from sklearn.neighbors import KNeighborsClassifier
