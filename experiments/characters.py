@@ -115,6 +115,6 @@ def experiment(config: Config) -> dl.Experiment:
 
 if __name__ == "__main__":
     full = Config(
-        text="shakespeare", features=512, window=128, train=dl.TrainConfig(5000, 64, 32, eval_every=1000)
+        text="shakespeare", features=512, window=128, train=dl.TrainConfig(2000, 64, 32, eval_every=500)
     )
     dl.run(Config, experiment, presets={"full": full})

@@ -148,7 +148,7 @@ def worst_mistakes(
     of_truth = probabilities[np.arange(len(labels)), labels]
     wrong = np.flatnonzero(predicted != labels)
     shown = wrong[np.argsort(of_truth[wrong])][:count]
-    columns = 6
+    columns = min(max(len(shown), 3), 6)  # three are as wide as the title
     rows = max(-(-len(shown) // columns), 1)
     figure = new_figure(1.7 * columns, 2.1 * rows + 0.5)
     panels = figure.subplots(rows, columns, squeeze=False)
