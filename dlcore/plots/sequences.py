@@ -135,7 +135,7 @@ def accuracy_over_time(lengths: np.ndarray, correct: np.ndarray, unit: str = "st
     axes.set(xlabel=f"time in {unit}", ylabel="accuracy", xticks=places + 1)
     axes.set_title(f"{hits.sum()} of {counts.sum()} correct")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False)
     return figure
 
 
