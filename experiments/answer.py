@@ -5,10 +5,9 @@
     launch/local experiments.answer --run=NAME --mode=generate --input="Emma took the key. Where is the key?"
     launch/local experiments.answer --config.data.folder=en-10k      # bAbI from your disk; not run here
 
-The numbers are test accuracies with one and with two supporting facts, medians of the seeds 0, 1, 2. The stories are
-synthetic; for each task 20,000 are for training and 1000 others for testing. A guess is the place that was mentioned
-last; the most frequent answer to the question has 0.117 and 0.121. docs/sequences.md shows what the model looks at.
-Sources: Weston et al. 2015, arXiv 1502.05698; looks at the sentences: Sukhbaatar et al. 2015, arXiv 1503.08895.
+Test accuracies with one and two supporting facts, medians of the seeds 0, 1, 2. The stories are synthetic; each task
+has 20,000 for training and 1000 others for testing. A guess is the place mentioned last; the most frequent answer has
+0.117 and 0.121. Sources: Weston et al. 2015, arXiv 1502.05698; looks: Sukhbaatar et al. 2015, arXiv 1503.08895.
 """
 
 from dataclasses import dataclass, field
@@ -89,13 +88,14 @@ def experiment(config: Config) -> dl.Experiment:
     data = config.data
     generated = partial(dl.data.generated_stories, train=data.train, test=data.test, seed=config.seed)
     load = partial(dl.data.babi, data.folder) if data.folder else generated
+    if not 0 < len(set(data.tasks)) == len(data.tasks) or not (data.folder or {1, 2} >= set(data.tasks)):
+        raise ValueError(f"tasks: got {data.tasks}, expected different ones; generated stories have 1 and 2")
     parts = {f"task{task}": load(task) for task in data.tasks}
     train = [story for part, _ in parts.values() for story in part]
-    examples = [story for _, test in parts.values() for story in test[:3]]
     vocabulary = dl.data.Vocabulary.of(story.tokens for story in train)
     arrays = partial(dl.data.story_arrays, vocabulary=vocabulary)
     padded = lambda stories: dl.data.PaddedBatches(arrays(stories), config.train.eval_batch_size)
-    write = partial(answer, vocabulary, examples)
+    write = partial(answer, vocabulary, [story for _, test in parts.values() for story in test[:3]])
 
     def figures(params: Any, model_state: Any) -> Any:
         predict: Any = made.predict

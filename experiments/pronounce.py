@@ -13,7 +13,6 @@ for tuning; training evaluates the first 1000 words of dev. Sources: Bahdanau, C
 Mellon University, BSD-2-Clause).
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -81,10 +80,10 @@ class Speaker:
         """For some words, the letters that the decoder attends to."""
         sources, vocabularies = [self.letters.encode(word) for word in words], (self.letters, self.phones)
         drawn = dl.attention_figures(self.model, params, sources, self.spell(params, words), vocabularies)
-        return {f"attention_{word}": figure for word, figure in zip(words, drawn, strict=False)}
+        return {f"attention_{word[:40]}": figure for word, figure in zip(words, drawn, strict=False)}
 
     def generate(self, trained: dl.TrainedModel, texts: Sequence[str]) -> dict[str, Any]:
-        words = list(dict.fromkeys(re.findall("[a-z']+", " ".join(texts).lower()))) or EXAMPLES
+        words = dl.data.letter_words(texts) or EXAMPLES
         said = [" ".join(self.phones.decode(row)) for row in self.spell(trained.params, words)]
         table = dl.data.csv_text({"word": words, "phones": said})
         return {"pronunciations.csv": table, **self.figures(trained.params, words[:6])}

@@ -14,7 +14,6 @@ words are wrong. The test part is not used for tuning; training evaluates the fi
 (Carnegie Mellon University, BSD-2-Clause), see dl.data.cmudict; the lecture's synced sequences.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -79,7 +78,7 @@ def lookup(tags: LetterTags, train: list[Pronunciation], tested: list[Pronunciat
 
 def generate(tags: LetterTags, model: dl.TrainedModel, texts: Sequence[str]) -> dict[str, str]:
     """The letters of each word above what they stand for."""
-    words = re.findall("[a-z']+", " ".join(texts).lower()) or ["experiment", "through", "knight", "quizzes"]
+    words = dl.data.letter_words(texts) or ["experiment", "through", "knight", "quizzes"]
     inputs, lengths = dl.data.pad_sequences([tags.letters.encode(word) for word in words])
     labels = np.asarray(model.predict(inputs, lengths)).argmax(-1)
     rows = [(word, [tags.names[label] for label in row]) for word, row in zip(words, labels, strict=True)]

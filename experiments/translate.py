@@ -77,7 +77,7 @@ class Translator:
         return {f"attention_{number}": figure for number, figure in enumerate(drawn)}
 
     def generate(self, examples: list[str], trained: dl.TrainedModel, given: list[str]) -> dict[str, Any]:
-        texts = [text for text in map(self.encoder.plain, given) if text] or examples
+        texts = [self.encoder.plain(text) for text in given] or examples
         columns = {"source": texts, "translation": self.translate(trained.params, texts)}
         return {
             "translations.csv": dl.data.csv_text(columns),

@@ -46,6 +46,8 @@ FLAGS = flags.FLAGS
 INSPECT, GENERATE = "inspect", "generate"
 ONE_MODE = {"target": INSPECT, "compile": INSPECT, "input": GENERATE, "output": GENERATE}
 """Flags that only one mode has, and this mode."""
+OF_A_RUN = ("evaluate", "gradient_flow", GENERATE)
+"""Modes that restore a checkpoint."""
 
 
 TEXT_FLAGS: dict[str, tuple[str | None, str]] = {
@@ -214,9 +216,9 @@ def _find_devices() -> None:
 
 def _folder() -> Path:
     if FLAGS.run is None and FLAGS.workdir is None:
-        if FLAGS.mode not in ("train", INSPECT):
+        if FLAGS.mode in OF_A_RUN:
             raise ValueError(
-                f"--run: got none, expected the name of the run to {FLAGS.mode} (or its --workdir)"
+                f"--run: got none, expected the name of a run for --mode={FLAGS.mode}, or its --workdir"
             )
         if jax.process_count() > 1:
             raise ValueError("--run: got none, expected a name, or --workdir, in a job of several processes")

@@ -128,6 +128,10 @@ def explain(error: Exception) -> str:
     return str(error)
 
 
+FULLY_NAMED = ("checkpoint.", "mesh.")
+"""Groups of settings that their errors call by the whole flag: `folder`, `data` and `model` are other things, too."""
+
+
 def name_flag(error: Exception, config: Any) -> str | None:
     """Names the flag of the setting that an error's message begins with.
 
@@ -142,7 +146,8 @@ def name_flag(error: Exception, config: Any) -> str | None:
     message = str(error)
     argument = re.match(r"(\w+): ", message)
     known = settings.leaves(config) if config is not None else ()
-    leaves = [leaf for leaf in known if argument and leaf.path.split(".")[-1] == argument[1]]
+    own = (leaf for leaf in known if not leaf.path.startswith(FULLY_NAMED))
+    leaves = [leaf for leaf in own if argument and leaf.path.split(".")[-1] == argument[1]]
     if argument and argument[1] in ("checkpoint", "target"):
         return f"--{message}"
     if argument and len(leaves) == 1:

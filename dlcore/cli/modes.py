@@ -4,6 +4,7 @@ They call the functions of `dlcore.runs`, as a notebook does, and turn mistakes 
 """
 
 import contextlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -24,6 +25,9 @@ from dlcore.training.run import Run
 from dlcore.training.run_folder import CONFIG, check_folder, check_writable, claim_folder
 from dlcore.utils.checks import check_instance
 from dlcore.utils.files import user_path
+
+INPUT = re.compile("^(text|texts|path|story): (?=got )")
+"""How an error begins that is about what the flag ``--input`` gives."""
 
 
 def train(run: Run) -> Mapping[str, Any]:
@@ -152,25 +156,39 @@ def generate(run: Run, texts: Sequence[str], output: str | None) -> Mapping[str,
     with usage_errors(run.config):
         folder = run.folder / "generated" if output is None else user_path("--output", output)
         model = TrainedModel(run, loop.restore_model(run))
-        files = generate_files(model, read_texts(texts), folder)
+        try:
+            files = generate_files(model, read_texts(texts), folder)
+        except (ValueError, FileNotFoundError) as error:
+            raise UsageError(INPUT.sub("--input: ", str(error))) from error
     if text := text_of(files):
         print_report(text)
     return {"files": list(map(str, files)), "steps": model.step}
 
 
 def read_texts(texts: Sequence[str]) -> list[str]:
-    """The texts with the lines of stdin in place of each ``-``.
+    """The texts with the lines of stdin, other than blank ones, in place of each ``-``.
 
     Raises:
-        ValueError: stdin is no text.
+        ValueError: stdin is no text in UTF-8 or has only blank lines, or a text is blank.
     """
     lines: list[str] = []
     for text in texts:
-        try:
-            lines += [line.rstrip("\r\n") for line in sys.stdin] if text == "-" else [text]
-        except UnicodeDecodeError as error:
-            raise ValueError(f"stdin: {error}; expected a text in UTF-8") from error
+        found = _stdin_lines() if text == "-" else [text]
+        lines += [line for line in found if line.strip()]
+        if not any(map(str.strip, found)):
+            source = "no text in stdin" if text == "-" else repr(text)
+            raise ValueError(
+                f"text: got {source}, expected some; without the flag the experiment has examples of its own"
+            )
     return lines
+
+
+def _stdin_lines() -> list[str]:
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")  # strictly, whatever the locale says
+    except UnicodeDecodeError as error:
+        raise ValueError(f"stdin: {error}; expected a text in UTF-8") from error
+    return text.splitlines()
 
 
 def find_mode(experiment: Experiment, name: str, others: Mapping[str, Mode] = MappingProxyType({})) -> Mode:

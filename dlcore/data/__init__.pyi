@@ -36,6 +36,7 @@ from .speech.noisy_speech import waveforms_of as waveforms_of
 from .speech.prompts import prompts as prompts
 from .speech.subtraction import spectral_subtraction as spectral_subtraction
 from .speech.wav import read_wav as read_wav
+from .speech.wav import read_wavs as read_wavs
 from .speech.wav import wav_bytes as wav_bytes
 from .streams import StreamBatches as StreamBatches
 from .streams import StreamEvaluation as StreamEvaluation
@@ -58,6 +59,7 @@ from .text.pairs import split_pairs as split_pairs
 from .text.pairs import text_pairs as text_pairs
 from .text.pronunciations import Pronunciation as Pronunciation
 from .text.pronunciations import cmudict as cmudict
+from .text.pronunciations import letter_words as letter_words
 from .text.pronunciations import pronunciation_pairs as pronunciation_pairs
 from .text.pronunciations import pronunciation_references as pronunciation_references
 from .text.pronunciations import pronunciation_vocabularies as pronunciation_vocabularies

@@ -149,7 +149,8 @@ def measure_states(
         say_once(f"not measured: {part}")
     if not any(flows.values()):
         raise ValueError(
-            "model: got one without a recurrence that can be measured, expected a recurrent layer or jax.lax.scan"
+            "experiment: got a model without a recurrence that can be measured, expected a recurrent layer or "
+            "jax.lax.scan"
         )
     return flows, unmeasured
 

@@ -52,14 +52,14 @@ def user_path(name: str, text: str | os.PathLike[str]) -> Path:
 
 
 def read_text(path: Path, mend: str = "fetch it anew") -> str:
-    """The text of a file in UTF-8, with a line's end as Python has it.
+    """The text of a file in UTF-8, with or without its mark, and with a line's end as Python has it.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no text in UTF-8; ``mend`` is what the message says to do.
     """
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"path: got {path}, which is no text in UTF-8 ({error}); {mend}") from error
 

@@ -386,7 +386,9 @@ def test_a_process_ends_with_2_after_a_mistake(tmp_path):
 def test_a_mode_needs_to_know_which_run(call):
     finished = call("--mode=evaluate")
     assert finished.exit_code == 2
-    assert finished.stderr.startswith("error: --run: got none, expected the name of the run to evaluate")
+    assert finished.stderr.startswith(
+        "error: --run: got none, expected the name of a run for --mode=evaluate"
+    )
 
 
 def test_a_run_with_other_settings_is_not_overwritten(plain_run, call):

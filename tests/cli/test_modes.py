@@ -213,7 +213,7 @@ def test_gradient_flow_of_other_settings_is_refused(trained):
 
 
 def test_gradient_flow_of_a_model_without_recurrence_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="model: got one without a recurrence"):
+    with pytest.raises(UsageError, match="experiment: got a model without a recurrence"):
         modes.gradient_flow(make_run(tmp_path / "run"))
 
 
@@ -242,9 +242,9 @@ def with_shout(run):
 
 def test_generating_prints_text_and_writes_it(trained, tmp_path, capsys, monkeypatch):
     run = with_shout(trained[0])
-    monkeypatch.setattr("sys.stdin", io.StringIO("b\r\n\nc"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"b\r\n\nc"), "utf-8"))
     result = modes.generate(run, ["a", "-"], str(tmp_path))
-    assert capsys.readouterr().out == "A 12\nB 12\n 12\nC 12\n"
+    assert capsys.readouterr().out == "A 12\nB 12\nC 12\n"  # a blank line is no text
     assert result == {"files": [str(tmp_path / "shouted.txt")], "steps": 12}
     modes.generate(run, ["d"], None)
     assert (run.folder / "generated" / "shouted.txt").read_text() == "D 12\n"
@@ -258,3 +258,8 @@ def test_generating_without_a_checkpoint_or_from_bad_text_is_a_usage_error(train
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), "utf-8"))
     with pytest.raises(UsageError, match=r"stdin: .*expected a text in UTF-8"):
         modes.generate(with_shout(trained[0]), ["-"], str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n \n"), "utf-8"))
+    with pytest.raises(UsageError, match="--input: got no text in stdin, expected some"):
+        modes.generate(with_shout(trained[0]), ["-"], str(tmp_path))
+    with pytest.raises(UsageError, match="--input: got '', expected some"):
+        modes.generate(with_shout(trained[0]), ["a", ""], str(tmp_path))

@@ -110,7 +110,7 @@ def test_rows_and_batches_come_from_the_config_or_from_the_call(measured, traine
         (
             {},
             ValueError,
-            "model: got one without a recurrence that can be measured, expected a recurrent layer or",
+            "experiment: got a model without a recurrence that can be measured, expected a recurrent layer or",
         ),
     ],
 )

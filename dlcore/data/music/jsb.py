@@ -52,7 +52,7 @@ def jsb_chorales(path: str | Path | None) -> tuple[Batch, Batch, Batch]:
     try:
         content = json.loads(path.read_text("utf-8"))
         train, valid, test = (_read_part(name, content[name]) for name in PARTS)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ValueError(
             f"{path}: got a file that holds no chorales ({error!r}), expected {', '.join(PARTS)} as lists of chorales, "
             "which are lists of frames of up to four MIDI numbers; fetch it anew"

@@ -4,12 +4,13 @@ import io
 import os
 import struct
 import warnings
+from collections.abc import Sequence
 from math import gcd
 from typing import Any
 
 import numpy as np
 
-from dlcore.utils.checks import check_integer, shown
+from dlcore.utils.checks import check_instance, check_integer, shown
 from dlcore.utils.files import user_path
 
 
@@ -40,7 +41,10 @@ def read_wav(path: str | os.PathLike[str], rate: int) -> np.ndarray:
         with warnings.catch_warnings(
             action="ignore", category=wavfile.WavFileWarning
         ):  # chunks without sound
+            warnings.filterwarnings("error", "Reached EOF prematurely", wavfile.WavFileWarning)
             own_rate, samples = wavfile.read(file)
+    except wavfile.WavFileWarning as warning:
+        raise ValueError(f"path: got {file}, which is cut short ({warning}); copy it anew") from warning
     except (ValueError, EOFError, struct.error, NameError) as error:  # SciPy's for a file that is cut short
         raise ValueError(f"path: got {file}, which is no WAV file ({error})") from error
     if not samples.size:
@@ -50,6 +54,28 @@ def read_wav(path: str | os.PathLike[str], rate: int) -> np.ndarray:
     if rate != own_rate:
         waveform = resample_poly(waveform, rate // common, own_rate // common)
     return waveform.astype(np.float32)
+
+
+def read_wavs(paths: Sequence[str | os.PathLike[str]], rate: int) -> dict[str, np.ndarray]:
+    """The waveforms of `read_wav` by the names of their files, without folder and ending.
+
+    Args:
+        paths: WAV files with different names.
+        rate: as in `read_wav`.
+
+    Raises:
+        FileNotFoundError: as in `read_wav`.
+        ValueError: two files have the same name; or as in `read_wav`.
+        TypeError: the paths are no list; or as in `read_wav`.
+    """
+    check_instance("paths", paths, (list, tuple), "a list of paths")
+    waves: dict[str, np.ndarray] = {}
+    for path in paths:
+        name = user_path("path", path).stem
+        if name in waves:
+            raise ValueError(f"path: got {path} and another file {name}, expected different names")
+        waves[name] = read_wav(path, rate)
+    return waves
 
 
 def _to_float(samples: np.ndarray) -> np.ndarray:

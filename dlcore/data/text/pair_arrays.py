@@ -63,6 +63,10 @@ def pair_arrays(pairs: Sequence[Pair], encoder: TextEncoder) -> Batch:
     }
 
 
+PATHS = {"multi30k": ("folder",), "files": ("source_file", "target_file")}
+"""The settings with paths that a source of pairs reads."""
+
+
 @dataclass
 class PairConfig(Settings):
     """Which pairs of texts an experiment reads, and whether a token is a word or a character.
@@ -106,6 +110,11 @@ class PairConfig(Settings):
         return TextEncoder.of(texts, self.unit, min_count=2), parts
 
     def _read(self) -> PairSplit:
+        for name in ("folder", "source_file", "target_file"):
+            if getattr(self, name) is not None and name not in PATHS.get(self.name, ()):
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)!r} for the pairs {self.name!r}, which read no such"
+                )
         if self.name == "packages":
             return package_pairs(self.language)
         if self.name == "bible":

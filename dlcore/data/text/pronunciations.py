@@ -91,6 +91,27 @@ def _read(path: Path) -> dict[str, dict[Phones, None]]:
     return words
 
 
+def letter_words(texts: Sequence[str]) -> list[str]:
+    """The different words of some texts, in lower case: of the letters a to z and apostrophes, as CMUdict has them.
+
+    Raises:
+        TypeError: the texts are no texts.
+        ValueError: a text has no such word, or one with another letter.
+
+    >>> letter_words(["It's a", "test: a"])
+    ["it's", 'a', 'test']
+    """
+    check_instance("texts", texts, (list, tuple), "a list of texts")
+    found: dict[str, None] = {}
+    for text in texts:
+        check_instance("text", text, str, "a text")
+        words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*'?|'[^\W\d_]+", text.lower())
+        if not words or not all(word.isascii() for word in words):
+            raise ValueError(f"text: got {shown(text)}, expected words of the letters a to z")
+        found |= dict.fromkeys(words)
+    return list(found)
+
+
 def pronunciation_vocabularies(words: Sequence[Pronunciation]) -> tuple[Vocabulary, Vocabulary]:
     """The vocabularies of the letters and of the phones of some words.
 

@@ -22,7 +22,16 @@ class DigitConfig(Settings):
     folder: str | None = setting(None, "Folder of MNIST's idx files, for the data set mnist.")
 
     def load(self) -> Split:
-        """The parts ``(train, test)`` of `uci_digits`, `mnist5k` or `mnist`; errors are theirs."""
+        """The parts ``(train, test)`` of `uci_digits`, `mnist5k` or `mnist`.
+
+        Raises:
+            ValueError: a folder is given for a data set that reads none; or as these functions say.
+            FileNotFoundError: as they say.
+        """
         if self.name == "mnist":
             return mnist(self.folder)
+        if self.folder is not None:
+            raise ValueError(
+                f"folder: got {self.folder!r} for the data set {self.name}, expected mnist or none"
+            )
         return {"uci": uci_digits, "mnist5k": mnist5k}[self.name]()

@@ -166,6 +166,8 @@ def read_gray_image(path: str | Path, size: tuple[int, int]) -> np.ndarray:
         raise FileNotFoundError(f"path: got {path}, which is no file; expected an image, .npy or .png")
     try:
         image = np.load(path, allow_pickle=False) if path.suffix == ".npy" else imread(path)
+        if getattr(image, "dtype", np.dtype("O")).kind not in "buif":
+            raise ValueError(f"{type(image).__name__} without real numbers")
         scaled = image.astype(np.float32) / (255 if image.dtype == np.uint8 else 1)
     except (ValueError, OSError, EOFError, SyntaxError) as error:
         raise ValueError(f"path: got {path}, which is no image ({error}); expected .npy or .png") from error

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from dlcore.data.speech.wav import read_wav, wav_bytes
+from dlcore.data.speech.wav import read_wav, read_wavs, wav_bytes
 
 WAVE = np.array([0.0, 0.5, -0.5, 0.25], np.float32)
 
@@ -67,3 +67,23 @@ def test_an_empty_and_a_missing_file_are_refused(tmp_path):
         read_wav(tmp_path / "a.wav", 8000)
     with pytest.raises(FileNotFoundError, match=r"path: got .*none, which is no file; expected a WAV file"):
         read_wav(tmp_path / "none", 8000)
+
+
+def test_files_are_known_by_their_names(tmp_path):
+    for name, folder in (("a", tmp_path), ("b", tmp_path), ("a", tmp_path / "more")):
+        folder.mkdir(exist_ok=True)
+        wavfile.write(folder / f"{name}.wav", 8000, WAVE)
+    waves = read_wavs([tmp_path / "a.wav", tmp_path / "b.wav"], 8000)
+    assert list(waves) == ["a", "b"]
+    with pytest.raises(
+        ValueError, match=r"path: got .*more/a\.wav and another file a, expected different names"
+    ):
+        read_wavs([tmp_path / "a.wav", tmp_path / "more" / "a.wav"], 8000)
+
+
+def test_a_file_that_is_cut_short_is_named(tmp_path):
+    wavfile.write(tmp_path / "a.wav", 8000, tone(8000))
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"path: got .*a\.wav, which is cut short .*; copy it anew"):
+        read_wav(tmp_path / "a.wav", 8000)

@@ -83,3 +83,10 @@ def test_the_dictionary_is_split_by_word():
     assert len({phone for word in parts["test"] for spoken in word.phones for phone in spoken}) == 39
     initials = [word.word[0] for word in parts["train"][:2000]]
     assert len(set(initials)) > 20  # the first words of a part are a sample of it
+
+
+def test_words_have_the_letters_of_the_dictionary():
+    assert dl.data.letter_words(["It's 'bout  a", "dogs' a-b"]) == ["it's", "'bout", "a", "dogs'", "b"]
+    for text in ("42", "", "Straße", "naïve word"):
+        with pytest.raises(ValueError, match=f"text: got '{text}', expected words of the letters a to z"):
+            dl.data.letter_words(["word", text])

@@ -107,7 +107,7 @@ def test_a_report_without_training_has_no_word_about_clipping(tmp_path):
 
 def test_the_mode_refuses_a_model_without_a_recurrent_layer(make_toy, tmp_path):
     toy = make_toy()
-    with pytest.raises((ValueError, UsageError), match="model: got one without a recurrence"):
+    with pytest.raises((ValueError, UsageError), match="experiment: got a model without a recurrence"):
         modes.gradient_flow(Run(toy.experiment, toy.config, tmp_path / "run"))
 
 

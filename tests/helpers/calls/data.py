@@ -20,6 +20,7 @@ from tests.helpers.calls.kinds import (
     kind,
     number,
     rate,
+    sequence,
 )
 
 ROWS = {"inputs": np.ones((4, 3, 2), np.float32), "labels": np.array([0, 1, 0, 1])}
@@ -390,6 +391,8 @@ def pronunciations() -> Iterator[Call]:
     path = Path(tempfile.mkdtemp()) / "a.dict"
     path.write_text("to T UW1")
     other = Path(dl.data.__path__[0]) / "japanese_vowels.txt"
+    words = sequence(["a word"], names=("text",), more={"no word": ["42"], "another letter": ["naïve"]})
+    yield call(dl.data.letter_words, texts=words._replace(taken=frozenset({"nothing"})))
     yield call(dl.data.cmudict, path=kind(path, {"3": 3, "a list": [], "text": other}, names=(other.name,)))
     bad = {
         "None": None,

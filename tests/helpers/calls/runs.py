@@ -89,5 +89,5 @@ def _measured(run: Callable[..., Any], **arguments: Any) -> None:
     try:
         run(**arguments)
     except ValueError as error:
-        if not str(error).startswith("model: got one without a recurrence"):
+        if not str(error).startswith("experiment: got a model without a recurrence"):
             raise

@@ -53,6 +53,8 @@ def speech() -> Iterator[Call]:
     yield call(dl.data.wav_bytes, waveform=waveform(), rate=rate)
     path = kind(__file__, {"None": None, "3": 3, "empty": ""})
     yield call(_read, "read_wav", path=path, rate=rate)
+    paths = kind([__file__], {"None": None, "text": __file__, "3": 3, "a number in it": [3]}, names=("path",))
+    yield call(_read_all, "read_wavs", paths=paths, rate=rate)
     exponent = number(1.0, wrong=infinite)
     yield call(dl.data.colored_noise, generator=GENERATOR, samples=samples, exponent=exponent)
     yield call(dl.data.babble, generator=GENERATOR, recording=waveform(), samples=samples, voices=integer(2))
@@ -110,6 +112,15 @@ def _read(path: Any, rate: Any) -> None:
     """`read_wav`, in which this file stands for a good one."""
     try:
         dl.data.read_wav(path, rate)
+    except ValueError as error:
+        if "which is no WAV file" not in str(error):
+            raise
+
+
+def _read_all(paths: Any, rate: Any) -> None:
+    """`read_wavs`, in which this file stands for a good one."""
+    try:
+        dl.data.read_wavs(paths, rate)
     except ValueError as error:
         if "which is no WAV file" not in str(error):
             raise
