@@ -1,4 +1,5 @@
 from .alignment import ctc as ctc
+from .concordance import concordance as concordance
 from .sequences import sequences as sequences
 from .sigmoid import binary as binary
 from .sigmoid import multi_label as multi_label

@@ -7,6 +7,9 @@ from .averages import Perplexity as Perplexity
 from .class_counts import F1 as F1
 from .class_counts import Precision as Precision
 from .class_counts import Recall as Recall
+from .concordance import CCC as CCC
+from .concordance import CCCLoss as CCCLoss
+from .concordance import RecordingCCC as RecordingCCC
 from .confusion import ConfusionMatrix as ConfusionMatrix
 from .determination import R2 as R2
 from .edits import edit_distance as edit_distance

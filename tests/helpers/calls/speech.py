@@ -14,6 +14,7 @@ from tests.helpers.calls.kinds import (
     floats,
     function,
     integer,
+    integers,
     kind,
     label,
     number,
@@ -106,6 +107,7 @@ def speech() -> Iterator[Call]:
     yield call(dl.plots.spectrograms, waveforms=waves, rate=rate, title=label())
     yield call(dl.plots.gain_by_snr, snr=numbers(3), gains=by_name([1.0, 2.0, 3.0], numbers(3)))
     yield from distortions()
+    yield from contours()
 
 
 def _read(path: Any, rate: Any) -> None:
@@ -140,3 +142,19 @@ def distortions() -> Iterator[Call]:
     )
     batch = batch._replace(taken=frozenset({"targets that are a list"}))
     yield call(dl.losses.si_sdr, outputs=outputs, batch=batch)
+
+
+def contours() -> Iterator[Call]:
+    values = floats(2, 3, 1, taken=("a list", "integers")).without("nothing")
+    outputs, targets = values._replace(names=("targets",)), values._replace(names=("outputs",))
+    mask = kind(
+        np.ones(2, bool), {"text": "text", "of -1": np.full(2, -1), "of another shape": np.ones(3, bool)}
+    )
+    recordings = integers(0, 1, optional=True, taken=("a list",)).without("-1")
+    count, center = integer(2), number(0.5, wrong=(float("inf"),))
+    sums = {"outputs": outputs, "targets": targets, "mask": mask, "recordings": recordings}
+    for score in (dl.metrics.CCC, dl.metrics.RecordingCCC, dl.metrics.CCCLoss):
+        yield call(score.of, score.__name__, **sums, count=count, center=center)
+    batch = fields({"targets": np.ones((2, 3, 1), np.float32)}, names=("batch", "outputs"))
+    batch = batch._replace(taken=frozenset({"targets that are a list"}))
+    yield call(dl.losses.concordance, outputs=outputs, batch=batch)
