@@ -19,6 +19,7 @@ from tests.helpers.calls.kinds import (
     label,
     number,
     numbers,
+    sequence,
 )
 
 WAVE = np.linspace(-1, 1, 8, dtype=np.float32)
@@ -145,6 +146,48 @@ def distortions() -> Iterator[Call]:
 
 
 def contours() -> Iterator[Call]:
+    yield from contour_metrics()
+    long = waveform()._replace(good=np.tile(WAVE, 10))
+    rate = integer(1000).also(no_multiple_of_25=1001)
+    yield call(dl.data.energy, waveform=long, rate=rate)
+    yield call(dl.data.energy_range, waveform=long, rate=rate, seconds=number(1.0, wrong=(0.0,)))
+    yield call(dl.data.loudness, waveform=long, rate=rate)
+    path = kind(__file__, {"None": None, "3": 3, "empty": ""})
+    yield call(_read_audio, "read_audio", path=path, rate=rate.without("no multiple of 25"))
+    frames, syllables = integer(4), number(4.0, wrong=(0.0, float("inf")))
+    spread = number(4.0, wrong=(-1.0, float("inf")))
+    yield call(
+        dl.data.synthetic_speech,
+        generator=GENERATOR,
+        frames=frames,
+        rate=rate,
+        pitch=number(120.0, wrong=(0.0, float("inf"))),
+        pitch_range=spread,
+        level_range=spread,
+        syllables=syllables,
+    )
+    known = dl.data.Recording("a", np.ones(8, np.float32), np.ones((4, 1), np.float32))
+    recordings = sequence([known], more={"another number of samples": [known._replace(waveform=WAVE[:7])]})
+    yield call(dl.data.contour_sequences, recordings=recordings, frames=frames)
+    yield call(_window, "ContourWindows", recordings=recordings, frames=frames, examples=integer(2))
+    lists = sequence([WAVE], more={"of other lengths": [WAVE[:3]]}, names=("predicted", "gold"))
+    yield call(dl.data.choose_postprocessing, predicted=lists, gold=lists)
+
+
+def _window(recordings: Any, frames: Any, examples: Any) -> None:
+    dl.data.ContourWindows(recordings, frames)(np.random.default_rng(0), examples)
+
+
+def _read_audio(path: Any, rate: Any) -> None:
+    """`read_audio`, in which this file stands for a good one."""
+    try:
+        dl.data.read_audio(path, rate)
+    except ValueError as error:
+        if "which is no audio file" not in str(error):
+            raise
+
+
+def contour_metrics() -> Iterator[Call]:
     values = floats(2, 3, 1, taken=("a list", "integers")).without("nothing")
     outputs, targets = values._replace(names=("targets",)), values._replace(names=("outputs",))
     mask = kind(
