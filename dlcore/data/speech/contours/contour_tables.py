@@ -38,8 +38,8 @@ def read_contours(path: Path, frames: int | None = None) -> ContourTable:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: there is no column of time or no other one, a line has another number of columns, a number is missing
-            or none, the times are not 0.04 s apart, or there are fewer frames.
+        ValueError: there is no column of time or no other one, a line has another number of columns, a number is
+            missing or none, the times are not 0.04 s apart, or there are fewer frames.
     """
     names, rows = _table(path)
     times = [index for index, name in enumerate(names) if name.lower() in TIME_COLUMNS]

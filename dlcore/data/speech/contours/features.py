@@ -14,7 +14,7 @@ QUIET = -70.0
 BLOCK = 0.4
 """The seconds of a block of BS.1770's momentary loudness."""
 RESOLUTION = 0.25
-"""The steps of `pitch` in semitones: half of this is the largest error of rounding, and it is 4 times as fast as 0.1."""
+"""The steps of `pitch` in semitones: half of one is the largest error of rounding, and 0.1 takes 4 times as long."""
 
 
 def energy(waveform: Any, rate: int) -> np.ndarray:
@@ -79,7 +79,7 @@ def loudness(waveform: Any, rate: int) -> np.ndarray:
 
 
 def pitch(waveform: Any, rate: int, low: float = 60.0, high: float = 500.0) -> np.ndarray:
-    """The fundamental frequency at each frame in Hz, float32 ``[T]``, by librosa's probabilistic YIN; NaN without voice.
+    """The fundamental frequency at each frame in Hz, float32 ``[T]``, by librosa's pYIN; NaN without voice.
 
     Sources: de Cheveigné & Kawahara 2002; Mauch & Dixon 2014.
 

@@ -21,8 +21,8 @@ def prompt_contours(language: str, seconds: float = 60.0, limit: int | None = No
     """Prompts joined to recordings of a minute, with the contours loudness and pitch.
 
     The contours are those of `features.loudness` in LUFS and of `features.pitch` in semitones above 27.5 Hz, where
-    frames without voice lie on the line between their neighbors. Each is the mean of a second, and comes 0.4 s after the
-    sound, as the ratings of people do. The first 0.4 s are unknown. The voice has a root mean square of 0.1.
+    frames without voice lie on the line between their neighbors. Each is the mean of a second, and comes 0.4 s after
+    the sound, as the ratings of people do. The first 0.4 s are unknown. The voice has a root mean square of 0.1.
 
     Args:
         language: as in `prompts`.

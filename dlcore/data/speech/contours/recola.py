@@ -63,8 +63,8 @@ def recola(
     Args:
         folder: the folder of one of the three layouts above; None stands for a folder that was not given.
         rate: the sampling rate in Hz to which the recordings are brought, a multiple of 25.
-        speakers: the numbers of the speakers of ``train``, ``dev`` and ``test``; AVEC's files say theirs in their names.
-            Speakers who are not in the folder are left out, as the public corpus has 23 of 46.
+        speakers: the numbers of the speakers of ``train``, ``dev`` and ``test``; AVEC's files have their part in their
+            names. Speakers who are not in the folder are left out, as the public corpus has 23 of 46.
 
     Returns:
         ``(train, dev, test)``, three lists. AVEC has no ratings of its test part, where the targets are NaN.

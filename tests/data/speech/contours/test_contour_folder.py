@@ -50,10 +50,10 @@ def test_faults_are_named(folder):
         contour_folder(folder, RATE)
     for path in (folder / "dev").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match="got no recording in .*dev"):
+    with pytest.raises(ValueError, match=r"got no recording in .*dev"):
         contour_folder(folder, RATE)
     with pytest.raises(
-        FileNotFoundError, match="got no .*nothing/train, expected the folders train, dev, test"
+        FileNotFoundError, match=r"got no .*nothing/train, expected the folders train, dev, test"
     ):
         contour_folder(folder / "nothing", RATE)
     with pytest.raises(FileNotFoundError, match="folder: got none"):
