@@ -20,6 +20,7 @@ from .layers.convolution.inspect import class_probabilities as class_probabiliti
 from .layers.convolution.inspect import classifier_figures as classifier_figures
 from .layers.convolution.stack import ConvStack as ConvStack
 from .layers.convolution.temporal_config import TemporalConfig as TemporalConfig
+from .layers.convolution.waveform_encoder import WaveformEncoder as WaveformEncoder
 from .layers.decoding.attention import BahdanauAttention as BahdanauAttention
 from .layers.decoding.attention import LuongAttention as LuongAttention
 from .layers.decoding.attention import attend as attend

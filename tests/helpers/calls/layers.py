@@ -309,6 +309,15 @@ def convolutional_layers() -> Iterator[Call]:
     blocks = sequence([dl.ConvBlock(2, (3,))], more={"a block": dl.ConvBlock(2), "a class": [dl.ConvBlock]})
     lengths = integers(4, 1, most=4, optional=True)
     yield layer(dl.ConvStack, {"blocks": blocks}, inputs=floats(2, 4, 2), lengths=lengths, train=flag())
+    speech = {
+        "samples": integer(4),
+        "filters": integer(2),
+        "taps": kind((3, 5), window | {"one": (3,), "three": (3, 5, 7)}),
+        "time_pool": integer(2).also(no_divisor=3),
+        "channel_pool": integer(2).also(no_divisor=3),
+    }
+    waves = floats(2, 8, 1)._replace(names=("waveforms",))
+    yield layer(dl.WaveformEncoder, speech, waveforms=waves, lengths=integers(8, 4, most=8, optional=True))
     yield function_call(
         dl.temporal_blocks,
         features=integer(2),
