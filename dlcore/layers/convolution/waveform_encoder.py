@@ -31,8 +31,8 @@ class WaveformEncoder(nn.Module):
         channel_pool: the number of neighboring channels of the second pool, a divisor of the filters.
 
     Raises:
-        ValueError: a number is below 1, ``taps`` are more than two, ``time_pool`` does not divide the samples of a frame, or
-            ``channel_pool`` the filters.
+        ValueError: a number is below 1, ``taps`` are more than two, ``time_pool`` does not divide the samples of a
+            frame, or ``channel_pool`` the filters.
         TypeError: a setting has another type.
 
     >>> encoder = WaveformEncoder(samples=40, filters=8, taps=(5, 9), channel_pool=4)
