@@ -26,6 +26,7 @@ from .sequences import japanese_vowels as japanese_vowels
 from .sequences import standardize as standardize
 from .sources import open_arrays as open_arrays
 from .speech.audio_files import read_audio as read_audio
+from .speech.audio_files import stream_audio as stream_audio
 from .speech.contours.contour_folder import contour_folder as contour_folder
 from .speech.contours.features import energy as energy
 from .speech.contours.features import energy_range as energy_range

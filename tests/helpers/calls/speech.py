@@ -153,7 +153,10 @@ def contours() -> Iterator[Call]:
     yield call(dl.data.energy_range, waveform=long, rate=rate, seconds=number(1.0, wrong=(0.0,)))
     yield call(dl.data.loudness, waveform=long, rate=rate)
     path = kind(__file__, {"None": None, "3": 3, "empty": ""})
-    yield call(_read_audio, "read_audio", path=path, rate=rate.without("no multiple of 25"))
+    rate_of_a_file = rate.without("no multiple of 25")
+    yield call(_read_audio, "read_audio", path=path, rate=rate_of_a_file)
+    part = number(1.0, wrong=(0.0, float("inf")))
+    yield call(_read_audio, "stream_audio", path=path, rate=rate_of_a_file, seconds=part)
     frames, syllables = integer(4), number(4.0, wrong=(0.0, float("inf")))
     spread = number(4.0, wrong=(-1.0, float("inf")))
     yield call(
@@ -178,10 +181,10 @@ def _window(recordings: Any, frames: Any, examples: Any) -> None:
     dl.data.ContourWindows(recordings, frames)(np.random.default_rng(0), examples)
 
 
-def _read_audio(path: Any, rate: Any) -> None:
-    """`read_audio`, in which this file stands for a good one."""
+def _read_audio(path: Any, rate: Any, **options: Any) -> None:
+    """`read_audio` or `stream_audio`, in which this file stands for a good one."""
     try:
-        dl.data.read_audio(path, rate)
+        list(dl.data.stream_audio(path, rate, **options)) if options else dl.data.read_audio(path, rate)
     except ValueError as error:
         if "which is no audio file" not in str(error):
             raise
