@@ -8,6 +8,7 @@ from flax import linen as nn
 from dlcore.layers.convolution.conv import Conv
 from dlcore.layers.fields import check_fields
 from dlcore.ops.arrays import check_floats
+from dlcore.ops.convolution import Method
 from dlcore.ops.dimensions import per_dimension
 from dlcore.ops.pooling import channel_pool, max_pool
 
@@ -49,7 +50,8 @@ class WaveformEncoder(nn.Module):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        self.taps = per_dimension("taps", self.taps, 2)
+        first, second = per_dimension("taps", self.taps, 2)
+        self.taps = first, second
         for name, pool, whole in (
             ("time_pool", self.time_pool, self.samples),
             ("channel_pool", self.channel_pool, self.filters),
@@ -92,5 +94,5 @@ class WaveformEncoder(nn.Module):
 
     def _conv(self, place: int) -> Conv:
         taps = self.taps[place]
-        method = "fft" if taps >= LONG else "direct"
+        method: Method = "fft" if taps >= LONG else "direct"
         return Conv(self.filters, (taps,), padding="SAME", method=method, name=f"conv_{place}")

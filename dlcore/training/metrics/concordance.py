@@ -1,5 +1,6 @@
 """Lin's concordance correlation coefficient as sums over batches: of all recordings as one, and of each."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -88,7 +89,7 @@ class CCC(NamedTuple):
 
     def value(self) -> np.float64:
         """The coefficient, on the host."""
-        return np.float64(_coefficients(*(np.float64(leaf).sum(axis=0) for leaf in self)).mean())
+        return np.float64(_coefficients([np.asarray(leaf, np.float64).sum(axis=0) for leaf in self]).mean())
 
 
 class RecordingCCC(CCC):
@@ -106,8 +107,8 @@ class RecordingCCC(CCC):
 
     def value(self) -> np.float64:
         """The mean, on the host; 0 if there is none."""
-        there = np.float64(self.weight) != 0
-        return np.float64(_coefficients(*(np.float64(leaf) for leaf in self)).sum() / max(there.sum(), 1))
+        sums = [np.asarray(leaf, np.float64) for leaf in self]
+        return np.float64(_coefficients(sums).sum() / max((sums[0] != 0).sum(), 1))
 
 
 class CCCLoss(CCC):
@@ -138,14 +139,14 @@ def _sum_by_recording(values: jax.Array, places: jax.Array, count: int) -> jax.A
     )
 
 
-def _coefficients(*sums: np.ndarray) -> np.ndarray:
+def _coefficients(sums: Sequence[np.ndarray]) -> np.ndarray:
     """The coefficients of some sums, in the order of the attributes of `CCC`."""
     weight = sums[0] + (sums[0] == 0)
     outputs, targets, output_squares, target_squares, products = (part / weight for part in sums[1:])
-    variances = [
+    output_variance, target_variance = (
         np.where(squares - mean**2 <= ROUNDING * squares, 0, squares - mean**2)
         for squares, mean in ((output_squares, outputs), (target_squares, targets))
-    ]
-    varied = (variances[0] > 0) & (variances[1] > 0)
+    )
+    varied = (output_variance > 0) & (target_variance > 0)
     covariance = np.where(varied, products - outputs * targets, 0)
-    return concordance(covariance, *variances, outputs - targets)
+    return np.asarray(concordance(covariance, output_variance, target_variance, outputs - targets))

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from dlcore.training import losses
 from dlcore.training.metrics import CCC, RecordingCCC
 
 of = jax.jit(CCC.of, static_argnames=("count", "center"))
@@ -76,18 +75,6 @@ def test_who_knows_the_means_alone_is_told_apart():
     sums = of(means, targets, recordings=np.arange(9), count=9)
     assert sums.value() > 0.6
     assert abs(RecordingCCC(*sums).value()) < 0.02
-
-
-def test_the_loss_is_one_minus_the_coefficient_of_the_whole_batch(contours):
-    outputs, targets, valid = (contours[name] for name in ("outputs", "targets", "valid"))
-    batch = {"targets": targets, "lengths": contours["lengths"]}
-    expected = np.mean([numpy_ccc(outputs[valid][:, k], targets[valid][:, k]) for k in range(2)])
-    (loss, measured), gradient = jax.value_and_grad(losses.concordance, has_aux=True)(outputs, batch)
-    assert 1 - loss == pytest.approx(expected, abs=1e-5)
-    assert measured["loss"].value() == pytest.approx(1 - expected, abs=1e-5)
-    assert measured["ccc"].value() == pytest.approx(expected, abs=1e-5)
-    assert np.isfinite(gradient).all()
-    assert not np.asarray(gradient)[~valid].any()
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def cut(recordings: Sequence[Recording], chosen: np.ndarray, starts: np.ndarray,
     return {
         "inputs": inputs,
         "targets": np.where(known, targets, 0),
-        "mask": known.all(axis=-1),
+        "mask": np.asarray(known.all(axis=-1)),
         "lengths": lengths,
         "recordings": chosen.astype(np.int32),
     }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from dlcore.data.speech.contours.gold_standard import gold_standard, pairwise_ccc
+from dlcore.data.speech.contours.gold_standard import gold_standard
 from dlcore.data.speech.contours.recola import CONTOURS, SPEAKERS, recola
 
 RATE, TIMES = 100, np.arange(7503) * 0.04
@@ -160,17 +160,3 @@ class TestFaults:
 def test_a_missing_folder_is_named_with_what_serves_instead(tmp_path, folder, named):
     with pytest.raises(FileNotFoundError, match=f"folder: .*{named}.*synthetic speech"):
         recola(folder and tmp_path / folder)
-
-
-def test_agreement_and_gold_standard_by_hand():
-    generator = np.random.default_rng(0)
-    truth = generator.normal(size=400).cumsum() / 10
-    ratings = np.stack([truth, truth + 0.5, generator.normal(size=400) + 9], axis=1)
-    agreement = pairwise_ccc(ratings)
-    variance = truth.var()
-    assert agreement[0, 1] == pytest.approx(2 * variance / (2 * variance + 0.25))
-    weights = np.maximum((agreement.sum(axis=1) - 1) / 2, 0)
-    means = ratings.mean(axis=0)
-    expected = ratings.mean(axis=1) - means.mean() + (weights * means).sum() / weights.sum()
-    np.testing.assert_allclose(gold_standard(ratings), expected)
-    assert abs(gold_standard(ratings).mean() - truth.mean()) < 1  # the third one does not move it
