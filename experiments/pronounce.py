@@ -1,16 +1,15 @@
 """How is a word pronounced? Letters become phones, of another number: an encoder, and a decoder that attends to it.
 
-    launch/local experiments.pronounce                  # 128 units, 2.7 epochs: 0.093 and 0.381 in 889 s on a busy core
+    launch/local experiments.pronounce                  # 128 units, 2.7 epochs: 0.090 and 0.368 in 434 s on a core
     launch/local experiments.pronounce --preset=full    # 256 units, 14 epochs: 0.061 and 0.256 in 65 minutes on a core
     python -m experiments.pronounce --run=NAME --mode=evaluate --config.evaluate_on=test --config.decoding.beams=4
     python -m experiments.pronounce --run=NAME --mode=generate --input="thorough"
 
-The numbers are phone and word error rates of the test part with four beams and seed 0; the first ones are of a split of
-the same shares by another hash. Errors count the closest of a word's pronunciations. Baseline on the test
-part: letter by letter with the look-up of experiments/tagging.py, 9.4 % phone errors and 41.0 % wrong words. Published
-on another split: bidirectional LSTM 5.45 % and 23.55 % (Yao & Zweig 2015, arXiv 1506.00196). The test part is not used
-for tuning; training evaluates the first 1000 words of dev. Sources: Bahdanau, Cho & Bengio 2015; CMUdict (Carnegie
-Mellon University, BSD-2-Clause).
+The numbers are phone and word error rates of the test part with four beams and seed 0. Errors count the closest of a
+word's pronunciations. Baseline on the test part: letter by letter with the look-up of experiments/tagging.py, 9.4 %
+phone errors and 41.0 % wrong words. Published on another split: bidirectional LSTM 5.45 % and 23.55 % (Yao & Zweig
+2015, arXiv 1506.00196). The test part is not used for tuning; training evaluates the first 1000 words of dev. Sources:
+Bahdanau, Cho & Bengio 2015; CMUdict (Carnegie Mellon University, BSD-2-Clause).
 """
 
 from collections.abc import Sequence
