@@ -79,7 +79,7 @@ def test_buckets_get_labels_of_the_same_shape_or_say_that_there_are_none():
     assert ShuffledLabels(Buckets())[5]["labels"].shape == (2, 5)
     changing = Buckets()
     changing.__class__.__getitem__ = lambda self, step: {"inputs": np.zeros(1), "labels": np.zeros((1, step))}
-    with pytest.raises(ValueError, match="no batch with the shapes of step 3 in 100 later ones"):
+    with pytest.raises(ValueError, match="no batch with the shapes of step 3 in 2000 later ones"):
         ShuffledLabels(changing)[3]
 
 

@@ -32,6 +32,7 @@ def concordance(
         ValueError: the batch has no targets, their shape differs from that of the outputs, or mask or lengths do not
             match.
 
+    >>> import jax.numpy as jnp
     >>> batch = {"targets": jnp.array([[[0.0], [1.0], [5.0]]])}
     >>> loss, measured = concordance(batch["targets"] + 1, batch)
     >>> round(float(loss), 4), round(float(measured["ccc"].value()), 4)
