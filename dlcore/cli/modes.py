@@ -159,6 +159,8 @@ def generate(run: Run, texts: Sequence[str], output: str | None) -> Mapping[str,
         try:
             files = generate_files(model, read_texts(texts), folder)
         except (ValueError, FileNotFoundError) as error:
+            if not INPUT.match(str(error)):
+                raise
             raise UsageError(INPUT.sub("--input: ", str(error))) from error
     if text := text_of(files):
         print_report(text)

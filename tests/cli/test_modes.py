@@ -250,6 +250,25 @@ def test_generating_prints_text_and_writes_it(trained, tmp_path, capsys, monkeyp
     assert (run.folder / "generated" / "shouted.txt").read_text() == "D 12\n"
 
 
+@pytest.mark.parametrize(
+    ("message", "named"),
+    [
+        ("text: got 'x', expected a note", "--input: got 'x', expected a note"),
+        ("path: got x, which is no file", "--input: got x, which is no file"),
+        ("batch_size: got 0, expected more", "--config.train.batch_size: got 0, expected more"),
+    ],
+)
+def test_an_error_of_generating_names_its_flag(trained, tmp_path, message, named):
+    def fail(model, texts):
+        raise ValueError(message)
+
+    run = dataclasses.replace(
+        trained[0], experiment=dataclasses.replace(trained[0].experiment, generate=fail)
+    )
+    with pytest.raises(UsageError, match=f"^{named}$"):
+        modes.generate(run, ["x"], str(tmp_path))
+
+
 def test_generating_without_a_checkpoint_or_from_bad_text_is_a_usage_error(trained, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="checkpoint"):
         modes.generate(dataclasses.replace(with_shout(trained[0]), folder=tmp_path), [], None)
