@@ -245,6 +245,11 @@ CASES = {
     "conv, circular": of_images(dl.Conv(2, 3, padding="CIRCULAR"), lengths=LENGTHS),
     "conv transpose": of_images(dl.ConvTranspose(4, 2, 2, groups=2), lengths=LENGTHS),
     "conv, long": Case(dl.Conv(2, (40,), padding="SAME"), (2, 60, 1)),
+    "waveform encoder": Case(
+        dl.WaveformEncoder(samples=4, filters=4, taps=(3, 5), channel_pool=2),
+        (2, 24, 1),
+        lengths=np.array([24, 12]),
+    ),
     "conv stack": of_images(
         dl.ConvStack([dl.ConvBlock(2, norm="batch", residual=True, dropout=0.3)]), options=DRAWS
     ),
