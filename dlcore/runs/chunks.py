@@ -1,5 +1,6 @@
 """Predictions for waveforms of any length, in chunks whose borders nobody hears."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -54,12 +55,10 @@ def _chunks(
     """The chunks of a waveform, each with the samples before and after it that are there and that it needs."""
     size, reach = CHUNK_FRAMES * samples, context * samples
     before, held = np.zeros(0, np.float32), np.zeros(0, np.float32)
-    for part in parts:
-        held = np.concatenate([held, part])
-        while len(held) >= size + reach:
+    for part in itertools.chain(parts, [None]):
+        held = held[: len(held) // samples * samples] if part is None else np.concatenate([held, part])
+        needed = 1 if part is None else size + reach
+        while len(held) >= needed:
             yield before, held[:size], held[size : size + reach]
-            before, held = np.concatenate([before, held[:size]])[-reach:] if reach else before, held[size:]
-    held = held[: len(held) // samples * samples]
-    while len(held):
-        yield before, held[:size], held[size : size + reach]
-        before, held = np.concatenate([before, held[:size]])[-reach:] if reach else before, held[size:]
+            heard = np.concatenate([before, held[:size]])
+            before, held = heard[max(len(heard) - reach, 0) :], held[size:]

@@ -20,13 +20,11 @@ def correlate(units: np.ndarray, features: np.ndarray) -> np.ndarray:
     >>> correlate(np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]), np.array([[5.0], [3.0], [1.0]])).round(6).tolist()
     [[-1.0], [0.0]]
     """
-    columns = [_correlate(units[known], feature[known]) for feature, known in _known(features)]
+    known = np.isfinite(features)
+    columns = [
+        _correlate(units[times], feature[times]) for feature, times in zip(features.T, known.T, strict=True)
+    ]
     return np.stack(columns, axis=1)
-
-
-def _known(features: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Each feature ``[T]`` with the times where it is known."""
-    return [(feature, np.isfinite(feature)) for feature in features.T]
 
 
 def _correlate(units: np.ndarray, feature: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from tests.helpers.calls.kinds import (
 )
 
 WAVE = np.linspace(-1, 1, 8, dtype=np.float32)
+NO_WAV, NO_AUDIO = "which is no WAV file", "which is no audio file"
 GENERATOR = kind(np.random.default_rng(0), {"None": None, "text": "text", "3": 3, "a list": [1]})
 BAD_WAVES = {
     "None": None,
@@ -54,9 +55,9 @@ def speech() -> Iterator[Call]:
     rate, samples = integer(8000), integer(4)
     yield call(dl.data.wav_bytes, waveform=waveform(), rate=rate)
     path = kind(__file__, {"None": None, "3": 3, "empty": ""})
-    yield call(_read, "read_wav", path=path, rate=rate)
+    yield call(of_this_file(dl.data.read_wav, NO_WAV), "read_wav", path=path, rate=rate)
     paths = kind([__file__], {"None": None, "text": __file__, "3": 3, "a number in it": [3]}, names=("path",))
-    yield call(_read_all, "read_wavs", paths=paths, rate=rate)
+    yield call(of_this_file(dl.data.read_wavs, NO_WAV), "read_wavs", paths=paths, rate=rate)
     exponent = number(1.0, wrong=infinite)
     yield call(dl.data.colored_noise, generator=GENERATOR, samples=samples, exponent=exponent)
     yield call(dl.data.babble, generator=GENERATOR, recording=waveform(), samples=samples, voices=integer(2))
@@ -111,22 +112,17 @@ def speech() -> Iterator[Call]:
     yield from contours()
 
 
-def _read(path: Any, rate: Any) -> None:
-    """`read_wav`, in which this file stands for a good one."""
-    try:
-        dl.data.read_wav(path, rate)
-    except ValueError as error:
-        if "which is no WAV file" not in str(error):
-            raise
+def of_this_file(read: Callable[..., Any], fault: str) -> Callable[..., Any]:
+    """A reader of files for which this one, which it refuses with ``fault``, stands for a good one."""
 
+    def run(**arguments: Any) -> None:
+        try:
+            read(**arguments)
+        except ValueError as error:
+            if fault not in str(error):
+                raise
 
-def _read_all(paths: Any, rate: Any) -> None:
-    """`read_wavs`, in which this file stands for a good one."""
-    try:
-        dl.data.read_wavs(paths, rate)
-    except ValueError as error:
-        if "which is no WAV file" not in str(error):
-            raise
+    return run
 
 
 def distortions() -> Iterator[Call]:
@@ -154,9 +150,10 @@ def contours() -> Iterator[Call]:
     yield call(dl.data.loudness, waveform=long, rate=rate)
     path = kind(__file__, {"None": None, "3": 3, "empty": ""})
     rate_of_a_file = rate.without("no multiple of 25")
-    yield call(_read_audio, "read_audio", path=path, rate=rate_of_a_file)
+    yield call(of_this_file(dl.data.read_audio, NO_AUDIO), "read_audio", path=path, rate=rate_of_a_file)
     part = number(1.0, wrong=(0.0, float("inf")))
-    yield call(_read_audio, "stream_audio", path=path, rate=rate_of_a_file, seconds=part)
+    stream = lambda **arguments: list(dl.data.stream_audio(**arguments))
+    yield call(of_this_file(stream, NO_AUDIO), "stream_audio", path=path, rate=rate_of_a_file, seconds=part)
     frames, syllables = integer(4), number(4.0, wrong=(0.0, float("inf")))
     spread = number(4.0, wrong=(-1.0, float("inf")))
     yield call(
@@ -179,15 +176,6 @@ def contours() -> Iterator[Call]:
 
 def _window(recordings: Any, frames: Any, examples: Any) -> None:
     dl.data.ContourWindows(recordings, frames)(np.random.default_rng(0), examples)
-
-
-def _read_audio(path: Any, rate: Any, **options: Any) -> None:
-    """`read_audio` or `stream_audio`, in which this file stands for a good one."""
-    try:
-        list(dl.data.stream_audio(path, rate, **options)) if options else dl.data.read_audio(path, rate)
-    except ValueError as error:
-        if "which is no audio file" not in str(error):
-            raise
 
 
 def contour_metrics() -> Iterator[Call]:

@@ -6,8 +6,7 @@ import numpy as np
 
 from dlcore.data.speech.audio_files import read_audio
 from dlcore.data.speech.contours.contour_tables import read_contours
-from dlcore.data.speech.contours.recordings import FRAME_RATE, Recording
-from dlcore.utils.checks import check_integer
+from dlcore.data.speech.contours.recordings import FRAME_RATE, Recording, samples_per_frame
 from dlcore.utils.files import user_path
 
 PARTS = ("train", "dev", "test")
@@ -40,8 +39,7 @@ def contour_folder(
     if folder is None:
         raise FileNotFoundError("folder: got none, expected one with the folders train, dev and test")
     root = user_path("folder", folder)
-    if check_integer("rate", rate, FRAME_RATE) % FRAME_RATE:
-        raise ValueError(f"rate: got {rate}, expected a multiple of {FRAME_RATE}")
+    samples_per_frame(rate)  # refuses a bad rate before a file is read
     paths = {part: _audio_files(root / part) for part in PARTS}
     names = read_contours(paths["train"][0].with_suffix(".csv")).names
     train, dev, test = ([_recording(path, rate, names) for path in paths[part]] for part in PARTS)
@@ -66,7 +64,7 @@ def _recording(path: Path, rate: int, names: tuple[str, ...]) -> Recording:
         raise ValueError(
             f"{path.with_suffix('.csv')}: got the contours {', '.join(table.names)}, expected {', '.join(names)}"
         )
-    samples, frames = rate // FRAME_RATE, len(table.values)
+    samples, frames = samples_per_frame(rate), len(table.values)
     if abs(len(waveform) / samples - frames) >= FRAME_RATE:
         raise ValueError(
             f"{path}: got {len(waveform) / rate:.2f} s of sound and {frames / FRAME_RATE:.2f} s of contours, expected "

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.data.speech.contours.recordings import FRAME_RATE
+from dlcore.data.speech.contours.recordings import FRAME_RATE, samples_per_frame
 from dlcore.data.speech.wav import check_waveform
-from dlcore.utils.checks import check_integer, check_number
+from dlcore.utils.checks import check_number
 
 QUIET = -70.0
 """The loudness in LUFS below which BS.1770 hears nothing; the least that `loudness` returns."""
@@ -112,9 +112,7 @@ def pitch(waveform: Any, rate: int, low: float = 60.0, high: float = 500.0) -> n
 def _frames(waveform: Any, rate: int) -> np.ndarray:
     """The complete frames of a waveform, ``[T, M]``."""
     samples = check_waveform("waveform", waveform)
-    if check_integer("rate", rate, FRAME_RATE) % FRAME_RATE:
-        raise ValueError(f"rate: got {rate}, expected a multiple of {FRAME_RATE}")
-    size = rate // FRAME_RATE
+    size = samples_per_frame(rate)
     if len(samples) < size:
         raise ValueError(f"waveform: got {len(samples)} samples, expected at least {size}, those of a frame")
     return samples[: len(samples) // size * size].reshape(-1, size)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dlcore.data.speech.contours.features import loudness, pitch
-from dlcore.data.speech.contours.recordings import FRAME_RATE, Recording
+from dlcore.data.speech.contours.recordings import FRAME_RATE, Recording, samples_per_frame
 from dlcore.data.speech.prompts import PROMPT_RATE, prompts
 from dlcore.utils.checks import check_number
 
@@ -36,7 +36,7 @@ def prompt_contours(language: str, seconds: float = 60.0, limit: int | None = No
     """
     check_number("seconds", seconds, "[1, inf)")
     voice = np.concatenate(list(prompts(language, limit).values()))
-    size = round(seconds * FRAME_RATE) * (PROMPT_RATE // FRAME_RATE)
+    size = round(seconds * FRAME_RATE) * samples_per_frame(PROMPT_RATE)
     if len(voice) < size:
         raise ValueError(
             f"seconds: got {seconds}, expected at most {len(voice) / PROMPT_RATE:.0f}, those of all prompts"

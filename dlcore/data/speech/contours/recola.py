@@ -17,8 +17,7 @@ import numpy as np
 from dlcore.data.speech.audio_files import read_audio
 from dlcore.data.speech.contours.contour_tables import read_contours
 from dlcore.data.speech.contours.gold_standard import gold_standard
-from dlcore.data.speech.contours.recordings import FRAME_RATE, Recording
-from dlcore.utils.checks import check_integer
+from dlcore.data.speech.contours.recordings import FRAME_RATE, Recording, samples_per_frame
 from dlcore.utils.files import user_path
 
 CONTOURS = ("arousal", "valence")
@@ -77,8 +76,7 @@ def recola(
         ModuleNotFoundError: soundfile is not installed.
     """
     root, layout = _find_layout(folder)
-    if check_integer("rate", rate, FRAME_RATE) % FRAME_RATE:
-        raise ValueError(f"rate: got {rate}, expected a multiple of {FRAME_RATE}")
+    samples_per_frame(rate)  # refuses a bad rate before a file is read
     names = _names(root, layout, speakers)
     read = lambda name: Recording(name, _waveform(root, layout, name, rate), _targets(root, layout, name))
     train, dev, test = ([read(name) for name in names[part]] for part in SPEAKERS)

@@ -19,6 +19,18 @@ FRAME_RATE = 25
 """Frames in a second, the rate at which people rated RECOLA."""
 
 
+def samples_per_frame(rate: int, minimum: int = FRAME_RATE) -> int:
+    """The number of samples of a frame at a sampling rate in Hz.
+
+    Raises:
+        TypeError: the rate is not an integer.
+        ValueError: it is below the minimum, or no multiple of 25.
+    """
+    if check_integer("rate", rate, minimum) % FRAME_RATE:
+        raise ValueError(f"rate: got {rate}, expected a multiple of {FRAME_RATE}")
+    return rate // FRAME_RATE
+
+
 class Recording(NamedTuple):
     """A waveform and its contours.
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dlcore.data.batch import check_generator
-from dlcore.data.speech.contours.recordings import FRAME_RATE
+from dlcore.data.speech.contours.recordings import FRAME_RATE, samples_per_frame
 from dlcore.utils.checks import check_integer, check_number
 
 FORMANTS = np.array(
@@ -65,13 +65,11 @@ def synthetic_speech(
     """
     check_generator(generator)
     check_integer("frames", frames)
-    if check_integer("rate", rate, 1000) % FRAME_RATE:
-        raise ValueError(f"rate: got {rate}, expected a multiple of {FRAME_RATE}")
+    samples = frames * samples_per_frame(rate, 1000)
     check_number("pitch", pitch, "[40, 500]")
     for name, value in (("pitch_range", pitch_range), ("level_range", level_range)):
         check_number(name, value, "[0, 30]")
     check_number("syllables", syllables, "[0.5, 10]")
-    samples = frames * rate // FRAME_RATE
     time = np.arange(samples) / rate
     semitones = pitch_range * _wander(generator, frames, 2.0)
     level = level_range * _wander(generator, frames, 3.0)
